@@ -1,0 +1,203 @@
+import { randomUUID } from 'node:crypto';
+import type { Dispatcher } from 'undici';
+import {
+  ARC_CONTENT_TYPE,
+  type ArcMessage,
+  type ArcMethod,
+  type ChatEndResult,
+  type TaskPriority,
+  type TaskResult,
+  type TaskSendResult,
+  type TaskSubscribeResult,
+} from '../protocol/types.js';
+import { Answer, type ArcResponse } from './answer.js';
+import { Call, type CallContext, type CallListener, type CallRequest } from './call.js';
+import type { ArcStream } from './stream.js';
+import { type Endpoint, Targets } from './target.js';
+import { type Token, TokenSource } from './token.js';
+
+export interface ArcClientOptions {
+  /** Where the agents are: an http(s) URL, or a function from agent id to URL. */
+  endpoint: Endpoint;
+  /**
+   * Sent as `Authorization: Bearer …`. A function is asked before the first request, and again, once a call, when an
+   * agent answers 401, -44004 or -44005. Default: none is sent.
+   */
+  token?: Token | undefined;
+  /** What this side calls itself in `requestAgent`. Default `arc-threads`. */
+  requestAgent?: string | undefined;
+  /** Milliseconds to the first byte of a stream, or the end of any other answer; 0: for ever. Default 60,000. */
+  timeout?: number | undefined;
+  /** Milliseconds between two chunks of a stream, keep-alive comments included; 0: for ever. Default 60,000. */
+  streamIdleTimeout?: number | undefined;
+  /** Sent with every request, after the protocol's own. */
+  headers?: Record<string, string> | undefined;
+  /** Any undici dispatcher (Agent, ProxyAgent, MockAgent, …). Default: a pool for each origin; it is closed by its owner. */
+  dispatcher?: Dispatcher | undefined;
+  /** Connections to each origin at most; an open stream takes one. Default 1,024. */
+  connections?: number | undefined;
+  /** Bytes of an answer that is not a stream, at most. Default 16 MiB. */
+  maxResponseBytes?: number | undefined;
+  /** Characters of one event of a stream, at most. Default 1 MiB. */
+  maxEventBytes?: number | undefined;
+}
+
+/** What every call takes. */
+export interface CallOptions {
+  traceId?: string | undefined;
+  /** Aborts the call: it rejects with the signal's reason, and the connection is closed. */
+  signal?: AbortSignal | undefined;
+  /** Milliseconds; the client's `timeout` without it. */
+  timeout?: number | undefined;
+}
+
+export interface ChatStartOptions extends CallOptions {
+  targetAgent: string;
+  initialMessage: ArcMessage;
+  /** The chat's id, chosen by the client; without it the agent makes one. */
+  chatId?: string | undefined;
+  metadata?: Record<string, unknown> | undefined;
+  stream?: boolean | undefined;
+}
+
+export interface ChatMessageOptions extends CallOptions {
+  targetAgent: string;
+  chatId: string;
+  message: ArcMessage;
+  stream?: boolean | undefined;
+}
+
+export interface ChatEndOptions extends CallOptions {
+  targetAgent: string;
+  chatId: string;
+  reason?: string | undefined;
+}
+
+export interface TaskCreateOptions extends CallOptions {
+  targetAgent: string;
+  initialMessage: ArcMessage;
+  priority?: TaskPriority | undefined;
+  metadata?: Record<string, unknown> | undefined;
+}
+
+export interface TaskOptions extends CallOptions {
+  targetAgent: string;
+  taskId: string;
+}
+
+type Streaming = { stream: true };
+
+interface ChatMethods {
+  /** Starts a chat. Rejects with an `ArcError`: the agent's own, or what kept its answer from coming. */
+  start(options: ChatStartOptions & Streaming): Promise<ArcStream>;
+  start(options: ChatStartOptions): Promise<ArcResponse>;
+  /** Says something in a chat. */
+  message(options: ChatMessageOptions & Streaming): Promise<ArcStream>;
+  message(options: ChatMessageOptions): Promise<ArcResponse>;
+  /** Ends a chat. */
+  end(options: ChatEndOptions): Promise<ArcResponse<ChatEndResult>>;
+}
+
+interface TaskMethods {
+  create(options: TaskCreateOptions): Promise<ArcResponse<TaskResult>>;
+  /** Answers a task that waits for input. */
+  send(options: TaskOptions & { message: ArcMessage }): Promise<ArcResponse<TaskSendResult>>;
+  info(options: TaskOptions & { includeMessages?: boolean; includeArtifacts?: boolean }): Promise<ArcResponse<TaskResult>>;
+  cancel(options: TaskOptions & { reason?: string }): Promise<ArcResponse<TaskResult>>;
+  subscribe(options: TaskOptions & { callbackUrl: string; events?: string[] }): Promise<ArcResponse<TaskSubscribeResult>>;
+}
+
+/** A client of ARC agents: many agents, one endpoint or several. Safe to share between all connections of a process. */
+export class ArcClient {
+  readonly chat: ChatMethods;
+  readonly task: TaskMethods;
+  readonly #context: CallContext;
+  readonly #calls = new Set<Call>();
+
+  /** @throws TypeError that names the option that is wrong */
+  constructor(options: ArcClientOptions) {
+    this.#context = makeContext(options, this.#calls);
+    this.chat = this.#chatMethods();
+    this.task = this.#taskMethods();
+  }
+
+  /** Makes a call whose answer is heard by a listener. @internal */
+  call(request: CallRequest, listener: CallListener): Call {
+    return new Call(this.#context, request, listener);
+  }
+
+  /** Aborts what runs and closes all connections. Calls that are still waiting reject. */
+  async close(): Promise<void> {
+    for (const call of this.#calls) call.abandon();
+    await this.#context.targets.destroy();
+  }
+
+  #ask(method: ArcMethod, options: CallOptions & { targetAgent: string; stream?: boolean | undefined }): Promise<never> {
+    const { targetAgent, traceId, signal, timeout, ...params } = options;
+    const answer = new Answer(options.stream === true, signal);
+    answer.from(() => this.call({ method, targetAgent, traceId, timeout, params }, answer));
+    return answer.promise as Promise<never>;
+  }
+
+  #chatMethods(): ChatMethods {
+    return {
+      start: async (options: ChatStartOptions) => this.#ask('chat.start', options),
+      message: async (options: ChatMessageOptions) => this.#ask('chat.message', options),
+      end: async (options: ChatEndOptions) => this.#ask('chat.end', options),
+    };
+  }
+
+  #taskMethods(): TaskMethods {
+    return {
+      create: async (options) => this.#ask('task.create', options),
+      send: async (options) => this.#ask('task.send', options),
+      info: async (options) => this.#ask('task.info', options),
+      cancel: async (options) => this.#ask('task.cancel', options),
+      subscribe: async (options) => this.#ask('task.subscribe', options),
+    };
+  }
+}
+
+function makeContext(options: ArcClientOptions, calls: Set<Call>): CallContext {
+  const { endpoint, token, requestAgent = 'arc-threads', headers = {}, dispatcher } = options;
+  check(endpoint !== undefined && endpoint !== null, 'endpoint', 'is missing: the URL of the agents');
+  check(token === undefined || typeof token === 'string' || typeof token === 'function', 'token', 'must be a string or a function');
+  check(typeof requestAgent === 'string' && requestAgent !== '', 'requestAgent', 'must be a string, and not empty');
+  check(dispatcher === undefined || typeof dispatcher.dispatch === 'function', 'dispatcher', 'must be an undici dispatcher');
+  check(typeof headers === 'object' && headers !== null, 'headers', 'must be an object of strings');
+  const number = (name: 'timeout' | 'streamIdleTimeout' | 'connections' | 'maxResponseBytes' | 'maxEventBytes', fallback: number, least: number) => {
+    const value = options[name] ?? fallback;
+    check(Number.isFinite(value) && value >= least, name, `must be a number of at least ${least}`);
+    return value;
+  };
+  // Pools have no limits of time of their own: a call has its timer, which knows what it waits for.
+  const poolOptions = { connections: number('connections', 1024, 1), headersTimeout: 0, bodyTimeout: 0 };
+  const fixed = Object.entries(headers).flat();
+  const prefix = randomUUID();
+  let requests = 0;
+  let last: { token: string | undefined; headers: string[] } | undefined;
+  return {
+    targets: new Targets(endpoint, dispatcher, poolOptions),
+    tokens: new TokenSource(token),
+    requestAgent,
+    timeout: number('timeout', 60_000, 0),
+    streamIdleTimeout: number('streamIdleTimeout', 60_000, 0),
+    maxResponseBytes: number('maxResponseBytes', 16 * 1024 * 1024, 1),
+    maxEventBytes: number('maxEventBytes', 1024 * 1024, 1),
+    // Unique without asking for random bytes each time.
+    nextRequestId: () => `${prefix}-${++requests}`,
+    headers(token) {
+      if (last !== undefined && last.token === token) return last.headers;
+      const bearer = token === undefined ? [] : ['authorization', `Bearer ${token}`];
+      const accept = `${ARC_CONTENT_TYPE}, text/event-stream`;
+      last = { token, headers: ['content-type', ARC_CONTENT_TYPE, 'accept', accept, ...bearer, ...fixed] };
+      return last.headers;
+    },
+    started: (call) => calls.add(call),
+    ended: (call) => calls.delete(call),
+  };
+}
+
+function check(ok: boolean, option: string, problem: string): asserts ok {
+  if (!ok) throw new TypeError(`${option}: ${problem}`);
+}

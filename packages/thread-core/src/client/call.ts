@@ -1,0 +1,442 @@
+import { TextDecoder } from 'node:util';
+import { createParser, type EventSourceParser } from 'eventsource-parser';
+import type { Dispatcher } from 'undici';
+import {
+  AgentTimeoutError,
+  AgentUnreachableError,
+  type ArcError,
+  type ArcErrorOptions,
+  InvalidRequestError,
+  MessageTooLargeError,
+  readAgentError,
+  StreamInterruptedError,
+  TokenExpiredError,
+  TokenInvalidError,
+} from '../protocol/errors.js';
+import { ARC_CONTENT_TYPE, ARC_VERSION, type ArcEnvelope, type ArcMethod } from '../protocol/types.js';
+import { type ArcEvent, readEvent } from './event.js';
+import type { Target, Targets } from './target.js';
+import type { TokenSource } from './token.js';
+import { describeTransportError } from './transport-error.js';
+
+/**
+ * Hears the answer of a call. It ends with exactly one of: a response, an event named `done` or `error`, a failure.
+ * Other events may come before `done`, `error` and a failure. Nothing is told from within the call that starts it.
+ */
+export interface CallListener {
+  /** The whole answer, as one envelope with a result. `text` is the agent's own bytes. */
+  onResponse(envelope: ArcEnvelope, text: string): void;
+  onEvent(event: ArcEvent): void;
+  /** An ARC error in an envelope, or whatever kept the answer from coming. */
+  onError(error: unknown): void;
+}
+
+/** What is asked of an agent. */
+export interface CallRequest {
+  method: ArcMethod;
+  targetAgent: string;
+  params: Record<string, unknown>;
+  traceId?: string | undefined;
+  /** Milliseconds to the first byte of a stream, or to the end of any other answer; 0: for ever. */
+  timeout?: number | undefined;
+  /** Milliseconds between two chunks of a stream; 0: for ever. */
+  streamIdleTimeout?: number | undefined;
+  /** Tokens of the caller's own, in place of the client's. */
+  tokens?: TokenSource | undefined;
+}
+
+/** What a call needs of the client that makes it. */
+export interface CallContext {
+  readonly targets: Targets;
+  readonly tokens: TokenSource;
+  readonly requestAgent: string;
+  readonly timeout: number;
+  readonly streamIdleTimeout: number;
+  readonly maxResponseBytes: number;
+  readonly maxEventBytes: number;
+  nextRequestId(): string;
+  headers(token: string | undefined): string[];
+  started(call: Call): unknown;
+  ended(call: Call): unknown;
+}
+
+const MAX_REDIRECTS = 3;
+const MAX_REDIRECT_BYTES = 16_384;
+
+/** How many characters of a stream's end are kept, to recognise a last event that has a name and no data. */
+const TAIL = 32;
+
+/** After `done` the agent has this long, in milliseconds, to end its answer, so that the connection can be used again. */
+const LINGER = 1000;
+
+/** One request and its answer, over as many HTTP exchanges as redirects and a token's renewal take. */
+export class Call implements Dispatcher.DispatchHandler {
+  readonly #context: CallContext;
+  readonly #request: CallRequest;
+  readonly #listener: CallListener;
+  #target: Target | undefined;
+  #body = '';
+  #token: string | undefined;
+  #refreshed = false;
+  #redirects = 0;
+
+  #controller: Dispatcher.DispatchController | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  /** The listener has heard the end, or wants to hear no more. */
+  #ended = false;
+  #paused = false;
+  #dispatching = false;
+
+  #status = 0;
+  #contentType = '';
+  #chunks: Buffer[] = [];
+  #size = 0;
+  #parser: EventSourceParser | undefined;
+  #decoder: TextDecoder | undefined;
+  #tail = '';
+  #events = 0;
+
+  constructor(context: CallContext, request: CallRequest, listener: CallListener) {
+    this.#context = context;
+    this.#request = request;
+    this.#listener = listener;
+    context.started(this);
+    this.#watch();
+    try {
+      this.#target = context.targets.of(request.targetAgent);
+      this.#body = this.#write();
+    } catch (error) {
+      queueMicrotask(() => this.#fail(error));
+      return;
+    }
+    const token = this.#tokens().get();
+    if (typeof token === 'object') this.#sendWith(token);
+    else this.#send(token);
+  }
+
+  /** Abandons the call: the connection is closed, and the listener hears nothing more. */
+  cancel(): void {
+    if (!this.#ended) this.#end();
+    this.#controller?.abort(new Error('The call was cancelled'));
+  }
+
+  /** Fails the call, because its client is closed. */
+  abandon(): void {
+    this.#fail(new AgentUnreachableError('The client was closed', this.#about()));
+  }
+
+  /** Stops reading the answer until `resume`. Meanwhile no time-out runs. */
+  pause(): void {
+    if (this.#paused || this.#ended) return;
+    this.#paused = true;
+    this.#controller?.pause();
+    clearTimeout(this.#timer);
+  }
+
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    if (!this.#ended) this.#watch();
+    this.#controller?.resume();
+  }
+
+  get #timeout(): number {
+    return this.#request.timeout ?? this.#context.timeout;
+  }
+
+  get #streamIdleTimeout(): number {
+    return this.#request.streamIdleTimeout ?? this.#context.streamIdleTimeout;
+  }
+
+  #tokens(): TokenSource {
+    return this.#request.tokens ?? this.#context.tokens;
+  }
+
+  #write(): string {
+    const { method, targetAgent, traceId, params } = this.#request;
+    const { requestAgent } = this.#context;
+    const id = this.#context.nextRequestId();
+    try {
+      return JSON.stringify({ arc: ARC_VERSION, id, method, requestAgent, targetAgent, traceId, params });
+    } catch (cause) {
+      // Nested too deeply, circular, or a BigInt.
+      throw new InvalidRequestError(`${method} cannot be written as JSON`, { ...this.#about(cause) });
+    }
+  }
+
+  /** Starts the time-out anew: of a stream, between two chunks; of any other answer, until it is complete. */
+  #watch(): void {
+    clearTimeout(this.#timer);
+    const delay = this.#parser === undefined ? this.#timeout : this.#streamIdleTimeout;
+    this.#timer = delay > 0 ? setTimeout(onTimeout, delay, this) : undefined;
+  }
+
+  #sendWith(token: Promise<string>): void {
+    token.then(
+      (value) => {
+        if (!this.#ended) this.#send(value);
+      },
+      (error: unknown) => this.#fail(error),
+    );
+  }
+
+  #send(token: string | undefined): void {
+    this.#token = token;
+    const target = this.#target as Target;
+    // undici tells of a closed client or an impossible header before `dispatch` returns.
+    this.#dispatching = true;
+    target.dispatcher.dispatch(
+      {
+        origin: target.origin,
+        path: target.path,
+        method: 'POST',
+        headers: this.#context.headers(token),
+        body: this.#body,
+        // Both count gaps with a granularity of a second; the call's own timer is exact, and tells the two apart.
+        headersTimeout: 0,
+        bodyTimeout: 0,
+      },
+      this,
+    );
+    this.#dispatching = false;
+  }
+
+  /** Drops what came of this exchange; whatever it still tells is not listened to. */
+  #again(): void {
+    const controller = this.#controller;
+    this.#controller = undefined;
+    controller?.abort(new Error('The answer is asked for again'));
+    this.#chunks = [];
+    this.#size = 0;
+    this.#parser = undefined;
+  }
+
+  /** Asks for a newer token and sends again: once, and only where a function gives tokens. */
+  #renewToken(): boolean {
+    if (this.#refreshed) return false;
+    const token = this.#tokens().refresh(this.#token);
+    if (token === undefined) return false;
+    this.#refreshed = true;
+    this.#again();
+    this.#sendWith(Promise.resolve(token));
+    return true;
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    // Cancelled while it waited for a connection: there was nothing to abort yet.
+    if (this.#ended) controller.abort(new Error('The call was cancelled'));
+  }
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    headers: Record<string, string | string[] | undefined>,
+  ): void {
+    if (status < 200 || controller !== this.#controller || this.#ended) return;
+    this.#status = status;
+    this.#contentType = String(headers['content-type'] ?? '').toLowerCase();
+    if (status === 307 || status === 308) {
+      this.#redirect(String(headers.location ?? ''), Number(headers['content-length'] ?? Number.POSITIVE_INFINITY));
+    } else if (this.#contentType.startsWith('text/event-stream')) {
+      this.#startStream();
+    } else if (Number(headers['content-length'] ?? 0) > this.#context.maxResponseBytes) {
+      this.#tooLarge('answer', this.#context.maxResponseBytes);
+    }
+    if (this.#paused) controller.pause();
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (controller !== this.#controller || this.#ended) return;
+    if (this.#parser !== undefined) {
+      if (!this.#paused) this.#timer?.refresh();
+      this.#feed((this.#decoder as TextDecoder).decode(chunk, { stream: true }));
+      return;
+    }
+    this.#size += chunk.length;
+    if (this.#size > this.#context.maxResponseBytes) this.#tooLarge('answer', this.#context.maxResponseBytes);
+    else this.#chunks.push(chunk);
+  }
+
+  onResponseEnd(controller: Dispatcher.DispatchController): void {
+    if (controller !== this.#controller) return;
+    if (this.#ended) {
+      clearTimeout(this.#timer);
+      this.#controller = undefined;
+    } else if (this.#parser !== undefined) {
+      this.#endStream();
+    } else {
+      this.#readBody();
+    }
+  }
+
+  onResponseError(controller: Dispatcher.DispatchController | null | undefined, error: Error): void {
+    if (controller && controller !== this.#controller) return;
+    if (this.#dispatching) {
+      queueMicrotask(() => this.onResponseError(controller, error));
+      return;
+    }
+    this.#controller = undefined;
+    clearTimeout(this.#timer);
+    if (this.#ended) return;
+    const reason = describeTransportError(error);
+    if (this.#parser !== undefined) this.#fail(new StreamInterruptedError(`The stream broke off: ${reason}`, this.#about(error)));
+    else if (this.#size > 0) this.#fail(new AgentUnreachableError(`The answer broke off: ${reason}`, this.#about(error)));
+    else this.#fail(new AgentUnreachableError(`${this.#agent()} is unreachable: ${reason}`, this.#about(error)));
+  }
+
+  #redirect(location: string, length: number): void {
+    const target = this.#target as Target;
+    const from = new URL(target.path, target.origin);
+    const to = URL.canParse(location, from.href) ? new URL(location, from) : undefined;
+    if (location === '' || to === undefined) return this.#notArc('a redirect to nowhere');
+    // A token is never sent to another origin, whoever says so.
+    if (to.origin !== target.origin) return this.#notArc('a redirect to another origin, which is not followed');
+    if (++this.#redirects > MAX_REDIRECTS) return this.#notArc('one redirect after another');
+    // A short body is read to its end, unheard, which leaves the connection fit for use.
+    if (length <= MAX_REDIRECT_BYTES) this.#controller = undefined;
+    this.#again();
+    this.#target = { ...target, path: to.pathname + to.search, address: to.origin + to.pathname };
+    this.#send(this.#token);
+  }
+
+  #startStream(): void {
+    this.#decoder = new TextDecoder();
+    this.#parser = createParser({
+      maxBufferSize: this.#context.maxEventBytes,
+      onEvent: ({ event, data }) => this.#onEvent(event ?? '', data),
+      onError: ({ type }) => {
+        if (type === 'max-buffer-size-exceeded') this.#tooLarge('event', this.#context.maxEventBytes);
+      },
+    });
+    this.#watch();
+  }
+
+  #feed(text: string): void {
+    this.#tail = (text.length < TAIL ? this.#tail + text : text).slice(-TAIL);
+    this.#parser?.feed(text);
+  }
+
+  #onEvent(name: string, text: string): void {
+    if (this.#ended) return;
+    if (text.length > this.#context.maxEventBytes) return this.#tooLarge('event', this.#context.maxEventBytes);
+    const event = readEvent(name, text);
+    if (event.event === 'error' && this.#events === 0 && isTokenRefused(readAgentError(event.data, {}))) {
+      if (this.#renewToken()) return;
+    }
+    this.#events += 1;
+    if (event.event !== 'done' && event.event !== 'error') return this.#listener.onEvent(event);
+    this.#ended = true;
+    this.#context.ended(this);
+    // The agent may still have something to say, such as `done` after `error`, before it ends its answer.
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(abortLingering, LINGER, this);
+    this.#timer.unref();
+    if (this.#paused) this.resume();
+    this.#listener.onEvent(event);
+  }
+
+  #endStream(): void {
+    // The last event may lack its blank line, and its last character some bytes.
+    this.#feed(`${(this.#decoder as TextDecoder).decode()}\n\n`);
+    // By the letter of the SSE standard an event without data is none; agents do end their streams with one.
+    if (!this.#ended && /(?:^|[\r\n])event: ?done[\r\n]+$/.test(this.#tail)) this.#onEvent('done', '');
+    if (!this.#ended) this.#fail(new StreamInterruptedError('The stream ended without done', this.#about()));
+    clearTimeout(this.#timer);
+    this.#controller = undefined;
+  }
+
+  #readBody(): void {
+    this.#controller = undefined;
+    const body = this.#chunks.length === 1 ? (this.#chunks[0] as Buffer) : Buffer.concat(this.#chunks);
+    this.#chunks = [];
+    let text = body.toString('utf8');
+    if (text.charCodeAt(0) === 0xfeff) text = text.slice(1);
+    const envelope = parseEnvelope(text);
+    if (this.#status === 401 && this.#renewToken()) return;
+    if (envelope === undefined) {
+      return this.#notArc(body.length === 0 ? 'an empty answer' : this.#contentType || 'no content type');
+    }
+    if (envelope.error !== null && envelope.error !== undefined) {
+      const error = readAgentError(envelope.error, this.#about());
+      if (isTokenRefused(error) && this.#renewToken()) return;
+      return this.#fail(error);
+    }
+    if (envelope.result === null || envelope.result === undefined) return this.#notArc('neither result nor error');
+    this.#end();
+    this.#listener.onResponse(envelope, text);
+  }
+
+  #notArc(what: string): void {
+    this.#fail(
+      new AgentUnreachableError(`${this.#agent()} gave no ARC answer: HTTP ${this.#status}, ${what}`, this.#about()),
+    );
+  }
+
+  #tooLarge(what: string, bytes: number): void {
+    this.#fail(new MessageTooLargeError(`${this.#agent()} sent an ${what} of more than ${bytes} bytes`, this.#about()));
+  }
+
+  /** @internal Called by the timer. */
+  timeOut(): void {
+    const about = this.#about();
+    if (this.#parser !== undefined) {
+      const reason = `The stream stalled: nothing came for ${this.#streamIdleTimeout} ms`;
+      this.#fail(new StreamInterruptedError(reason, about));
+    } else {
+      this.#fail(new AgentTimeoutError(`${this.#agent()} did not answer within ${this.#timeout} ms`, about));
+    }
+  }
+
+  #agent(): string {
+    return `Agent "${this.#request.targetAgent}"`;
+  }
+
+  #about(cause?: unknown): ArcErrorOptions {
+    return {
+      cause,
+      status: this.#status || undefined,
+      agentId: this.#request.targetAgent,
+      method: this.#request.method,
+      traceId: this.#request.traceId,
+      address: this.#target?.address,
+    };
+  }
+
+  #end(): void {
+    this.#ended = true;
+    clearTimeout(this.#timer);
+    this.#context.ended(this);
+  }
+
+  #fail(error: unknown): void {
+    if (this.#ended) return;
+    this.#end();
+    const controller = this.#controller;
+    this.#controller = undefined;
+    controller?.abort(error instanceof Error ? error : new Error(String(error)));
+    this.#listener.onError(error);
+  }
+}
+
+function onTimeout(call: Call): void {
+  call.timeOut();
+}
+
+function abortLingering(call: Call): void {
+  call.cancel();
+}
+
+function isTokenRefused(error: ArcError): boolean {
+  return error.code === TokenExpiredError.code || error.code === TokenInvalidError.code;
+}
+
+function parseEnvelope(text: string): ArcEnvelope | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    const isEnvelope = typeof value === 'object' && value !== null && 'arc' in value && typeof value.arc === 'string';
+    return isEnvelope ? (value as ArcEnvelope) : undefined;
+  } catch {
+    return undefined;
+  }
+}

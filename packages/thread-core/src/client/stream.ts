@@ -1,0 +1,95 @@
+import type { Answerable, ArcResponse } from './answer.js';
+import type { ArcEvent } from './event.js';
+
+/** So many events wait for their reader before the agent's answer is no longer read. */
+const HIGH_WATER = 64;
+
+/**
+ * An agent's answer, piece by piece: `for await (const event of stream)`. The last event is `done` or `error`, and the
+ * iteration ends with it. A transport failure is thrown, as `StreamInterruptedError` or another `ArcError`. Leaving
+ * the loop early cancels the stream. It can be iterated once.
+ */
+export class ArcStream implements AsyncIterableIterator<ArcEvent, undefined> {
+  /** Where the agent answered with one envelope instead of a stream: that envelope. */
+  readonly response: ArcResponse | undefined;
+  readonly #source: Answerable;
+  readonly #events: ArcEvent[] = [];
+  #waiting: { resolve: (result: IteratorResult<ArcEvent, undefined>) => void; reject: (error: unknown) => void } | undefined;
+  #ended = false;
+  #error: unknown;
+  #chatId: string | undefined;
+
+  /** @internal */
+  constructor(source: Answerable, response: ArcResponse | undefined) {
+    this.#source = source;
+    this.response = response;
+  }
+
+  /** The chat that this is an answer in, as far as it is known. */
+  get chatId(): string | undefined {
+    return this.#chatId ?? this.#source.chatId;
+  }
+
+  /** True where the agent had lost the chat, and this is the answer of a new one. */
+  get restarted(): boolean {
+    return this.#source.restarted ?? false;
+  }
+
+  /** Stops the agent: its connection is closed at once. What has come and was not read is dropped. */
+  cancel(): void {
+    this.#events.length = 0;
+    if (this.#ended) return;
+    this.end();
+    this.#source.cancel();
+  }
+
+  /** @internal */
+  push(event: ArcEvent): void {
+    if (this.#ended) return;
+    this.#chatId = event.chatId ?? this.#chatId;
+    if (this.#waiting !== undefined) {
+      this.#waiting.resolve({ value: event, done: false });
+      this.#waiting = undefined;
+    } else if (this.#events.push(event) === HIGH_WATER) {
+      this.#source.pause();
+    }
+  }
+
+  /** @internal */
+  end(error?: unknown): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#error = error;
+    if (this.#waiting === undefined) return;
+    if (error === undefined) this.#waiting.resolve({ value: undefined, done: true });
+    else this.#waiting.reject(error);
+    this.#waiting = undefined;
+  }
+
+  next(): Promise<IteratorResult<ArcEvent, undefined>> {
+    const event = this.#events.shift();
+    if (event !== undefined) {
+      if (this.#events.length === HIGH_WATER / 2) this.#source.resume();
+      return Promise.resolve({ value: event, done: false });
+    }
+    if (this.#error !== undefined) {
+      const error = this.#error;
+      this.#error = undefined;
+      return Promise.reject(error);
+    }
+    if (this.#ended) return Promise.resolve({ value: undefined, done: true });
+    if (this.#waiting !== undefined) return Promise.reject(new TypeError('next() was called before the last one was answered'));
+    return new Promise((resolve, reject) => {
+      this.#waiting = { resolve, reject };
+    });
+  }
+
+  return(): Promise<IteratorResult<ArcEvent, undefined>> {
+    this.cancel();
+    return Promise.resolve({ value: undefined, done: true });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}

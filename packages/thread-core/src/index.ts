@@ -1,0 +1,42 @@
+export type { ArcResponse } from './client/answer.js';
+export {
+  ArcClient,
+  type ArcClientOptions,
+  type CallOptions,
+  type ChatEndOptions,
+  type ChatMessageOptions,
+  type ChatStartOptions,
+  type TaskCreateOptions,
+  type TaskOptions,
+} from './client/arc-client.js';
+export type { ArcEvent } from './client/event.js';
+export { ArcStream } from './client/stream.js';
+export type { Endpoint } from './client/target.js';
+export type { Token } from './client/token.js';
+export type { Logger } from './logger.js';
+export * from './protocol/errors.js';
+export * from './protocol/types.js';
+export type { OriginCheck, Refusal } from './relay/doors.js';
+export {
+  type CancelFrame,
+  type ClientFrame,
+  type EndFrame,
+  framesSchema,
+  type MessageFrame,
+  type PingFrame,
+  type RelayFrame,
+} from './relay/frames.js';
+export type { RelayHooks, RelayOptions } from './relay/options.js';
+export { type CloseSummary, createRelay, type Relay, type RelayStats } from './relay/relay.js';
+export type { AttachOptions, Session } from './relay/session.js';
+export type { ChatOutcome, EndChatOptions } from './threads/ending.js';
+export type { BusyPolicy } from './threads/lane.js';
+export type { SendRequest } from './threads/send.js';
+export type { ThreadEntry, ThreadStore } from './threads/store.js';
+export type { ThreadHooks } from './threads/table.js';
+export {
+  type EndAllOptions,
+  type SendOptions,
+  ThreadManager,
+  type ThreadManagerOptions,
+} from './threads/thread-manager.js';

@@ -1,0 +1,240 @@
+import type { IncomingMessage } from 'node:http';
+import { ArcClient, type ArcClientOptions } from '../client/arc-client.js';
+import { type Logger, silentLogger } from '../logger.js';
+import type { ChatOutcome } from '../threads/ending.js';
+import type { BusyPolicy } from '../threads/lane.js';
+import type { ThreadEntry } from '../threads/store.js';
+import type { OriginCheck } from './doors.js';
+import type { MessageFrame } from './frames.js';
+import type { Session } from './session.js';
+
+type MaybePromise<T> = T | Promise<T>;
+
+/** What the relay tells of. A hook that throws is logged, and changes nothing. */
+export interface RelayHooks {
+  /** A connection was let in. */
+  onOpen?(session: Session): void;
+  /** A connection is gone and its chats are ended, or could not be. */
+  onClose?(session: Session, outcomes: ChatOutcome[]): void;
+  /** A chat.start is sent. */
+  onStart?(session: Session, thread: ThreadEntry): void;
+  /** A chat.start is sent in place of a chat that the agent had lost. */
+  onRestart?(session: Session, thread: ThreadEntry): void;
+  /** A chat was ended, or could not be. */
+  onEnd?(session: Session, outcome: ChatOutcome): void;
+}
+
+/** Times are milliseconds, sizes bytes. */
+export interface RelayOptions {
+  /** The client to the agents; it is closed by its owner. Without it one is made of the next five, and closed with the relay. */
+  client?: ArcClient | undefined;
+  endpoint?: ArcClientOptions['endpoint'] | undefined;
+  /**
+   * The token for the agents: a string, or a function that gives one and is asked again when an agent refuses it. A
+   * function that takes the session is asked for each connection.
+   */
+  token?: string | ((session: Session) => MaybePromise<string>) | undefined;
+  requestAgent?: ArcClientOptions['requestAgent'];
+  headers?: ArcClientOptions['headers'];
+  dispatcher?: ArcClientOptions['dispatcher'];
+
+  /** The agents that clients may talk to: ids, or a function that decides. Others get -44002. Default: all. */
+  agents?: readonly string[] | ReadonlySet<string> | ((agentId: string) => boolean) | undefined;
+  /** Whether this user may send this frame to this agent; -44002 if not. Default: yes. */
+  authorize?: ((identity: unknown, agentId: string, frame: MessageFrame) => MaybePromise<boolean>) | undefined;
+  /** Chooses the agent of a frame that names none. Default: such frames are -32600. */
+  route?: ((frame: MessageFrame, session: Session) => MaybePromise<string | undefined>) | undefined;
+  /**
+   * Gives the identity of a connection. Null, undefined or false refuses it with 401, a throw with its `statusCode`.
+   * `context` is the framework's own idea of the request: Fastify's request, Express's req, Koa's ctx.
+   */
+  authenticate?: ((request: IncomingMessage, context: unknown) => unknown) | undefined;
+  /** Origins of pages beside the server's own, or a function that decides alone. Clients that send no Origin are let in. */
+  allowedOrigins?: readonly string[] | OriginCheck | undefined;
+
+  /** Ask for streams where a frame does not say. Default false. */
+  stream?: boolean | undefined;
+  /** `frames` wraps a whole answer in a `response` frame, `bare` sends the ARC envelope alone. Default `frames`. */
+  replies?: 'frames' | 'bare' | undefined;
+  /** What a new send does where one of the same thread still runs. Default `queue`. */
+  busy?: BusyPolicy | undefined;
+
+  /** Bytes of a frame from a client; a longer one closes the connection with 1009. Default 1 MiB. */
+  maxFrameBytes?: number | undefined;
+  /** Sends of one session that run or wait; one more is -44007. Default 32. */
+  maxPending?: number | undefined;
+  /** Threads of one session; one more is -44007. Default 64. */
+  maxThreads?: number | undefined;
+  /** Sessions at once; one more is refused with 503 or 1013. Default: no limit. */
+  maxSessions?: number | undefined;
+  /** Bytes that wait for a slow reader before its agents' answers are no longer read. Default 1 MiB. */
+  maxBufferedBytes?: number | undefined;
+  /** Frames in a row that are not valid, or refused, before the connection is closed with 4429. Default 16. */
+  maxBadFrames?: number | undefined;
+
+  /** Between two pings; a peer that does not answer one until the next is dropped. 0: none. Default 25,000. */
+  heartbeat?: number | undefined;
+  /** Without a frame either way and without a running send, before 4408. 0: for ever. Default 0. */
+  idleTimeout?: number | undefined;
+  /** To the first byte of a stream, or the end of any other answer, before -41006. 0: for ever. Default 60,000. */
+  sendTimeout?: number | undefined;
+  /** Between two chunks of a stream before -43104. 0: for ever. Default 60,000. */
+  streamIdleTimeout?: number | undefined;
+  /** For sends to finish when the relay is closed. Default 5,000. */
+  drainTimeout?: number | undefined;
+  /** For ending the chats of a session that is gone, retries included. Default 5,000. */
+  cleanupTimeout?: number | undefined;
+
+  /** Default: nothing is logged. */
+  logger?: Logger | undefined;
+  hooks?: RelayHooks | undefined;
+}
+
+/** The options with their defaults, checked. */
+export interface RelayConfig {
+  readonly client: ArcClient;
+  /** The client was made here, and is closed with the relay. */
+  readonly ownsClient: boolean;
+  readonly sessionToken: ((session: Session) => MaybePromise<string>) | undefined;
+  readonly isAgentAllowed: ((agentId: string) => boolean) | undefined;
+  readonly authorize: RelayOptions['authorize'];
+  readonly route: RelayOptions['route'];
+  readonly authenticate: RelayOptions['authenticate'];
+  readonly allowedOrigins: RelayOptions['allowedOrigins'];
+  readonly stream: boolean;
+  readonly bare: boolean;
+  readonly busy: BusyPolicy;
+  readonly maxFrameBytes: number;
+  readonly maxPending: number;
+  readonly maxThreads: number;
+  readonly maxSessions: number;
+  readonly maxBufferedBytes: number;
+  readonly maxBadFrames: number;
+  readonly heartbeat: number;
+  readonly idleTimeout: number;
+  readonly sendTimeout: number;
+  readonly streamIdleTimeout: number;
+  readonly drainTimeout: number;
+  readonly cleanupTimeout: number;
+  readonly logger: Logger;
+  readonly hooks: RelayHooks;
+}
+
+/** Defaults and least values of the options that are numbers. */
+const NUMBERS = {
+  maxFrameBytes: [1024 * 1024, 1],
+  maxPending: [32, 1],
+  maxThreads: [64, 1],
+  maxSessions: [Number.POSITIVE_INFINITY, 1],
+  maxBufferedBytes: [1024 * 1024, 1],
+  maxBadFrames: [16, 1],
+  heartbeat: [25_000, 0],
+  idleTimeout: [0, 0],
+  sendTimeout: [60_000, 0],
+  streamIdleTimeout: [60_000, 0],
+  drainTimeout: [5000, 0],
+  cleanupTimeout: [5000, 0],
+} as const satisfies Partial<Record<keyof RelayOptions, readonly [number, number]>>;
+
+/** What each other option must be. */
+const CHECKS: Record<Exclude<keyof RelayOptions, keyof typeof NUMBERS>, [(value: unknown) => boolean, string]> = {
+  client: [(value) => value instanceof ArcClient, 'must be an ArcClient'],
+  endpoint: [() => true, ''],
+  token: [(value) => typeof value === 'string' || isFunction(value), 'must be a string or a function'],
+  requestAgent: [() => true, ''],
+  headers: [() => true, ''],
+  dispatcher: [() => true, ''],
+  agents: [
+    (value) => isFunction(value) || value instanceof Set || isStrings(value),
+    'must be an array or a Set of agent ids, or a function',
+  ],
+  authorize: [isFunction, 'must be a function'],
+  route: [isFunction, 'must be a function'],
+  authenticate: [isFunction, 'must be a function'],
+  allowedOrigins: [
+    (value) => isFunction(value) || (isStrings(value) && value.every((origin) => URL.canParse(origin))),
+    'must be an array of origins such as https://example.com, or a function',
+  ],
+  stream: [(value) => typeof value === 'boolean', 'must be true or false'],
+  replies: [(value) => value === 'frames' || value === 'bare', 'must be "frames" or "bare"'],
+  busy: [
+    (value) => ['queue', 'parallel', 'reject', 'interrupt'].includes(value as string),
+    'must be "queue", "parallel", "reject" or "interrupt"',
+  ],
+  logger: [
+    (value) => ['debug', 'info', 'warn', 'error'].every((level) => isFunction((value as Record<string, unknown>)[level])),
+    'must have the methods debug, info, warn and error',
+  ],
+  hooks: [(value) => typeof value === 'object' && value !== null, 'must be an object of functions'],
+};
+
+/** @throws TypeError that names the option that is wrong */
+export function readOptions(options: RelayOptions): RelayConfig {
+  for (const [name, value] of Object.entries(options)) {
+    if (value === undefined) continue;
+    if (Object.hasOwn(NUMBERS, name)) {
+      const [, least] = NUMBERS[name as keyof typeof NUMBERS];
+      if (!(typeof value === 'number' && value >= least)) throw wrong(name, `must be a number of at least ${least}`);
+      continue;
+    }
+    if (!Object.hasOwn(CHECKS, name)) throw wrong(name, 'is no option of the relay');
+    const [isRight, problem] = CHECKS[name as keyof typeof CHECKS];
+    if (!isRight(value)) throw wrong(name, problem);
+  }
+  const number = (name: keyof typeof NUMBERS): number => options[name] ?? NUMBERS[name][0];
+  const { client, token, agents, endpoint } = options;
+  if (client === undefined && endpoint === undefined) throw wrong('endpoint', 'is missing: the URL of the agents');
+  if (client !== undefined) {
+    for (const name of ['endpoint', 'requestAgent', 'headers', 'dispatcher'] as const) {
+      if (options[name] !== undefined) throw wrong(name, 'belongs to the client, which is given');
+    }
+    if (typeof token === 'string') throw wrong('token', 'belongs to the client, which is given');
+  }
+  const { requestAgent, headers, dispatcher } = options;
+  const ofSession = typeof token === 'function' && (token.length > 0 || client !== undefined) ? token : undefined;
+  const shared = ofSession === undefined ? (token as string | (() => MaybePromise<string>) | undefined) : undefined;
+  return {
+    client: client ?? new ArcClient({ endpoint: endpoint as string, token: shared, requestAgent, headers, dispatcher }),
+    ownsClient: client === undefined,
+    sessionToken: ofSession,
+    isAgentAllowed: agents === undefined || typeof agents === 'function' ? agents : oneOf(agents),
+    authorize: options.authorize,
+    route: options.route,
+    authenticate: options.authenticate,
+    allowedOrigins: options.allowedOrigins,
+    stream: options.stream ?? false,
+    bare: options.replies === 'bare',
+    busy: options.busy ?? 'queue',
+    maxFrameBytes: number('maxFrameBytes'),
+    maxPending: number('maxPending'),
+    maxThreads: number('maxThreads'),
+    maxSessions: number('maxSessions'),
+    maxBufferedBytes: number('maxBufferedBytes'),
+    maxBadFrames: number('maxBadFrames'),
+    heartbeat: number('heartbeat'),
+    idleTimeout: number('idleTimeout'),
+    sendTimeout: number('sendTimeout'),
+    streamIdleTimeout: number('streamIdleTimeout'),
+    drainTimeout: number('drainTimeout'),
+    cleanupTimeout: number('cleanupTimeout'),
+    logger: options.logger ?? silentLogger,
+    hooks: options.hooks ?? {},
+  };
+}
+
+function oneOf(agents: readonly string[] | ReadonlySet<string>): (agentId: string) => boolean {
+  const allowed = new Set(agents);
+  return (agentId) => allowed.has(agentId);
+}
+
+function wrong(option: string, problem: string): TypeError {
+  return new TypeError(`${option}: ${problem}`);
+}
+
+function isFunction(value: unknown): boolean {
+  return typeof value === 'function';
+}
+
+function isStrings(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string');
+}

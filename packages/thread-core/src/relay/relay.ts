@@ -1,0 +1,156 @@
+import type { IncomingMessage } from 'node:http';
+import type { WebSocket } from 'ws';
+import { within } from '../threads/ending.js';
+import { isOriginAllowed, type Refusal, refusal } from './doors.js';
+import { type RelayConfig, type RelayOptions, readOptions } from './options.js';
+import { type AttachOptions, Session, type SessionHost } from './session.js';
+
+/** What closing the relay came to. */
+export interface CloseSummary {
+  /** Connections that were open. */
+  sessions: number;
+  /** Chats that were ended. */
+  ended: number;
+  /** Chats that could not be. */
+  failed: number;
+}
+
+export interface RelayStats {
+  sessions: number;
+  threads: number;
+  /** Sends that run or wait. */
+  pending: number;
+}
+
+/** Sockets that do not answer the closing handshake are dropped after so many milliseconds. */
+const CLOSE_GRACE = 500;
+
+/** Puts WebSocket connections in touch with agents. Make one for each server, or each endpoint. */
+export function createRelay(options: RelayOptions): Relay {
+  return new Relay(options);
+}
+
+export class Relay implements SessionHost {
+  /** @internal */
+  readonly config: RelayConfig;
+  readonly #sessions = new Set<Session>();
+  #closing: Promise<CloseSummary> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  /** @internal */
+  sweeps = 0;
+
+  /** @throws TypeError that names the option that is wrong */
+  constructor(options: RelayOptions) {
+    this.config = readOptions(options);
+  }
+
+  /** The connections whose chats are not all ended yet. */
+  get sessions(): ReadonlySet<Session> {
+    return this.#sessions;
+  }
+
+  get isClosing(): boolean {
+    return this.#closing !== undefined;
+  }
+
+  /**
+   * Drives a `ws` socket from now on. Call it in the same turn in which the socket was opened. Where `identity` is
+   * given, even as undefined, the connection has been let in already; else `admit` is asked first.
+   */
+  attach(socket: WebSocket, request: IncomingMessage, options: AttachOptions = {}): Session {
+    const isFull = this.#sessions.size >= this.config.maxSessions;
+    const session = new Session(this, socket, request, options);
+    this.#sessions.add(session);
+    this.#startSweeping();
+    if (this.isClosing) session.shutDown();
+    else if (isFull) session.close(1013, 'Too many connections');
+    return session;
+  }
+
+  /** The options that a `ws` server wants whose sockets are attached here. */
+  get wsOptions(): { maxPayload: number; perMessageDeflate: false } {
+    // Deflate takes some 200 KiB a connection, for frames that are mostly short.
+    return { maxPayload: this.config.maxFrameBytes, perMessageDeflate: false };
+  }
+
+  /**
+   * Whether a connection may be opened, and whose it is: what a host asks before it upgrades the request. `context` is
+   * handed to `authenticate`: the framework's own idea of the request.
+   */
+  async admit(request: IncomingMessage, context?: unknown): Promise<{ identity: unknown } | { refused: Refusal }> {
+    const { allowedOrigins, authenticate, maxSessions, logger } = this.config;
+    if (this.isClosing) return { refused: refusal(503, 'The server is shutting down') };
+    if (this.#sessions.size >= maxSessions) return { refused: refusal(503, 'Too many connections') };
+    try {
+      if (!isOriginAllowed(request, allowedOrigins)) return { refused: refusal(403, 'This origin is not allowed') };
+      if (authenticate === undefined) return { identity: undefined };
+      const identity = await authenticate(request, context);
+      const isRefused = identity === null || identity === undefined || identity === false;
+      return isRefused ? { refused: refusal(401, 'Not authenticated') } : { identity };
+    } catch (err) {
+      logger.warn({ err }, 'a connection was refused');
+      const { statusCode } = Object(err) as { statusCode?: unknown };
+      const isStatus = Number.isInteger(statusCode) && (statusCode as number) >= 400 && (statusCode as number) <= 599;
+      return { refused: refusal(isStatus ? (statusCode as number) : 401, 'Not authenticated') };
+    }
+  }
+
+  stats(): RelayStats {
+    let threads = 0;
+    let pending = 0;
+    for (const session of this.#sessions) {
+      threads += session.threads.threadCount;
+      pending += session.pending;
+    }
+    return { sessions: this.#sessions.size, threads, pending };
+  }
+
+  /**
+   * Lets pending sends finish for `drainTimeout` (or `timeout`) milliseconds, then closes all connections with 1001
+   * and ends all chats, side by side, within `cleanupTimeout`. Calling it again gives the same promise.
+   */
+  close(options: { timeout?: number } = {}): Promise<CloseSummary> {
+    this.#closing ??= this.#close(options.timeout ?? this.config.drainTimeout);
+    return this.#closing;
+  }
+
+  async #close(drainTimeout: number): Promise<CloseSummary> {
+    const sessions = [...this.#sessions];
+    await within(Promise.all(sessions.map((session) => session.drain())), drainTimeout);
+    for (const session of this.#sessions) session.shutDown();
+    const all = new Set([...sessions, ...this.#sessions]);
+    const grace = setTimeout(() => {
+      for (const session of this.#sessions) session.terminate();
+    }, CLOSE_GRACE);
+    const outcomes = (await Promise.all([...all].map((session) => session.closed))).flat();
+    clearTimeout(grace);
+    clearInterval(this.#timer);
+    if (this.config.ownsClient) await this.config.client.close();
+    const ended = outcomes.filter(({ ok }) => ok).length;
+    return { sessions: sessions.length, ended, failed: outcomes.length - ended };
+  }
+
+  /** @internal */
+  ended(session: Session): void {
+    this.#sessions.delete(session);
+    if (this.#sessions.size === 0) {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+    }
+  }
+
+  /** One timer looks after all sessions, as long as there are any. */
+  #startSweeping(): void {
+    const { heartbeat, idleTimeout } = this.config;
+    const every = Math.min(...[heartbeat, idleTimeout / 4].filter((time) => time > 0));
+    if (this.#timer !== undefined || every === Number.POSITIVE_INFINITY) return;
+    const idleSweeps = idleTimeout > 0 ? Math.ceil(idleTimeout / every) : 0;
+    const pingSweeps = heartbeat > 0 ? Math.round(heartbeat / every) : 0;
+    this.#timer = setInterval(() => {
+      this.sweeps += 1;
+      const pings = pingSweeps > 0 && this.sweeps % pingSweeps === 0;
+      for (const session of this.#sessions) session.sweep(pings, idleSweeps);
+    }, every);
+    this.#timer.unref();
+  }
+}

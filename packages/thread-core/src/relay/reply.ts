@@ -1,0 +1,64 @@
+import type { ArcEvent } from '../client/event.js';
+import { readAgentError } from '../protocol/errors.js';
+import type { ArcEnvelope } from '../protocol/types.js';
+import type { Send, SendListener } from '../threads/send.js';
+import type { FrameEcho, MessageFrame } from './frames.js';
+import type { Session } from './session.js';
+
+/** Writes what an answer repeats of its frame, each field with a comma before it. */
+export function writeEcho({ id, agent_id, context_id, trace_id }: FrameEcho): string {
+  let echo = '';
+  if (id !== undefined) echo += `,"id":${JSON.stringify(id)}`;
+  if (agent_id !== undefined) echo += `,"agent_id":${JSON.stringify(agent_id)}`;
+  if (context_id !== undefined) echo += `,"context_id":${JSON.stringify(context_id)}`;
+  if (trace_id !== undefined) echo += `,"trace_id":${JSON.stringify(trace_id)}`;
+  return echo;
+}
+
+/** Answers one message frame: exactly one of response, done, error and cancelled is its last frame. */
+export class Reply implements SendListener {
+  readonly id: string | number | undefined;
+  send: Send | undefined;
+  readonly #session: Session;
+  readonly #echo: string;
+
+  constructor(session: Session, frame: MessageFrame) {
+    this.#session = session;
+    this.id = frame.id;
+    this.#echo = writeEcho(frame);
+  }
+
+  onResponse(_envelope: ArcEnvelope, text: string): void {
+    this.#session.ended(this);
+    this.#session.write(
+      this.#session.bare ? text : `{"type":"response"${this.#echo}${this.#restarted()},"response":${text}}`,
+    );
+  }
+
+  onEvent({ event, data, json }: ArcEvent): void {
+    if (event === 'content' || event === 'metadata') {
+      this.#session.write(`{"type":"${event}"${this.#echo},"data":${json}}`);
+    } else if (event === 'done') {
+      this.#session.ended(this);
+      this.#session.write(`{"type":"done"${this.#echo}${this.#restarted()},"data":${json}}`);
+    } else if (event === 'error') {
+      this.onError(readAgentError(data, {}));
+    } else {
+      this.#session.write(`{"type":"event"${this.#echo},"event":${JSON.stringify(event)},"data":${json}}`);
+    }
+  }
+
+  onError(error: unknown): void {
+    this.#session.ended(this);
+    this.#session.writeError(error, this.#echo + this.#restarted());
+  }
+
+  onCancelled(): void {
+    this.#session.ended(this);
+    this.#session.write(`{"type":"cancelled"${this.#echo}${this.#restarted()}}`);
+  }
+
+  #restarted(): string {
+    return this.send?.restarted === true ? ',"restarted":true' : '';
+  }
+}

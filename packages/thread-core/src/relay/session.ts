@@ -1,0 +1,375 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import type { RawData, WebSocket } from 'ws';
+import { ArcError, AuthorizationError, AgentNotFoundError, InternalError, InvalidRequestError, RateLimitExceededError } from '../protocol/errors.js';
+import type { ArcMessage } from '../protocol/types.js';
+import type { ChatOutcome } from '../threads/ending.js';
+import type { ThreadEntry } from '../threads/store.js';
+import type { ThreadHooks } from '../threads/table.js';
+import { ThreadManager } from '../threads/thread-manager.js';
+import type { Refusal } from './doors.js';
+import { BadFrame, type ClientFrame, type EndFrame, type MessageFrame, readFrame } from './frames.js';
+import type { RelayConfig } from './options.js';
+import { Outbound, type OutboundOwner } from './outbound.js';
+import { Reply, writeEcho } from './reply.js';
+
+/** What a session needs of its relay. */
+export interface SessionHost {
+  readonly config: RelayConfig;
+  /** Counts the sweeps of all sessions: a clock that costs nothing to read. */
+  readonly sweeps: number;
+    /** Lets a connection in, or not. */
+  admit(request: IncomingMessage): Promise<{ identity: unknown } | { refused: Refusal }>;
+  /** The session has nothing left to do. */
+  ended(session: Session): void;
+}
+
+export interface AttachOptions {
+  /** Who connects, where that is known already: nothing is asked any more, of `authenticate` or the Origin. */
+  identity?: unknown;
+  /** The client to the agents, in place of the relay's. */
+  client?: RelayConfig['client'];
+}
+
+/** One WebSocket connection: its frames in and out, and its threads. */
+export class Session implements ThreadHooks, OutboundOwner {
+  readonly id: string = randomUUID();
+  readonly threads: ThreadManager;
+  readonly request: IncomingMessage;
+  /** What `authenticate` gave, or the host of the relay; undefined until it is known. */
+  identity: unknown;
+  /** Resolves when the connection is gone and its chats are ended, or could not be. */
+  readonly closed: Promise<ChatOutcome[]>;
+
+  readonly #host: SessionHost;
+  readonly #socket: WebSocket;
+  readonly #out: Outbound;
+  readonly #replies = new Set<Reply>();
+  /** Frames that came while something was awaited; undefined while nothing is. */
+  #held: string[] | undefined;
+  #badFrames = 0;
+  #isAlive = true;
+  #lastActivity: number;
+  #isDraining = false;
+  #drained: (() => void) | undefined;
+  #ending: Promise<ChatOutcome[]> | undefined;
+  #error: unknown;
+  #resolveClosed!: (outcomes: ChatOutcome[]) => void;
+
+  /** @internal */
+  constructor(host: SessionHost, socket: WebSocket, request: IncomingMessage, options: AttachOptions) {
+    const { config } = host;
+    this.#host = host;
+    this.#socket = socket;
+    this.request = request;
+    this.#lastActivity = host.sweeps;
+    this.#out = new Outbound(socket, request.socket, config.maxBufferedBytes, this);
+    this.closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve;
+    });
+    const { sessionToken } = config;
+    this.threads = new ThreadManager(options.client ?? config.client, {
+      busy: config.busy,
+      cleanupTimeout: config.cleanupTimeout,
+      logger: config.logger,
+      hooks: this,
+      token: sessionToken === undefined ? undefined : () => sessionToken(this),
+    });
+    socket.binaryType = 'nodebuffer';
+    socket.on('message', this.#onMessage);
+    socket.on('close', this.#onClose);
+    socket.on('error', this.#onError);
+    socket.on('pong', this.#onPong);
+    if (socket.readyState === socket.CLOSED) queueMicrotask(() => this.#onClose(1006));
+    else if ('identity' in options) this.#open(options.identity);
+    else this.#admit();
+  }
+
+  /** @internal */
+  get bare(): boolean {
+    return this.#host.config.bare;
+  }
+
+  /** Sends that run or wait. */
+  get pending(): number {
+    return this.#replies.size;
+  }
+
+  /** Closes the connection and ends its chats. A reason of more than 123 bytes is cut. */
+  close(code = 1000, reason = ''): void {
+    this.#socket.close(code, cutReason(reason));
+    this.#endAll();
+  }
+
+  /** Ends what there is, once: the peer may take its time to answer the closing handshake. */
+  #endAll(): Promise<ChatOutcome[]> {
+    this.#ending ??= this.threads.endAllChats({ reason: 'disconnected' });
+    return this.#ending;
+  }
+
+  /** Drops the connection without a word. @internal */
+  terminate(): void {
+    this.#socket.terminate();
+  }
+
+  /** Lets in who may come; the frames that come meanwhile are kept. */
+  #admit(): void {
+    this.#hold(
+      this.#host.admit(this.request).then((admission) => {
+        if ('identity' in admission) return this.#open(admission.identity);
+        const { closeCode, message } = admission.refused;
+        this.#held = [];
+        this.close(closeCode, message);
+      }),
+    );
+  }
+
+  #open(identity: unknown): void {
+    this.identity = identity;
+    if (this.#socket.readyState === this.#socket.OPEN) this.#tell('onOpen');
+  }
+
+  readonly #onMessage = (data: RawData | string, isBinary?: boolean): void => {
+    this.#isAlive = true;
+    this.#lastActivity = this.#host.sweeps;
+    // ws 7 gives text as a string, and everything else is binary; ws 8 says so.
+    if (isBinary ?? typeof data !== 'string') return this.close(1003, 'Frames must be text');
+    const bytes = typeof data === 'string' ? Buffer.byteLength(data) : (data as Buffer).length;
+    if (bytes > this.#host.config.maxFrameBytes) return this.close(1009, 'The frame is too large');
+    const text = data.toString();
+    if (this.#held === undefined) return this.#handle(text);
+    if (this.#held.length < this.#host.config.maxPending) this.#held.push(text);
+    else this.#refuse(new RateLimitExceededError('Too many frames are waiting'), readFrame(text));
+  };
+
+  /** Keeps the frames that come until a promise is fulfilled, so that they stay in order. */
+  #hold(promise: Promise<void>): void {
+    this.#held ??= [];
+    promise
+      .catch((err: unknown) => {
+        this.#host.config.logger.error({ session: this.id, err }, 'the relay failed');
+        this.close(1011, 'The relay failed');
+      })
+      .then(() => this.#release());
+  }
+
+  #release(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    while (held.length > 0 && this.#held === undefined) this.#handle(held.shift() as string);
+    // One of them has to wait again, and those behind it with it.
+    (this.#held as string[] | undefined)?.push(...held);
+  }
+
+  #handle(text: string): void {
+    if (this.#socket.readyState !== this.#socket.OPEN) return;
+    const frame = readFrame(text);
+    if (frame instanceof BadFrame) return this.#refuse(frame.error, frame);
+    if (isMessage(frame)) return this.#route(frame);
+    this.#badFrames = 0;
+    if (frame.type === 'ping') this.write(`{"type":"pong"${writeEcho(frame)}}`);
+    else if (frame.type === 'cancel') this.#cancel(frame.id);
+    else void this.#end(frame);
+  }
+
+  /** Finds the agent of a message, and whether it may be sent there; without functions to ask that takes no turn. */
+  #route(frame: MessageFrame): void {
+    const { route, authorize } = this.#host.config;
+    if (frame.agent_id === undefined && route === undefined) {
+      this.#refuse(new InvalidRequestError('agent_id: is missing'), frame);
+    } else if (frame.agent_id !== undefined && authorize === undefined) {
+      this.#send(frame, frame.agent_id, true);
+    } else {
+      this.#hold(this.#ask(frame));
+    }
+  }
+
+  async #ask(frame: MessageFrame): Promise<void> {
+    const { route, authorize } = this.#host.config;
+    try {
+      const agentId = frame.agent_id ?? (await route?.(frame, this));
+      if (typeof agentId !== 'string' || agentId === '') throw new AgentNotFoundError('No agent for this frame');
+      this.#send(frame, agentId, authorize === undefined || (await authorize(this.identity, agentId, frame)) === true);
+    } catch (error) {
+      this.writeError(error, writeEcho(frame));
+    }
+  }
+
+  #send(frame: MessageFrame, agentId: string, isAuthorized: boolean): void {
+    const { config } = this.#host;
+    if (!isAuthorized || config.isAgentAllowed?.(agentId) === false) {
+      return this.#refuse(new AuthorizationError(`Agent "${agentId}" is not allowed`), frame);
+    }
+    if (this.#replies.size >= config.maxPending) {
+      return this.#refuse(new RateLimitExceededError(`More than ${config.maxPending} sends are pending`), frame);
+    }
+    if (this.threads.threadCount >= config.maxThreads && !this.threads.hasThread(agentId, frame.context_id)) {
+      return this.#refuse(new RateLimitExceededError(`More than ${config.maxThreads} threads are open`), frame);
+    }
+    this.#badFrames = 0;
+    const reply = new Reply(this, frame);
+    if (this.#isDraining) return reply.onCancelled();
+    this.#replies.add(reply);
+    reply.send = this.threads.dispatch(
+      {
+        agentId,
+        contextId: frame.context_id,
+        message: frame.message as ArcMessage,
+        traceId: frame.trace_id,
+        stream: (frame.stream ?? config.stream) || undefined,
+        metadata: frame.metadata as Record<string, unknown> | undefined,
+        timeout: config.sendTimeout,
+        streamIdleTimeout: config.streamIdleTimeout,
+      },
+      reply,
+    );
+    if (this.#out.isFull) reply.send.pause();
+  }
+
+  /** Abandons the sends of that id; one that is not pending has been answered. */
+  #cancel(id: string | number): void {
+    for (const reply of this.#replies) if (reply.id === id) reply.send?.cancel();
+  }
+
+  async #end(frame: EndFrame): Promise<void> {
+    const { agent_id, context_id, reason, trace_id } = frame;
+    const outcome = await this.threads.endThread(agent_id, { contextId: context_id, reason, traceId: trace_id });
+    const echo = writeEcho(frame);
+    if (outcome?.ok === false) this.writeError(outcome.error, echo);
+    else this.write(`{"type":"ended"${echo}${outcome?.text ? `,"response":${outcome.text}` : ''}}`);
+  }
+
+  /** A frame that is not valid, or not let through: it costs an error frame, and too many in a row the connection. */
+  #refuse(error: unknown, frame: ClientFrame | BadFrame): void {
+    this.writeError(error, writeEcho(frame instanceof BadFrame ? frame.echo : frame));
+    this.#badFrames += 1;
+    if (this.#badFrames >= this.#host.config.maxBadFrames) this.close(4429, 'Too many bad frames');
+  }
+
+  /** A send has its last frame. @internal */
+  ended(reply: Reply): void {
+    this.#replies.delete(reply);
+    if (this.#isDraining && this.#replies.size === 0) this.#drained?.();
+  }
+
+  /** @internal */
+  write(frame: string): void {
+    this.#lastActivity = this.#host.sweeps;
+    this.#out.write(frame);
+  }
+
+  /** Writes an error frame: of an agent what it said, of this side only what a client may know. @internal */
+  writeError(error: unknown, echo: string): void {
+    this.write(`{"type":"error"${echo},"data":${JSON.stringify(this.#describe(error))}}`);
+  }
+
+  #describe(error: unknown): { code: number; message: string; details?: unknown } {
+    const { logger } = this.#host.config;
+    const isInternal = !(error instanceof ArcError) || error.code === InternalError.code;
+    if (isInternal) logger.error({ session: this.id, err: error }, 'a send failed');
+    if (error instanceof ArcError && error.fromAgent) {
+      const { code, reason: message, details } = error;
+      return details === null || isInternal ? { code, message } : { code, message, details };
+    }
+    if (isInternal || !OWN_CODES.has(error.code)) {
+      if (!isInternal) logger.error({ session: this.id, err: error }, 'a send failed');
+      return { code: InternalError.code, message: 'Internal error' };
+    }
+    logger.debug({ session: this.id, err: error }, 'a frame or send failed');
+    return { code: error.code, message: error.reason };
+  }
+
+  onFull(): void {
+    for (const reply of this.#replies) reply.send?.pause();
+  }
+
+  onDrain(): void {
+    for (const reply of this.#replies) reply.send?.resume();
+  }
+
+  onStart(thread: ThreadEntry): void {
+    this.#tell('onStart', thread);
+  }
+
+  onRestart(thread: ThreadEntry): void {
+    this.#tell('onRestart', thread);
+  }
+
+  onEnd(outcome: ChatOutcome): void {
+    this.#tell('onEnd', outcome);
+  }
+
+  #tell(name: 'onOpen' | 'onClose' | 'onStart' | 'onRestart' | 'onEnd', about?: unknown): void {
+    const { hooks, logger } = this.#host.config;
+    try {
+      (hooks[name] as ((session: Session, about: unknown) => void) | undefined)?.call(hooks, this, about);
+    } catch (err) {
+      logger.error({ session: this.id, err }, `the hook ${name} threw`);
+    }
+  }
+
+  readonly #onPong = (): void => {
+    this.#isAlive = true;
+  };
+
+  readonly #onError = (error: unknown): void => {
+    this.#error = error;
+  };
+
+  readonly #onClose = (code: number): void => {
+    const { logger } = this.#host.config;
+    const about = { session: this.id, code, err: this.#error };
+    if (this.#error !== undefined) logger.warn(about, 'a connection failed');
+    else if (code === 1006) logger.info(about, 'a connection was lost');
+    else logger.debug(about, 'a connection was closed');
+    this.#held = [];
+    this.#endAll().then((outcomes) => {
+      this.#tell('onClose', outcomes);
+      this.#resolveClosed(outcomes);
+      this.#host.ended(this);
+    });
+  };
+
+  /** Called now and then by the relay. @internal */
+  sweep(pings: boolean, idleSweeps: number): void {
+    if (this.#socket.readyState !== this.#socket.OPEN) return;
+    if (idleSweeps > 0 && this.#replies.size === 0 && this.#host.sweeps - this.#lastActivity >= idleSweeps) {
+      return this.close(4408, 'Idle for too long');
+    }
+    if (!pings) return;
+    if (!this.#isAlive) return this.terminate();
+    this.#isAlive = false;
+    this.#socket.ping();
+  }
+
+  /** Lets pending sends finish, and new ones not begin. @internal */
+  drain(): Promise<void> {
+    this.#isDraining = true;
+    if (this.#replies.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#drained = resolve;
+    });
+  }
+
+  /** Cancels what did not finish, and closes the connection. @internal */
+  shutDown(): void {
+    for (const reply of this.#replies) reply.send?.cancel();
+    this.close(1001, 'The server is shutting down');
+  }
+}
+
+function isMessage(frame: ClientFrame): frame is MessageFrame {
+  return frame.type === undefined || frame.type === 'message';
+}
+
+/** What the relay itself may say to a client; anything else is an internal error. */
+const OWN_CODES = new Set([-32_700, -32_600, -45_004, -44_002, -44_007, -41_001, -41_003, -41_006, -43_104, -50_001]);
+
+/** A close reason has at most 123 bytes (RFC 6455, 5.5); it is cut between two characters. */
+function cutReason(reason: string): string {
+  const bytes = Buffer.from(reason);
+  if (bytes.length <= 123) return reason;
+  let end = 123;
+  while (((bytes[end] as number) & 0xc0) === 0x80) end -= 1;
+  return bytes.toString('utf8', 0, end);
+}

@@ -1,0 +1,113 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Answer, type ArcResponse } from '../client/answer.js';
+import type { CallListener, CallRequest } from '../client/call.js';
+import { ArcError, InternalError, isLostChat, RateLimitExceededError } from '../protocol/errors.js';
+import type { ArcEnvelope, ChatEndResult } from '../protocol/types.js';
+import type { Send } from './send.js';
+import type { ThreadEntry } from './store.js';
+
+/** How the end of a chat came out. A chat that the agent had already lost counts as ended. */
+export interface ChatOutcome {
+  agentId: string;
+  contextId: string | undefined;
+  chatId: string;
+  ok: boolean;
+  /** Why it could not be ended. */
+  error?: unknown;
+  /** The agent's answer to chat.end, where it gave one. */
+  response?: ArcResponse<ChatEndResult>;
+  /** That answer's text, as it came. @internal */
+  text?: string;
+}
+
+export interface EndChatOptions {
+  contextId?: string | undefined;
+  /** Goes into chat.end's `reason`. */
+  reason?: string | undefined;
+  traceId?: string | undefined;
+}
+
+type Attempt = Pick<ChatOutcome, 'ok' | 'error' | 'response' | 'text'>;
+
+const FIRST_BACKOFF = 50;
+const LONGEST_BACKOFF = 500;
+
+/**
+ * Ends a chat within so many milliseconds, whatever it takes: waits for its chat.start where that is still in flight
+ * (`start`), repeats what failed, and looks again for a chat that the agent may not have had yet.
+ */
+export async function endChat(
+  call: (request: CallRequest, listener: CallListener) => void,
+  entry: ThreadEntry,
+  options: EndChatOptions,
+  timeout: number,
+  start?: { send: Send; outcome: Promise<unknown> },
+): Promise<ChatOutcome> {
+  const until = performance.now() + timeout;
+  let settled = entry.unsettled !== true;
+  let attempt: Attempt | undefined;
+  if (start !== undefined) {
+    // Half of the time for the start to settle, the other half for finding its chat if it does not.
+    const outcome = await within(start.outcome, timeout / 2);
+    settled = outcome === 'started';
+    start.send.abort();
+    if (outcome === 'never started') attempt = { ok: true };
+  }
+  for (let backoff = FIRST_BACKOFF; attempt === undefined; backoff = Math.min(backoff * 2, LONGEST_BACKOFF)) {
+    const tried = await tryEnd(call, entry, options, until - performance.now());
+    const lost = isLostChat(tried.error);
+    const pause = backoff * (0.5 + Math.random() / 2);
+    const again = lost ? !settled : isTransient(tried.error);
+    if (tried.ok || !again || performance.now() + pause >= until) attempt = lost ? { ok: true } : tried;
+    else await delay(pause);
+  }
+  return { agentId: entry.agentId, contextId: entry.contextId, chatId: entry.chatId, ...attempt };
+}
+
+async function tryEnd(
+  call: (request: CallRequest, listener: CallListener) => void,
+  { agentId, chatId }: ThreadEntry,
+  { reason, traceId }: EndChatOptions,
+  left: number,
+): Promise<Attempt> {
+  // An attempt that hangs leaves time for another one.
+  const timeout = Math.max(left / 2, Math.min(left, 500), 1);
+  const answer = new EndAnswer();
+  call({ method: 'chat.end', targetAgent: agentId, traceId, timeout, params: { chatId, reason } }, answer);
+  try {
+    const response = (await answer.promise) as ArcResponse<ChatEndResult>;
+    return { ok: true, response, text: answer.text };
+  } catch (error) {
+    return { ok: false, error };
+  }
+}
+
+/** The answer of chat.end, and its text. */
+class EndAnswer extends Answer {
+  text = '';
+  constructor() {
+    super(false, undefined);
+  }
+  override onResponse(envelope: ArcEnvelope, text = ''): void {
+    this.text = text;
+    super.onResponse(envelope);
+  }
+}
+
+/** Whether trying again may help: the agent did not answer, or not about the chat. */
+function isTransient(error: unknown): boolean {
+  if (!(error instanceof ArcError)) return false;
+  if (!error.fromAgent) return error.address !== undefined;
+  const { code } = error;
+  return code === InternalError.code || code === RateLimitExceededError.code || (code <= -41_002 && code >= -41_999);
+}
+
+/** A promise's value if it comes within so many milliseconds, else undefined. */
+export async function within<T>(promise: Promise<T>, timeout: number): Promise<T | undefined> {
+  const timer = new AbortController();
+  try {
+    return await Promise.race([promise, delay(timeout, undefined, { signal: timer.signal })]);
+  } finally {
+    timer.abort();
+  }
+}

@@ -1,0 +1,97 @@
+import { randomUUID } from 'node:crypto';
+import { AgentBusyError } from '../protocol/errors.js';
+import type { Send } from './send.js';
+import type { ThreadTable } from './table.js';
+
+/**
+ * What a new send does where one of the same thread still runs: wait for its turn (`queue`), run beside it
+ * (`parallel`), fail with -50001 (`reject`), or cancel it and take its place (`interrupt`).
+ */
+export type BusyPolicy = 'queue' | 'parallel' | 'reject' | 'interrupt';
+
+/** What goes on in one thread: which sends run, and which wait. It exists only while there are any. */
+export class Lane {
+  readonly table: ThreadTable;
+  readonly key: string;
+  readonly agentId: string;
+  readonly contextId: string | undefined;
+  readonly #running: Send[] = [];
+  readonly #waiting: Send[] = [];
+  #starting: Send | undefined;
+  #closed = false;
+
+  constructor(table: ThreadTable, key: string, agentId: string, contextId: string | undefined) {
+    this.table = table;
+    this.key = key;
+    this.agentId = agentId;
+    this.contextId = contextId;
+  }
+
+  add(send: Send): void {
+    const { busy } = this.table;
+    const isBusy = this.#running.length > 0 || this.#waiting.length > 0;
+    if (isBusy && busy === 'reject') {
+      send.refuse(new AgentBusyError(`Agent "${this.agentId}" is busy with this thread`, { agentId: this.agentId }));
+      return;
+    }
+    this.#waiting.push(send);
+    if (isBusy && busy === 'interrupt') {
+      for (const other of this.close()) if (other !== send) other.cancel();
+      this.#closed = false;
+    }
+    this.pump();
+  }
+
+  /** Runs what may run now. */
+  pump(): void {
+    if (this.#closed) return;
+    while (this.#waiting.length > 0 && this.#mayRun()) {
+      const send = this.#waiting.shift() as Send;
+      this.#running.push(send);
+      this.#run(send);
+    }
+    if (this.#running.length === 0 && this.#waiting.length === 0) this.table.idle(this);
+  }
+
+  #mayRun(): boolean {
+    return this.table.busy === 'parallel' ? this.#starting === undefined : this.#running.length === 0;
+  }
+
+  #run(send: Send): void {
+    const known = this.table.store.get(this.key);
+    if (known !== undefined) return send.run(known, 'messaging');
+    const entry = { agentId: this.agentId, contextId: this.contextId, chatId: randomUUID() };
+    this.table.open(this.key, entry);
+    this.#starting = send;
+    send.run(entry, 'starting');
+    if (send.restarted) this.table.restarted(entry);
+  }
+
+  /** Sends again what met a lost chat: in a new one, which an other send may be starting already. */
+  restart(send: Send): void {
+    if (this.#starting === undefined) return this.#run(send);
+    this.#running.splice(this.#running.indexOf(send), 1);
+    this.#waiting.unshift(send);
+  }
+
+  /** The thread is known from now on: others need not wait for it. */
+  started(send: Send): void {
+    if (this.#starting !== send) return;
+    this.#starting = undefined;
+    if (this.table.busy === 'parallel') this.pump();
+  }
+
+  leave(send: Send): void {
+    if (this.#starting === send) this.#starting = undefined;
+    const running = this.#running.indexOf(send);
+    if (running !== -1) this.#running.splice(running, 1);
+    const waiting = this.#waiting.indexOf(send);
+    if (waiting !== -1) this.#waiting.splice(waiting, 1);
+  }
+
+  /** Lets nothing more run. Gives all sends of the thread, in the order they came. */
+  close(): Send[] {
+    this.#closed = true;
+    return [...this.#running, ...this.#waiting];
+  }
+}

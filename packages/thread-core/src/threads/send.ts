@@ -1,0 +1,217 @@
+import type { Answerable } from '../client/answer.js';
+import type { Call, CallListener } from '../client/call.js';
+import type { ArcEvent } from '../client/event.js';
+import { ArcError, isLostChat, readAgentError, TransportError } from '../protocol/errors.js';
+import type { ArcEnvelope, ArcMessage } from '../protocol/types.js';
+import type { Lane } from './lane.js';
+import type { ThreadEntry } from './store.js';
+
+/** A message for an agent. */
+export interface SendRequest {
+  agentId: string;
+  message: ArcMessage;
+  /** Names a conversation beside others with the same agent. */
+  contextId?: string | undefined;
+  traceId?: string | undefined;
+  stream?: boolean | undefined;
+  /** Goes into chat.start's `metadata`. */
+  metadata?: Record<string, unknown> | undefined;
+  /** Milliseconds to the first byte of a stream, or the end of any other answer; without it the client's `timeout`. */
+  timeout?: number | undefined;
+  /** Milliseconds between two chunks of a stream; without it the client's `streamIdleTimeout`. */
+  streamIdleTimeout?: number | undefined;
+}
+
+/** Hears the answer of a send. Exactly one of response, `done`, `error`, a failure and a cancellation ends it. */
+export interface SendListener extends CallListener {
+  onCancelled(reason: unknown): void;
+}
+
+/** How a chat.start that nobody waits for any longer came out. */
+export type StartOutcome = 'started' | 'never started' | 'unknown';
+
+/** One message on its way to an agent, and its answer's way back. */
+export class Send implements CallListener, Answerable {
+  readonly request: SendRequest;
+  /** The agent had lost the chat; what is answered is a new one. */
+  restarted = false;
+  #listener: SendListener;
+  readonly #lane: Lane;
+  #entry: ThreadEntry | undefined;
+  #call: Call | undefined;
+  #phase: 'waiting' | 'starting' | 'messaging' | 'detached' | 'ended' = 'waiting';
+  #delivered = false;
+  #paused = false;
+  #settled: ((outcome: StartOutcome) => void) | undefined;
+
+  constructor(lane: Lane, request: SendRequest, listener: SendListener) {
+    this.#lane = lane;
+    this.request = request;
+    this.#listener = listener;
+  }
+
+  get chatId(): string | undefined {
+    return this.#entry?.chatId;
+  }
+
+  /** Its chat.start runs, and nothing of the answer has come: nobody can say yet whether there is a chat. */
+  get isStarting(): boolean {
+    return this.#phase === 'starting' && !this.#delivered;
+  }
+
+  /** @internal Sends the message: as chat.start, which makes the thread, or as chat.message. */
+  run(entry: ThreadEntry, phase: 'starting' | 'messaging'): void {
+    const { agentId: targetAgent, message, traceId, stream, metadata, timeout, streamIdleTimeout } = this.request;
+    const { chatId } = entry;
+    this.#entry = entry;
+    this.#phase = phase;
+    const [method, params] =
+      phase === 'starting'
+        ? (['chat.start', { initialMessage: message, chatId, metadata, stream }] as const)
+        : (['chat.message', { chatId, message, stream }] as const);
+    const { table } = this.#lane;
+    this.#call = table.call({ method, targetAgent, traceId, timeout, streamIdleTimeout, params }, this);
+    if (this.#paused) this.#call.pause();
+  }
+
+  pause(): void {
+    this.#paused = true;
+    this.#call?.pause();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.#call?.resume();
+  }
+
+  /** Abandons the send: the agent's connection is closed at once, and the listener hears `onCancelled`. */
+  cancel(reason: unknown = new DOMException('The send was cancelled', 'AbortError')): void {
+    if (this.#phase === 'ended' || this.#phase === 'detached') return;
+    const entry = this.#entry;
+    this.#call?.cancel();
+    if (this.#phase === 'starting' && entry !== undefined) {
+      entry.unsettled = true;
+      if (!this.#delivered) this.#lane.table.abandon(entry);
+    }
+    this.#end();
+    this.#listener.onCancelled(reason);
+    this.#lane.pump();
+  }
+
+  /** Lets its chat.start go on unheard, until it is known whether there is a chat to end. @internal */
+  detach(reason: unknown): Promise<StartOutcome> {
+    this.#end();
+    this.#phase = 'detached';
+    this.#listener.onCancelled(reason);
+    this.#call?.resume();
+    return new Promise((resolve) => {
+      this.#settled = resolve;
+    });
+  }
+
+  /** Gives up waiting for a detached chat.start. @internal */
+  abort(): void {
+    this.#call?.cancel();
+  }
+
+  /** The send fails before anything was sent. @internal */
+  refuse(error: ArcError): void {
+    this.#end();
+    queueMicrotask(() => this.#listener.onError(error));
+  }
+
+  onResponse(envelope: ArcEnvelope, text: string): void {
+    this.#confirm(chatIdOfResult(envelope.result));
+    if (this.#phase === 'detached') return this.#settled?.('started');
+    this.#end();
+    this.#listener.onResponse(envelope, text);
+    this.#lane.pump();
+  }
+
+  onEvent(event: ArcEvent): void {
+    const failed = event.event === 'error';
+    if (failed && this.#failed(readAgentError(event.data, {}))) return;
+    if (!failed) this.#confirm(event.chatId);
+    if (this.#phase === 'detached') {
+      this.#call?.cancel();
+      return this.#settled?.('started');
+    }
+    const last = failed || event.event === 'done';
+    this.#delivered = true;
+    if (last) this.#end();
+    this.#listener.onEvent(event);
+    if (last) this.#lane.pump();
+  }
+
+  onError(error: unknown): void {
+    if (this.#failed(error)) return;
+    this.#end();
+    this.#listener.onError(error);
+    this.#lane.pump();
+  }
+
+  /** What a failure means for the thread. Returns true where the listener is to hear nothing of it. */
+  #failed(error: unknown): boolean {
+    const entry = this.#entry as ThreadEntry;
+    const { table } = this.#lane;
+    if (this.#phase === 'detached') {
+      this.#settled?.(mayHaveStarted(error) ? (isAnswer(error) ? 'started' : 'unknown') : 'never started');
+      return true;
+    }
+    if (this.#phase === 'starting') {
+      entry.unsettled = !isAnswer(error);
+      if (!this.#delivered) {
+        if (mayHaveStarted(error)) table.abandon(entry);
+        else table.drop(entry);
+      }
+    } else if (isLostChat(error)) {
+      table.drop(entry);
+      if (!this.#delivered && !this.restarted) {
+        this.restarted = true;
+        this.#lane.restart(this);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** The agent has the chat. It may have given it another id than the one that it was asked for. */
+  #confirm(chatId: string | undefined): void {
+    if (this.#phase !== 'starting' && this.#phase !== 'detached') return;
+    const entry = this.#entry as ThreadEntry;
+    if (chatId !== undefined && chatId !== entry.chatId) this.#lane.table.rename(entry, chatId);
+    if (chatId !== undefined) this.#lane.started(this);
+  }
+
+  #end(): void {
+    this.#phase = 'ended';
+    this.#lane.leave(this);
+  }
+}
+
+function chatIdOfResult(result: unknown): string | undefined {
+  const { chat } = result as { chat?: { chatId?: unknown } | null };
+  return typeof chat?.chatId === 'string' && chat.chatId !== '' ? chat.chatId : undefined;
+}
+
+/** Whether the agent itself has answered, so that nothing more will come of the request. */
+function isAnswer(error: unknown): boolean {
+  return error instanceof ArcError && error.fromAgent;
+}
+
+/** Errors with which an agent refuses a chat.start before it does anything. */
+const REFUSALS = new Set([-32_700, -32_600, -32_601, -32_602, -41_001, -41_002, -41_004, -41_005]);
+
+/** System errors of a connection that was never made. */
+const NEVER_CONNECTED =
+  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT|UND_ERR_DESTROYED|UND_ERR_CLOSED|ERR_TLS.*|ERR_SSL.*|.*CERT.*)$/;
+
+/** Whether there may be a chat at the agent although its chat.start failed. */
+function mayHaveStarted(error: unknown): boolean {
+  if (!(error instanceof ArcError)) return false;
+  const { code, status = 0, fromAgent, cause } = error;
+  // Of what an agent refuses, -44xxx is about the caller and -45xxx about the request.
+  if (fromAgent) return !REFUSALS.has(code) && !(code <= -44_001 && code >= -45_999);
+  const neverSent = NEVER_CONNECTED.test(String((cause as { code?: unknown } | undefined)?.code ?? ''));
+  return error instanceof TransportError && !neverSent && !(status >= 300 && status < 500);
+}

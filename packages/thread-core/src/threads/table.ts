@@ -1,0 +1,155 @@
+import type { ArcClient } from '../client/arc-client.js';
+import type { Call, CallListener, CallRequest } from '../client/call.js';
+import type { TokenSource } from '../client/token.js';
+import type { Logger } from '../logger.js';
+import { type ChatOutcome, type EndChatOptions, endChat, within } from './ending.js';
+import { type BusyPolicy, Lane } from './lane.js';
+import { Send, type SendListener, type SendRequest, type StartOutcome } from './send.js';
+import { type ThreadEntry, type ThreadStore, threadKey } from './store.js';
+
+/** What is told of chats, for counters and logs. */
+export interface ThreadHooks {
+  /** A chat.start is sent. */
+  onStart?(thread: ThreadEntry): void;
+  /** A chat.start is sent in place of a chat that the agent had lost. */
+  onRestart?(thread: ThreadEntry): void;
+  /** A chat was ended, or could not be. */
+  onEnd?(outcome: ChatOutcome): void;
+}
+
+/** The state behind a ThreadManager: which threads there are, what goes on in them, and which chats are being ended. */
+export class ThreadTable {
+  readonly busy: BusyPolicy;
+  readonly store: ThreadStore;
+  readonly #client: ArcClient;
+  readonly #tokens: TokenSource | undefined;
+  readonly #cleanupTimeout: number;
+  readonly #logger: Logger;
+  readonly #hooks: ThreadHooks;
+  readonly #lanes = new Map<string, Lane>();
+  /** Chats that are being ended without anybody waiting: those of failed and cancelled starts. */
+  #endings: Set<Promise<unknown>> | undefined;
+
+  constructor(
+    client: ArcClient,
+    store: ThreadStore,
+    busy: BusyPolicy,
+    tokens: TokenSource | undefined,
+    cleanupTimeout: number,
+    logger: Logger,
+    hooks: ThreadHooks,
+  ) {
+    this.#client = client;
+    this.store = store;
+    this.busy = busy;
+    this.#tokens = tokens;
+    this.#cleanupTimeout = cleanupTimeout;
+    this.#logger = logger;
+    this.#hooks = hooks;
+  }
+
+  dispatch(request: SendRequest, listener: SendListener): Send {
+    const { agentId, contextId } = request;
+    const key = threadKey(agentId, contextId);
+    let lane = this.#lanes.get(key);
+    if (lane === undefined) {
+      lane = new Lane(this, key, agentId, contextId);
+      this.#lanes.set(key, lane);
+    }
+    const send = new Send(lane, request, listener);
+    lane.add(send);
+    return send;
+  }
+
+  call(request: CallRequest, listener: CallListener): Call {
+    return this.#client.call(this.#tokens === undefined ? request : { ...request, tokens: this.#tokens }, listener);
+  }
+
+  /** Makes a thread known, before its chat.start is sent. */
+  open(key: string, entry: ThreadEntry): void {
+    this.store.set(key, entry);
+    this.#hooks.onStart?.(entry);
+  }
+
+  /** The agent has named the chat otherwise. */
+  rename(entry: ThreadEntry, chatId: string): void {
+    const current = this.#isCurrent(entry);
+    entry.chatId = chatId;
+    if (current) this.store.set(threadKey(entry.agentId, entry.contextId), entry);
+  }
+
+  /** Forgets a thread that has no chat. */
+  drop(entry: ThreadEntry): void {
+    if (this.#isCurrent(entry)) this.store.delete(threadKey(entry.agentId, entry.contextId));
+  }
+
+  /** Forgets a thread that may have a chat, and has that ended. */
+  abandon(entry: ThreadEntry): void {
+    this.drop(entry);
+    const ending = this.#end(entry, {}, this.#cleanupTimeout);
+    this.#endings ??= new Set();
+    this.#endings.add(ending);
+    ending.finally(() => this.#endings?.delete(ending));
+  }
+
+  restarted(entry: ThreadEntry): void {
+    this.#hooks.onRestart?.(entry);
+  }
+
+  /** Nothing runs or waits in a lane any more. */
+  idle(lane: Lane): void {
+    if (this.#lanes.get(lane.key) === lane) this.#lanes.delete(lane.key);
+  }
+
+  /** Stops what goes on in a thread, forgets it, and ends its chat. Undefined where there was none. */
+  endThread(key: string, options: EndChatOptions, timeout = this.#cleanupTimeout): Promise<ChatOutcome | undefined> {
+    const entry = this.store.get(key);
+    this.store.delete(key);
+    const start = this.#stop(key, entry?.chatId);
+    return entry === undefined ? Promise.resolve(undefined) : this.#end(entry, options, timeout, start);
+  }
+
+  /** Ends all threads, side by side, and waits for the chats that are being ended already. */
+  async endAll(options: EndChatOptions, timeout = this.#cleanupTimeout): Promise<ChatOutcome[]> {
+    const keys = new Set(this.#lanes.keys());
+    for (const { agentId, contextId } of this.store.values()) keys.add(threadKey(agentId, contextId));
+    const others = [...(this.#endings ?? [])];
+    const outcomes = await Promise.all([...keys].map((key) => this.endThread(key, options, timeout)));
+    if (others.length > 0) await within(Promise.all(others), timeout);
+    return outcomes.filter((outcome) => outcome !== undefined);
+  }
+
+  /** Cancels all sends of a thread, but for a chat.start of which nothing is known yet: that one is given back. */
+  #stop(key: string, chatId: string | undefined): { send: Send; outcome: Promise<StartOutcome> } | undefined {
+    const lane = this.#lanes.get(key);
+    if (lane === undefined) return undefined;
+    this.#lanes.delete(key);
+    const reason = new DOMException('The chat was ended', 'AbortError');
+    let start: { send: Send; outcome: Promise<StartOutcome> } | undefined;
+    for (const send of lane.close()) {
+      // A chat.end that overtakes its chat.start finds nothing, and the chat comes after: so it is waited for.
+      if (send.isStarting && send.chatId === chatId) start = { send, outcome: send.detach(reason) };
+      else send.cancel(reason);
+    }
+    return start;
+  }
+
+  async #end(
+    entry: ThreadEntry,
+    options: EndChatOptions,
+    timeout: number,
+    start?: { send: Send; outcome: Promise<StartOutcome> },
+  ): Promise<ChatOutcome> {
+    const outcome = await endChat((request, listener) => this.call(request, listener), entry, options, timeout, start);
+    if (!outcome.ok) {
+      const { agentId, contextId, chatId, error: err } = outcome;
+      this.#logger.error({ agentId, contextId, chatId, err }, 'a chat could not be ended, and may still be open');
+    }
+    this.#hooks.onEnd?.(outcome);
+    return outcome;
+  }
+
+  #isCurrent(entry: ThreadEntry): boolean {
+    return this.store.get(threadKey(entry.agentId, entry.contextId))?.chatId === entry.chatId;
+  }
+}
