@@ -25,7 +25,6 @@ const register: FastifyPluginAsync<FastifyArcOptions> = async (app, options) => 
   if (!app.hasDecorator('arc')) app.decorate('arc', relay);
   await useWebsocket(app, relay);
 
-  const identities = new WeakMap<object, unknown>();
   app.route({
     method: 'GET',
     url: prefix + path,
@@ -33,15 +32,14 @@ const register: FastifyPluginAsync<FastifyArcOptions> = async (app, options) => 
     preHandler: async (request, reply) => {
       if (!request.ws) return;
       const admission = await relay.admit(request.raw, request);
-      if ('identity' in admission) identities.set(request, admission.identity);
-      else return reply.code(admission.refused.status).send({ error: admission.refused.message });
+      if ('refused' in admission) return reply.code(admission.refused.status).send({ error: admission.refused.message });
     },
     handler: (_request, reply) => reply.code(426).header('upgrade', 'websocket').send({ error: 'Expected a WebSocket' }),
     wsHandler: (socket, request) => {
       // The session looks after errors from here on, and after the socket when the app closes.
       socket.removeAllListeners('error');
       app.websocketServer.clients.delete(socket);
-      relay.attach(socket, request.raw, { identity: identities.get(request) });
+      relay.attach(socket, request.raw);
     },
   });
 

@@ -1,0 +1,123 @@
+// The output of `tap` in every package: one line per test as it ends, every failure in full where it happens and by name
+// again at the end. tap's own reporters either redraw the screen, which turbo's log cannot show, or print raw TAP.
+import { Transform } from 'node:stream';
+import { inspect, styleText } from 'node:util';
+import { Parser } from 'tap-parser';
+
+const colored = process.stdout.isTTY && process.env.NO_COLOR === undefined;
+const paint = (color, text) => (colored ? styleText(color, text) : text);
+const indent = (text, by) => text.trimEnd().replace(/^(?=.)/gm, ' '.repeat(by));
+/** The names from the file down; below its file's heading a test goes without the file. */
+const label = (path) => (path.length > 1 ? path.slice(1) : path).join(' › ');
+
+/** How tap started the test file: long, the same for all of them, and of no help. */
+const noise = new Set(['stdio', 'cwd', 'externalID', 'command', 'args']);
+
+/** What tap knows about a failure, the place and the difference first. */
+function explain(diag) {
+  if (diag === null || typeof diag !== 'object') {
+    return diag ? String(diag) : '';
+  }
+  const { at, source, diff, stack, ...others } = diag;
+  const rest = Object.fromEntries(Object.entries(others).filter(([key]) => !noise.has(key)));
+  const parts = [];
+  if (at?.fileName) {
+    parts.push(`at ${at.fileName}:${at.lineNumber}:${at.columnNumber}`);
+  }
+  parts.push(source, diff);
+  if (Object.keys(rest).length > 0) {
+    parts.push(inspect(rest, { depth: 6, breakLength: 100 }));
+  }
+  parts.push(stack);
+  return parts.filter((part) => typeof part === 'string' && part.trim() !== '').join('\n');
+}
+
+export default class TapReporter extends Transform {
+  #failures = [];
+  #parser;
+
+  constructor() {
+    super({ decodeStrings: false });
+    this.#parser = new Parser((results) => this.#finish(results));
+    this.#follow(this.#parser, []);
+    this.#print(`\n${process.env.npm_package_name ?? process.cwd()}`);
+    this.#parser.on('comment', (comment) => this.#print(comment.trimEnd()));
+    process.once('exit', (code) => {
+      if (code !== 0 && this.#failures.length === 0) {
+        // tap says nothing when it fails a run because too little of the source was covered.
+        process.stdout.write(
+          '\nEvery test passed, but coverage is missing or below the thresholds in tap.base.yaml.\n',
+        );
+      }
+    });
+  }
+
+  _transform(chunk, _encoding, done) {
+    this.#parser.write(String(chunk));
+    done();
+  }
+
+  _flush(done) {
+    this.#parser.end();
+    done();
+  }
+
+  #print(text) {
+    if (text !== '') {
+      this.push(`${text}\n`);
+    }
+  }
+
+  /** Listens to one level of the TAP: the test files are level 0, and every level below them holds their subtests. */
+  #follow(parser, path) {
+    // A subtest's own line comes right after its contents, so what is known of the last child is about that line.
+    let child;
+    parser.on('child', (next) => {
+      const failuresBefore = this.#failures.length;
+      const seen = { name: next.name, isGroup: false, failed: () => this.#failures.length > failuresBefore };
+      child = seen;
+      next.on('child', () => {
+        seen.isGroup = true;
+      });
+      if (path.length === 0) {
+        this.#print(`\n${next.name}`);
+      }
+      this.#follow(next, [...path, next.name]);
+    });
+    parser.on('extra', (text) => this.#print(indent(text, 4)));
+    parser.on('bailout', (reason) => this.#print(paint('red', `Bail out! ${reason}`)));
+    parser.on('assert', (result) => {
+      const subtest = child?.name === result.name ? child : undefined;
+      child = undefined;
+      const where = [...path, result.name];
+      const note = result.skip ? 'skipped' : result.todo ? 'todo' : '';
+      if (note !== '') {
+        const reason = result.skip || result.todo;
+        this.#print(`  - ${label(where)} (${typeof reason === 'string' ? `${note}: ${reason}` : note})`);
+      } else if (!result.ok) {
+        // A subtest that failed only because something in it did has been told already.
+        if (!subtest?.failed() || result.diag?.signal) {
+          this.#fail(where, result.diag);
+        }
+      } else if (subtest !== undefined && !subtest.isGroup && path.length > 0) {
+        const time = result.time ? paint('dim', ` (${Math.round(result.time)} ms)`) : '';
+        this.#print(`  ${paint('green', '✓')} ${label(where)}${time}`);
+      }
+    });
+  }
+
+  #fail(path, diag) {
+    this.#failures.push(path.join(' › '));
+    this.#print(`  ${paint('red', `✗ ${label(path)}`)}`);
+    this.#print(indent(explain(diag), 6));
+  }
+
+  #finish(results) {
+    if (!results.ok && this.#failures.length === 0) {
+      this.#failures.push(`the test run itself: ${inspect(results.failures, { depth: 4 })}`);
+    }
+    if (this.#failures.length > 0) {
+      this.#print(paint('red', `\nFailed:\n${indent(this.#failures.join('\n'), 2)}`));
+    }
+  }
+}
