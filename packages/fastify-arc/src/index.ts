@@ -32,9 +32,11 @@ const register: FastifyPluginAsync<FastifyArcOptions> = async (app, options) => 
     preHandler: async (request, reply) => {
       if (!request.ws) return;
       const admission = await relay.admit(request.raw, request);
-      if ('refused' in admission) return reply.code(admission.refused.status).send({ error: admission.refused.message });
+      if ('refused' in admission)
+        return reply.code(admission.refused.status).send({ error: admission.refused.message });
     },
-    handler: (_request, reply) => reply.code(426).header('upgrade', 'websocket').send({ error: 'Expected a WebSocket' }),
+    handler: (_request, reply) =>
+      reply.code(426).header('upgrade', 'websocket').send({ error: 'Expected a WebSocket' }),
     wsHandler: (socket, request) => {
       // The session looks after errors from here on, and after the socket when the app closes.
       socket.removeAllListeners('error');

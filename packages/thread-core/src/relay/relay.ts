@@ -34,6 +34,8 @@ export class Relay implements SessionHost {
   /** @internal */
   readonly config: RelayConfig;
   readonly #sessions = new Set<Session>();
+  /** Whom `admit` let in, until their socket is attached. */
+  readonly #admitted = new WeakMap<IncomingMessage, unknown>();
   #closing: Promise<CloseSummary> | undefined;
   #timer: NodeJS.Timeout | undefined;
   /** @internal */
@@ -54,12 +56,14 @@ export class Relay implements SessionHost {
   }
 
   /**
-   * Drives a `ws` socket from now on. Call it in the same turn in which the socket was opened. Where `identity` is
-   * given, even as undefined, the connection has been let in already; else `admit` is asked first.
+   * Drives a `ws` socket from now on. Call it in the same turn in which the socket was opened. A request that `admit`
+   * let in keeps its identity; where `identity` is given, even as undefined, that is it; else `admit` is asked first.
    */
   attach(socket: WebSocket, request: IncomingMessage, options: AttachOptions = {}): Session {
     const isFull = this.#sessions.size >= this.config.maxSessions;
-    const session = new Session(this, socket, request, options);
+    const isAdmitted = this.#admitted.has(request) && !('identity' in options);
+    const known = isAdmitted ? { ...options, identity: this.#admitted.get(request) } : options;
+    const session = new Session(this, socket, request, known);
     this.#sessions.add(session);
     this.#startSweeping();
     if (this.isClosing) session.shutDown();
@@ -83,10 +87,11 @@ export class Relay implements SessionHost {
     if (this.#sessions.size >= maxSessions) return { refused: refusal(503, 'Too many connections') };
     try {
       if (!isOriginAllowed(request, allowedOrigins)) return { refused: refusal(403, 'This origin is not allowed') };
-      if (authenticate === undefined) return { identity: undefined };
-      const identity = await authenticate(request, context);
+      const identity = await authenticate?.(request, context);
       const isRefused = identity === null || identity === undefined || identity === false;
-      return isRefused ? { refused: refusal(401, 'Not authenticated') } : { identity };
+      if (authenticate !== undefined && isRefused) return { refused: refusal(401, 'Not authenticated') };
+      this.#admitted.set(request, identity);
+      return { identity };
     } catch (err) {
       logger.warn({ err }, 'a connection was refused');
       const { statusCode } = Object(err) as { statusCode?: unknown };

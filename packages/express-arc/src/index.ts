@@ -1,0 +1,111 @@
+import type { IncomingMessage, Server } from 'node:http';
+import {
+  closeWith,
+  createRelay,
+  isUpgrade,
+  NotAttachedError,
+  type Relay,
+  type RelayOptions,
+  serveUpgrades,
+  takeUpgrade,
+} from '@arc/thread-core';
+import type { Application, NextFunction, Request, RequestHandler, Response } from 'express';
+import { type WebSocket, WebSocketServer } from 'ws';
+
+/** Express middleware, and the relay behind it. */
+export interface ExpressArc extends RequestHandler {
+  readonly relay: Relay;
+  /**
+   * For apps whose own `listen` is not used, and for Routers: has the server's upgrades run through the app. `path` is
+   * where the middleware is; it is needed only beside another library's WebSockets.
+   */
+  attach(server: Server, options?: { path?: string }): void;
+  /** Lets express-ws refuse before it accepts: `expressWs(app, undefined, { wsOptions: { verifyClient } })`. */
+  readonly verifyClient: VerifyClient;
+}
+
+export type VerifyClient = (
+  info: { req: IncomingMessage },
+  done: (isAllowed: boolean, status?: number, message?: string) => void,
+) => void;
+
+/** A request that express-ws has accepted already. */
+type AcceptedRequest = Request & { ws?: WebSocket; wsHandled?: boolean };
+
+/** What Express makes of a sub-app when it is used. */
+type Place = { mountpath?: unknown; parent?: App };
+type App = Application & Place & { ws?: unknown };
+
+/** `app.use('/ws', arc({ endpoint, token }))`. The options are the relay's. */
+export default function arc(options: RelayOptions): ExpressArc {
+  const relay = createRelay(options);
+  const sockets = new WebSocketServer({ noServer: true, ...relay.wsOptions });
+
+  const handle = async (req: AcceptedRequest, res: Response, next: NextFunction): Promise<unknown> => {
+    if (req.ws !== undefined && req.path === '/.websocket') {
+      // What express-ws has accepted without `verifyClient`, the session asks about.
+      req.wsHandled = true;
+      closeWith((req.socket as unknown as { server: Server }).server, relay);
+      return relay.attach(req.ws, req);
+    }
+    if (req.path !== '/') return next();
+    if (!isUpgrade(req)) return res.status(426).set('upgrade', 'websocket').json({ error: 'Expected a WebSocket' });
+    const admission = await relay.admit(req, req);
+    if ('refused' in admission) return res.status(admission.refused.status).json({ error: admission.refused.message });
+    const socket = takeUpgrade(req);
+    if (socket === undefined) return next(new NotAttachedError('express-arc'));
+    sockets.handleUpgrade(req, socket, Buffer.alloc(0), (webSocket) => relay.attach(webSocket, req));
+  };
+
+  const middleware = (req: Request, res: Response, next: NextFunction) => void handle(req, res, next).catch(next);
+  const attach: ExpressArc['attach'] = (server, { path } = {}) => {
+    serveUpgrades(server, relay, (request) => path === undefined || isBelow(path, request));
+  };
+  const verifyClient: VerifyClient = async ({ req }, done) => {
+    // The app's other WebSocket routes are its own affair.
+    if (!isBelow(fullPath(self), req)) return done(true);
+    const admission = await relay.admit(req, req);
+    if ('refused' in admission) done(false, admission.refused.status, admission.refused.message);
+    else done(true);
+  };
+  // With `handle`, `set` and `emit` it is a sub-app, and is told of the app that it is used in.
+  const self: ExpressArc & Place = Object.assign(middleware, {
+    relay,
+    attach,
+    verifyClient,
+    handle: middleware,
+    set: () => self,
+    emit: (_mount: string, app: App) =>
+      whenListening(app, (server) => {
+        // An app with express-ws answers its upgrades itself.
+        if (app.ws !== undefined) return closeWith(server, relay);
+        serveUpgrades(server, relay, (request) => isBelow(fullPath(self), request));
+      }),
+  });
+  return self;
+}
+
+/** Calls back with the server that an app, or the app that it is a part of, makes when it listens. */
+function whenListening(app: App, callback: (server: Server) => void): true {
+  const listen = app.listen as (...args: unknown[]) => Server;
+  app.listen = ((...args: unknown[]) => {
+    const server = listen.apply(app, args);
+    callback(server);
+    return server;
+  }) as Application['listen'];
+  app.on('mount', (parent: App) => whenListening(parent, callback));
+  return true;
+}
+
+/** Where a sub-app is; undefined where that is a pattern. */
+function fullPath({ mountpath, parent }: Place): string | undefined {
+  const above = parent === undefined || parent.parent === undefined ? '' : fullPath(parent);
+  const isPlain = typeof mountpath === 'string' && !/[:*?+(){}[\]]/.test(mountpath);
+  return isPlain && above !== undefined ? (above + mountpath).replace(/\/$/, '') : undefined;
+}
+
+function isBelow(path: string | undefined, request: IncomingMessage): boolean {
+  if (path === undefined) return true;
+  const [pathname = ''] = (request.url ?? '').toLowerCase().split('?');
+  return pathname === path.toLowerCase() || pathname.startsWith(`${path.toLowerCase()}/`);
+}
