@@ -13,7 +13,7 @@ declare module 'fastify' {
 }
 
 /** All of the relay's options, and where it is. `logger` is `app.log` without it. */
-export interface FastifyArcOptions extends RelayOptions, Pick<FastifyPluginOptions, 'prefix' | 'logLevel'> {
+export interface FastifyArcOptions extends RelayOptions, Partial<Pick<FastifyPluginOptions, 'prefix' | 'logLevel'>> {
   /** The route that clients connect to, below the prefix. Default `/ws`. */
   path?: string;
 }

@@ -1,0 +1,88 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { extname } from 'node:path';
+import type { Environment } from './environment.js';
+
+/** An answer with status 200, for any framework to send. */
+export interface Asset {
+  body: Buffer;
+  headers: Readonly<Record<string, string>>;
+}
+
+const TYPES: Readonly<Record<string, string>> = {
+  '.html': 'text/html; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.json': 'application/json; charset=utf-8',
+  '.map': 'application/json; charset=utf-8',
+  '.svg': 'image/svg+xml',
+};
+
+/** Nothing but what this server sends; no inline script or style, no frame, and no HTML made from strings. */
+const CONTENT_SECURITY_POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self'",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+  "require-trusted-types-for 'script'",
+  "trusted-types 'none'",
+].join('; ');
+
+/** How the page introduces the agents of the example; of any other it knows no more than the id. */
+const INTRODUCTIONS: Readonly<Record<string, { name: string; about: string; questions: readonly string[] }>> = {
+  support: {
+    name: 'Support',
+    about: 'Problems and tickets',
+    questions: ['My printer is broken', 'What is my ticket?'],
+  },
+  finance: {
+    name: 'Finance',
+    about: 'Invoices and totals',
+    questions: ['Invoice 17 over 120.50', 'What is the total?'],
+  },
+  hr: { name: 'HR', about: 'Days of leave', questions: ['How many days are left?', 'Book 3 days off'] },
+};
+
+function asset(name: string, body: Buffer): Asset {
+  return {
+    body,
+    headers: {
+      'content-type': TYPES[extname(name)] ?? 'application/octet-stream',
+      'content-security-policy': CONTENT_SECURITY_POLICY,
+      'x-content-type-options': 'nosniff',
+      'referrer-policy': 'no-referrer',
+      'cache-control': 'no-cache',
+    },
+  };
+}
+
+/**
+ * The chat page: from the path of a request to what answers it, or undefined where the page has nothing there.
+ * All of it is read into memory here, once.
+ */
+export function pageAssets({
+  agents,
+  stream,
+}: Pick<Environment, 'agents' | 'stream'>): (path: string) => Asset | undefined {
+  const assets = new Map<string, Asset>();
+  for (const folder of ['../page/', './page/']) {
+    const url = new URL(folder, import.meta.url);
+    for (const name of readdirSync(url)) {
+      if (/\.(html|css|svg|js|js\.map)$/.test(name))
+        assets.set(`/${name}`, asset(name, readFileSync(new URL(name, url))));
+    }
+  }
+  const config = {
+    agents: agents.map((id) => ({ id, name: id, about: '', questions: [], ...INTRODUCTIONS[id] })),
+    stream,
+  };
+  assets.set('/config.json', asset('config.json', Buffer.from(JSON.stringify(config))));
+
+  return (path) => {
+    const pathname = path.split('?', 1)[0];
+    return assets.get(pathname === '/' ? '/index.html' : (pathname ?? ''));
+  };
+}

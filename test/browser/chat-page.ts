@@ -1,0 +1,110 @@
+import { execFileSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page } from 'playwright-core';
+
+/** What the relay sent to the page, as far as the tests look at it. */
+export interface SeenFrame {
+  type: string;
+  id?: string;
+  agent_id?: string;
+  trace_id?: string;
+  data?: { chatId?: string; message?: { parts: Array<{ content: string }> } };
+}
+
+export async function launchChromium(): Promise<Browser> {
+  const setup = fileURLToPath(new URL('setup.mjs', import.meta.url));
+  const executablePath = execFileSync(process.execPath, [setup], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  }).trim();
+  const args = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'];
+  return chromium.launch({ executablePath, args: [...args, '--disable-component-update', '--disable-sync'] });
+}
+
+/** The page of the examples, as a person uses it. */
+export class ChatPage {
+  readonly page: Page;
+  /** Errors and warnings of the console, and what was thrown and not caught. */
+  readonly problems: string[] = [];
+  /** Everything that came over WebSockets, in order. */
+  readonly frames: SeenFrame[] = [];
+
+  private constructor(page: Page) {
+    this.page = page;
+    page.on('console', (message) => {
+      if (message.type() === 'error' || message.type() === 'warning') this.problems.push(message.text());
+    });
+    page.on('pageerror', (error) => this.problems.push(String(error)));
+    page.on('requestfailed', (request) => this.problems.push(`${request.url()} failed`));
+    page.on('websocket', (socket) => {
+      socket.on('framereceived', ({ payload }) => this.frames.push(JSON.parse(String(payload)) as SeenFrame));
+    });
+  }
+
+  static async open(browser: Browser, url: string, options: BrowserContextOptions = {}): Promise<ChatPage> {
+    const context = await browser.newContext({ viewport: { width: 1200, height: 800 }, ...options });
+    const chat = new ChatPage(await context.newPage());
+    await chat.page.goto(url);
+    await chat.connected();
+    return chat;
+  }
+
+  connected(): Promise<void> {
+    return this.page.getByRole('status').getByText('Connected', { exact: true }).waitFor();
+  }
+
+  tab(agent: string): Locator {
+    return this.page.getByRole('navigation', { name: 'Agents' }).getByRole('button', { name: agent });
+  }
+
+  log(agent: string): Locator {
+    return this.page.getByRole('log', { name: `Conversation with ${agent}` });
+  }
+
+  field(agent: string): Locator {
+    return this.page.getByRole('textbox', { name: `Message to ${agent}` });
+  }
+
+  get chatId(): Locator {
+    return this.page.getByRole('definition').nth(0);
+  }
+
+  get traceId(): Locator {
+    return this.page.getByRole('definition').nth(1);
+  }
+
+  get endButton(): Locator {
+    return this.page.getByRole('button', { name: 'End chat' });
+  }
+
+  async choose(agent: string): Promise<void> {
+    await this.tab(agent).click();
+    await this.log(agent).waitFor({ state: 'attached' });
+  }
+
+  /** Sends a message to the chosen agent and waits until its answer has ended. */
+  async say(agent: string, text: string): Promise<void> {
+    await this.field(agent).fill(text);
+    await this.field(agent).press('Enter');
+    await this.settled(agent);
+  }
+
+  /** Every answer that an agent owes has come, or has failed. */
+  async settled(agent: string): Promise<void> {
+    await this.log(agent).and(this.page.locator('[aria-busy=false]')).waitFor();
+  }
+
+  /** The frames of one kind that an agent sent. */
+  framesOf(agentId: string, type: string): SeenFrame[] {
+    return this.frames.filter((frame) => frame.agent_id === agentId && frame.type === type);
+  }
+
+  /** How far the page is wider than the window: 0 where nothing can be scrolled sideways. */
+  overflow(): Promise<number> {
+    return this.page.evaluate('document.documentElement.scrollWidth - window.innerWidth');
+  }
+
+  async close(): Promise<void> {
+    await this.page.context().close();
+  }
+}
