@@ -13,8 +13,8 @@ export interface RunningExample {
 const SAME_KEY_PRESS = 250;
 
 /**
- * Starts an example, says where it can be opened, and stops it on SIGINT or SIGTERM: the first closes everything and
- * exits with 0, a second one exits at once. What cannot be started is said in a line, and exits with 1.
+ * Starts an example, says where it can be opened, and stops it on SIGINT or SIGTERM: the first closes everything, which
+ * ends the process with 0; a second one exits at once. What cannot be started is said in a line, and exits with 1.
  */
 export async function runUntilSignal(start: () => Promise<RunningExample>): Promise<void> {
   try {
@@ -37,8 +37,8 @@ function stopOnSignal(close: RunningExample['close']): void {
     }
     stoppingSince = performance.now();
     try {
+      // With everything closed nothing keeps the process: it ends by itself, with 0.
       for (const step of close) await step();
-      process.exit(0);
     } catch (error) {
       console.error(error);
       process.exit(1);
@@ -46,6 +46,13 @@ function stopOnSignal(close: RunningExample['close']): void {
   };
   process.on('SIGINT', stop);
   process.on('SIGTERM', stop);
+}
+
+/** Closes a server. Browsers open connections in advance, which would hold it for a minute: those are dropped. */
+export async function closeServer(server: Server): Promise<void> {
+  const closed = new Promise((resolve) => server.close(resolve));
+  server.closeAllConnections();
+  await closed;
 }
 
 function addressOf(server: Server): string {

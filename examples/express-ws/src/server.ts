@@ -1,0 +1,32 @@
+import { closeServer, pageAssets, readEnvironment, runUntilSignal, startAgentUnlessGiven } from '@arc-examples/web';
+import express from 'express';
+import arc from 'express-arc';
+import expressWs from 'express-ws';
+
+await runUntilSignal(async () => {
+  const environment = readEnvironment();
+  const { port, host, agents, stream } = environment;
+  const agent = await startAgentUnlessGiven(environment);
+  const asset = pageAssets(environment);
+
+  const relay = arc({ endpoint: agent.endpoint, token: agent.token, agents, stream });
+
+  // express-ws accepts before any middleware runs: only `verifyClient` can refuse with an HTTP status.
+  const { app } = expressWs(express(), undefined, { wsOptions: { verifyClient: relay.verifyClient } });
+
+  app.use('/ws', relay);
+
+  // What the app had before: it goes on beside the relay.
+  app.ws('/echo', (socket) => socket.on('message', (message) => socket.send(message)));
+
+  app.use((req, res, next) => {
+    const found = asset(req.path);
+    if (found === undefined) next();
+    else res.set(found.headers).send(found.body);
+  });
+
+  const server = app.listen(port, host);
+
+  // Closing the server ends every chat and every WebSocket of the relay; the agent has to be there until that is done.
+  return { server, close: [() => closeServer(server), agent.close] };
+});

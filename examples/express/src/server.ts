@@ -1,0 +1,25 @@
+import { closeServer, pageAssets, readEnvironment, runUntilSignal, startAgentUnlessGiven } from '@arc-examples/web';
+import express from 'express';
+import arc from 'express-arc';
+
+await runUntilSignal(async () => {
+  const environment = readEnvironment();
+  const { port, host, agents, stream } = environment;
+  const agent = await startAgentUnlessGiven(environment);
+  const asset = pageAssets(environment);
+
+  const app = express();
+
+  app.use('/ws', arc({ endpoint: agent.endpoint, token: agent.token, agents, stream }));
+
+  app.use((req, res, next) => {
+    const found = asset(req.path);
+    if (found === undefined) next();
+    else res.set(found.headers).send(found.body);
+  });
+
+  const server = app.listen(port, host);
+
+  // Closing the server ends every chat and every WebSocket; the agent has to be there until that is done.
+  return { server, close: [() => closeServer(server), agent.close] };
+});
