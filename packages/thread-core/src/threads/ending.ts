@@ -3,7 +3,7 @@ import { Answer, type ArcResponse } from '../client/answer.js';
 import type { CallListener, CallRequest } from '../client/call.js';
 import { ArcError, InternalError, isLostChat, RateLimitExceededError } from '../protocol/errors.js';
 import type { ArcEnvelope, ChatEndResult } from '../protocol/types.js';
-import type { Send } from './send.js';
+import type { Send, StartOutcome } from './send.js';
 import type { ThreadEntry } from './store.js';
 
 /** How the end of a chat came out. A chat that the agent had already lost counts as ended. */
@@ -27,6 +27,12 @@ export interface EndChatOptions {
   traceId?: string | undefined;
 }
 
+/** A chat.start that runs on, unheard, until it is known whether there is a chat to end. */
+export interface StartInFlight {
+  send: Send;
+  outcome: Promise<StartOutcome>;
+}
+
 type Attempt = Pick<ChatOutcome, 'ok' | 'error' | 'response' | 'text'>;
 
 const FIRST_BACKOFF = 50;
@@ -41,7 +47,7 @@ export async function endChat(
   entry: ThreadEntry,
   options: EndChatOptions,
   timeout: number,
-  start?: { send: Send; outcome: Promise<unknown> },
+  start?: StartInFlight,
 ): Promise<ChatOutcome> {
   const until = performance.now() + timeout;
   let settled = entry.unsettled !== true;
@@ -97,9 +103,15 @@ class EndAnswer extends Answer {
 /** Whether trying again may help: the agent did not answer, or not about the chat. */
 function isTransient(error: unknown): boolean {
   if (!(error instanceof ArcError)) return false;
-  if (!error.fromAgent) return error.address !== undefined;
-  const { code } = error;
+  const { code, cause } = error;
+  if (!error.fromAgent) return error.address !== undefined && !isClientClosed(cause);
   return code === InternalError.code || code === RateLimitExceededError.code || (code <= -41_002 && code >= -41_999);
+}
+
+/** Whether an error of undici's says that its dispatcher takes no more requests. */
+function isClientClosed(cause: unknown): boolean {
+  const { code } = (cause ?? {}) as { code?: unknown };
+  return code === 'UND_ERR_DESTROYED' || code === 'UND_ERR_CLOSED';
 }
 
 /** A promise's value if it comes within so many milliseconds, else undefined. */

@@ -58,13 +58,18 @@ export class Lane {
   }
 
   #run(send: Send): void {
-    const known = this.table.store.get(this.key);
-    if (known !== undefined) return send.run(known, 'messaging');
-    const entry = { agentId: this.agentId, contextId: this.contextId, chatId: randomUUID() };
-    this.table.open(this.key, entry);
-    this.#starting = send;
-    send.run(entry, 'starting');
-    if (send.restarted) this.table.restarted(entry);
+    try {
+      const known = this.table.store.get(this.key);
+      if (known !== undefined) return send.run(known, 'messaging');
+      const entry = { agentId: this.agentId, contextId: this.contextId, chatId: randomUUID() };
+      this.table.open(this.key, entry);
+      this.#starting = send;
+      send.run(entry, 'starting');
+      if (send.restarted) this.table.restarted(entry);
+    } catch (error) {
+      // The store is the application's own, and may fail: that must not keep others waiting.
+      send.refuse(error);
+    }
   }
 
   /** Sends again what met a lost chat: in a new one, which an other send may be starting already. */

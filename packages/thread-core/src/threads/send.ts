@@ -35,12 +35,14 @@ export class Send implements CallListener, Answerable {
   readonly request: SendRequest;
   /** The agent had lost the chat; what is answered is a new one. */
   restarted = false;
-  #listener: SendListener;
+  readonly #listener: SendListener;
   readonly #lane: Lane;
   #entry: ThreadEntry | undefined;
   #call: Call | undefined;
   #phase: 'waiting' | 'starting' | 'messaging' | 'detached' | 'ended' = 'waiting';
   #delivered = false;
+  /** The agent has told under which id it has the chat. */
+  #named = false;
   #paused = false;
   #settled: ((outcome: StartOutcome) => void) | undefined;
 
@@ -54,9 +56,14 @@ export class Send implements CallListener, Answerable {
     return this.#entry?.chatId;
   }
 
-  /** Its chat.start runs, and nothing of the answer has come: nobody can say yet whether there is a chat. */
-  get isStarting(): boolean {
-    return this.#phase === 'starting' && !this.#delivered;
+  /** The thread whose chat.start it is, as long as that runs. @internal */
+  get starting(): ThreadEntry | undefined {
+    return this.#phase === 'starting' ? this.#entry : undefined;
+  }
+
+  /** The agent has told under which id it has the chat; before that nobody can say whether there is one. @internal */
+  get isNamed(): boolean {
+    return this.#named;
   }
 
   /** @internal Sends the message: as chat.start, which makes the thread, or as chat.message. */
@@ -90,7 +97,7 @@ export class Send implements CallListener, Answerable {
     const entry = this.#entry;
     this.#call?.cancel();
     if (this.#phase === 'starting' && entry !== undefined) {
-      entry.unsettled = true;
+      this.#lane.table.update(entry, { unsettled: true });
       if (!this.#delivered) this.#lane.table.abandon(entry);
     }
     this.#end();
@@ -100,13 +107,14 @@ export class Send implements CallListener, Answerable {
 
   /** Lets its chat.start go on unheard, until it is known whether there is a chat to end. @internal */
   detach(reason: unknown): Promise<StartOutcome> {
+    const outcome = new Promise<StartOutcome>((resolve) => {
+      this.#settled = resolve;
+    });
     this.#end();
     this.#phase = 'detached';
     this.#listener.onCancelled(reason);
     this.#call?.resume();
-    return new Promise((resolve) => {
-      this.#settled = resolve;
-    });
+    return outcome;
   }
 
   /** Gives up waiting for a detached chat.start. @internal */
@@ -115,9 +123,12 @@ export class Send implements CallListener, Answerable {
   }
 
   /** The send fails before anything was sent. @internal */
-  refuse(error: ArcError): void {
+  refuse(error: unknown): void {
     this.#end();
-    queueMicrotask(() => this.#listener.onError(error));
+    queueMicrotask(() => {
+      this.#listener.onError(error);
+      this.#lane.pump();
+    });
   }
 
   onResponse(envelope: ArcEnvelope, text: string): void {
@@ -132,11 +143,13 @@ export class Send implements CallListener, Answerable {
     const failed = event.event === 'error';
     if (failed && this.#failed(readAgentError(event.data, {}))) return;
     if (!failed) this.#confirm(event.chatId);
-    if (this.#phase === 'detached') {
-      this.#call?.cancel();
-      return this.#settled?.('started');
-    }
     const last = failed || event.event === 'done';
+    if (this.#phase === 'detached') {
+      // Without its id the chat cannot be ended; with it the rest of the answer is of no use.
+      if (!last && !this.#named) return;
+      this.#call?.cancel();
+      return this.#settled?.(last ? 'started' : 'unknown');
+    }
     this.#delivered = true;
     if (last) this.#end();
     this.#listener.onEvent(event);
@@ -159,7 +172,7 @@ export class Send implements CallListener, Answerable {
       return true;
     }
     if (this.#phase === 'starting') {
-      entry.unsettled = !isAnswer(error);
+      table.update(entry, { unsettled: !isAnswer(error) });
       if (!this.#delivered) {
         if (mayHaveStarted(error)) table.abandon(entry);
         else table.drop(entry);
@@ -177,10 +190,14 @@ export class Send implements CallListener, Answerable {
 
   /** The agent has the chat. It may have given it another id than the one that it was asked for. */
   #confirm(chatId: string | undefined): void {
-    if (this.#phase !== 'starting' && this.#phase !== 'detached') return;
     const entry = this.#entry as ThreadEntry;
-    if (chatId !== undefined && chatId !== entry.chatId) this.#lane.table.rename(entry, chatId);
-    if (chatId !== undefined) this.#lane.started(this);
+    if (this.#phase === 'messaging') {
+      if (entry.unsettled) this.#lane.table.update(entry, { unsettled: false });
+    } else if (chatId !== undefined) {
+      if (chatId !== entry.chatId) this.#lane.table.update(entry, { chatId });
+      if (!this.#named) this.#lane.started(this);
+      this.#named = true;
+    }
   }
 
   #end(): void {

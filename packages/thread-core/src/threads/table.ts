@@ -2,12 +2,12 @@ import type { ArcClient } from '../client/arc-client.js';
 import type { Call, CallListener, CallRequest } from '../client/call.js';
 import type { TokenSource } from '../client/token.js';
 import type { Logger } from '../logger.js';
-import { type ChatOutcome, type EndChatOptions, endChat, within } from './ending.js';
+import { type ChatOutcome, type EndChatOptions, endChat, type StartInFlight, within } from './ending.js';
 import { type BusyPolicy, Lane } from './lane.js';
-import { Send, type SendListener, type SendRequest, type StartOutcome } from './send.js';
+import { Send, type SendListener, type SendRequest } from './send.js';
 import { type ThreadEntry, type ThreadStore, threadKey } from './store.js';
 
-/** What is told of chats, for counters and logs. */
+/** What is told of chats, for counters and logs. A hook that throws is logged, and changes nothing. */
 export interface ThreadHooks {
   /** A chat.start is sent. */
   onStart?(thread: ThreadEntry): void;
@@ -27,7 +27,7 @@ export class ThreadTable {
   readonly #logger: Logger;
   readonly #hooks: ThreadHooks;
   readonly #lanes = new Map<string, Lane>();
-  /** Chats that are being ended without anybody waiting: those of failed and cancelled starts. */
+  /** Chats that are being ended; nobody else waits for those of failed and cancelled starts. */
   #endings: Set<Promise<unknown>> | undefined;
 
   constructor(
@@ -68,14 +68,14 @@ export class ThreadTable {
   /** Makes a thread known, before its chat.start is sent. */
   open(key: string, entry: ThreadEntry): void {
     this.store.set(key, entry);
-    this.#hooks.onStart?.(entry);
+    this.#tell('onStart', entry);
   }
 
-  /** The agent has named the chat otherwise. */
-  rename(entry: ThreadEntry, chatId: string): void {
-    const current = this.#isCurrent(entry);
-    entry.chatId = chatId;
-    if (current) this.store.set(threadKey(entry.agentId, entry.contextId), entry);
+  /** The agent has named the chat otherwise, or it became certain, or doubtful, that there is one. */
+  update(entry: ThreadEntry, change: Partial<Pick<ThreadEntry, 'chatId' | 'unsettled'>>): void {
+    const isCurrent = this.#isCurrent(entry);
+    Object.assign(entry, change);
+    if (isCurrent) this.store.set(threadKey(entry.agentId, entry.contextId), entry);
   }
 
   /** Forgets a thread that has no chat. */
@@ -86,14 +86,11 @@ export class ThreadTable {
   /** Forgets a thread that may have a chat, and has that ended. */
   abandon(entry: ThreadEntry): void {
     this.drop(entry);
-    const ending = this.#end(entry, {}, this.#cleanupTimeout);
-    this.#endings ??= new Set();
-    this.#endings.add(ending);
-    ending.finally(() => this.#endings?.delete(ending));
+    void this.#end(entry, {}, this.#cleanupTimeout);
   }
 
   restarted(entry: ThreadEntry): void {
-    this.#hooks.onRestart?.(entry);
+    this.#tell('onRestart', entry);
   }
 
   /** Nothing runs or waits in a lane any more. */
@@ -103,50 +100,71 @@ export class ThreadTable {
 
   /** Stops what goes on in a thread, forgets it, and ends its chat. Undefined where there was none. */
   endThread(key: string, options: EndChatOptions, timeout = this.#cleanupTimeout): Promise<ChatOutcome | undefined> {
-    const entry = this.store.get(key);
+    const stored = this.store.get(key);
     this.store.delete(key);
-    const start = this.#stop(key, entry?.chatId);
+    const { entry, start } = this.#stop(key, stored);
     return entry === undefined ? Promise.resolve(undefined) : this.#end(entry, options, timeout, start);
   }
 
   /** Ends all threads, side by side, and waits for the chats that are being ended already. */
   async endAll(options: EndChatOptions, timeout = this.#cleanupTimeout): Promise<ChatOutcome[]> {
-    const keys = new Set(this.#lanes.keys());
+    const keys = new Set<string>();
     for (const { agentId, contextId } of this.store.values()) keys.add(threadKey(agentId, contextId));
-    const others = [...(this.#endings ?? [])];
-    const outcomes = await Promise.all([...keys].map((key) => this.endThread(key, options, timeout)));
-    if (others.length > 0) await within(Promise.all(others), timeout);
-    return outcomes.filter((outcome) => outcome !== undefined);
+    for (const key of this.#lanes.keys()) keys.add(key);
+    const outcomes = Promise.all([...keys].map((key) => this.endThread(key, options, timeout)));
+    if (this.#endings !== undefined) await within(Promise.all(this.#endings), timeout);
+    return (await outcomes).filter((outcome) => outcome !== undefined);
   }
 
-  /** Cancels all sends of a thread, but for a chat.start of which nothing is known yet: that one is given back. */
-  #stop(key: string, chatId: string | undefined): { send: Send; outcome: Promise<StartOutcome> } | undefined {
+  /** Cancels all sends of a thread, but for a chat.start whose chat nobody knows yet: that one is given back. */
+  #stop(key: string, stored: ThreadEntry | undefined): { entry: ThreadEntry | undefined; start?: StartInFlight } {
     const lane = this.#lanes.get(key);
-    if (lane === undefined) return undefined;
+    if (lane === undefined) return { entry: stored };
     this.#lanes.delete(key);
     const reason = new DOMException('The chat was ended', 'AbortError');
-    let start: { send: Send; outcome: Promise<StartOutcome> } | undefined;
+    let entry = stored;
+    let start: StartInFlight | undefined;
     for (const send of lane.close()) {
+      const { starting } = send;
+      const isItsStart = starting !== undefined && starting.chatId === stored?.chatId;
+      // A store may give copies, but this is the one that changes.
+      if (isItsStart) entry = starting;
       // A chat.end that overtakes its chat.start finds nothing, and the chat comes after: so it is waited for.
-      if (send.isStarting && send.chatId === chatId) start = { send, outcome: send.detach(reason) };
+      if (isItsStart && !send.isNamed) start = { send, outcome: send.detach(reason) };
       else send.cancel(reason);
     }
-    return start;
+    return start === undefined ? { entry } : { entry, start };
   }
 
-  async #end(
+  #end(entry: ThreadEntry, options: EndChatOptions, timeout: number, start?: StartInFlight): Promise<ChatOutcome> {
+    const ending = this.#endChat(entry, options, timeout, start);
+    this.#endings ??= new Set();
+    this.#endings.add(ending);
+    void ending.then(() => this.#endings?.delete(ending));
+    return ending;
+  }
+
+  async #endChat(
     entry: ThreadEntry,
     options: EndChatOptions,
     timeout: number,
-    start?: { send: Send; outcome: Promise<StartOutcome> },
+    start?: StartInFlight,
   ): Promise<ChatOutcome> {
     const outcome = await endChat((request, listener) => this.call(request, listener), entry, options, timeout, start);
     if (!outcome.ok) {
       const { agentId, contextId, chatId, error: err } = outcome;
       this.#logger.error({ agentId, contextId, chatId, err }, 'a chat could not be ended, and may still be open');
     }
-    this.#hooks.onEnd?.(outcome);
+    this.#tell('onEnd', outcome);
     return outcome;
+  }
+
+  #tell<Name extends keyof ThreadHooks>(name: Name, about: Parameters<NonNullable<ThreadHooks[Name]>>[0]): void {
+    try {
+      (this.#hooks[name] as ((about: unknown) => void) | undefined)?.call(this.#hooks, about);
+    } catch (err) {
+      this.#logger.error({ err }, `the hook ${name} threw`);
+    }
   }
 
   #isCurrent(entry: ThreadEntry): boolean {

@@ -1,9 +1,10 @@
 import { Answer, type ArcResponse } from '../client/answer.js';
-import { ArcClient } from '../client/arc-client.js';
+import type { ArcClient } from '../client/arc-client.js';
 import type { ArcStream } from '../client/stream.js';
 import { type Token, TokenSource } from '../client/token.js';
 import { type Logger, silentLogger } from '../logger.js';
 import type { ChatEndResult } from '../protocol/types.js';
+import { checkId, checkManager, checkSend, checkText, checkTimeout } from './checks.js';
 import type { ChatOutcome, EndChatOptions } from './ending.js';
 import type { BusyPolicy } from './lane.js';
 import type { Send, SendListener, SendRequest } from './send.js';
@@ -36,8 +37,6 @@ export interface EndAllOptions {
   timeout?: number | undefined;
 }
 
-const BUSY_POLICIES: readonly BusyPolicy[] = ['queue', 'parallel', 'reject', 'interrupt'];
-
 /**
  * The threads of one connection: `{agent: chat}`. It chooses chat.start or chat.message for each send, starts one
  * chat for each (context, agent), and ends them all. Make one for each WebSocket connection; share the client.
@@ -47,10 +46,8 @@ export class ThreadManager implements AsyncDisposable {
 
   /** @throws TypeError that names the option that is wrong */
   constructor(client: ArcClient, options: ThreadManagerOptions = {}) {
+    checkManager(client, options);
     const { store = new Map<string, ThreadEntry>(), busy = 'queue', token, cleanupTimeout = 5000 } = options;
-    if (!(client instanceof ArcClient)) throw new TypeError('client: must be an ArcClient');
-    if (!BUSY_POLICIES.includes(busy)) throw new TypeError(`busy: must be one of ${BUSY_POLICIES.join(', ')}`);
-    if (!(cleanupTimeout >= 0)) throw new TypeError('cleanupTimeout: must be a number of milliseconds');
     const { logger = silentLogger, hooks = {} } = options;
     const tokens = token === undefined ? undefined : new TokenSource(token);
     this.#table = new ThreadTable(client, store, busy, tokens, cleanupTimeout, logger, hooks);
@@ -66,13 +63,8 @@ export class ThreadManager implements AsyncDisposable {
   sendToAgent(options: SendOptions & { stream: true }): Promise<ArcStream>;
   sendToAgent(options: SendOptions): Promise<ArcResponse>;
   async sendToAgent(options: SendOptions): Promise<unknown> {
+    checkSend(options);
     const { signal, ...request } = options;
-    if (typeof request.agentId !== 'string' || request.agentId === '') {
-      throw new TypeError('agentId: must be a string, and not empty');
-    }
-    if (typeof request.message !== 'object' || request.message === null) {
-      throw new TypeError('message: must be an object');
-    }
     const answer = new Answer(request.stream === true, signal);
     return answer.from(() => this.dispatch(request, answer)).promise;
   }
@@ -93,6 +85,9 @@ export class ThreadManager implements AsyncDisposable {
 
   /** Takes over a chat that was started elsewhere: the next send is a chat.message in it. */
   storeThreadId(agentId: string, chatId: string, contextId?: string): void {
+    checkId('agentId', agentId);
+    checkId('chatId', chatId);
+    checkText('contextId', contextId);
     this.#table.store.set(threadKey(agentId, contextId), { agentId, contextId, chatId });
   }
 
@@ -124,6 +119,8 @@ export class ThreadManager implements AsyncDisposable {
    * @throws ArcError where the agent could not be told within `cleanupTimeout`
    */
   async endChat(agentId: string, options: EndChatOptions = {}): Promise<ArcResponse<ChatEndResult> | undefined> {
+    checkId('agentId', agentId);
+    checkText('contextId', options.contextId);
     const outcome = await this.endThread(agentId, options);
     if (outcome !== undefined && !outcome.ok) throw outcome.error;
     return outcome?.response;
@@ -135,10 +132,12 @@ export class ThreadManager implements AsyncDisposable {
   }
 
   /**
-   * Ends all chats, side by side; call it when the connection is gone. Sends that run or wait are cancelled. Never
-   * rejects: there is one outcome for each thread. The ThreadManager can be used again afterwards.
+   * Ends all chats, side by side; call it when the connection is gone. Sends that run or wait are cancelled. Does not
+   * reject where chats cannot be ended: there is one outcome for each thread. The ThreadManager can be used again
+   * afterwards.
    */
-  endAllChats(options: EndAllOptions = {}): Promise<ChatOutcome[]> {
+  async endAllChats(options: EndAllOptions = {}): Promise<ChatOutcome[]> {
+    checkTimeout('timeout', options.timeout);
     return this.#table.endAll(options, options.timeout);
   }
 

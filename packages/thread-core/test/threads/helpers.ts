@@ -1,0 +1,167 @@
+import type { Test } from 'tap';
+import type { ArcResponse } from '../../src/client/answer.js';
+import { ArcClient, type ArcClientOptions } from '../../src/client/arc-client.js';
+import type { ArcEvent } from '../../src/client/event.js';
+import type { Logger } from '../../src/logger.js';
+import type { ArcEnvelope, ArcMessage } from '../../src/protocol/types.js';
+import {
+  type RecordedRequest,
+  startTestAgent,
+  type TestAgent,
+  type TestAgentOptions,
+  textOf,
+} from '../../src/testing/index.js';
+import type { ChatOutcome } from '../../src/threads/ending.js';
+import type { SendListener, SendRequest } from '../../src/threads/send.js';
+import type { ThreadEntry } from '../../src/threads/store.js';
+import { ThreadManager, type ThreadManagerOptions } from '../../src/threads/thread-manager.js';
+
+export const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+
+export function say(text: string): ArcMessage {
+  return { role: 'user', parts: [{ type: 'text', content: text }] };
+}
+
+/** What the agent said in an answer. */
+export function saidIn(response: ArcResponse): string {
+  return textOf(response.result.chat.message ?? { role: 'agent', parts: [] });
+}
+
+/** What the agent said in the `content` events of a stream, and the names of all its events. */
+export async function readAll(stream: AsyncIterable<ArcEvent>): Promise<{ text: string; names: string[] }> {
+  let text = '';
+  const names: string[] = [];
+  for await (const { event, data } of stream) {
+    names.push(event);
+    if (event === 'content')
+      text += typeof data === 'string' ? data : textOf((data as { message: ArcMessage }).message);
+  }
+  return { text, names };
+}
+
+export interface SetUpOptions extends ThreadManagerOptions {
+  agent?: TestAgentOptions;
+  client?: Partial<ArcClientOptions>;
+}
+
+export interface LogLine {
+  about: Record<string, unknown>;
+  message: string;
+}
+
+export interface SetUp {
+  agent: TestAgent;
+  client: ArcClient;
+  threads: ThreadManager;
+  /** What was logged as an error. */
+  log: LogLine[];
+  /** What the hooks were told of. */
+  started: ThreadEntry[];
+  restarted: ThreadEntry[];
+  ended: ChatOutcome[];
+}
+
+/** An agent, a client of it, and the threads of one connection. */
+export async function setUp(t: Test, { agent: agentOptions, client: clientOptions, ...options }: SetUpOptions = {}) {
+  const agent = await startTestAgent(agentOptions);
+  t.teardown(() => agent.close());
+  const client = new ArcClient({ endpoint: agent.endpoint, ...clientOptions });
+  t.teardown(() => client.close());
+  const log: LogLine[] = [];
+  const started: ThreadEntry[] = [];
+  const restarted: ThreadEntry[] = [];
+  const ended: ChatOutcome[] = [];
+  const threads = new ThreadManager(client, {
+    logger: loggerTo(log),
+    hooks: {
+      onStart: (thread) => started.push({ ...thread }),
+      onRestart: (thread) => restarted.push({ ...thread }),
+      onEnd: (outcome) => ended.push(outcome),
+    },
+    ...options,
+  });
+  return { agent, client, threads, log, started, restarted, ended } satisfies SetUp;
+}
+
+export function loggerTo(log: LogLine[]): Logger {
+  const nothing = (): void => {};
+  const error = (about: object, message: string): void => {
+    log.push({ about: about as Record<string, unknown>, message });
+  };
+  return { debug: nothing, info: nothing, warn: nothing, error };
+}
+
+/** The methods of the requests that reached the agent, in order. */
+export function methods(agent: TestAgent): string[] {
+  return agent.requests.map(({ method }) => method);
+}
+
+export function requestsOf(agent: TestAgent, method: string): RecordedRequest[] {
+  return agent.requests.filter((request) => request.method === method);
+}
+
+/** Resolves when the agent has got so many requests of a method. */
+export function reached(agent: TestAgent, method: string, count = 1): Promise<void> {
+  return agent.waitFor(() => requestsOf(agent, method).length >= count);
+}
+
+/** How a promise came out, without throwing. */
+export async function settled<T>(promise: Promise<T>): Promise<{ value?: T; error?: unknown }> {
+  try {
+    return { value: await promise };
+  } catch (error) {
+    return { error };
+  }
+}
+
+/** Hears a send, and counts how often it ends. */
+export class Ear implements SendListener {
+  readonly heard: string[] = [];
+  endings = 0;
+  error: unknown;
+  readonly ended: Promise<string>;
+  #end!: (how: string) => void;
+
+  constructor() {
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+  }
+
+  onResponse(_envelope: ArcEnvelope): void {
+    this.#over('response');
+  }
+
+  onEvent({ event }: ArcEvent): void {
+    if (event === 'done' || event === 'error') this.#over(event);
+    else this.#hear(event);
+  }
+
+  onError(error: unknown): void {
+    this.error = error;
+    this.#over('error');
+  }
+
+  onCancelled(reason: unknown): void {
+    this.error = reason;
+    this.#over('cancelled');
+  }
+
+  #hear(what: string): void {
+    // What comes after the end is to be seen.
+    this.heard.push(this.endings > 0 ? `late ${what}` : what);
+  }
+
+  #over(how: string): void {
+    this.#hear(how);
+    this.endings += 1;
+    this.#end(how);
+  }
+}
+
+/** Sends as the relay does. */
+export function dispatch(threads: ThreadManager, request: Partial<SendRequest> = {}) {
+  const ear = new Ear();
+  const send = threads.dispatch({ agentId: 'support', message: say('hello'), ...request }, ear);
+  return { ear, send };
+}
