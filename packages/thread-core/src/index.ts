@@ -28,7 +28,7 @@ export {
 } from './relay/frames.js';
 export type { RelayHooks, RelayOptions } from './relay/options.js';
 export { type CloseSummary, createRelay, type Relay, type RelayStats } from './relay/relay.js';
-export { closeWith, isUpgrade, NotAttachedError, serveUpgrades, takeUpgrade } from './relay/server.js';
+export { closeWith, isBelow, isUpgrade, NotAttachedError, serveUpgrades, takeUpgrade } from './relay/server.js';
 export type { AttachOptions, Session } from './relay/session.js';
 export type { ChatOutcome, EndChatOptions } from './threads/ending.js';
 export type { BusyPolicy } from './threads/lane.js';

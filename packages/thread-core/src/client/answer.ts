@@ -1,7 +1,8 @@
-import { InternalError, readAgentError } from '../protocol/errors.js';
-import type { ArcEnvelope, ArcPart, ChatResult } from '../protocol/types.js';
+import { setMaxListeners } from 'node:events';
+import { type ArcErrorOptions, InternalError, readAgentError } from '../protocol/errors.js';
+import type { ArcEnvelope, ChatResult } from '../protocol/types.js';
 import type { CallListener } from './call.js';
-import type { ArcEvent } from './event.js';
+import { type ArcEvent, chatIdOf } from './event.js';
 import { ArcStream } from './stream.js';
 
 /** An answer: the agent's envelope. `restarted`, not enumerable, is true where a lost chat was started afresh for it. */
@@ -15,6 +16,8 @@ export type ArcResponse<Result = ChatResult> = ArcEnvelope<Result> & {
 export interface Answerable {
   readonly restarted?: boolean;
   readonly chatId?: string | undefined;
+  /** What an error in the answer is about. */
+  about?(): ArcErrorOptions;
   cancel(): void;
   pause(): void;
   resume(): void;
@@ -29,7 +32,7 @@ export class Answer implements CallListener {
   readonly #signal: AbortSignal | undefined;
   #source: Answerable | undefined;
   #stream: ArcStream | undefined;
-  #events: ArcEvent[] = [];
+  readonly #events: ArcEvent[] = [];
 
   constructor(wantStream: boolean, signal: AbortSignal | undefined) {
     this.#wantStream = wantStream;
@@ -44,7 +47,11 @@ export class Answer implements CallListener {
   from(source: () => Answerable): this {
     this.#signal?.throwIfAborted();
     this.#source = source();
-    this.#signal?.addEventListener('abort', this.#onAbort, { once: true });
+    if (this.#signal !== undefined) {
+      this.#signal.addEventListener('abort', this.#onAbort, { once: true });
+      // Many calls of one signal are no leak: each takes its listener away.
+      setMaxListeners(0, this.#signal);
+    }
     return this;
   }
 
@@ -63,9 +70,10 @@ export class Answer implements CallListener {
     if (!this.#wantStream) return this.#resolve(response);
     // The agent cannot stream: its whole answer is one piece.
     const stream = this.#openStream(response as ArcResponse);
-    const { chat } = envelope.result as ChatResult;
-    stream.push(madeUp('content', chat, chat?.chatId));
-    stream.push(madeUp('done', { chatId: chat?.chatId, status: chat?.status, done: true }, chat?.chatId));
+    const { chat } = envelope.result as Partial<ChatResult>;
+    const chatId = chatIdOf(envelope.result);
+    stream.push(madeUp('content', chat ?? envelope.result, chatId));
+    stream.push(madeUp('done', { chatId, status: chat?.status, done: true }, chatId));
     stream.end();
   }
 
@@ -77,7 +85,7 @@ export class Answer implements CallListener {
       stream.push(event);
       if (last) stream.end();
     } else if (event.event === 'error') {
-      this.#reject(readAgentError(event.data, {}));
+      this.#reject(readAgentError(event.data, this.#source?.about?.() ?? {}));
     } else {
       this.#events.push(event);
       if (last) this.#resolve(this.#collect());
@@ -95,27 +103,35 @@ export class Answer implements CallListener {
   }
 
   #openStream(response?: ArcResponse): ArcStream {
-    this.#stream = new ArcStream(this.#source as Answerable, response);
+    this.#stream = new ArcStream(this.#source as Answerable, response, () => this.#settled());
     this.#resolve(this.#stream);
     return this.#stream;
   }
 
   /** One envelope of a whole stream: the parts of all its messages, in order. */
   #collect(): unknown {
-    const parts: ArcPart[] = [];
+    const parts: unknown[] = [];
     let chat: Record<string, unknown> = {};
     for (const { event, data } of this.#events) {
-      if (typeof data === 'string' && event === 'content') parts.push({ type: 'text', content: data });
-      if (typeof data !== 'object' || data === null || (event !== 'content' && event !== 'done')) continue;
-      const { message, done: _done, requestId: _id, ...rest } = ('chat' in data ? data.chat : data) as Record<string, unknown>;
-      chat = { ...chat, ...rest };
-      if (typeof message === 'object' && message !== null && 'parts' in message && Array.isArray(message.parts)) {
-        parts.push(...message.parts);
+      if (event !== 'content' && event !== 'done') continue;
+      const said = isObject(data) && isObject(data.chat) ? data.chat : data;
+      if (isObject(said)) {
+        const { message, done: _done, requestId: _id, ...rest } = said;
+        chat = { ...chat, ...rest };
+        if (isObject(message) && Array.isArray(message.parts)) for (const part of message.parts) parts.push(part);
+      } else if (event === 'content' && data !== null) {
+        // A bare piece of text. One such as `42` is JSON, too.
+        parts.push({ type: 'text', content: typeof data === 'string' ? data : JSON.stringify(data) });
       }
     }
     const result = { type: 'chat', chat: { ...chat, message: { role: 'agent', parts } } };
-    return describe({ arc: '1.0', id: '', responseAgent: '', targetAgent: '', result, error: null }, this.#source?.restarted ?? false, this.#events);
+    const envelope = { arc: '1.0', id: '', responseAgent: '', targetAgent: '', result, error: null };
+    return describe(envelope, this.#source?.restarted ?? false, this.#events);
   }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function describe(envelope: ArcEnvelope, restarted: boolean, events?: readonly ArcEvent[]): ArcEnvelope {

@@ -14,7 +14,7 @@ import { Answer, type ArcResponse } from './answer.js';
 import { Call, type CallContext, type CallListener, type CallRequest } from './call.js';
 import type { ArcStream } from './stream.js';
 import { type Endpoint, Targets } from './target.js';
-import { type Token, TokenSource } from './token.js';
+import { isToken, type Token, TokenSource } from './token.js';
 
 export interface ArcClientOptions {
   /** Where the agents are: an http(s) URL, or a function from agent id to URL. */
@@ -36,7 +36,7 @@ export interface ArcClientOptions {
   dispatcher?: Dispatcher | undefined;
   /** Connections to each origin at most; an open stream takes one. Default 1,024. */
   connections?: number | undefined;
-  /** Bytes of an answer that is not a stream, at most. Default 16 MiB. */
+  /** Bytes of an answer that is not a stream, or was not asked for as one, at most. Default 16 MiB. */
   maxResponseBytes?: number | undefined;
   /** Characters of one event of a stream, at most. Default 1 MiB. */
   maxEventBytes?: number | undefined;
@@ -102,9 +102,13 @@ interface TaskMethods {
   create(options: TaskCreateOptions): Promise<ArcResponse<TaskResult>>;
   /** Answers a task that waits for input. */
   send(options: TaskOptions & { message: ArcMessage }): Promise<ArcResponse<TaskSendResult>>;
-  info(options: TaskOptions & { includeMessages?: boolean; includeArtifacts?: boolean }): Promise<ArcResponse<TaskResult>>;
+  info(
+    options: TaskOptions & { includeMessages?: boolean; includeArtifacts?: boolean },
+  ): Promise<ArcResponse<TaskResult>>;
   cancel(options: TaskOptions & { reason?: string }): Promise<ArcResponse<TaskResult>>;
-  subscribe(options: TaskOptions & { callbackUrl: string; events?: string[] }): Promise<ArcResponse<TaskSubscribeResult>>;
+  subscribe(
+    options: TaskOptions & { callbackUrl: string; events?: string[] },
+  ): Promise<ArcResponse<TaskSubscribeResult>>;
 }
 
 /** A client of ARC agents: many agents, one endpoint or several. Safe to share between all connections of a process. */
@@ -128,12 +132,18 @@ export class ArcClient {
 
   /** Aborts what runs and closes all connections. Calls that are still waiting reject. */
   async close(): Promise<void> {
-    for (const call of this.#calls) call.abandon();
+    this.#context.targets.closed = true;
+    for (const call of [...this.#calls]) call.abandon();
     await this.#context.targets.destroy();
   }
 
-  #ask(method: ArcMethod, options: CallOptions & { targetAgent: string; stream?: boolean | undefined }): Promise<never> {
+  #ask(
+    method: ArcMethod,
+    options: CallOptions & { targetAgent: string; stream?: boolean | undefined },
+  ): Promise<never> {
     const { targetAgent, traceId, signal, timeout, ...params } = options;
+    check(typeof targetAgent === 'string' && targetAgent !== '', 'targetAgent', 'must be the id of an agent');
+    check(timeout === undefined || isNumber(timeout, 0), 'timeout', 'must be a number of at least 0');
     const answer = new Answer(options.stream === true, signal);
     answer.from(() => this.call({ method, targetAgent, traceId, timeout, params }, answer));
     return answer.promise as Promise<never>;
@@ -158,20 +168,38 @@ export class ArcClient {
   }
 }
 
+type NumberOption = 'timeout' | 'streamIdleTimeout' | 'connections' | 'maxResponseBytes' | 'maxEventBytes';
+
 function makeContext(options: ArcClientOptions, calls: Set<Call>): CallContext {
   const { endpoint, token, requestAgent = 'arc-threads', headers = {}, dispatcher } = options;
   check(endpoint !== undefined && endpoint !== null, 'endpoint', 'is missing: the URL of the agents');
-  check(token === undefined || typeof token === 'string' || typeof token === 'function', 'token', 'must be a string or a function');
+  check(
+    token === undefined || typeof token === 'function' || isToken(token),
+    'token',
+    'must be a string that can be sent in a header, or a function',
+  );
   check(typeof requestAgent === 'string' && requestAgent !== '', 'requestAgent', 'must be a string, and not empty');
-  check(dispatcher === undefined || typeof dispatcher.dispatch === 'function', 'dispatcher', 'must be an undici dispatcher');
+  check(
+    dispatcher === undefined || typeof dispatcher.dispatch === 'function',
+    'dispatcher',
+    'must be an undici dispatcher',
+  );
   check(typeof headers === 'object' && headers !== null, 'headers', 'must be an object of strings');
-  const number = (name: 'timeout' | 'streamIdleTimeout' | 'connections' | 'maxResponseBytes' | 'maxEventBytes', fallback: number, least: number) => {
+  for (const [name, value] of Object.entries(headers)) {
+    check(isHeader(name, value), 'headers', `has something that cannot be sent, at ${JSON.stringify(name)}`);
+  }
+  const number = (name: NumberOption, fallback: number, least: number): number => {
     const value = options[name] ?? fallback;
-    check(Number.isFinite(value) && value >= least, name, `must be a number of at least ${least}`);
+    check(isNumber(value, least), name, `must be a number of at least ${least}`);
     return value;
   };
-  // Pools have no limits of time of their own: a call has its timer, which knows what it waits for.
-  const poolOptions = { connections: number('connections', 1024, 1), headersTimeout: 0, bodyTimeout: 0 };
+  const connections = number('connections', 1024, 1);
+  const poolOptions = {
+    connections: Number.isFinite(connections) ? connections : null,
+    // Pools have no limits of time of their own: a call has its timer, which knows what it waits for.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+  };
   const fixed = Object.entries(headers).flat();
   const prefix = randomUUID();
   let requests = 0;
@@ -200,4 +228,12 @@ function makeContext(options: ArcClientOptions, calls: Set<Call>): CallContext {
 
 function check(ok: boolean, option: string, problem: string): asserts ok {
   if (!ok) throw new TypeError(`${option}: ${problem}`);
+}
+
+function isNumber(value: unknown, least: number): boolean {
+  return typeof value === 'number' && value >= least;
+}
+
+function isHeader(name: string, value: unknown): boolean {
+  return /^[\w!#$%&'*+.^`|~-]+$/.test(name) && typeof value === 'string' && /^[\t\x20-\x7e\x80-\xff]*$/.test(value);
 }

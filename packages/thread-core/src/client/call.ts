@@ -1,11 +1,13 @@
 import { TextDecoder } from 'node:util';
 import { createParser, type EventSourceParser } from 'eventsource-parser';
-import type { Dispatcher } from 'undici';
+import { type Dispatcher, errors } from 'undici';
 import {
+  AgentNotFoundError,
   AgentTimeoutError,
   AgentUnreachableError,
   type ArcError,
   type ArcErrorOptions,
+  AuthenticationError,
   InvalidRequestError,
   MessageTooLargeError,
   readAgentError,
@@ -13,7 +15,7 @@ import {
   TokenExpiredError,
   TokenInvalidError,
 } from '../protocol/errors.js';
-import { ARC_CONTENT_TYPE, ARC_VERSION, type ArcEnvelope, type ArcMethod } from '../protocol/types.js';
+import { ARC_VERSION, type ArcEnvelope, type ArcMethod } from '../protocol/types.js';
 import { type ArcEvent, readEvent } from './event.js';
 import type { Target, Targets } from './target.js';
 import type { TokenSource } from './token.js';
@@ -66,6 +68,15 @@ const MAX_REDIRECT_BYTES = 16_384;
 /** How many characters of a stream's end are kept, to recognise a last event that has a name and no data. */
 const TAIL = 32;
 
+/** What ends a stream as `done`, though by the letter of the SSE standard an event without data is none. */
+const BARE_DONE = /(?:^|[\r\n])event: ?done(?:\r\n|\n|\r(?!\n)){2,}$/;
+
+/** Room for what stands in a line beside an event's data, such as the name of its field. */
+const FIELD = 64;
+
+/** Timers are no longer than this; a time-out that is longer is none. */
+const MAX_DELAY = 2 ** 31 - 1;
+
 /** After `done` the agent has this long, in milliseconds, to end its answer, so that the connection can be used again. */
 const LINGER = 1000;
 
@@ -79,13 +90,14 @@ export class Call implements Dispatcher.DispatchHandler {
   #token: string | undefined;
   #refreshed = false;
   #redirects = 0;
+  /** Where a redirect leads, while its own body is read to the end. */
+  #next: Target | undefined;
 
   #controller: Dispatcher.DispatchController | undefined;
   #timer: NodeJS.Timeout | undefined;
   /** The listener has heard the end, or wants to hear no more. */
   #ended = false;
   #paused = false;
-  #dispatching = false;
 
   #status = 0;
   #contentType = '';
@@ -103,15 +115,16 @@ export class Call implements Dispatcher.DispatchHandler {
     context.started(this);
     this.#watch();
     try {
-      this.#target = context.targets.of(request.targetAgent);
+      this.#target = this.#find();
       this.#body = this.#write();
     } catch (error) {
       queueMicrotask(() => this.#fail(error));
       return;
     }
     const token = this.#tokens().get();
+    // Later, because some dispatchers (a MockAgent, a destroyed pool) answer before `dispatch` returns.
     if (typeof token === 'object') this.#sendWith(token);
-    else this.#send(token);
+    else queueMicrotask(() => this.#send(token));
   }
 
   /** Abandons the call: the connection is closed, and the listener hears nothing more. */
@@ -122,7 +135,7 @@ export class Call implements Dispatcher.DispatchHandler {
 
   /** Fails the call, because its client is closed. */
   abandon(): void {
-    this.#fail(new AgentUnreachableError('The client was closed', this.#about()));
+    this.#fail(new AgentUnreachableError('The client was closed', this.about()));
   }
 
   /** Stops reading the answer until `resume`. Meanwhile no time-out runs. */
@@ -130,14 +143,27 @@ export class Call implements Dispatcher.DispatchHandler {
     if (this.#paused || this.#ended) return;
     this.#paused = true;
     this.#controller?.pause();
-    clearTimeout(this.#timer);
+    this.#watch();
   }
 
   resume(): void {
     if (!this.#paused) return;
     this.#paused = false;
     if (!this.#ended) this.#watch();
-    this.#controller?.resume();
+    // Later, because undici fails where it is resumed from within what it tells of another call.
+    queueMicrotask(() => {
+      if (!this.#paused) this.#controller?.resume();
+    });
+  }
+
+  /** What an error of this call is about. */
+  about(cause?: unknown): ArcErrorOptions {
+    return { ...this.#asked(cause), status: this.#status || undefined, address: this.#target?.address };
+  }
+
+  #asked(cause?: unknown): ArcErrorOptions {
+    const { targetAgent: agentId, method, traceId } = this.#request;
+    return { cause, agentId, method, traceId };
   }
 
   get #timeout(): number {
@@ -152,6 +178,17 @@ export class Call implements Dispatcher.DispatchHandler {
     return this.#request.tokens ?? this.#context.tokens;
   }
 
+  #find(): Target {
+    const { targets } = this.#context;
+    const { targetAgent } = this.#request;
+    if (targets.closed) {
+      throw new AgentUnreachableError('The client was closed', this.#asked(new errors.ClientDestroyedError()));
+    }
+    const target = targets.of(targetAgent);
+    if (target === undefined) throw new AgentNotFoundError(`No endpoint for agent "${targetAgent}"`, this.#asked());
+    return target;
+  }
+
   #write(): string {
     const { method, targetAgent, traceId, params } = this.#request;
     const { requestAgent } = this.#context;
@@ -160,7 +197,7 @@ export class Call implements Dispatcher.DispatchHandler {
       return JSON.stringify({ arc: ARC_VERSION, id, method, requestAgent, targetAgent, traceId, params });
     } catch (cause) {
       // Nested too deeply, circular, or a BigInt.
-      throw new InvalidRequestError(`${method} cannot be written as JSON`, { ...this.#about(cause) });
+      throw new InvalidRequestError(`${method} cannot be written as JSON`, this.#asked(cause));
     }
   }
 
@@ -168,47 +205,54 @@ export class Call implements Dispatcher.DispatchHandler {
   #watch(): void {
     clearTimeout(this.#timer);
     const delay = this.#parser === undefined ? this.#timeout : this.#streamIdleTimeout;
-    this.#timer = delay > 0 ? setTimeout(onTimeout, delay, this) : undefined;
+    const runs = delay > 0 && delay <= MAX_DELAY && !this.#paused;
+    this.#timer = runs ? setTimeout(onTimeout, delay, this) : undefined;
   }
 
   #sendWith(token: Promise<string>): void {
     token.then(
-      (value) => {
-        if (!this.#ended) this.#send(value);
+      (value) => this.#send(value),
+      (cause: unknown) => {
+        this.#fail(new AuthenticationError('No token for the agent could be had', this.#asked(cause)));
       },
-      (error: unknown) => this.#fail(error),
     );
   }
 
   #send(token: string | undefined): void {
+    if (this.#ended) return;
     this.#token = token;
     const target = this.#target as Target;
-    // undici tells of a closed client or an impossible header before `dispatch` returns.
-    this.#dispatching = true;
-    target.dispatcher.dispatch(
-      {
-        origin: target.origin,
-        path: target.path,
-        method: 'POST',
-        headers: this.#context.headers(token),
-        body: this.#body,
-        // Both count gaps with a granularity of a second; the call's own timer is exact, and tells the two apart.
-        headersTimeout: 0,
-        bodyTimeout: 0,
-      },
-      this,
-    );
-    this.#dispatching = false;
+    try {
+      target.dispatcher.dispatch(
+        {
+          origin: target.origin,
+          path: target.path,
+          method: 'POST',
+          headers: this.#context.headers(token),
+          body: this.#body,
+          // Both count gaps with a granularity of a second; the call's own timer is exact, and tells the two apart.
+          headersTimeout: 0,
+          bodyTimeout: 0,
+        },
+        this,
+      );
+    } catch (error) {
+      this.onResponseError(undefined, error);
+    }
   }
 
   /** Drops what came of this exchange; whatever it still tells is not listened to. */
   #again(): void {
     const controller = this.#controller;
+    const wasStream = this.#parser !== undefined;
     this.#controller = undefined;
     controller?.abort(new Error('The answer is asked for again'));
+    this.#status = 0;
     this.#chunks = [];
     this.#size = 0;
     this.#parser = undefined;
+    this.#tail = '';
+    if (wasStream) this.#watch();
   }
 
   /** Asks for a newer token and sends again: once, and only where a function gives tokens. */
@@ -223,9 +267,9 @@ export class Call implements Dispatcher.DispatchHandler {
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
+    // Cancelled while it waited for a connection. An abort would close that; whoever waits behind can have it.
+    if (this.#ended) throw new Error('The call was cancelled');
     this.#controller = controller;
-    // Cancelled while it waited for a connection: there was nothing to abort yet.
-    if (this.#ended) controller.abort(new Error('The call was cancelled'));
   }
 
   onResponseStart(
@@ -237,55 +281,52 @@ export class Call implements Dispatcher.DispatchHandler {
     this.#status = status;
     this.#contentType = String(headers['content-type'] ?? '').toLowerCase();
     if (status === 307 || status === 308) {
-      this.#redirect(String(headers.location ?? ''), Number(headers['content-length'] ?? Number.POSITIVE_INFINITY));
+      this.#redirect(String(headers.location ?? ''));
     } else if (this.#contentType.startsWith('text/event-stream')) {
       this.#startStream();
     } else if (Number(headers['content-length'] ?? 0) > this.#context.maxResponseBytes) {
       this.#tooLarge('answer', this.#context.maxResponseBytes);
     }
-    if (this.#paused) controller.pause();
+    if (this.#paused && controller === this.#controller) controller.pause();
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (controller !== this.#controller || this.#ended) return;
-    if (this.#parser !== undefined) {
-      if (!this.#paused) this.#timer?.refresh();
-      this.#feed((this.#decoder as TextDecoder).decode(chunk, { stream: true }));
-      return;
-    }
     this.#size += chunk.length;
-    if (this.#size > this.#context.maxResponseBytes) this.#tooLarge('answer', this.#context.maxResponseBytes);
-    else this.#chunks.push(chunk);
+    const isStream = this.#parser !== undefined;
+    if (this.#next !== undefined) {
+      if (this.#size > MAX_REDIRECT_BYTES) this.#follow(this.#next);
+    } else if (this.#size > this.#context.maxResponseBytes && !(isStream && this.#request.params.stream === true)) {
+      this.#tooLarge('answer', this.#context.maxResponseBytes);
+    } else if (isStream) {
+      this.#timer?.refresh();
+      this.#feed((this.#decoder as TextDecoder).decode(chunk, { stream: true }));
+    } else {
+      this.#chunks.push(chunk);
+    }
   }
 
   onResponseEnd(controller: Dispatcher.DispatchController): void {
     if (controller !== this.#controller) return;
-    if (this.#ended) {
-      clearTimeout(this.#timer);
-      this.#controller = undefined;
-    } else if (this.#parser !== undefined) {
-      this.#endStream();
-    } else {
-      this.#readBody();
-    }
-  }
-
-  onResponseError(controller: Dispatcher.DispatchController | null | undefined, error: Error): void {
-    if (controller && controller !== this.#controller) return;
-    if (this.#dispatching) {
-      queueMicrotask(() => this.onResponseError(controller, error));
-      return;
-    }
     this.#controller = undefined;
-    clearTimeout(this.#timer);
-    if (this.#ended) return;
-    const reason = describeTransportError(error);
-    if (this.#parser !== undefined) this.#fail(new StreamInterruptedError(`The stream broke off: ${reason}`, this.#about(error)));
-    else if (this.#size > 0) this.#fail(new AgentUnreachableError(`The answer broke off: ${reason}`, this.#about(error)));
-    else this.#fail(new AgentUnreachableError(`${this.#agent()} is unreachable: ${reason}`, this.#about(error)));
+    if (this.#ended) clearTimeout(this.#timer);
+    else if (this.#next !== undefined) this.#follow(this.#next);
+    else if (this.#parser !== undefined) this.#endStream();
+    else this.#readBody();
   }
 
-  #redirect(location: string, length: number): void {
+  onResponseError(controller: Dispatcher.DispatchController | null | undefined, error: unknown): void {
+    if (controller && controller !== this.#controller) return;
+    this.#controller = undefined;
+    if (this.#ended) return clearTimeout(this.#timer);
+    const reason = describeTransportError(error);
+    const about = this.about(error);
+    if (this.#parser !== undefined) this.#fail(new StreamInterruptedError(`The stream broke off: ${reason}`, about));
+    else if (this.#size > 0) this.#fail(new AgentUnreachableError(`The answer broke off: ${reason}`, about));
+    else this.#fail(new AgentUnreachableError(`${this.#agent()} is unreachable: ${reason}`, about));
+  }
+
+  #redirect(location: string): void {
     const target = this.#target as Target;
     const from = new URL(target.path, target.origin);
     const to = URL.canParse(location, from.href) ? new URL(location, from) : undefined;
@@ -293,61 +334,69 @@ export class Call implements Dispatcher.DispatchHandler {
     // A token is never sent to another origin, whoever says so.
     if (to.origin !== target.origin) return this.#notArc('a redirect to another origin, which is not followed');
     if (++this.#redirects > MAX_REDIRECTS) return this.#notArc('one redirect after another');
-    // A short body is read to its end, unheard, which leaves the connection fit for use.
-    if (length <= MAX_REDIRECT_BYTES) this.#controller = undefined;
+    this.#next = { ...target, path: to.pathname + to.search, address: to.origin + to.pathname };
+  }
+
+  /** Goes where a redirect leads. A short body of it has been read to its end, which leaves the connection fit for use. */
+  #follow(next: Target): void {
+    this.#next = undefined;
+    this.#target = next;
     this.#again();
-    this.#target = { ...target, path: to.pathname + to.search, address: to.origin + to.pathname };
     this.#send(this.#token);
   }
 
   #startStream(): void {
     this.#decoder = new TextDecoder();
-    this.#parser = createParser({
-      maxBufferSize: this.#context.maxEventBytes,
-      onEvent: ({ event, data }) => this.#onEvent(event ?? '', data),
+    const parser = createParser({
+      maxBufferSize: this.#context.maxEventBytes + FIELD,
+      onEvent: ({ event, data }) => {
+        // What stands behind a refused token's event is of an answer that was dropped.
+        if (this.#parser === parser) this.#onEvent(event ?? '', data);
+      },
       onError: ({ type }) => {
         if (type === 'max-buffer-size-exceeded') this.#tooLarge('event', this.#context.maxEventBytes);
       },
     });
+    this.#parser = parser;
     this.#watch();
   }
 
   #feed(text: string): void {
     this.#tail = (text.length < TAIL ? this.#tail + text : text).slice(-TAIL);
     this.#parser?.feed(text);
+    if (this.#parser !== undefined && BARE_DONE.test(this.#tail)) this.#onEvent('done', '');
   }
 
   #onEvent(name: string, text: string): void {
     if (this.#ended) return;
     if (text.length > this.#context.maxEventBytes) return this.#tooLarge('event', this.#context.maxEventBytes);
     const event = readEvent(name, text);
-    if (event.event === 'error' && this.#events === 0 && isTokenRefused(readAgentError(event.data, {}))) {
-      if (this.#renewToken()) return;
+    if (event.event === 'error' && this.#events === 0) {
+      const isRefused = this.#status === 401 || isTokenRefused(readAgentError(event.data, {}));
+      if (isRefused && this.#renewToken()) return;
     }
     this.#events += 1;
+    // It is not sent again now, and a stream may be long.
+    this.#body = '';
     if (event.event !== 'done' && event.event !== 'error') return this.#listener.onEvent(event);
     this.#ended = true;
     this.#context.ended(this);
-    // The agent may still have something to say, such as `done` after `error`, before it ends its answer.
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(abortLingering, LINGER, this);
-    this.#timer.unref();
-    if (this.#paused) this.resume();
+    // The agent may still have something to say, such as `done` after `error`, before it ends its answer.
+    if (this.#controller !== undefined) this.#timer = setTimeout(abortLingering, LINGER, this).unref();
+    this.resume();
     this.#listener.onEvent(event);
   }
 
   #endStream(): void {
+    const parser = this.#parser;
     // The last event may lack its blank line, and its last character some bytes.
     this.#feed(`${(this.#decoder as TextDecoder).decode()}\n\n`);
-    // By the letter of the SSE standard an event without data is none; agents do end their streams with one.
-    if (!this.#ended && /(?:^|[\r\n])event: ?done[\r\n]+$/.test(this.#tail)) this.#onEvent('done', '');
-    if (!this.#ended) this.#fail(new StreamInterruptedError('The stream ended without done', this.#about()));
-    clearTimeout(this.#timer);
-    this.#controller = undefined;
+    // Unless it was a refused token's, and the answer is asked for again.
+    if (this.#parser === parser) this.#fail(new StreamInterruptedError('The stream ended without done', this.about()));
   }
 
   #readBody(): void {
-    this.#controller = undefined;
     const body = this.#chunks.length === 1 ? (this.#chunks[0] as Buffer) : Buffer.concat(this.#chunks);
     this.#chunks = [];
     let text = body.toString('utf8');
@@ -358,7 +407,7 @@ export class Call implements Dispatcher.DispatchHandler {
       return this.#notArc(body.length === 0 ? 'an empty answer' : this.#contentType || 'no content type');
     }
     if (envelope.error !== null && envelope.error !== undefined) {
-      const error = readAgentError(envelope.error, this.#about());
+      const error = readAgentError(envelope.error, this.about());
       if (isTokenRefused(error) && this.#renewToken()) return;
       return this.#fail(error);
     }
@@ -369,17 +418,17 @@ export class Call implements Dispatcher.DispatchHandler {
 
   #notArc(what: string): void {
     this.#fail(
-      new AgentUnreachableError(`${this.#agent()} gave no ARC answer: HTTP ${this.#status}, ${what}`, this.#about()),
+      new AgentUnreachableError(`${this.#agent()} gave no ARC answer: HTTP ${this.#status}, ${what}`, this.about()),
     );
   }
 
   #tooLarge(what: string, bytes: number): void {
-    this.#fail(new MessageTooLargeError(`${this.#agent()} sent an ${what} of more than ${bytes} bytes`, this.#about()));
+    this.#fail(new MessageTooLargeError(`${this.#agent()} sent an ${what} of more than ${bytes} bytes`, this.about()));
   }
 
   /** @internal Called by the timer. */
   timeOut(): void {
-    const about = this.#about();
+    const about = this.about();
     if (this.#parser !== undefined) {
       const reason = `The stream stalled: nothing came for ${this.#streamIdleTimeout} ms`;
       this.#fail(new StreamInterruptedError(reason, about));
@@ -390,17 +439,6 @@ export class Call implements Dispatcher.DispatchHandler {
 
   #agent(): string {
     return `Agent "${this.#request.targetAgent}"`;
-  }
-
-  #about(cause?: unknown): ArcErrorOptions {
-    return {
-      cause,
-      status: this.#status || undefined,
-      agentId: this.#request.targetAgent,
-      method: this.#request.method,
-      traceId: this.#request.traceId,
-      address: this.#target?.address,
-    };
   }
 
   #end(): void {

@@ -13,15 +13,19 @@ export class ArcStream implements AsyncIterableIterator<ArcEvent, undefined> {
   /** Where the agent answered with one envelope instead of a stream: that envelope. */
   readonly response: ArcResponse | undefined;
   readonly #source: Answerable;
+  readonly #onCancel: () => void;
   readonly #events: ArcEvent[] = [];
-  #waiting: { resolve: (result: IteratorResult<ArcEvent, undefined>) => void; reject: (error: unknown) => void } | undefined;
+  #waiting:
+    | { resolve: (result: IteratorResult<ArcEvent, undefined>) => void; reject: (error: unknown) => void }
+    | undefined;
   #ended = false;
   #error: unknown;
   #chatId: string | undefined;
 
   /** @internal */
-  constructor(source: Answerable, response: ArcResponse | undefined) {
+  constructor(source: Answerable, response: ArcResponse | undefined, onCancel: () => void) {
     this.#source = source;
+    this.#onCancel = onCancel;
     this.response = response;
   }
 
@@ -40,6 +44,7 @@ export class ArcStream implements AsyncIterableIterator<ArcEvent, undefined> {
     this.#events.length = 0;
     if (this.#ended) return;
     this.end();
+    this.#onCancel();
     this.#source.cancel();
   }
 
@@ -59,9 +64,8 @@ export class ArcStream implements AsyncIterableIterator<ArcEvent, undefined> {
   end(error?: unknown): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#error = error;
-    if (this.#waiting === undefined) return;
-    if (error === undefined) this.#waiting.resolve({ value: undefined, done: true });
+    if (this.#waiting === undefined) this.#error = error;
+    else if (error === undefined) this.#waiting.resolve({ value: undefined, done: true });
     else this.#waiting.reject(error);
     this.#waiting = undefined;
   }
@@ -78,7 +82,8 @@ export class ArcStream implements AsyncIterableIterator<ArcEvent, undefined> {
       return Promise.reject(error);
     }
     if (this.#ended) return Promise.resolve({ value: undefined, done: true });
-    if (this.#waiting !== undefined) return Promise.reject(new TypeError('next() was called before the last one was answered'));
+    if (this.#waiting !== undefined)
+      return Promise.reject(new TypeError('next() was called before the last one was answered'));
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
     });

@@ -1,5 +1,5 @@
-import { type Dispatcher, Pool } from 'undici';
-import { AgentNotFoundError } from '../protocol/errors.js';
+import type { Socket } from 'node:net';
+import { buildConnector, type Dispatcher, Pool } from 'undici';
 
 /** Where an agent is: one URL for all of them, or a function that knows each agent's own. */
 export type Endpoint = string | URL | ((agentId: string) => string | URL | null | undefined);
@@ -16,6 +16,8 @@ export interface Target {
 
 /** Resolves endpoints, and keeps a pool of connections for each origin. */
 export class Targets {
+  /** No request is sent any more. */
+  closed = false;
   readonly #endpoint: Endpoint;
   readonly #dispatcher: Dispatcher | undefined;
   readonly #poolOptions: Pool.Options;
@@ -31,16 +33,13 @@ export class Targets {
   }
 
   /**
-   * The target of an agent.
-   * @throws AgentNotFoundError where the endpoint function knows none, and whatever that function throws
+   * The target of an agent; undefined where the endpoint function knows none.
+   * @throws whatever that function throws
    */
-  of(agentId: string): Target {
+  of(agentId: string): Target | undefined {
     if (this.#fixed !== undefined) return this.#fixed;
     const url = (this.#endpoint as (agentId: string) => string | URL | null | undefined)(agentId);
-    if (url === null || url === undefined || url === '') {
-      throw new AgentNotFoundError(`No endpoint for agent "${agentId}"`, { agentId });
-    }
-    return this.resolve(url);
+    return url === null || url === undefined || url === '' ? undefined : this.resolve(url);
   }
 
   /** @throws TypeError where it is not an http(s) URL, or has credentials in it */
@@ -70,7 +69,7 @@ export class Targets {
   #pool(origin: string): Pool {
     let pool = this.#pools.get(origin);
     if (pool === undefined) {
-      pool = new Pool(origin, this.#poolOptions);
+      pool = new Pool(origin, { ...this.#poolOptions, connect: makeConnector() });
       this.#pools.set(origin, pool);
     }
     return pool;
@@ -80,4 +79,24 @@ export class Targets {
   async destroy(): Promise<void> {
     await Promise.all([...this.#pools.values()].map((pool) => pool.destroy()));
   }
+}
+
+/**
+ * Makes connections as undici does, but for one thing. Where a request is aborted, undici destroys its socket with an
+ * error that its own client takes for a reason to connect again, with nothing to send; that connection then stays. With
+ * any other error it does not (https://github.com/nodejs/undici/issues/5845).
+ */
+function makeConnector(): buildConnector.connector {
+  const connect = buildConnector({});
+  return (options, callback) => {
+    connect(options, (...result) => {
+      // Where it failed there is none, whatever its type says.
+      const socket = result[1] as Socket | undefined;
+      if (socket !== undefined) {
+        const destroy = socket.destroy.bind(socket);
+        socket.destroy = (error) => destroy(error?.message === 'aborted' ? new Error('aborted') : error);
+      }
+      callback(...result);
+    });
+  };
 }

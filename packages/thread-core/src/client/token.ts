@@ -1,7 +1,10 @@
-import { AuthenticationError } from '../protocol/errors.js';
-
 /** A bearer token, or a function that gives one: asked once, kept, and asked again when an agent refuses the token. */
 export type Token = string | (() => string | Promise<string>);
+
+/** Whether this can be sent as a token. */
+export function isToken(value: unknown): value is string {
+  return typeof value === 'string' && /^[\x20-\x7e]+$/.test(value);
+}
 
 /** Keeps the current token. Calls that are refused at the same time share one refresh. */
 export class TokenSource {
@@ -28,15 +31,15 @@ export class TokenSource {
     const asked = Promise.resolve()
       .then(ask)
       .then((token) => {
-        if (typeof token !== 'string' || token === '') throw new TypeError('token: the function must give a string');
+        if (!isToken(token)) throw new TypeError('token: the function must give a string that can be sent in a header');
         this.#current = token;
         return token;
-      })
-      .catch((cause: unknown) => {
-        if (this.#current === asked) this.#current = undefined;
-        throw new AuthenticationError('No token for the agent could be had', { cause });
       });
     this.#current = asked;
+    // Whoever waits for it hears why; the next call asks again.
+    asked.catch(() => {
+      this.#current = undefined;
+    });
     return asked;
   }
 }

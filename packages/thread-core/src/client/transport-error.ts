@@ -14,14 +14,17 @@ const REASONS: Record<string, string> = {
   UND_ERR_CLOSED: 'the client is closed',
   UND_ERR_HEADERS_OVERFLOW: 'its headers are too large',
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'its content-length is wrong',
+  UND_ERR_INVALID_ARG: 'a header cannot be sent',
+  EPROTO: 'TLS failed',
 };
 
 /** Describes a failure of the transport: `connection refused (ECONNREFUSED)`. */
-export function describeTransportError(error: Error): string {
+export function describeTransportError(error: unknown): string {
+  const { name, code: given } = (error ?? {}) as { name?: unknown; code?: unknown };
   // An AggregateError of all the addresses of a name has its own code, and no message.
-  const code = String((error as { code?: unknown }).code ?? '');
+  const code = String(given ?? '');
+  if (name === 'HTTPParserError') return 'its answer is not HTTP';
   if (code === '') return 'the connection failed';
-  if (code.startsWith('HPE_')) return `its answer is not HTTP (${code})`;
   if (code.startsWith('ERR_TLS') || code.startsWith('ERR_SSL') || code.includes('CERT') || code.includes('SIGNATURE')) {
     return `TLS failed (${code})`;
   }

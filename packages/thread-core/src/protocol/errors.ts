@@ -35,7 +35,8 @@ export class ArcError extends Error {
 
   constructor(code: number, reason: string, options: ArcErrorOptions = {}) {
     super(
-      options.address === undefined ? reason : `${reason} (${options.address})`,
+      // An agent's own words stand as they are.
+      options.address === undefined || options.fromAgent ? reason : `${reason} (${options.address})`,
       options.cause === undefined ? undefined : { cause: options.cause },
     );
     this.name = new.target.name;
@@ -271,10 +272,21 @@ export function readAgentError(payload: unknown, options: ArcErrorOptions): ArcE
 
 function textOf(value: unknown): string {
   if (typeof value === 'string' && value !== '') return value;
-  return value === undefined || value === null || value === '' ? 'The agent gave no reason' : JSON.stringify(value);
+  if (value === undefined || value === null || value === '') return 'The agent gave no reason';
+  try {
+    return JSON.stringify(value);
+  } catch {
+    // JSON.parse nests more deeply than JSON.stringify can.
+    return 'The agent gave a reason that cannot be read';
+  }
 }
 
-const LOST = new Set<number>([ChatNotFoundError.code, ChatAlreadyClosedError.code, ChatTimeoutError.code, TaskTimeoutError.code]);
+const LOST = new Set<number>([
+  ChatNotFoundError.code,
+  ChatAlreadyClosedError.code,
+  ChatTimeoutError.code,
+  TaskTimeoutError.code,
+]);
 
 /** Whether an answer to a `chat.*` method says that the agent does not (or no longer) have the chat. */
 export function isLostChat(error: unknown): boolean {

@@ -1,0 +1,285 @@
+// Where the bearer token comes from, and when it is asked for again.
+import t from 'tap';
+import { AuthenticationError, TokenExpiredError } from '../../src/protocol/errors.js';
+import {
+  answer,
+  chunk,
+  DONE,
+  drain,
+  event,
+  failure,
+  http,
+  LAST_CHUNK,
+  pair,
+  piece,
+  type Received,
+  type Reply,
+  refusal,
+  START,
+  STREAM,
+  STREAM_HEAD,
+  stream,
+} from './support.js';
+
+const bearers = (requests: Received[]): Array<string | undefined> =>
+  requests.map(({ headers }) => headers.authorization);
+
+/** A token function that gives t1, t2, …, and how often it was asked. */
+function counting(): { token: () => string; asked: () => number } {
+  let n = 0;
+  return { token: () => `t${++n}`, asked: () => n };
+}
+
+/** Refuses every token but this one. */
+const only =
+  (good: string, refuse: Buffer, reply: Buffer = answer()): Reply =>
+  (socket, { headers }) =>
+    socket.write(headers.authorization === `Bearer ${good}` ? reply : refuse);
+
+t.test('a token is a string, a function, or a function that takes its time', async (t) => {
+  for (const token of ['abc', () => 'abc', async () => 'abc', () => Promise.resolve('abc')]) {
+    const { peer, client } = await pair(t, answer(), { token });
+    await client.chat.start(START);
+    await client.chat.start(START);
+    t.same(bearers(peer.requests), ['Bearer abc', 'Bearer abc']);
+  }
+});
+
+t.test('a token function is asked once, and again only when its token is refused', async (t) => {
+  const { token, asked } = counting();
+  const { client } = await pair(t, answer(), { token });
+  await Promise.all([client.chat.start(START), client.chat.start(START)]);
+  await client.chat.start(START);
+  t.equal(asked(), 1);
+});
+
+/** Every way to refuse a token. */
+const REFUSALS: Record<string, Buffer> = {
+  'HTTP 401 without a body': http(401),
+  'HTTP 401 with HTML': http(401, '<html>', { 'content-type': 'text/html' }),
+  'HTTP 401 with any ARC error': refusal({ code: -44001, message: 'no' }, 401),
+  '-44004 with HTTP 401': refusal({ code: -44004, message: 'expired' }, 401),
+  '-44004 with HTTP 200': refusal({ code: -44004, message: 'expired' }),
+  '-44005 with HTTP 500': refusal({ code: -44005, message: 'invalid' }, 500),
+  '-44004 as the first event of a stream': stream(event('error', { error: { code: -44004, message: 'expired' } })),
+  '-44005 as the first event, then done': stream(
+    event('error', { code: -44005, message: 'invalid' }) + event('done', { done: true }),
+  ),
+  '-44004 as the last event, without its blank line': stream('event: error\ndata: {"code":-44004,"message":"expired"}'),
+  '-44004 after a comment': stream(`: hello\n\n${event('error', { code: -44004, message: 'expired' })}`),
+  'HTTP 401 with a stream': http(401, event('error', { code: -44001, message: 'no' }), {
+    'content-type': 'text/event-stream',
+  }),
+};
+
+for (const [how, refuse] of Object.entries(REFUSALS)) {
+  t.test(`a token that is refused by ${how} is asked for once more, and the request sent again`, async (t) => {
+    for (const ask of [START, STREAM]) {
+      const { token, asked } = counting();
+      const { peer, client } = await pair(
+        t,
+        only('t2', refuse, ask === STREAM ? stream(event('stream', piece('a')) + DONE) : answer()),
+        { token },
+      );
+      const got = await client.chat.start(ask);
+      if (Symbol.asyncIterator in got) {
+        const { events, error } = await drain(got as never);
+        t.equal(error, undefined);
+        t.same(
+          events.map(({ event }) => event),
+          ['content', 'done'],
+          'nothing of the refused answer is heard',
+        );
+      } else {
+        t.equal(got.result.chat.chatId, 'c1');
+      }
+      t.same(bearers(peer.requests), ['Bearer t1', 'Bearer t2']);
+      t.equal(peer.requests[0]?.body, peer.requests[1]?.body);
+      t.equal(asked(), 2);
+    }
+  });
+
+  t.test(`a token that is refused again by ${how} is an error`, async (t) => {
+    const { token, asked } = counting();
+    const { peer, client } = await pair(t, refuse, { token });
+    const error = await failure(client.chat.start(START));
+    t.ok([-44001, -44004, -44005, -41003].includes(error.code));
+    t.equal(peer.requests.length, 2);
+    t.equal(asked(), 2);
+  });
+
+  t.test(`a token that is a string is not sent again after ${how}`, async (t) => {
+    const { peer, client } = await pair(t, refuse, { token: 'abc' });
+    await failure(client.chat.start(START));
+    const asked = await client.chat.start(STREAM).then(drain, (error: unknown) => ({ events: [], error }));
+    t.ok(asked.error !== undefined || asked.events[0]?.event === 'error');
+    t.equal(peer.requests.length, 2);
+  });
+}
+
+t.test('errors that are not about the token do not ask for another', async (t) => {
+  for (const code of [-44001, -44002, -44003, -44006, -44007, -43001]) {
+    const { token, asked } = counting();
+    const { client } = await pair(t, refusal({ code, message: 'no' }, 403), { token });
+    t.equal((await failure(client.chat.start(START))).code, code);
+    t.equal(asked(), 1);
+  }
+});
+
+t.test('a token that is refused in the middle of a stream is an event like any other', async (t) => {
+  const { token, asked } = counting();
+  const { client } = await pair(t, stream(event('stream', piece('a')) + event('error', { code: -44004 })), { token });
+  const { events } = await drain(await client.chat.start(STREAM));
+  t.match(events, [{ event: 'content' }, { event: 'error', data: { code: -44004 } }]);
+  t.equal(asked(), 1);
+});
+
+t.test('twenty calls that are refused at once share one refresh', async (t) => {
+  const { token, asked } = counting();
+  const held: Array<() => void> = [];
+  const { peer, client } = await pair(
+    t,
+    (socket, { headers }) => {
+      if (headers.authorization === 'Bearer t2') return socket.write(answer());
+      // All twenty have arrived before the first is refused.
+      held.push(() => socket.write(refusal({ code: -44004, message: 'expired' }, 401)));
+      if (held.length === 20) for (const refuse of held) refuse();
+    },
+    { token: async () => token() },
+  );
+  await Promise.all(Array.from({ length: 20 }, () => client.chat.start(START)));
+  t.equal(asked(), 2);
+  t.equal(peer.requests.length, 40);
+});
+
+t.test('a call that is refused late takes the token that another one has got', async (t) => {
+  const { token, asked } = counting();
+  let refuseLate = (): void => {};
+  const { peer, client } = await pair(
+    t,
+    (socket, { headers, json }) => {
+      if (headers.authorization === 'Bearer t2') socket.write(answer());
+      else if (json.traceId === 'late') refuseLate = () => socket.write(http(401));
+      else socket.write(http(401));
+    },
+    { token },
+  );
+  const late = client.chat.start({ ...START, traceId: 'late' });
+  await peer.until(() => peer.requests.length === 1);
+  await client.chat.start(START);
+  refuseLate();
+  await late;
+  t.equal(asked(), 2);
+});
+
+t.test('a token function that fails fails the call, and is asked again by the next', async (t) => {
+  let fails = true;
+  const cause = new Error('the token server is down');
+  const token = () => {
+    if (fails) throw cause;
+    return 'abc';
+  };
+  for (const each of [token, async () => token()]) {
+    fails = true;
+    const { peer, client } = await pair(t, answer(), { token: each });
+    const calls = [client.chat.start({ ...START, traceId: 'tr' }), client.chat.start(START)].map(failure);
+    const [error, other] = await Promise.all(calls);
+    t.ok(error instanceof AuthenticationError);
+    t.match(error, {
+      code: -44001,
+      fromAgent: false,
+      agentId: 'support',
+      method: 'chat.start',
+      traceId: 'tr',
+      reason: 'No token for the agent could be had',
+    });
+    t.equal(error?.cause, cause);
+    t.not(error, other, 'each call has an error of its own');
+    t.equal(peer.connections, 0);
+    fails = false;
+    await client.chat.start(START);
+    t.same(bearers(peer.requests), ['Bearer abc']);
+  }
+});
+
+t.test('a token function that fails when it is asked again fails the call, and the next call asks it', async (t) => {
+  let asked = 0;
+  const token = () => {
+    if (++asked === 2) throw new Error('down');
+    return `t${asked}`;
+  };
+  const { client } = await pair(t, only('t3', refusal({ code: -44004, message: 'expired' })), { token });
+  t.ok((await failure(client.chat.start(START))) instanceof AuthenticationError);
+  t.equal((await client.chat.start(START)).result.chat.chatId, 'c1');
+});
+
+t.test('what a token function gives must be a token', async (t) => {
+  for (const value of ['', undefined, null, 5, 'a\nb', 'ü']) {
+    const { client } = await pair(t, answer(), { token: () => value as string });
+    const error = await failure(client.chat.start(START));
+    t.ok(error instanceof AuthenticationError, String(value));
+    t.match(error.cause, { name: 'TypeError', message: /^token: / });
+  }
+});
+
+t.test('a token function that gives the same token again is not asked for ever', async (t) => {
+  let asked = 0;
+  const { peer, client } = await pair(t, refusal({ code: -44004, message: 'expired' }), {
+    token: () => `same${asked++ && ''}`,
+  });
+  t.ok((await failure(client.chat.start(START))) instanceof TokenExpiredError);
+  t.equal(peer.requests.length, 2);
+});
+
+t.test('the time-out goes on while a token is waited for', async (t) => {
+  const { client } = await pair(t, answer(), { token: () => new Promise<string>(() => {}), timeout: 30 });
+  t.equal((await failure(client.chat.start(START))).code, -41006);
+});
+
+t.test('what fails after a refused token does not have the refusal’s status', async (t) => {
+  const { token } = counting();
+  const { client } = await pair(t, [http(401), (socket) => socket.resetAndDestroy()], { token });
+  t.match(await failure(client.chat.start(START)), { code: -41003, status: undefined, reason: /connection reset/ });
+});
+
+t.test('an answer that does not come after a refused stream times out as any answer does', async (t) => {
+  for (const streamIdleTimeout of [0, 10_000]) {
+    const { token } = counting();
+    const { client } = await pair(t, [stream(event('error', { code: -44004 })), () => {}], {
+      token,
+      timeout: 40,
+      streamIdleTimeout,
+    });
+    t.match(await failure(client.chat.start(STREAM)), {
+      code: -41006,
+      reason: 'Agent "support" did not answer within 40 ms',
+    });
+  }
+});
+
+t.test('a refused stream that goes on is cut off', async (t) => {
+  const { token } = counting();
+  const { peer, client } = await pair(
+    t,
+    [
+      STREAM_HEAD + chunk(event('error', { code: -44004 })),
+      Buffer.concat([Buffer.from(STREAM_HEAD), chunk(DONE), Buffer.from(LAST_CHUNK)]),
+    ],
+    { token },
+  );
+  t.match((await drain(await client.chat.start(STREAM))).events, [{ event: 'done' }]);
+  await peer.until(() => peer.open === 1);
+});
+
+t.test('a call may have tokens of its own', async (t) => {
+  const { TokenSource } = await import('../../src/client/token.js');
+  const { Answer } = await import('../../src/client/answer.js');
+  const { peer, client } = await pair(t, answer(), { token: 'shared' });
+  const heard = new Answer(false, undefined);
+  heard.from(() =>
+    client.call({ method: 'chat.start', targetAgent: 'a', params: {}, tokens: new TokenSource('own') }, heard),
+  );
+  await heard.promise;
+  await client.chat.start(START);
+  t.same(bearers(peer.requests), ['Bearer own', 'Bearer shared']);
+});
