@@ -98,6 +98,7 @@ export class Call implements Dispatcher.DispatchHandler {
   /** The listener has heard the end, or wants to hear no more. */
   #ended = false;
   #paused = false;
+  #wasSent = false;
 
   #status = 0;
   #contentType = '';
@@ -270,6 +271,12 @@ export class Call implements Dispatcher.DispatchHandler {
     // Cancelled while it waited for a connection. An abort would close that; whoever waits behind can have it.
     if (this.#ended) throw new Error('The call was cancelled');
     this.#controller = controller;
+    this.#wasSent = true;
+  }
+
+  /** Whether anything of the request may have reached the agent. */
+  get wasSent(): boolean {
+    return this.#wasSent;
   }
 
   onResponseStart(

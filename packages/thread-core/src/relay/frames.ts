@@ -126,6 +126,26 @@ export class BadFrame {
 
 /** Reads a text frame. */
 export function readFrame(text: string): ClientFrame | BadFrame {
+  const frame = readObject(text);
+  if (frame instanceof BadFrame) return frame;
+  const type: unknown = 'type' in frame ? frame.type : 'message';
+  // Whatever else it is must not be made a string of: an object may have a `toString` that is no function.
+  if (typeof type !== 'string' || !Object.hasOwn(VALIDATORS, type)) {
+    const types = Object.keys(VALIDATORS).join(', ');
+    return new BadFrame(new InvalidRequestError(`type: must be one of ${types}`), echoOf(frame));
+  }
+  const validator = VALIDATORS[type as keyof typeof VALIDATORS];
+  if (validator.Check(frame)) return frame;
+  return new BadFrame(new InvalidRequestError(explain(validator.Errors(frame))), echoOf(frame));
+}
+
+/** What an answer repeats of a text frame that is not looked at any further. */
+export function readEcho(text: string): FrameEcho {
+  const frame = readObject(text);
+  return frame instanceof BadFrame ? {} : echoOf(frame);
+}
+
+function readObject(text: string): object | BadFrame {
   let frame: unknown;
   try {
     frame = JSON.parse(text);
@@ -135,14 +155,7 @@ export function readFrame(text: string): ClientFrame | BadFrame {
   if (typeof frame !== 'object' || frame === null || Array.isArray(frame)) {
     return new BadFrame(new InvalidRequestError('The frame must be a JSON object'));
   }
-  const type: unknown = 'type' in frame ? frame.type : 'message';
-  const validator = Object.hasOwn(VALIDATORS, type as string) ? VALIDATORS[type as keyof typeof VALIDATORS] : undefined;
-  if (validator === undefined) {
-    const types = Object.keys(VALIDATORS).join(', ');
-    return new BadFrame(new InvalidRequestError(`type: must be one of ${types}`), echoOf(frame));
-  }
-  if (validator.Check(frame)) return frame;
-  return new BadFrame(new InvalidRequestError(explain(validator.Errors(frame))), echoOf(frame));
+  return frame;
 }
 
 interface SchemaError {
@@ -156,7 +169,8 @@ interface SchemaError {
 function explain(errors: SchemaError[]): string {
   // A union tells first of its members, and of itself last.
   const [first] = errors;
-  const { keyword, instancePath, message, params } = errors.find(({ keyword }) => keyword === 'anyOf') ?? (first as SchemaError);
+  const { keyword, instancePath, message, params } =
+    errors.find(({ keyword }) => keyword === 'anyOf') ?? (first as SchemaError);
   const path = instancePath.split('/').slice(1);
   if (keyword === 'required') {
     const missing = (params as { requiredProperties: string[] }).requiredProperties[0];

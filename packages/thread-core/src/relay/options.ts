@@ -69,6 +69,8 @@ export interface RelayOptions {
   maxSessions?: number | undefined;
   /** Bytes that wait for a slow reader before its agents' answers are no longer read. Default 1 MiB. */
   maxBufferedBytes?: number | undefined;
+  /** Frames that one session may send within a second; one more is -44007. Default: no limit. */
+  frameRate?: number | undefined;
   /** Frames in a row that are not valid, or refused, before the connection is closed with 4429. Default 16. */
   maxBadFrames?: number | undefined;
 
@@ -109,6 +111,7 @@ export interface RelayConfig {
   readonly maxThreads: number;
   readonly maxSessions: number;
   readonly maxBufferedBytes: number;
+  readonly frameRate: number;
   readonly maxBadFrames: number;
   readonly heartbeat: number;
   readonly idleTimeout: number;
@@ -120,21 +123,27 @@ export interface RelayConfig {
   readonly hooks: RelayHooks;
 }
 
-/** Defaults and least values of the options that are numbers. */
+/** Node's timers know no longer time: what is longer would run out at once. */
+export const LONGEST_TIME = 2 ** 31 - 1;
+
+/** Default, least and greatest value of the options that are numbers. */
 const NUMBERS = {
   maxFrameBytes: [1024 * 1024, 1],
   maxPending: [32, 1],
   maxThreads: [64, 1],
   maxSessions: [Number.POSITIVE_INFINITY, 1],
   maxBufferedBytes: [1024 * 1024, 1],
+  frameRate: [Number.POSITIVE_INFINITY, 1],
   maxBadFrames: [16, 1],
-  heartbeat: [25_000, 0],
-  idleTimeout: [0, 0],
-  sendTimeout: [60_000, 0],
-  streamIdleTimeout: [60_000, 0],
-  drainTimeout: [5000, 0],
-  cleanupTimeout: [5000, 0],
-} as const satisfies Partial<Record<keyof RelayOptions, readonly [number, number]>>;
+  heartbeat: [25_000, 0, LONGEST_TIME],
+  idleTimeout: [0, 0, LONGEST_TIME],
+  sendTimeout: [60_000, 0, LONGEST_TIME],
+  streamIdleTimeout: [60_000, 0, LONGEST_TIME],
+  drainTimeout: [5000, 0, LONGEST_TIME],
+  cleanupTimeout: [5000, 0, LONGEST_TIME],
+} as const satisfies Partial<Record<keyof RelayOptions, readonly [number, number, number?]>>;
+
+const HOOKS: readonly string[] = ['onOpen', 'onClose', 'onStart', 'onRestart', 'onEnd'] satisfies (keyof RelayHooks)[];
 
 /** What each other option must be. */
 const CHECKS: Record<Exclude<keyof RelayOptions, keyof typeof NUMBERS>, [(value: unknown) => boolean, string]> = {
@@ -145,14 +154,14 @@ const CHECKS: Record<Exclude<keyof RelayOptions, keyof typeof NUMBERS>, [(value:
   headers: [() => true, ''],
   dispatcher: [() => true, ''],
   agents: [
-    (value) => isFunction(value) || value instanceof Set || isStrings(value),
+    (value) => isFunction(value) || isStrings(value instanceof Set ? [...value] : value),
     'must be an array or a Set of agent ids, or a function',
   ],
   authorize: [isFunction, 'must be a function'],
   route: [isFunction, 'must be a function'],
   authenticate: [isFunction, 'must be a function'],
   allowedOrigins: [
-    (value) => isFunction(value) || (isStrings(value) && value.every((origin) => URL.canParse(origin))),
+    (value) => isFunction(value) || (isStrings(value) && value.every(isOrigin)),
     'must be an array of origins such as https://example.com, or a function',
   ],
   stream: [(value) => typeof value === 'boolean', 'must be true or false'],
@@ -162,10 +171,13 @@ const CHECKS: Record<Exclude<keyof RelayOptions, keyof typeof NUMBERS>, [(value:
     'must be "queue", "parallel", "reject" or "interrupt"',
   ],
   logger: [
-    (value) => ['debug', 'info', 'warn', 'error'].every((level) => isFunction((value as Record<string, unknown>)[level])),
+    (value) => ['debug', 'info', 'warn', 'error'].every((level) => isFunction(Object(value)[level])),
     'must have the methods debug, info, warn and error',
   ],
-  hooks: [(value) => typeof value === 'object' && value !== null, 'must be an object of functions'],
+  hooks: [
+    (value) => typeof value === 'object' && value !== null && Object.entries(value).every(isHook),
+    `must be an object of functions: ${HOOKS.join(', ')}`,
+  ],
 };
 
 /** @throws TypeError that names the option that is wrong */
@@ -173,8 +185,10 @@ export function readOptions(options: RelayOptions): RelayConfig {
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined) continue;
     if (Object.hasOwn(NUMBERS, name)) {
-      const [, least] = NUMBERS[name as keyof typeof NUMBERS];
-      if (!(typeof value === 'number' && value >= least)) throw wrong(name, `must be a number of at least ${least}`);
+      const [, least, most = Number.POSITIVE_INFINITY] = NUMBERS[name as keyof typeof NUMBERS];
+      const isRight = typeof value === 'number' && value >= least && value <= most;
+      if (!isRight)
+        throw wrong(name, `must be a number from ${least}${most === Number.POSITIVE_INFINITY ? '' : ` to ${most}`}`);
       continue;
     }
     if (!Object.hasOwn(CHECKS, name)) throw wrong(name, 'is no option of the relay');
@@ -210,6 +224,7 @@ export function readOptions(options: RelayOptions): RelayConfig {
     maxThreads: number('maxThreads'),
     maxSessions: number('maxSessions'),
     maxBufferedBytes: number('maxBufferedBytes'),
+    frameRate: number('frameRate'),
     maxBadFrames: number('maxBadFrames'),
     heartbeat: number('heartbeat'),
     idleTimeout: number('idleTimeout'),
@@ -237,4 +252,13 @@ function isFunction(value: unknown): boolean {
 
 function isStrings(value: unknown): value is string[] {
   return Array.isArray(value) && value.every((item) => typeof item === 'string');
+}
+
+/** `localhost:3000` is a URL, too: of the scheme `localhost:`, which has no origin. */
+function isOrigin(value: string): boolean {
+  return URL.canParse(value) && new URL(value).origin !== 'null';
+}
+
+function isHook([name, value]: [string, unknown]): boolean {
+  return HOOKS.includes(name) && (value === undefined || isFunction(value));
 }

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { WebSocket } from 'ws';
 import { within } from '../threads/ending.js';
 import { isOriginAllowed, type Refusal, refusal } from './doors.js';
-import { type RelayConfig, type RelayOptions, readOptions } from './options.js';
+import { LONGEST_TIME, type RelayConfig, type RelayOptions, readOptions } from './options.js';
 import { type AttachOptions, Session, type SessionHost } from './session.js';
 
 /** What closing the relay came to. */
@@ -68,6 +68,7 @@ export class Relay implements SessionHost {
     this.#startSweeping();
     if (this.isClosing) session.shutDown();
     else if (isFull) session.close(1013, 'Too many connections');
+    else session.begin(known);
     return session;
   }
 
@@ -115,7 +116,7 @@ export class Relay implements SessionHost {
    * and ends all chats, side by side, within `cleanupTimeout`. Calling it again gives the same promise.
    */
   close(options: { timeout?: number } = {}): Promise<CloseSummary> {
-    this.#closing ??= this.#close(options.timeout ?? this.config.drainTimeout);
+    this.#closing ??= this.#close(Math.min(options.timeout ?? this.config.drainTimeout, LONGEST_TIME));
     return this.#closing;
   }
 
@@ -147,13 +148,15 @@ export class Relay implements SessionHost {
   /** One timer looks after all sessions, as long as there are any. */
   #startSweeping(): void {
     const { heartbeat, idleTimeout } = this.config;
-    const every = Math.min(...[heartbeat, idleTimeout / 4].filter((time) => time > 0));
-    if (this.#timer !== undefined || every === Number.POSITIVE_INFINITY) return;
-    const idleSweeps = idleTimeout > 0 ? Math.ceil(idleTimeout / every) : 0;
-    const pingSweeps = heartbeat > 0 ? Math.round(heartbeat / every) : 0;
+    if (this.#timer !== undefined || (heartbeat === 0 && idleTimeout === 0)) return;
+    // A part of the heartbeat, so that pings come when they should, and short enough to see idleness in time.
+    const parts = idleTimeout > 0 && heartbeat > 0 ? Math.ceil(heartbeat / (idleTimeout / 4)) : 1;
+    const every = heartbeat > 0 ? heartbeat / parts : idleTimeout / 4;
+    // One more than fits: the last activity was some time after a sweep.
+    const idleSweeps = idleTimeout > 0 ? Math.ceil(idleTimeout / every) + 1 : 0;
     this.#timer = setInterval(() => {
       this.sweeps += 1;
-      const pings = pingSweeps > 0 && this.sweeps % pingSweeps === 0;
+      const pings = heartbeat > 0 && this.sweeps % parts === 0;
       for (const session of this.#sessions) session.sweep(pings, idleSweeps);
     }, every);
     this.#timer.unref();

@@ -2,13 +2,14 @@ import { type IncomingMessage, type Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Relay } from './relay.js';
 
-/** An upgrade that is on its way through a framework. */
-interface Upgrade {
-  socket: Socket;
-  response: ServerResponse;
-}
+/** A socket, and the answer that Node is writing to it. */
+type AnsweredSocket = Socket & { _httpMessage?: ServerResponse | null };
 
-const upgrades = new WeakMap<IncomingMessage, Upgrade>();
+/** Gives an upgrade to the framework; false where it would not have it. */
+export type HandOver = (request: IncomingMessage, socket: Socket, head: Buffer) => boolean;
+
+/** Upgrades that are on their way through a framework. */
+const upgrades = new WeakMap<IncomingMessage, ServerResponse>();
 
 /** For each server, who decides which upgrades are this package's. */
 const owners = new WeakMap<Server, ((request: IncomingMessage) => boolean)[]>();
@@ -16,9 +17,15 @@ const owners = new WeakMap<Server, ((request: IncomingMessage) => boolean)[]>();
 /**
  * Has a server's upgrades run through its own request listeners, as any request does, so that middleware comes first
  * and a refusal is a real HTTP answer; and closes the relay with the server. Another library's upgrades are left to it:
- * `isOwn` tells them apart, and where nobody else listens, all are run.
+ * `isOwn` tells them apart, and where nobody else listens, all are run. A framework that has a way of its own for
+ * upgrades gets them by `handOver`.
  */
-export function serveUpgrades(server: Server, relay: Relay, isOwn: (request: IncomingMessage) => boolean): void {
+export function serveUpgrades(
+  server: Server,
+  relay: Relay,
+  isOwn: (request: IncomingMessage) => boolean,
+  handOver: HandOver = () => false,
+): void {
   closeWith(server, relay);
   const known = owners.get(server);
   if (known !== undefined) {
@@ -27,22 +34,46 @@ export function serveUpgrades(server: Server, relay: Relay, isOwn: (request: Inc
   }
   const all = [isOwn];
   owners.set(server, all);
-  server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
-    const isForeign = server.listenerCount('upgrade') > 1 && !all.some((check) => check(request));
-    if (!isForeign) run(server, request, socket, head);
+  server.on('upgrade', (request: IncomingMessage, socket: AnsweredSocket, head: Buffer) => {
+    if (server.listenerCount('upgrade') > 1 && !all.some((check) => check(request))) return;
+    const { _httpMessage: answer } = socket;
+    // Another listener has it already.
+    if (answer?.req === request) return;
+    // It came behind a request that is not answered yet, whose answer would end up among the frames.
+    if (answer) return socket.destroy();
+    // Node leaves an upgraded socket without these, and half open where the peer has gone.
+    socket.on('error', destroy);
+    socket.on('drain', passOnDrain);
+    socket.allowHalfOpen = false;
+    if (!handOver(request, socket, head)) run(server, request, socket, head);
   });
 }
 
+function destroy(this: Socket): void {
+  this.destroy();
+}
+
+function passOnDrain(this: AnsweredSocket): void {
+  this._httpMessage?.emit('drain');
+}
+
+function endSocket(this: ServerResponse): void {
+  this.socket?.destroySoon();
+}
+
 function run(server: Server, request: IncomingMessage, socket: Socket, head: Buffer): void {
-  // Node leaves an upgraded socket without an error listener, and half open where the peer has gone.
-  socket.on('error', () => socket.destroy());
-  socket.allowHalfOpen = false;
-  if (head.length > 0) socket.unshift(head);
   const response = new ServerResponse(request);
   response.shouldKeepAlive = false;
   response.assignSocket(socket);
-  response.on('finish', () => socket.destroySoon());
-  upgrades.set(request, { socket, response });
+  response.on('finish', endSocket);
+  const { 'content-length': length = '0', 'transfer-encoding': encoding } = request.headers;
+  if (length !== '0' || encoding !== undefined) {
+    // Node reads no body of an upgrade: the app would take it for an empty one.
+    response.writeHead(400).end('An upgrade has no body');
+    return;
+  }
+  if (head.length > 0) socket.unshift(head);
+  upgrades.set(request, response);
   server.emit('request', request, response);
 }
 
@@ -56,27 +87,51 @@ export function isUpgrade(request: IncomingMessage): boolean {
  * upgrade did not come through `serveUpgrades`: then Node's HTTP parser is still on the socket, and would end it.
  */
 export function takeUpgrade(request: IncomingMessage): Socket | undefined {
-  const upgrade = upgrades.get(request);
-  if (upgrade === undefined) return undefined;
+  const response = upgrades.get(request);
+  if (response === undefined) return undefined;
   upgrades.delete(request);
-  upgrade.response.detachSocket(upgrade.socket);
-  return upgrade.socket;
+  const { socket } = request;
+  response.off('finish', endSocket).detachSocket(socket);
+  // For what watches over the answer, to log it or to report what becomes of its socket, this was the answer.
+  response.statusCode = 101;
+  response.emit('finish');
+  response.emit('close');
+  return socket;
 }
 
-const closing = new WeakMap<Server, Set<Relay>>();
+/**
+ * Whether a request's path is one of these, or below one, whatever the case of its letters. Of a pattern the part that
+ * does not vary counts, so that it is rather too much than too little.
+ */
+export function isBelow(request: IncomingMessage, paths: readonly string[]): boolean {
+  // The target may be in the absolute form (RFC 9112, 3.2.2).
+  const target = (request.url ?? '').replace(/^[a-z][a-z\d+.-]*:\/\/[^/?#]*/i, '');
+  const [path = ''] = target.toLowerCase().split(/[?#]/, 1);
+  return paths.some((one) => {
+    const [constant = ''] = one.toLowerCase().split(/.[?*+]|[*:(){}[\]\\]/, 1);
+    if (constant.length < one.length) return path.startsWith(constant);
+    const place = constant.replace(/\/$/, '');
+    return path === place || path === `${place}/` || (place !== '' && path.startsWith(`${place}/`));
+  });
+}
+
+/** For each server, the relays to close with it, and whether that has begun. */
+const closing = new WeakMap<Server, { relays: Set<Relay>; hasBegun: boolean }>();
 
 /** Closes the relay when the server is closed: `http.Server` has no hook for it, and waits for open sockets for ever. */
 export function closeWith(server: Server, relay: Relay): void {
-  const relays = closing.get(server);
-  if (relays !== undefined) {
-    relays.add(relay);
+  const known = closing.get(server);
+  if (known !== undefined) {
+    known.relays.add(relay);
+    if (known.hasBegun) void relay.close();
     return;
   }
-  const all = new Set([relay]);
-  closing.set(server, all);
+  const state = { relays: new Set([relay]), hasBegun: false };
+  closing.set(server, state);
   const close = server.close;
   server.close = (callback) => {
-    const closed = Promise.all([...all].map((one) => one.close()));
+    state.hasBegun = true;
+    const closed = Promise.allSettled([...state.relays].map((one) => one.close()));
     return close.call(server, (error) => {
       void closed.then(() => callback?.(error));
     });

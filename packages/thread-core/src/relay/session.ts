@@ -1,14 +1,29 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { RawData, WebSocket } from 'ws';
-import { ArcError, AuthorizationError, AgentNotFoundError, InternalError, InvalidRequestError, RateLimitExceededError } from '../protocol/errors.js';
+import {
+  AgentNotFoundError,
+  ArcError,
+  AuthorizationError,
+  InternalError,
+  InvalidRequestError,
+  RateLimitExceededError,
+} from '../protocol/errors.js';
 import type { ArcMessage } from '../protocol/types.js';
 import type { ChatOutcome } from '../threads/ending.js';
 import type { ThreadEntry } from '../threads/store.js';
 import type { ThreadHooks } from '../threads/table.js';
 import { ThreadManager } from '../threads/thread-manager.js';
 import type { Refusal } from './doors.js';
-import { BadFrame, type ClientFrame, type EndFrame, type MessageFrame, readFrame } from './frames.js';
+import {
+  BadFrame,
+  type ClientFrame,
+  type EndFrame,
+  type FrameEcho,
+  type MessageFrame,
+  readEcho,
+  readFrame,
+} from './frames.js';
 import type { RelayConfig } from './options.js';
 import { Outbound, type OutboundOwner } from './outbound.js';
 import { Reply, writeEcho } from './reply.js';
@@ -18,7 +33,7 @@ export interface SessionHost {
   readonly config: RelayConfig;
   /** Counts the sweeps of all sessions: a clock that costs nothing to read. */
   readonly sweeps: number;
-    /** Lets a connection in, or not. */
+  /** Lets a connection in, or not. */
   admit(request: IncomingMessage): Promise<{ identity: unknown } | { refused: Refusal }>;
   /** The session has nothing left to do. */
   ended(session: Session): void;
@@ -47,7 +62,15 @@ export class Session implements ThreadHooks, OutboundOwner {
   readonly #replies = new Set<Reply>();
   /** Frames that came while something was awaited; undefined while nothing is. */
   #held: string[] | undefined;
+  /** `authenticate`, `route` or `authorize` has not answered yet. */
+  #isAsking = false;
+  #wasLetIn = false;
   #badFrames = 0;
+  /** When the current second began, and the frames since: only where `frameRate` is set. */
+  #second = 0;
+  #frames = 0;
+  /** `end` frames that are not answered yet. */
+  #ends = 0;
   #isAlive = true;
   #lastActivity: number;
   #isDraining = false;
@@ -81,7 +104,12 @@ export class Session implements ThreadHooks, OutboundOwner {
     socket.on('error', this.#onError);
     socket.on('pong', this.#onPong);
     if (socket.readyState === socket.CLOSED) queueMicrotask(() => this.#onClose(1006));
-    else if ('identity' in options) this.#open(options.identity);
+  }
+
+  /** Lets the connection in: at once, where it is known who connects. @internal */
+  begin(options: AttachOptions): void {
+    if (this.#socket.readyState !== this.#socket.OPEN) return;
+    if ('identity' in options) this.#open(options.identity);
     else this.#admit();
   }
 
@@ -95,10 +123,20 @@ export class Session implements ThreadHooks, OutboundOwner {
     return this.#replies.size;
   }
 
-  /** Closes the connection and ends its chats. A reason of more than 123 bytes is cut. */
+  /**
+   * Closes the connection and ends its chats. A reason of more than 123 bytes is cut.
+   * @throws TypeError where the code is none that a server may send: 1000 to 1014, or 3000 to 4999
+   */
   close(code = 1000, reason = ''): void {
-    this.#socket.close(code, cutReason(reason));
-    this.#endAll();
+    // Sends that are not answered get `cancelled`, which has to leave before the close frame.
+    void this.#endAll();
+    try {
+      this.#socket.close(code, cutReason(reason));
+    } catch (error) {
+      // A code that there is not. Without its chats the connection is of no use.
+      this.terminate();
+      throw error;
+    }
   }
 
   /** Ends what there is, once: the peer may take its time to answer the closing handshake. */
@@ -126,7 +164,9 @@ export class Session implements ThreadHooks, OutboundOwner {
 
   #open(identity: unknown): void {
     this.identity = identity;
-    if (this.#socket.readyState === this.#socket.OPEN) this.#tell('onOpen');
+    if (this.#socket.readyState !== this.#socket.OPEN) return;
+    this.#wasLetIn = true;
+    this.#tell('onOpen');
   }
 
   readonly #onMessage = (data: RawData | string, isBinary?: boolean): void => {
@@ -137,23 +177,42 @@ export class Session implements ThreadHooks, OutboundOwner {
     const bytes = typeof data === 'string' ? Buffer.byteLength(data) : (data as Buffer).length;
     if (bytes > this.#host.config.maxFrameBytes) return this.close(1009, 'The frame is too large');
     const text = data.toString();
+    if (this.#isTooFast()) return this.#refuse(new RateLimitExceededError('Too many frames a second'), readEcho(text));
     if (this.#held === undefined) return this.#handle(text);
     if (this.#held.length < this.#host.config.maxPending) this.#held.push(text);
-    else this.#refuse(new RateLimitExceededError('Too many frames are waiting'), readFrame(text));
+    else this.#refuse(new RateLimitExceededError('Too many frames are waiting'), readEcho(text));
   };
+
+  #isTooFast(): boolean {
+    const { frameRate } = this.#host.config;
+    if (frameRate === Number.POSITIVE_INFINITY) return false;
+    const now = performance.now();
+    if (now - this.#second >= 1000) {
+      this.#second = now;
+      this.#frames = 0;
+    }
+    this.#frames += 1;
+    return this.#frames > frameRate;
+  }
 
   /** Keeps the frames that come until a promise is fulfilled, so that they stay in order. */
   #hold(promise: Promise<void>): void {
     this.#held ??= [];
-    promise
+    this.#isAsking = true;
+    void promise
       .catch((err: unknown) => {
         this.#host.config.logger.error({ session: this.id, err }, 'the relay failed');
         this.close(1011, 'The relay failed');
       })
-      .then(() => this.#release());
+      .then(() => {
+        this.#isAsking = false;
+        this.#release();
+      });
   }
 
+  /** Goes on with the frames that were kept, unless there is still something to wait for. */
   #release(): void {
+    if (this.#isAsking || this.#out.isFull) return;
     const held = this.#held ?? [];
     this.#held = undefined;
     while (held.length > 0 && this.#held === undefined) this.#handle(held.shift() as string);
@@ -164,10 +223,11 @@ export class Session implements ThreadHooks, OutboundOwner {
   #handle(text: string): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
     const frame = readFrame(text);
-    if (frame instanceof BadFrame) return this.#refuse(frame.error, frame);
+    if (frame instanceof BadFrame) return this.#refuse(frame.error, frame.echo);
     if (isMessage(frame)) return this.#route(frame);
     this.#badFrames = 0;
-    if (frame.type === 'ping') this.write(`{"type":"pong"${writeEcho(frame)}}`);
+    if (frame.type === 'ping')
+      this.write(`{"type":"pong"${writeEcho(frame.id === undefined ? {} : { id: frame.id })}}`);
     else if (frame.type === 'cancel') this.#cancel(frame.id);
     else void this.#end(frame);
   }
@@ -178,7 +238,11 @@ export class Session implements ThreadHooks, OutboundOwner {
     if (frame.agent_id === undefined && route === undefined) {
       this.#refuse(new InvalidRequestError('agent_id: is missing'), frame);
     } else if (frame.agent_id !== undefined && authorize === undefined) {
-      this.#send(frame, frame.agent_id, true);
+      try {
+        this.#send(frame, frame.agent_id, true);
+      } catch (error) {
+        this.writeError(error, writeEcho(frame));
+      }
     } else {
       this.#hold(this.#ask(frame));
     }
@@ -189,7 +253,9 @@ export class Session implements ThreadHooks, OutboundOwner {
     try {
       const agentId = frame.agent_id ?? (await route?.(frame, this));
       if (typeof agentId !== 'string' || agentId === '') throw new AgentNotFoundError('No agent for this frame');
-      this.#send(frame, agentId, authorize === undefined || (await authorize(this.identity, agentId, frame)) === true);
+      const isAuthorized = authorize === undefined || (await authorize(this.identity, agentId, frame)) === true;
+      // Where the connection has gone meanwhile, nobody would end the chat.
+      if (this.#ending === undefined) this.#send(frame, agentId, isAuthorized);
     } catch (error) {
       this.writeError(error, writeEcho(frame));
     }
@@ -197,10 +263,10 @@ export class Session implements ThreadHooks, OutboundOwner {
 
   #send(frame: MessageFrame, agentId: string, isAuthorized: boolean): void {
     const { config } = this.#host;
-    if (!isAuthorized || config.isAgentAllowed?.(agentId) === false) {
+    if (!isAuthorized || (config.isAgentAllowed !== undefined && config.isAgentAllowed(agentId) !== true)) {
       return this.#refuse(new AuthorizationError(`Agent "${agentId}" is not allowed`), frame);
     }
-    if (this.#replies.size >= config.maxPending) {
+    if (this.#replies.size + this.#ends >= config.maxPending) {
       return this.#refuse(new RateLimitExceededError(`More than ${config.maxPending} sends are pending`), frame);
     }
     if (this.threads.threadCount >= config.maxThreads && !this.threads.hasThread(agentId, frame.context_id)) {
@@ -233,15 +299,17 @@ export class Session implements ThreadHooks, OutboundOwner {
 
   async #end(frame: EndFrame): Promise<void> {
     const { agent_id, context_id, reason, trace_id } = frame;
+    this.#ends += 1;
     const outcome = await this.threads.endThread(agent_id, { contextId: context_id, reason, traceId: trace_id });
+    this.#ends -= 1;
     const echo = writeEcho(frame);
     if (outcome?.ok === false) this.writeError(outcome.error, echo);
     else this.write(`{"type":"ended"${echo}${outcome?.text ? `,"response":${outcome.text}` : ''}}`);
   }
 
   /** A frame that is not valid, or not let through: it costs an error frame, and too many in a row the connection. */
-  #refuse(error: unknown, frame: ClientFrame | BadFrame): void {
-    this.writeError(error, writeEcho(frame instanceof BadFrame ? frame.echo : frame));
+  #refuse(error: unknown, echo: FrameEcho): void {
+    this.writeError(error, writeEcho(echo));
     this.#badFrames += 1;
     if (this.#badFrames >= this.#host.config.maxBadFrames) this.close(4429, 'Too many bad frames');
   }
@@ -279,11 +347,15 @@ export class Session implements ThreadHooks, OutboundOwner {
     return { code: error.code, message: error.reason };
   }
 
+  /** Who does not read what it asked for is not asked what else it wants: neither its agents nor its frames are read on. */
   onFull(): void {
+    this.#held ??= [];
     for (const reply of this.#replies) reply.send?.pause();
   }
 
   onDrain(): void {
+    this.#release();
+    if (this.#out.isFull) return;
     for (const reply of this.#replies) reply.send?.resume();
   }
 
@@ -323,8 +395,8 @@ export class Session implements ThreadHooks, OutboundOwner {
     else if (code === 1006) logger.info(about, 'a connection was lost');
     else logger.debug(about, 'a connection was closed');
     this.#held = [];
-    this.#endAll().then((outcomes) => {
-      this.#tell('onClose', outcomes);
+    void this.#endAll().then((outcomes) => {
+      if (this.#wasLetIn) this.#tell('onClose', outcomes);
       this.#resolveClosed(outcomes);
       this.#host.ended(this);
     });
@@ -353,7 +425,6 @@ export class Session implements ThreadHooks, OutboundOwner {
 
   /** Cancels what did not finish, and closes the connection. @internal */
   shutDown(): void {
-    for (const reply of this.#replies) reply.send?.cancel();
     this.close(1001, 'The server is shutting down');
   }
 }

@@ -59,12 +59,15 @@ export async function endChat(
     start.send.abort();
     if (outcome === 'never started') attempt = { ok: true };
   }
+  let wasLost = false;
   for (let backoff = FIRST_BACKOFF; attempt === undefined; backoff = Math.min(backoff * 2, LONGEST_BACKOFF)) {
     const tried = await tryEnd(call, entry, options, until - performance.now());
-    const lost = isLostChat(tried.error);
+    const isLost = isLostChat(tried.error);
+    // An attempt that the bound cut short says nothing: what the agent said last counts.
+    wasLost ||= isLost;
     const pause = backoff * (0.5 + Math.random() / 2);
-    const again = lost ? !settled : isTransient(tried.error);
-    if (tried.ok || !again || performance.now() + pause >= until) attempt = lost ? { ok: true } : tried;
+    const again = isLost ? !settled : isTransient(tried.error);
+    if (tried.ok || !again || performance.now() + pause >= until) attempt = !tried.ok && wasLost ? { ok: true } : tried;
     else await delay(pause);
   }
   return { agentId: entry.agentId, contextId: entry.contextId, chatId: entry.chatId, ...attempt };

@@ -66,6 +66,11 @@ export class Send implements CallListener, Answerable {
     return this.#named;
   }
 
+  /** Whether the agent may have heard of it. @internal */
+  get wasSent(): boolean {
+    return this.#call?.wasSent === true;
+  }
+
   /** @internal Sends the message: as chat.start, which makes the thread, or as chat.message. */
   run(entry: ThreadEntry, phase: 'starting' | 'messaging'): void {
     const { agentId: targetAgent, message, traceId, stream, metadata, timeout, streamIdleTimeout } = this.request;
@@ -97,8 +102,12 @@ export class Send implements CallListener, Answerable {
     const entry = this.#entry;
     this.#call?.cancel();
     if (this.#phase === 'starting' && entry !== undefined) {
-      this.#lane.table.update(entry, { unsettled: true });
-      if (!this.#delivered) this.#lane.table.abandon(entry);
+      if (!this.wasSent) {
+        this.#lane.table.drop(entry);
+      } else {
+        this.#lane.table.update(entry, { unsettled: true });
+        if (!this.#delivered) this.#lane.table.abandon(entry);
+      }
     }
     this.#end();
     this.#listener.onCancelled(reason);
@@ -221,7 +230,7 @@ const REFUSALS = new Set([-32_700, -32_600, -32_601, -32_602, -41_001, -41_002, 
 
 /** System errors of a connection that was never made. */
 const NEVER_CONNECTED =
-  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT|UND_ERR_DESTROYED|UND_ERR_CLOSED|ERR_TLS.*|ERR_SSL.*|.*CERT.*)$/;
+  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT|UND_ERR_DESTROYED|UND_ERR_CLOSED|ERR_TLS.*|ERR_SSL.*|EPROTO|.*CERT.*)$/;
 
 /** Whether there may be a chat at the agent although its chat.start failed. */
 function mayHaveStarted(error: unknown): boolean {

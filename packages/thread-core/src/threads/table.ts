@@ -128,9 +128,9 @@ export class ThreadTable {
       const { starting } = send;
       const isItsStart = starting !== undefined && starting.chatId === stored?.chatId;
       // A store may give copies, but this is the one that changes.
-      if (isItsStart) entry = starting;
+      if (isItsStart) entry = send.wasSent ? starting : undefined;
       // A chat.end that overtakes its chat.start finds nothing, and the chat comes after: so it is waited for.
-      if (isItsStart && !send.isNamed) start = { send, outcome: send.detach(reason) };
+      if (isItsStart && send.wasSent && !send.isNamed) start = { send, outcome: send.detach(reason) };
       else send.cancel(reason);
     }
     return start === undefined ? { entry } : { entry, start };

@@ -1,0 +1,242 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import t, { type Test } from 'tap';
+import { createRelay, type RelayOptions } from '../../src/index.js';
+import { Log, to, world } from './helpers.js';
+
+/** A relay, and what it says to real requests with these headers. */
+async function doors(t: Test, options: RelayOptions) {
+  const log = new Log();
+  const relay = createRelay({ endpoint: 'http://127.0.0.1:1/arc', logger: log, ...options });
+  const admissions: unknown[] = [];
+  const server = createServer(async (req, res) => {
+    admissions.push(await relay.admit(req, 'context'));
+    res.end();
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  t.teardown(async () => {
+    server.closeAllConnections();
+    server.close();
+    await relay.close();
+  });
+  const ask = async (headers: Record<string, string> = {}): Promise<unknown> => {
+    const [response] = (await once(request({ port, host: '127.0.0.1', headers }).end(), 'response')) as [
+      IncomingMessage,
+    ];
+    response.resume();
+    return admissions.shift();
+  };
+  return { relay, ask, log, host: `127.0.0.1:${port}` };
+}
+
+const refusedOrigin = { refused: { status: 403, closeCode: 4403, message: 'This origin is not allowed' } };
+const notAuthenticated = { refused: { status: 401, closeCode: 4401, message: 'Not authenticated' } };
+const letIn = { identity: undefined };
+
+t.test('without allowedOrigins: the same origin, and clients that send none', async (t) => {
+  const { ask, host } = await doors(t, {});
+  t.strictSame(await ask(), letIn, 'a program');
+  t.strictSame(await ask({ origin: `http://${host}` }), letIn);
+  t.strictSame(await ask({ origin: `https://${host}` }), letIn, 'behind a proxy the scheme is another');
+  t.strictSame(await ask({ origin: 'http://example.com', host: 'example.com' }), letIn);
+  t.strictSame(await ask({ origin: 'https://example.com', host: 'example.com:443' }), letIn, 'the default port');
+  t.strictSame(await ask({ origin: 'http://EXAMPLE.com', host: 'example.COM' }), letIn);
+  const others = ['http://evil.example', `http://${host}.evil.example`, `http://evil.${host}`, 'http://127.0.0.1:1'];
+  const odd = ['null', '', 'x', 'file://', 'about:blank', '//', `${host}`, `http://${host}, http://${host}`];
+  for (const origin of [...others, ...odd]) t.strictSame(await ask({ origin }), refusedOrigin, JSON.stringify(origin));
+});
+
+t.test('a list of origins adds to the own one', async (t) => {
+  const { ask, host } = await doors(t, { allowedOrigins: ['https://app.example', 'http://localhost:3000/'] });
+  const good = ['https://app.example', 'https://app.example:443', 'http://localhost:3000', `http://${host}`];
+  for (const origin of good) t.strictSame(await ask({ origin }), letIn, origin);
+  const bad = [
+    'http://app.example',
+    'https://app.example:444',
+    'https://sub.app.example',
+    'http://localhost',
+    'null',
+    'x',
+  ];
+  for (const origin of bad) t.strictSame(await ask({ origin }), refusedOrigin, origin);
+  t.strictSame(await ask(), letIn);
+});
+
+t.test('a function decides alone about whatever has an Origin', async (t) => {
+  const asked: unknown[] = [];
+  const { ask, host } = await doors(t, {
+    allowedOrigins: (origin, req) => {
+      asked.push([origin, req.url]);
+      return (origin === 'null' ? true : origin === 'x' ? 'yes' : undefined) as boolean;
+    },
+  });
+  t.strictSame(await ask({ origin: 'null' }), letIn);
+  t.strictSame(await ask({ origin: `http://${host}` }), refusedOrigin, 'the own origin, too');
+  t.strictSame(await ask({ origin: 'x' }), refusedOrigin, 'only true is a yes');
+  t.strictSame(await ask(), letIn, 'a program is not asked about');
+  t.strictSame(asked, [
+    ['null', '/'],
+    [`http://${host}`, '/'],
+    ['x', '/'],
+  ]);
+});
+
+t.test('an origin function that throws lets nobody in', async (t) => {
+  const { ask, log } = await doors(t, {
+    allowedOrigins: () => {
+      throw new Error('broken');
+    },
+  });
+  t.match(await ask({ origin: 'http://a' }), { refused: { status: Number } });
+  t.match(log.lines, [{ level: 'warn', about: { err: { message: 'broken' } } }]);
+});
+
+t.test('authenticate gives the identity, or refuses; it knows the request and the context', async (t) => {
+  const answers: unknown[] = [{ user: 1 }, 0, '', true, null, undefined, false];
+  const asked: unknown[] = [];
+  const { ask } = await doors(t, {
+    authenticate: (req, context) => {
+      asked.push([req.headers['x-key'], context]);
+      const answer = answers.shift();
+      return answers.length % 2 === 0 ? answer : Promise.resolve(answer);
+    },
+  });
+  t.strictSame(await ask({ 'x-key': 'k' }), { identity: { user: 1 } });
+  for (const identity of [0, '', true]) t.strictSame(await ask(), { identity });
+  for (const _nobody of [null, undefined, false]) t.strictSame(await ask(), notAuthenticated);
+  t.strictSame(asked[0], ['k', 'context']);
+});
+
+t.test('an authenticate that throws refuses with its statusCode, else 401, and is logged', async (t) => {
+  const thrown: [error: unknown, status: number, closeCode: number][] = [
+    [new Error('x'), 401, 4401],
+    [Object.assign(new Error('x'), { statusCode: 403 }), 403, 4403],
+    [Object.assign(new Error('x'), { statusCode: 429 }), 429, 4401],
+    [Object.assign(new Error('x'), { statusCode: 503 }), 503, 1013],
+    [Object.assign(new Error('x'), { statusCode: 500 }), 500, 1011],
+    [Object.assign(new Error('x'), { statusCode: 200 }), 401, 4401],
+    [Object.assign(new Error('x'), { statusCode: 600 }), 401, 4401],
+    [Object.assign(new Error('x'), { statusCode: '403' }), 401, 4401],
+    [Object.assign(new Error('x'), { statusCode: 401.5 }), 401, 4401],
+    ['text', 401, 4401],
+    [undefined, 401, 4401],
+    [null, 401, 4401],
+  ];
+  let current: unknown;
+  let isAsync = false;
+  const { ask, log } = await doors(t, {
+    authenticate: () => {
+      if (isAsync) return Promise.reject(current);
+      throw current;
+    },
+  });
+  for (const [error, status, closeCode] of thrown) {
+    for (isAsync of [false, true]) {
+      current = error;
+      const refused = { status, closeCode, message: 'Not authenticated' };
+      t.strictSame(await ask(), { refused }, `${String(error)} ${status}`);
+    }
+  }
+  t.equal(log.at('warn').length, thrown.length * 2);
+});
+
+t.test('the origin is looked at first', async (t) => {
+  const { ask } = await doors(t, { authenticate: () => t.fail('it was asked') });
+  t.strictSame(await ask({ origin: 'http://evil.example' }), refusedOrigin);
+});
+
+t.test('a closing relay lets nobody in', async (t) => {
+  const { ask, relay } = await doors(t, {});
+  const closed = relay.close();
+  const refused = { status: 503, closeCode: 1013, message: 'The server is shutting down' };
+  t.strictSame(await ask(), { refused });
+  await closed;
+  t.strictSame(await ask(), { refused });
+});
+
+t.test('maxSessions: one more is refused with 503, or closed with 1013, until one is over', async (t) => {
+  const all = await world(t, { maxSessions: 2 });
+  const admit = () => all.relay.admit(all.session.request);
+  const [first] = [await all.connect(), await all.connect()];
+  t.strictSame(await admit(), { refused: { status: 503, closeCode: 1013, message: 'Too many connections' } });
+  const third = await all.connect();
+  third.send({ type: 'ping' }, to('a'));
+  t.strictSame(await third.closed, { code: 1013, reason: 'Too many connections' });
+  t.strictSame(third.texts, []);
+  await all.sessions[2]?.closed;
+  first.socket.close();
+  await all.session.closed;
+  t.match(await admit(), letIn);
+  const fourth = await all.connect();
+  t.equal((await fourth.ask(to('a'))).type, 'response');
+});
+
+t.test('attached without an identity, a connection is let in by the same rules', async (t) => {
+  const cases: [options: RelayOptions, headers: Record<string, string>, code: number | 'open'][] = [
+    [{}, {}, 'open'],
+    [{}, { origin: 'http://evil.example' }, 4403],
+    [{ allowedOrigins: ['http://good.example'] }, { origin: 'http://good.example' }, 'open'],
+    [{ authenticate: () => null }, {}, 4401],
+    [{ authenticate: async () => null }, {}, 4401],
+    [{ authenticate: async () => 'me' }, {}, 'open'],
+    [{ authenticate: () => Promise.reject(Object.assign(new Error('x'), { statusCode: 403 })) }, {}, 4403],
+    [{ authenticate: () => Promise.reject(Object.assign(new Error('x'), { statusCode: 500 })) }, {}, 1011],
+  ];
+  for (const [options, headers, code] of cases) {
+    const told: string[] = [];
+    const hooks = { onOpen: () => void told.push('open'), onClose: () => void told.push('close') };
+    const all = await world(t, { attach: {}, hooks, ...options });
+    const client = await all.connect({ headers });
+    if (code === 'open') {
+      t.strictSame(await client.rest(), []);
+      client.socket.close();
+      await all.session.closed;
+      t.strictSame(told, ['open', 'close']);
+    } else {
+      t.equal((await client.closed).code, code, JSON.stringify(headers));
+      await all.session.closed;
+      t.strictSame(told, [], 'nobody is told of a connection that was not let in');
+    }
+  }
+});
+
+t.test('attached with an identity, even undefined, nothing is asked', async (t) => {
+  for (const identity of [undefined, null, { user: 1 }]) {
+    const all = await world(t, { attach: { identity }, authenticate: () => t.fail('it was asked') });
+    const client = await all.connect({ headers: { origin: 'http://evil.example' } });
+    t.strictSame(await client.rest(), []);
+    t.equal(all.session.identity, identity);
+  }
+});
+
+t.test('a failure of the relay itself closes the connection with 1011', async (t) => {
+  const lines: string[] = [];
+  const warn = (): never => {
+    throw new Error('the disk is full');
+  };
+  const logger = { debug() {}, info() {}, warn, error: (_about: object, message: string) => void lines.push(message) };
+  const all = await world(t, { attach: {}, logger, authenticate: () => Promise.reject(new Error('x')) });
+  const client = await all.connect();
+  client.send(to('a'));
+  t.strictSame(await client.closed, { code: 1011, reason: 'The relay failed' });
+  t.strictSame(lines, ['the relay failed']);
+  t.equal(all.agent.counters.requests, 0);
+});
+
+t.test('a request that admit let in keeps its identity when its socket is attached', async (t) => {
+  let asked = 0;
+  const all = await world(t, {
+    attach: {},
+    authenticate: () => ({ user: ++asked }),
+    server: {
+      verifyClient: ({ req }, done) => void all.relay.admit(req).then((admission) => done('identity' in admission)),
+    },
+  });
+  const client = await all.connect();
+  t.strictSame(await client.rest(), []);
+  t.strictSame(all.session.identity, { user: 1 });
+  t.equal(asked, 1);
+});

@@ -1,0 +1,197 @@
+import t from 'tap';
+import { faults } from '../../src/testing/index.js';
+import { type Frame, textOf, to, world } from './helpers.js';
+
+const typesOf = (frames: Frame[]): unknown[] => frames.map(({ type, id }) => [type, id]);
+
+t.test('ping is answered by pong, with its id and nothing else', async (t) => {
+  const { connect } = await world(t);
+  const client = await connect();
+  client.send({ type: 'ping' }, { type: 'ping', id: 'p' }, { type: 'ping', id: 0, agent_id: { x: 1 }, trace_id: 't' });
+  t.strictSame(await client.all(3), [{ type: 'pong' }, { type: 'pong', id: 'p' }, { type: 'pong', id: 0 }]);
+});
+
+t.test('cancel of a running send closes the request to the agent, and the send ends with cancelled', async (t) => {
+  const { agent, connect } = await world(t);
+  const client = await connect();
+  await client.ask(to('a'));
+  const gate = agent.hold('chat.message');
+  client.send(to('a', 'x', { id: 1, context_id: undefined, trace_id: 't' }));
+  const request = await gate.arrived;
+  client.send({ type: 'cancel', id: 1 });
+  t.strictSame(await client.next(), { type: 'cancelled', id: 1, agent_id: 'a', trace_id: 't' });
+  await agent.waitFor(() => request.aborted);
+  gate.release();
+  t.equal(textOf(await client.ask(to('a', 'next'))), 'a #3: next', 'the chat goes on');
+  t.strictSame(client.texts, []);
+});
+
+t.test('cancel in the middle of a stream: nothing of it comes any more', async (t) => {
+  const { agent, connect } = await world(t);
+  const client = await connect();
+  agent.script('chat.start', faults.stall({ event: 'content', data: 1 }));
+  client.send(to('a', 'x', { id: 's', stream: true }));
+  t.equal((await client.next()).type, 'content');
+  client.send({ type: 'cancel', id: 's' });
+  t.strictSame(await client.next(), { type: 'cancelled', id: 's', agent_id: 'a' });
+  await agent.waitFor(({ counters }) => counters.aborted === 1);
+  t.strictSame(await client.rest(), []);
+});
+
+t.test('cancel of a first send that runs: the chat that it may have started is ended', async (t) => {
+  for (const createChat of ['at-once', 'when-ready'] as const) {
+    const { agent, connect } = await world(t, { agent: { createChat, ignoreAbort: true } });
+    const client = await connect();
+    const gate = agent.hold('chat.start');
+    client.send(to('a', 'x', { id: 1 }));
+    await gate.arrived;
+    t.equal((await client.ask({ type: 'cancel', id: 1 })).type, 'cancelled');
+    gate.release();
+    await agent.waitFor(({ counters }) => counters.started === 1 && counters.open === 0);
+  }
+});
+
+t.test('a waiting send can be cancelled: it is never sent', async (t) => {
+  const { agent, connect } = await world(t);
+  const client = await connect();
+  const gate = agent.hold();
+  client.send(to('a', '1', { id: 1 }), to('a', '2', { id: 2 }), to('a', '3', { id: 3 }));
+  client.send({ type: 'cancel', id: 2 });
+  t.strictSame(await client.next(), { type: 'cancelled', id: 2, agent_id: 'a' });
+  gate.release();
+  t.strictSame(typesOf(await client.all(2)), [
+    ['response', 1],
+    ['response', 3],
+  ]);
+  t.equal(agent.requests.length, 2);
+  t.notOk(agent.requests.some(({ body }) => body.includes('"2"')));
+});
+
+t.test('cancel of an id that does not wait or run is ignored', async (t) => {
+  const { connect, agent } = await world(t);
+  const client = await connect();
+  await client.ask(to('a', 'x', { id: 1 }));
+  client.send({ type: 'cancel', id: 1 }, { type: 'cancel', id: 'never' });
+  t.strictSame(await client.rest(), []);
+  const gate = agent.hold();
+  client.send(to('a', 'x', { id: 1 }));
+  await gate.arrived;
+  client.send({ type: 'cancel', id: '1' });
+  t.strictSame(await client.rest(), [], 'a string is not the number');
+  gate.release();
+  t.match(await client.next(), { type: 'response', id: 1 });
+  t.strictSame(await client.rest(), []);
+});
+
+t.test('cancel and cancel again is answered once', async (t) => {
+  const { connect, agent } = await world(t);
+  const client = await connect();
+  const gate = agent.hold();
+  client.send(to('a', 'x', { id: 1 }));
+  await gate.arrived;
+  client.send({ type: 'cancel', id: 1 }, { type: 'cancel', id: 1 });
+  t.strictSame(typesOf(await client.rest()), [['cancelled', 1]]);
+  gate.release();
+});
+
+t.test('cancel of several sends of one id cancels them all, in order', async (t) => {
+  const { connect, agent } = await world(t);
+  const client = await connect();
+  await client.ask(to('a'));
+  const gate = agent.hold();
+  client.send(to('a', '1', { id: 1, trace_id: 'x' }), to('a', '2', { id: 1, trace_id: 'y' }));
+  await gate.arrived;
+  client.send({ type: 'cancel', id: 1 });
+  t.strictSame(
+    (await client.all(2)).map(({ trace_id }) => trace_id),
+    ['x', 'y'],
+  );
+  gate.release();
+  t.strictSame(await client.rest(), []);
+});
+
+t.test('end ends the chat, gives the answer of the agent, and the next send starts a new one', async (t) => {
+  const { agent, connect } = await world(t);
+  const client = await connect();
+  await client.ask(to('a', 'x', { context_id: 'c' }));
+  await client.ask(to('a'));
+  const chatId = agent.requests[0]?.chatId;
+  const frame = { type: 'end', id: 'e', agent_id: 'a', context_id: 'c', reason: 'Issue resolved', trace_id: 't' };
+  const { response, ...rest } = await client.ask(frame);
+  t.strictSame(rest, { type: 'ended', id: 'e', agent_id: 'a', context_id: 'c', trace_id: 't' });
+  t.match(response, { arc: '1.0', result: { chat: { chatId, status: 'CLOSED', reason: 'Issue resolved' } } });
+  t.match(agent.requests.at(-1), { method: 'chat.end', chatId, traceId: 't', params: { reason: 'Issue resolved' } });
+  t.equal(textOf(await client.ask(to('a', 'x', { context_id: 'c' }))), 'a #1: x');
+  t.equal(textOf(await client.ask(to('a'))), 'a #2: hello', 'the other context is as it was');
+});
+
+t.test('the answer to chat.end is passed on byte for byte', async (t) => {
+  const { agent, connect } = await world(t, { leaks: true });
+  const client = await connect();
+  await client.ask(to('a'));
+  const body = '{"arc":"1.0","id":"x",  "result":{"success":true,"n":12345678901234567890}}';
+  agent.script('chat.end', { status: 200, body, headers: { 'content-type': 'application/arc+json' } });
+  client.send({ type: 'end', agent_id: 'a' });
+  t.equal(await client.text(), `{"type":"ended","agent_id":"a","response":${body}}`);
+});
+
+t.test('end is answered also where there was no chat, or the agent had lost it', async (t) => {
+  const { agent, connect } = await world(t);
+  const client = await connect();
+  t.strictSame(await client.ask({ type: 'end', agent_id: 'a', id: 1 }), { type: 'ended', id: 1, agent_id: 'a' });
+  t.equal(agent.counters.requests, 0);
+  await client.ask(to('a'));
+  agent.forget();
+  t.strictSame(await client.ask({ type: 'end', agent_id: 'a' }), { type: 'ended', agent_id: 'a' });
+  t.strictSame(await client.ask({ type: 'end', agent_id: 'a' }), { type: 'ended', agent_id: 'a' });
+});
+
+t.test('end that the agent refuses is an error frame', async (t) => {
+  const { agent, connect } = await world(t, { leaks: true });
+  const client = await connect();
+  await client.ask(to('a'));
+  agent.script('chat.end', { error: { code: -43_005, message: 'No', details: { x: 1 } } });
+  t.strictSame(await client.ask({ type: 'end', agent_id: 'a', id: 1 }), {
+    type: 'error',
+    id: 1,
+    agent_id: 'a',
+    data: { code: -43_005, message: 'No', details: { x: 1 } },
+  });
+});
+
+t.test('end cancels what runs and waits in that thread first, in order, and nothing else', async (t) => {
+  const { agent, connect } = await world(t);
+  const client = await connect();
+  await client.ask(to('a'));
+  const gate = agent.hold('chat.message');
+  client.send(to('a', '1', { id: 1 }), to('a', '2', { id: 2 }), to('a', '3', { id: 3 }), to('b', 'x', { id: 4 }));
+  t.match(await client.next(), { type: 'response', id: 4 });
+  client.send(to('b', 'x', { id: 5 }), { type: 'end', agent_id: 'a', id: 'e' }, to('a', '4', { id: 6 }));
+  const frames = await client.all(5);
+  t.strictSame(typesOf(frames.slice(0, 3)), [
+    ['cancelled', 1],
+    ['cancelled', 2],
+    ['cancelled', 3],
+  ]);
+  t.ok(frames.some(({ type, id }) => type === 'ended' && id === 'e'));
+  const sixth = frames.find(({ id }) => id === 6) as Frame;
+  t.equal(textOf(sixth), 'a #1: 4', 'a send after end starts a new chat');
+  gate.release();
+  t.match(await client.next(), { type: 'response', id: 5 });
+  t.equal(agent.requests.filter(({ body }) => /"content":"[23]"/.test(body)).length, 0, 'what waited was never sent');
+});
+
+t.test('end while the chat is being started: the start is waited for, then the chat is ended', async (t) => {
+  for (const createChat of ['at-once', 'when-ready'] as const) {
+    const { agent, connect } = await world(t, { agent: { createChat } });
+    const client = await connect();
+    const gate = agent.hold('chat.start');
+    client.send(to('a', 'x', { id: 1 }));
+    await gate.arrived;
+    client.send({ type: 'end', agent_id: 'a', id: 'e' });
+    t.match(await client.next(), { type: 'cancelled', id: 1 });
+    gate.release();
+    t.match(await client.next(), { type: 'ended', id: 'e', response: { result: { chat: { status: 'CLOSED' } } } });
+    t.match(agent.counters, { started: 1, ended: 1, open: 0 });
+  }
+});

@@ -1,0 +1,210 @@
+import t from 'tap';
+import type { Session } from '../../src/index.js';
+import { deferred, type Frame, say, textOf, to, world } from './helpers.js';
+
+t.test('frames that come while authenticate runs are kept, in order', async (t) => {
+  const asked = deferred<unknown>();
+  const all = await world(t, { attach: {}, authenticate: () => asked.promise });
+  const client = await all.connect();
+  for (let id = 0; id < 20; id++) client.send(to('a', `${id}`, { id }));
+  client.send({ type: 'ping', id: 'p' });
+  await all.received(21);
+  t.equal(all.agent.counters.requests, 0);
+  t.equal(all.session.identity, undefined);
+  asked.resolve({ user: 1 });
+  t.match(await client.next(), { type: 'pong', id: 'p' });
+  const frames = await client.all(20);
+  t.strictSame(
+    frames.map(({ id }) => id),
+    [...frames.keys()],
+  );
+  t.strictSame(
+    frames.map(textOf),
+    frames.map((_, index) => `a #${index + 1}: ${index}`),
+  );
+  t.strictSame(all.session.identity, { user: 1 });
+});
+
+t.test('frames that come while authenticate runs are kept up to maxPending', async (t) => {
+  const asked = deferred<unknown>();
+  const all = await world(t, { attach: {}, authenticate: () => asked.promise, maxPending: 2 });
+  const client = await all.connect();
+  for (const id of [1, 2, 3]) client.send(to('a', 'x', { id }));
+  client.send('not JSON', { type: 'cancel', id: 4, agent_id: { not: 'known' } });
+  const refused = await client.all(3);
+  t.match(refused, Array(3).fill({ type: 'error', data: { code: -44_007, message: 'Too many frames are waiting' } }));
+  t.strictSame(
+    refused.map(({ data, ...echo }) => echo),
+    [{ type: 'error', id: 3, agent_id: 'a' }, { type: 'error' }, { type: 'error', id: 4 }],
+  );
+  asked.resolve(true);
+  t.match(await client.all(2), [
+    { type: 'response', id: 1 },
+    { type: 'response', id: 2 },
+  ]);
+});
+
+t.test('who sends on and on while authenticate runs is closed with 4429', async (t) => {
+  const asked = deferred<unknown>();
+  const all = await world(t, { attach: {}, authenticate: () => asked.promise });
+  const client = await all.connect();
+  for (let id = 0; id < 200; id++) client.send(to('a', 'x', { id }));
+  t.equal((await client.closed).code, 4429);
+  t.equal(client.texts.length, 16);
+  asked.resolve(true);
+  await all.session.closed;
+  t.equal(all.agent.counters.requests, 0);
+});
+
+t.test('frames of a connection that is refused are not answered', async (t) => {
+  const asked = deferred<unknown>();
+  const all = await world(t, { attach: {}, authenticate: () => asked.promise });
+  const client = await all.connect();
+  client.send(to('a'), { type: 'ping' });
+  await all.received(2);
+  asked.resolve(null);
+  t.match(await client.closed, { code: 4401 });
+  t.strictSame(client.texts, []);
+  t.equal(all.agent.counters.requests, 0);
+});
+
+t.test('frames keep their order while route and authorize are asked', async (t) => {
+  const asked: string[] = [];
+  const waiting: (() => void)[] = [];
+  const all = await world(t, {
+    route: async (frame) => {
+      asked.push(`route ${frame.id}`);
+      await new Promise<void>((resolve) => waiting.push(resolve));
+      return 'a';
+    },
+    authorize: async (_identity, agentId, frame) => {
+      asked.push(`authorize ${frame.id} ${agentId}`);
+      await new Promise<void>((resolve) => waiting.push(resolve));
+      return frame.id !== 3;
+    },
+  });
+  const client = await all.connect();
+  client.send({ id: 1, message: say('1') }, to('a', '2', { id: 2 }), { type: 'ping' }, to('a', '3', { id: 3 }));
+  client.send(to('a', '4', { id: 4 }), 'bad', { type: 'cancel', id: 4 });
+  await all.received(7);
+  const frames: Frame[] = [];
+  while (frames.length < 6) {
+    waiting.shift()?.();
+    if (client.texts.length > 0) frames.push(await client.next());
+    else await new Promise(setImmediate);
+  }
+  t.strictSame(asked, ['route 1', 'authorize 1 a', 'authorize 2 a', 'authorize 3 a', 'authorize 4 a']);
+  t.strictSame(
+    frames.filter(({ type }) => type !== 'response').map(({ type, id }) => [type, id]),
+    [
+      ['pong', undefined],
+      ['error', 3],
+      ['error', undefined],
+      ['cancelled', 4],
+    ],
+  );
+  t.strictSame(frames.filter(({ type }) => type === 'response').map(textOf), ['a #1: 1', 'a #2: 2']);
+});
+
+t.test('authorize knows who asks, for which agent and what; only true is a yes', async (t) => {
+  const calls: unknown[] = [];
+  const answers: unknown[] = [true, false, undefined, 1, 'yes', {}];
+  const all = await world(t, {
+    attach: { identity: { user: 'u' } },
+    authorize: (...args) => {
+      calls.push(args);
+      return answers.shift() as boolean;
+    },
+  });
+  const client = await all.connect();
+  const frame = to('a', 'x', { metadata: { m: 1 } });
+  t.equal((await client.ask(frame)).type, 'response');
+  while (answers.length > 0) t.match(await client.ask(to('a')), { type: 'error', data: { code: -44_002 } });
+  t.strictSame(calls[0], [{ user: 'u' }, 'a', frame]);
+  t.equal(all.agent.requests.length, 1);
+});
+
+t.test('only true of the function agents is a yes', async (t) => {
+  const answers: unknown[] = [true, false, undefined, 1, 'yes', Promise.resolve(false), Promise.resolve(true)];
+  const all = await world(t, { agents: () => answers.shift() as boolean });
+  const client = await all.connect();
+  t.equal((await client.ask(to('a'))).type, 'response');
+  while (answers.length > 0) t.match(await client.ask(to('a')), { type: 'error', data: { code: -44_002 } });
+  t.equal(all.agent.requests.length, 1);
+});
+
+t.test('route chooses the agent of a frame that names none, and only of such', async (t) => {
+  const asked: Session[] = [];
+  const all = await world(t, {
+    route: (frame, session) => {
+      asked.push(session);
+      return frame.metadata === undefined ? 'routed' : undefined;
+    },
+    agents: ['routed', 'named'],
+  });
+  const client = await all.connect();
+  const frame = await client.ask({ message: say('x'), context_id: 'c' });
+  t.strictSame(Object.keys(frame), ['type', 'context_id', 'response'], 'the answer repeats what the frame had');
+  t.equal(textOf(frame), 'routed #1: x');
+  t.equal(textOf(await client.ask({ ...to('routed', 'y'), context_id: 'c' })), 'routed #2: y', 'it is the same thread');
+  t.equal(textOf(await client.ask(to('named'))), 'named #1: hello');
+  t.strictSame(asked, [all.session]);
+  t.match(await client.ask({ message: say('x'), metadata: {} }), { type: 'error', data: { code: -41_001 } });
+});
+
+t.test('an agent that route chooses has to be allowed, too', async (t) => {
+  const all = await world(t, { route: () => 'b', agents: ['a'] });
+  const client = await all.connect();
+  t.match(await client.ask({ message: say('x') }), { type: 'error', data: { code: -44_002 } });
+});
+
+t.test('a send that is let through after its connection has gone is not sent', async (t) => {
+  for (const leave of ['terminate', 'close'] as const) {
+    const asked = deferred();
+    const answer = deferred<boolean>();
+    const all = await world(t, {
+      authorize: async (_identity, agentId) => {
+        if (agentId === 'b') return true;
+        asked.resolve();
+        return answer.promise;
+      },
+    });
+    const client = await all.connect();
+    await client.ask(to('b'));
+    client.send(to('a'), to('b'));
+    await asked.promise;
+    await all.received(3);
+    client.socket[leave]();
+    const outcomes = await all.session.closed;
+    t.match(outcomes, [{ agentId: 'b', ok: true }]);
+    answer.resolve(true);
+    await new Promise(setImmediate);
+    t.equal(all.session.threads.threadCount, 0, leave);
+    t.strictSame(all.relay.stats(), { sessions: 0, threads: 0, pending: 0 });
+    await all.relay.close();
+    t.strictSame(
+      all.agent.requests.map(({ method }) => method),
+      ['chat.start', 'chat.end'],
+    );
+  }
+});
+
+t.test('an authentication that ends after the connection has gone opens nothing', async (t) => {
+  const asked = deferred<unknown>();
+  const told: string[] = [];
+  const all = await world(t, {
+    attach: {},
+    authenticate: () => asked.promise,
+    hooks: { onOpen: () => void told.push('open'), onClose: () => void told.push('close') },
+  });
+  const client = await all.connect();
+  client.send(to('a'));
+  await all.received(1);
+  client.socket.terminate();
+  await all.session.closed;
+  asked.resolve('me');
+  await new Promise(setImmediate);
+  t.strictSame(told, [], 'a connection that was never let in is not told of');
+  t.equal(all.agent.counters.requests, 0);
+  t.match(all.relay.stats(), { sessions: 0, threads: 0, pending: 0 });
+});

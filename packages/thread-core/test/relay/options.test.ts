@@ -1,0 +1,139 @@
+import t from 'tap';
+import { ArcClient, createRelay, type RelayOptions } from '../../src/index.js';
+import { LONGEST_TIME } from '../../src/relay/options.js';
+
+const endpoint = 'http://127.0.0.1:1/arc';
+const client = new ArcClient({ endpoint });
+t.teardown(() => client.close());
+
+const relay = (options: Record<string, unknown>) => createRelay({ endpoint, ...options } as RelayOptions);
+const noFunction = ['x', 1, true, null, {}];
+const counts = [
+  'maxFrameBytes',
+  'maxPending',
+  'maxThreads',
+  'maxSessions',
+  'maxBufferedBytes',
+  'frameRate',
+  'maxBadFrames',
+];
+const times = ['heartbeat', 'idleTimeout', 'sendTimeout', 'streamIdleTimeout', 'drainTimeout', 'cleanupTimeout'];
+
+/** Values that an option must not have. */
+const WRONG: Record<string, unknown[]> = {
+  client: [{}, null, 'http://x', { call() {} }],
+  endpoint: ['not a URL', 'ftp://x/', 'http://user:secret@x/', 1, null],
+  token: [1, null, {}, true],
+  requestAgent: ['', 1],
+  headers: [1, null],
+  dispatcher: [{}, 1],
+  agents: ['support', [1], ['a', null], new Set([1]), {}, null, 1],
+  authorize: noFunction,
+  route: noFunction,
+  authenticate: noFunction,
+  allowedOrigins: [
+    'https://a',
+    [1],
+    ['example.com'],
+    ['*'],
+    [''],
+    ['localhost:3000'],
+    new Set(['https://a']),
+    null,
+    true,
+  ],
+  stream: ['true', 1, null],
+  replies: ['', 'Bare', true, null],
+  busy: ['', 'wait', true, null],
+  logger: [{}, null, 1, { info() {}, warn() {}, error() {} }, { debug() {}, info() {}, warn() {}, error: true }],
+  hooks: [null, 1, 'x', { onOpen: 1 }, { onopen() {} }, { onOpen() {}, onMessage() {} }],
+  ...Object.fromEntries(counts.map((name) => [name, [0, -1, Number.NaN, '1', null, true, [1]]])),
+  ...Object.fromEntries(
+    times.map((name) => [name, [-1, Number.NaN, '1', null, true, Number.POSITIVE_INFINITY, LONGEST_TIME + 1]]),
+  ),
+};
+
+t.test('a wrong option is a TypeError that names it', async (t) => {
+  for (const [name, values] of Object.entries(WRONG)) {
+    for (const value of values) {
+      const what = `${name}: ${JSON.stringify(value) ?? String(value)}`;
+      t.throws(() => relay({ [name]: value }), { name: 'TypeError', message: new RegExp(`^${name}: .`) }, what);
+    }
+  }
+});
+
+t.test('an option that is none is a TypeError', async (t) => {
+  for (const name of ['maxFrameByte', 'onOpen', 'path', 'constructor', '__proto__x', 'toString']) {
+    t.throws(() => relay({ [name]: 1 }), { name: 'TypeError', message: `${name}: is no option of the relay` });
+  }
+});
+
+t.test('a relay needs an endpoint or a client', async (t) => {
+  t.throws(() => createRelay({}), { name: 'TypeError', message: /^endpoint: is missing/ });
+});
+
+t.test('what belongs to the client cannot be given beside one', async (t) => {
+  const owned = { endpoint, requestAgent: 'x', headers: {}, dispatcher: {}, token: 'secret' };
+  for (const [name, value] of Object.entries(owned)) {
+    const options = { client, [name]: value } as RelayOptions;
+    t.throws(() => createRelay(options), {
+      name: 'TypeError',
+      message: `${name}: belongs to the client, which is given`,
+    });
+  }
+  t.doesNotThrow(() => createRelay({ client, token: () => 'of the session' }));
+});
+
+t.test('undefined is the same as nothing', async (t) => {
+  const names = Object.keys(WRONG).filter((name) => name !== 'endpoint');
+  t.doesNotThrow(() => relay(Object.fromEntries(names.map((name) => [name, undefined]))));
+});
+
+t.test('the defaults are those of the documentation', async (t) => {
+  const { config } = createRelay({ endpoint });
+  t.match(config, {
+    ownsClient: true,
+    stream: false,
+    bare: false,
+    busy: 'queue',
+    maxFrameBytes: 1_048_576,
+    maxPending: 32,
+    maxThreads: 64,
+    maxSessions: Number.POSITIVE_INFINITY,
+    maxBufferedBytes: 1_048_576,
+    frameRate: Number.POSITIVE_INFINITY,
+    maxBadFrames: 16,
+    heartbeat: 25_000,
+    idleTimeout: 0,
+    sendTimeout: 60_000,
+    streamIdleTimeout: 60_000,
+    drainTimeout: 5000,
+    cleanupTimeout: 5000,
+  });
+  const { isAgentAllowed, authorize, route, authenticate, allowedOrigins, sessionToken, hooks } = config;
+  const none = [isAgentAllowed, authorize, route, authenticate, allowedOrigins, sessionToken];
+  t.strictSame([...none, hooks], [...none.map(() => undefined), {}]);
+});
+
+t.test('the right values are taken as they are', async (t) => {
+  const numbers = Object.fromEntries([...counts, ...times].map((name, index) => [name, 100 + index]));
+  t.match(relay(numbers).config, numbers);
+  t.match(relay({ heartbeat: 0, idleTimeout: 0, drainTimeout: 0, cleanupTimeout: 0, sendTimeout: 0 }).config, {
+    heartbeat: 0,
+  });
+  t.match(relay({ sendTimeout: LONGEST_TIME }).config, { sendTimeout: LONGEST_TIME });
+  t.match(relay({ stream: true, replies: 'bare', busy: 'interrupt' }).config, {
+    stream: true,
+    bare: true,
+    busy: 'interrupt',
+  });
+  t.equal(createRelay({ client }).config.client, client);
+  t.doesNotThrow(() =>
+    relay({ replies: 'frames', agents: [], allowedOrigins: [], hooks: { onOpen: undefined, onEnd() {} } }),
+  );
+  t.doesNotThrow(() => relay({ agents: new Set(), allowedOrigins: ['https://a.example', 'http://localhost:3000'] }));
+});
+
+t.test('a server whose sockets are attached is told of the size of frames', async (t) => {
+  t.strictSame(relay({ maxFrameBytes: 77 }).wsOptions, { maxPayload: 77, perMessageDeflate: false });
+});
