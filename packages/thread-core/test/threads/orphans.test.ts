@@ -5,7 +5,7 @@ import { dispatch, methods, reached, readAll, requestsOf, say, settled, setUp } 
 const hello = { agentId: 'support', message: say('hello') };
 
 /** The bound within which chats are to be ended. */
-const BOUND = 600;
+const BOUND = 1500;
 
 type Speed = 'quickly' | 'later than half of the bound' | 'never';
 
@@ -161,7 +161,7 @@ t.test('a chat.start that fails leaves no open chat, and no thread', { jobs: 6 }
     for (const createChat of ['at-once', 'when-ready'] as const) {
       for (const stream of [false, true]) {
         t.test(`${name} (made ${createChat}, ${stream ? 'a stream' : 'JSON'})`, async (t) => {
-          const { agent, threads, ended, log } = await setUp(t, { agent: { createChat }, cleanupTimeout: 500 });
+          const { agent, threads, ended, log } = await setUp(t, { agent: { createChat }, cleanupTimeout: BOUND });
           agent.script('chat.start', answer);
           const { ear } = dispatch(threads, { stream, timeout });
           t.equal(await ear.ended, 'error');
