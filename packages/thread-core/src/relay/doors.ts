@@ -7,6 +7,9 @@ export interface Refusal {
   message: string;
 }
 
+/** Whom a connection belongs to, or why it is not let in. */
+export type Admission = { identity: unknown } | { refused: Refusal };
+
 /** `true` lets a browser's page of that origin in. */
 export type OriginCheck = (origin: string, request: IncomingMessage) => boolean;
 

@@ -45,7 +45,8 @@ export interface RelayOptions {
   /** Chooses the agent of a frame that names none. Default: such frames are -32600. */
   route?: ((frame: MessageFrame, session: Session) => MaybePromise<string | undefined>) | undefined;
   /**
-   * Gives the identity of a connection. Null, undefined or false refuses it with 401, a throw with its `statusCode`.
+   * Gives the identity of a connection. Null, undefined or false refuses it with 401, a throw with
+   * its `statusCode` and, below 500, its message.
    * `context` is the framework's own idea of the request: Fastify's request, Express's req, Koa's ctx.
    */
   authenticate?: ((request: IncomingMessage, context: unknown) => unknown) | undefined;

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { WebSocket } from 'ws';
 import { within } from '../threads/ending.js';
-import { isOriginAllowed, type Refusal, refusal } from './doors.js';
+import { type Admission, isOriginAllowed, refusal } from './doors.js';
 import { LONGEST_TIME, type RelayConfig, type RelayOptions, readOptions } from './options.js';
 import { type AttachOptions, Session, type SessionHost } from './session.js';
 
@@ -24,6 +24,12 @@ export interface RelayStats {
 
 /** Sockets that do not answer the closing handshake are dropped after so many milliseconds. */
 const CLOSE_GRACE = 500;
+
+const NOT_AUTHENTICATED = 'Not authenticated';
+
+function isErrorStatus(status: unknown): status is number {
+  return Number.isInteger(status) && (status as number) >= 400 && (status as number) <= 599;
+}
 
 /** Puts WebSocket connections in touch with agents. Make one for each server, or each endpoint. */
 export function createRelay(options: RelayOptions): Relay {
@@ -82,22 +88,29 @@ export class Relay implements SessionHost {
    * Whether a connection may be opened, and whose it is: what a host asks before it upgrades the request. `context` is
    * handed to `authenticate`: the framework's own idea of the request.
    */
-  async admit(request: IncomingMessage, context?: unknown): Promise<{ identity: unknown } | { refused: Refusal }> {
-    const { allowedOrigins, authenticate, maxSessions, logger } = this.config;
+  async admit(request: IncomingMessage, context?: unknown): Promise<Admission> {
     if (this.isClosing) return { refused: refusal(503, 'The server is shutting down') };
-    if (this.#sessions.size >= maxSessions) return { refused: refusal(503, 'Too many connections') };
+    if (this.#sessions.size >= this.config.maxSessions) return { refused: refusal(503, 'Too many connections') };
+    return this.judge(request, context);
+  }
+
+  /** As `admit`, of a connection that has its place already. @internal */
+  async judge(request: IncomingMessage, context?: unknown): Promise<Admission> {
+    const { allowedOrigins, authenticate, logger } = this.config;
     try {
       if (!isOriginAllowed(request, allowedOrigins)) return { refused: refusal(403, 'This origin is not allowed') };
       const identity = await authenticate?.(request, context);
       const isRefused = identity === null || identity === undefined || identity === false;
-      if (authenticate !== undefined && isRefused) return { refused: refusal(401, 'Not authenticated') };
+      if (authenticate !== undefined && isRefused) return { refused: refusal(401, NOT_AUTHENTICATED) };
       this.#admitted.set(request, identity);
       return { identity };
     } catch (err) {
       logger.warn({ err }, 'a connection was refused');
-      const { statusCode } = Object(err) as { statusCode?: unknown };
-      const isStatus = Number.isInteger(statusCode) && (statusCode as number) >= 400 && (statusCode as number) <= 599;
-      return { refused: refusal(isStatus ? (statusCode as number) : 401, 'Not authenticated') };
+      const { statusCode, message } = Object(err) as { statusCode?: unknown; message?: unknown };
+      if (!isErrorStatus(statusCode)) return { refused: refusal(401, NOT_AUTHENTICATED) };
+      // What is said with a 4xx is for the client; what with a 5xx is not.
+      const isTold = statusCode < 500 && typeof message === 'string' && message !== '';
+      return { refused: refusal(statusCode, isTold ? message : NOT_AUTHENTICATED) };
     }
   }
 

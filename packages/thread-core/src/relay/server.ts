@@ -78,8 +78,8 @@ function run(server: Server, request: IncomingMessage, socket: Socket, head: Buf
 }
 
 /** Whether a request asks for a WebSocket. */
-export function isUpgrade(request: IncomingMessage): boolean {
-  return request.headers.upgrade?.toLowerCase() === 'websocket';
+export function isUpgrade({ headers: { upgrade, connection = '' } }: IncomingMessage): boolean {
+  return upgrade?.toLowerCase() === 'websocket' && /(^|[,\s])upgrade($|[,\s])/i.test(connection);
 }
 
 /**

@@ -14,7 +14,7 @@ import type { ChatOutcome } from '../threads/ending.js';
 import type { ThreadEntry } from '../threads/store.js';
 import type { ThreadHooks } from '../threads/table.js';
 import { ThreadManager } from '../threads/thread-manager.js';
-import type { Refusal } from './doors.js';
+import type { Admission } from './doors.js';
 import {
   BadFrame,
   type ClientFrame,
@@ -34,7 +34,7 @@ export interface SessionHost {
   /** Counts the sweeps of all sessions: a clock that costs nothing to read. */
   readonly sweeps: number;
   /** Lets a connection in, or not. */
-  admit(request: IncomingMessage): Promise<{ identity: unknown } | { refused: Refusal }>;
+  judge(request: IncomingMessage): Promise<Admission>;
   /** The session has nothing left to do. */
   ended(session: Session): void;
 }
@@ -153,7 +153,7 @@ export class Session implements ThreadHooks, OutboundOwner {
   /** Lets in who may come; the frames that come meanwhile are kept. */
   #admit(): void {
     this.#hold(
-      this.#host.admit(this.request).then((admission) => {
+      this.#host.judge(this.request).then((admission) => {
         if ('identity' in admission) return this.#open(admission.identity);
         const { closeCode, message } = admission.refused;
         this.#held = [];

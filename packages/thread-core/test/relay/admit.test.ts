@@ -111,10 +111,11 @@ t.test('authenticate gives the identity, or refuses; it knows the request and th
 });
 
 t.test('an authenticate that throws refuses with its statusCode, else 401, and is logged', async (t) => {
-  const thrown: [error: unknown, status: number, closeCode: number][] = [
+  const thrown: [error: unknown, status: number, closeCode: number, message?: string][] = [
     [new Error('x'), 401, 4401],
-    [Object.assign(new Error('x'), { statusCode: 403 }), 403, 4403],
-    [Object.assign(new Error('x'), { statusCode: 429 }), 429, 4401],
+    [Object.assign(new Error('Pay first'), { statusCode: 402 }), 402, 4401, 'Pay first'],
+    [Object.assign(new Error(''), { statusCode: 403 }), 403, 4403],
+    [Object.assign(new Error('x'), { statusCode: 429 }), 429, 4401, 'x'],
     [Object.assign(new Error('x'), { statusCode: 503 }), 503, 1013],
     [Object.assign(new Error('x'), { statusCode: 500 }), 500, 1011],
     [Object.assign(new Error('x'), { statusCode: 200 }), 401, 4401],
@@ -133,10 +134,10 @@ t.test('an authenticate that throws refuses with its statusCode, else 401, and i
       throw current;
     },
   });
-  for (const [error, status, closeCode] of thrown) {
+  for (const [error, status, closeCode, message = 'Not authenticated'] of thrown) {
     for (isAsync of [false, true]) {
       current = error;
-      const refused = { status, closeCode, message: 'Not authenticated' };
+      const refused = { status, closeCode, message };
       t.strictSame(await ask(), { refused }, `${String(error)} ${status}`);
     }
   }
@@ -157,22 +158,28 @@ t.test('a closing relay lets nobody in', async (t) => {
   t.strictSame(await ask(), { refused });
 });
 
-t.test('maxSessions: one more is refused with 503, or closed with 1013, until one is over', async (t) => {
-  const all = await world(t, { maxSessions: 2 });
-  const admit = () => all.relay.admit(all.session.request);
-  const [first] = [await all.connect(), await all.connect()];
-  t.strictSame(await admit(), { refused: { status: 503, closeCode: 1013, message: 'Too many connections' } });
-  const third = await all.connect();
-  third.send({ type: 'ping' }, to('a'));
-  t.strictSame(await third.closed, { code: 1013, reason: 'Too many connections' });
-  t.strictSame(third.texts, []);
-  await all.sessions[2]?.closed;
-  first.socket.close();
-  await all.session.closed;
-  t.match(await admit(), letIn);
-  const fourth = await all.connect();
-  t.equal((await fourth.ask(to('a'))).type, 'response');
-});
+for (const [when, attach] of [
+  ['before the upgrade', { identity: 'me' }],
+  ['after the upgrade', {}],
+] as const) {
+  t.test(`maxSessions: one more is refused with 503, or closed with 1013, asked ${when}`, async (t) => {
+    const all = await world(t, { maxSessions: 2, attach });
+    const admit = () => all.relay.admit(all.session.request);
+    const [first, second] = [await all.connect(), await all.connect()];
+    t.equal((await second.ask(to('b'))).type, 'response', 'as many as allowed are let in');
+    t.strictSame(await admit(), { refused: { status: 503, closeCode: 1013, message: 'Too many connections' } });
+    const third = await all.connect();
+    third.send({ type: 'ping' }, to('a'));
+    t.strictSame(await third.closed, { code: 1013, reason: 'Too many connections' });
+    t.strictSame(third.texts, []);
+    await all.sessions[2]?.closed;
+    first.socket.close();
+    await all.session.closed;
+    t.match(await admit(), letIn);
+    const fourth = await all.connect();
+    t.equal((await fourth.ask(to('a'))).type, 'response');
+  });
+}
 
 t.test('attached without an identity, a connection is let in by the same rules', async (t) => {
   const cases: [options: RelayOptions, headers: Record<string, string>, code: number | 'open'][] = [
