@@ -108,7 +108,7 @@ const echoValidators = Object.entries({ id: Id, agent_id: Name, context_id: Name
 
 /** Names a frame's fields that an answer repeats. */
 export interface FrameEcho {
-  id?: string | number;
+  id?: string | number | undefined;
   agent_id?: string;
   context_id?: string;
   trace_id?: string;

@@ -3,9 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import type { RawData, WebSocket } from 'ws';
 import {
   AgentNotFoundError,
-  ArcError,
   AuthorizationError,
-  InternalError,
   InvalidRequestError,
   RateLimitExceededError,
 } from '../protocol/errors.js';
@@ -15,6 +13,7 @@ import type { ThreadEntry } from '../threads/store.js';
 import type { ThreadHooks } from '../threads/table.js';
 import { ThreadManager } from '../threads/thread-manager.js';
 import type { Admission } from './doors.js';
+import { describeFailure, writeFailure } from './failure.js';
 import {
   BadFrame,
   type ClientFrame,
@@ -24,6 +23,7 @@ import {
   readEcho,
   readFrame,
 } from './frames.js';
+import { Inbox, type InboxOwner } from './inbox.js';
 import type { RelayConfig } from './options.js';
 import { Outbound, type OutboundOwner } from './outbound.js';
 import { Reply, writeEcho } from './reply.js';
@@ -47,7 +47,7 @@ export interface AttachOptions {
 }
 
 /** One WebSocket connection: its frames in and out, and its threads. */
-export class Session implements ThreadHooks, OutboundOwner {
+export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
   readonly id: string = randomUUID();
   readonly threads: ThreadManager;
   readonly request: IncomingMessage;
@@ -60,10 +60,7 @@ export class Session implements ThreadHooks, OutboundOwner {
   readonly #socket: WebSocket;
   readonly #out: Outbound;
   readonly #replies = new Set<Reply>();
-  /** Frames that came while something was awaited; undefined while nothing is. */
-  #held: string[] | undefined;
-  /** `authenticate`, `route` or `authorize` has not answered yet. */
-  #isAsking = false;
+  readonly #inbox: Inbox;
   #wasLetIn = false;
   #badFrames = 0;
   /** When the current second began, and the frames since: only where `frameRate` is set. */
@@ -87,6 +84,7 @@ export class Session implements ThreadHooks, OutboundOwner {
     this.request = request;
     this.#lastActivity = host.sweeps;
     this.#out = new Outbound(socket, request.socket, config.maxBufferedBytes, this);
+    this.#inbox = new Inbox(this, config.maxPending);
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
@@ -110,7 +108,7 @@ export class Session implements ThreadHooks, OutboundOwner {
   begin(options: AttachOptions): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
     if ('identity' in options) this.#open(options.identity);
-    else this.#admit();
+    else this.#inbox.await(this.#admit());
   }
 
   /** @internal */
@@ -151,15 +149,16 @@ export class Session implements ThreadHooks, OutboundOwner {
   }
 
   /** Lets in who may come; the frames that come meanwhile are kept. */
-  #admit(): void {
-    this.#hold(
-      this.#host.judge(this.request).then((admission) => {
-        if ('identity' in admission) return this.#open(admission.identity);
-        const { closeCode, message } = admission.refused;
-        this.#held = [];
-        this.close(closeCode, message);
-      }),
-    );
+  async #admit(): Promise<void> {
+    try {
+      const admission = await this.#host.judge(this.request);
+      if ('identity' in admission) return this.#open(admission.identity);
+      this.#inbox.clear();
+      this.close(admission.refused.closeCode, admission.refused.message);
+    } catch (err) {
+      this.#host.config.logger.error(this.#about(err), 'the relay failed');
+      this.close(1011, 'The relay failed');
+    }
   }
 
   #open(identity: unknown): void {
@@ -178,10 +177,12 @@ export class Session implements ThreadHooks, OutboundOwner {
     if (bytes > this.#host.config.maxFrameBytes) return this.close(1009, 'The frame is too large');
     const text = data.toString();
     if (this.#isTooFast()) return this.#refuse(new RateLimitExceededError('Too many frames a second'), readEcho(text));
-    if (this.#held === undefined) return this.#handle(text);
-    if (this.#held.length < this.#host.config.maxPending) this.#held.push(text);
-    else this.#refuse(new RateLimitExceededError('Too many frames are waiting'), readEcho(text));
+    this.#inbox.push(text);
   };
+
+  onOverflow(text: string): void {
+    this.#refuse(new RateLimitExceededError('Too many frames are waiting'), readEcho(text));
+  }
 
   #isTooFast(): boolean {
     const { frameRate } = this.#host.config;
@@ -195,39 +196,13 @@ export class Session implements ThreadHooks, OutboundOwner {
     return this.#frames > frameRate;
   }
 
-  /** Keeps the frames that come until a promise is fulfilled, so that they stay in order. */
-  #hold(promise: Promise<void>): void {
-    this.#held ??= [];
-    this.#isAsking = true;
-    void promise
-      .catch((err: unknown) => {
-        this.#host.config.logger.error({ session: this.id, err }, 'the relay failed');
-        this.close(1011, 'The relay failed');
-      })
-      .then(() => {
-        this.#isAsking = false;
-        this.#release();
-      });
-  }
-
-  /** Goes on with the frames that were kept, unless there is still something to wait for. */
-  #release(): void {
-    if (this.#isAsking || this.#out.isFull) return;
-    const held = this.#held ?? [];
-    this.#held = undefined;
-    while (held.length > 0 && this.#held === undefined) this.#handle(held.shift() as string);
-    // One of them has to wait again, and those behind it with it.
-    (this.#held as string[] | undefined)?.push(...held);
-  }
-
-  #handle(text: string): void {
+  onFrame(text: string): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
     const frame = readFrame(text);
     if (frame instanceof BadFrame) return this.#refuse(frame.error, frame.echo);
     if (isMessage(frame)) return this.#route(frame);
     this.#badFrames = 0;
-    if (frame.type === 'ping')
-      this.write(`{"type":"pong"${writeEcho(frame.id === undefined ? {} : { id: frame.id })}}`);
+    if (frame.type === 'ping') this.write(`{"type":"pong"${writeEcho({ id: frame.id })}}`);
     else if (frame.type === 'cancel') this.#cancel(frame.id);
     else void this.#end(frame);
   }
@@ -244,7 +219,7 @@ export class Session implements ThreadHooks, OutboundOwner {
         this.writeError(error, writeEcho(frame));
       }
     } else {
-      this.#hold(this.#ask(frame));
+      this.#inbox.await(this.#ask(frame));
     }
   }
 
@@ -328,33 +303,26 @@ export class Session implements ThreadHooks, OutboundOwner {
 
   /** Writes an error frame: of an agent what it said, of this side only what a client may know. @internal */
   writeError(error: unknown, echo: string): void {
-    this.write(`{"type":"error"${echo},"data":${JSON.stringify(this.#describe(error))}}`);
+    const { data, isInternal } = describeFailure(error);
+    const { logger } = this.#host.config;
+    if (isInternal) logger.error(this.#about(error), 'a send failed');
+    else logger.debug(this.#about(error), 'a frame or send failed');
+    this.write(`{"type":"error"${echo},"data":${writeFailure(data)}}`);
   }
 
-  #describe(error: unknown): { code: number; message: string; details?: unknown } {
-    const { logger } = this.#host.config;
-    const isInternal = !(error instanceof ArcError) || error.code === InternalError.code;
-    if (isInternal) logger.error({ session: this.id, err: error }, 'a send failed');
-    if (error instanceof ArcError && error.fromAgent) {
-      const { code, reason: message, details } = error;
-      return details === null || isInternal ? { code, message } : { code, message, details };
-    }
-    if (isInternal || !OWN_CODES.has(error.code)) {
-      if (!isInternal) logger.error({ session: this.id, err: error }, 'a send failed');
-      return { code: InternalError.code, message: 'Internal error' };
-    }
-    logger.debug({ session: this.id, err: error }, 'a frame or send failed');
-    return { code: error.code, message: error.reason };
+  /** What a log line is about. */
+  #about(err: unknown): { session: string; err: unknown } {
+    return { session: this.id, err };
   }
 
   /** Who does not read what it asked for is not asked what else it wants: neither its agents nor its frames are read on. */
   onFull(): void {
-    this.#held ??= [];
+    this.#inbox.shut();
     for (const reply of this.#replies) reply.send?.pause();
   }
 
   onDrain(): void {
-    this.#release();
+    this.#inbox.open();
     if (this.#out.isFull) return;
     for (const reply of this.#replies) reply.send?.resume();
   }
@@ -376,7 +344,7 @@ export class Session implements ThreadHooks, OutboundOwner {
     try {
       (hooks[name] as ((session: Session, about: unknown) => void) | undefined)?.call(hooks, this, about);
     } catch (err) {
-      logger.error({ session: this.id, err }, `the hook ${name} threw`);
+      logger.error(this.#about(err), `the hook ${name} threw`);
     }
   }
 
@@ -390,11 +358,11 @@ export class Session implements ThreadHooks, OutboundOwner {
 
   readonly #onClose = (code: number): void => {
     const { logger } = this.#host.config;
-    const about = { session: this.id, code, err: this.#error };
+    const about = { ...this.#about(this.#error), code };
     if (this.#error !== undefined) logger.warn(about, 'a connection failed');
     else if (code === 1006) logger.info(about, 'a connection was lost');
     else logger.debug(about, 'a connection was closed');
-    this.#held = [];
+    this.#inbox.clear();
     void this.#endAll().then((outcomes) => {
       if (this.#wasLetIn) this.#tell('onClose', outcomes);
       this.#resolveClosed(outcomes);
@@ -432,9 +400,6 @@ export class Session implements ThreadHooks, OutboundOwner {
 function isMessage(frame: ClientFrame): frame is MessageFrame {
   return frame.type === undefined || frame.type === 'message';
 }
-
-/** What the relay itself may say to a client; anything else is an internal error. */
-const OWN_CODES = new Set([-32_700, -32_600, -45_004, -44_002, -44_007, -41_001, -41_003, -41_006, -43_104, -50_001]);
 
 /** A close reason has at most 123 bytes (RFC 6455, 5.5); it is cut between two characters. */
 function cutReason(reason: string): string {

@@ -339,13 +339,14 @@ t.test('ends that are under way count towards maxPending', async (t) => {
   const all = await world(t, { maxPending: 2 });
   const client = await all.connect();
   const gate = all.agent.hold('chat.start');
-  for (const agent_id of ['a', 'b', 'c']) client.send(to(agent_id, 'x', { id: agent_id }), { type: 'end', agent_id });
-  const frames = await client.all(4);
+  client.send(to('a'), to('b'));
+  await all.agent.waitFor(({ counters }) => counters.running === 2);
+  client.send({ type: 'end', agent_id: 'a' }, { type: 'end', agent_id: 'b' }, to('c', 'x', { id: 'c' }));
+  const frames = await client.all(3);
   t.match(
     frames.find(({ id }) => id === 'c'),
     { type: 'error', data: { code: -44_007 } },
   );
-  await all.agent.waitFor(({ counters }) => counters.running === 2);
   gate.release();
   await client.all(2);
   t.equal((await client.ask(to('d'))).type, 'response');

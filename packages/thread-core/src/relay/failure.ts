@@ -1,0 +1,33 @@
+import { ArcError, InternalError } from '../protocol/errors.js';
+import type { ArcErrorObject } from '../protocol/types.js';
+
+/** What the relay itself may say to a client; anything else is an internal error. */
+const OWN_CODES = new Set([-32_700, -32_600, -45_004, -44_002, -44_007, -41_001, -41_003, -41_006, -43_104, -50_001]);
+
+/** What a client is told of a failure, and whether there is more to it that only the log may know. */
+export interface Failure {
+  data: ArcErrorObject;
+  isInternal: boolean;
+}
+
+/** Of an agent's error what the agent said, but for the details of an internal one; of this side's what is meant for clients. */
+export function describeFailure(error: unknown): Failure {
+  if (error instanceof ArcError && error.fromAgent) {
+    const { code, reason: message, details } = error;
+    const isInternal = code === InternalError.code;
+    return { data: details === null || isInternal ? { code, message } : { code, message, details }, isInternal };
+  }
+  if (error instanceof ArcError && OWN_CODES.has(error.code)) {
+    return { data: { code: error.code, message: error.reason }, isInternal: false };
+  }
+  return { data: { code: InternalError.code, message: 'Internal error' }, isInternal: true };
+}
+
+/** Writes a failure's data. Details may be nested more deeply than can be written; they are left out then. */
+export function writeFailure({ code, message, details }: ArcErrorObject): string {
+  try {
+    return JSON.stringify({ code, message, details });
+  } catch {
+    return JSON.stringify({ code, message });
+  }
+}
