@@ -22,7 +22,7 @@ export function finance(talk: Talk): string {
   return `Hello${address(talk)}. Give me an invoice, as in "invoice 17 over 120.50", or ask for the total.`;
 }
 
-function invoiceIn(text: string): Array<[string, number]> {
+function invoiceIn(text: string): [string, number][] {
   const [, id, amount] = ADDED.exec(text) ?? [];
   return id === undefined ? [] : [[id, Number(amount)]];
 }
