@@ -230,7 +230,7 @@ t.test('createAgentServer', async (t) => {
     t.strictSame(await code(url, `"${'x'.repeat(2000)}"`), [413, -45_004]);
     t.strictSame(await code(new URL('/elsewhere', url).href, start()), [404, -32_600]);
     t.equal((await fetch(url)).status, 405);
-    const bad: ([object, string])[] = [
+    const bad: [object, string][] = [
       [{}, 'params.initialMessage must be an object'],
       [{ initialMessage: {} }, 'params.initialMessage.role must be a string'],
       [

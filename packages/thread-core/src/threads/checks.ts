@@ -8,7 +8,7 @@ const BUSY_POLICIES: readonly BusyPolicy[] = ['queue', 'parallel', 'reject', 'in
 const MAX_TIMEOUT = 2 ** 31 - 1;
 
 /** @throws TypeError that names what is wrong */
-export function check(ok: boolean, name: string, problem: string): asserts ok {
+function check(ok: boolean, name: string, problem: string): asserts ok {
   if (!ok) throw new TypeError(`${name}: ${problem}`);
 }
 

@@ -39,17 +39,17 @@ export async function readAll(stream: AsyncIterable<ArcEvent>): Promise<{ text: 
   return { text, names };
 }
 
-export interface SetUpOptions extends ThreadManagerOptions {
+interface SetUpOptions extends ThreadManagerOptions {
   agent?: TestAgentOptions;
   client?: Partial<ArcClientOptions>;
 }
 
-export interface LogLine {
+interface LogLine {
   about: Record<string, unknown>;
   message: string;
 }
 
-export interface SetUp {
+interface SetUp {
   agent: TestAgent;
   client: ArcClient;
   threads: ThreadManager;
@@ -83,7 +83,7 @@ export async function setUp(t: Test, { agent: agentOptions, client: clientOption
   return { agent, client, threads, log, started, restarted, ended } satisfies SetUp;
 }
 
-export function loggerTo(log: LogLine[]): Logger {
+function loggerTo(log: LogLine[]): Logger {
   const nothing = (): void => {};
   const error = (about: object, message: string): void => {
     log.push({ about: about as Record<string, unknown>, message });
