@@ -60,7 +60,7 @@ export function deferred<T = void>(): { promise: Promise<T>; resolve(value: T): 
 }
 
 /** A promise that fails with that message after five seconds, so that a test says what it waited for. */
-async function soon<T>(promise: Promise<T>, what: string | (() => string)): Promise<T> {
+export async function soon<T>(promise: Promise<T>, what: string | (() => string)): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(new Error(`Waited in vain for ${typeof what === 'string' ? what : what()}`)), 5000);
