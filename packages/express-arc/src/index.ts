@@ -2,6 +2,7 @@ import type { IncomingMessage, Server } from 'node:http';
 import {
   closeWith,
   createRelay,
+  isBelow,
   isUpgrade,
   NotAttachedError,
   type Relay,
@@ -17,7 +18,7 @@ export interface ExpressArc extends RequestHandler {
   readonly relay: Relay;
   /**
    * For apps whose own `listen` is not used, and for Routers: has the server's upgrades run through the app. `path` is
-   * where the middleware is; it is needed only beside another library's WebSockets.
+   * where the middleware is; it is needed only in a Router beside another library's WebSockets.
    */
   attach(server: Server, options?: { path?: string }): void;
   /** Lets express-ws refuse before it accepts: `expressWs(app, undefined, { wsOptions: { verifyClient } })`. */
@@ -32,12 +33,12 @@ export type VerifyClient = (
 /** A request that express-ws has accepted already. */
 type AcceptedRequest = Request & { ws?: WebSocket; wsHandled?: boolean };
 
-/** What Express makes of a sub-app when it is used. */
+/** What Express makes of a sub-app when it is used; the path is a string or a RegExp, or several. */
 type Place = { mountpath?: unknown; parent?: App };
 type App = Application & Place & { ws?: unknown };
 
 /** `app.use('/ws', arc({ endpoint, token }))`. The options are the relay's. */
-export default function arc(options: RelayOptions): ExpressArc {
+function arc(options: RelayOptions): ExpressArc {
   const relay = createRelay(options);
   const sockets = new WebSocketServer({ noServer: true, ...relay.wsOptions });
 
@@ -45,7 +46,7 @@ export default function arc(options: RelayOptions): ExpressArc {
     if (req.ws !== undefined && req.path === '/.websocket') {
       // What express-ws has accepted without `verifyClient`, the session asks about.
       req.wsHandled = true;
-      closeWith((req.socket as unknown as { server: Server }).server, relay);
+      closeWith(serverOf(req), relay);
       return relay.attach(req.ws, req);
     }
     if (req.path !== '/') return next();
@@ -59,11 +60,12 @@ export default function arc(options: RelayOptions): ExpressArc {
 
   const middleware = (req: Request, res: Response, next: NextFunction) => void handle(req, res, next).catch(next);
   const attach: ExpressArc['attach'] = (server, { path } = {}) => {
-    serveUpgrades(server, relay, (request) => path === undefined || isBelow(path, request));
+    serveUpgrades(server, relay, (request) => isBelow(request, path === undefined ? pathsOf(self) : [path]));
   };
   const verifyClient: VerifyClient = async ({ req }, done) => {
     // The app's other WebSocket routes are its own affair.
-    if (!isBelow(fullPath(self), req)) return done(true);
+    if (!isBelow(req, pathsOf(self))) return done(true);
+    closeWith(serverOf(req), relay);
     const admission = await relay.admit(req, req);
     if ('refused' in admission) done(false, admission.refused.status, admission.refused.message);
     else done(true);
@@ -74,38 +76,39 @@ export default function arc(options: RelayOptions): ExpressArc {
     attach,
     verifyClient,
     handle: middleware,
-    set: () => self,
+    set: true,
     emit: (_mount: string, app: App) =>
-      whenListening(app, (server) => {
+      whenListening(app, (server, { ws }) => {
         // An app with express-ws answers its upgrades itself.
-        if (app.ws !== undefined) return closeWith(server, relay);
-        serveUpgrades(server, relay, (request) => isBelow(fullPath(self), request));
+        if (ws !== undefined) closeWith(server, relay);
+        else attach(server);
       }),
   });
   return self;
 }
 
-/** Calls back with the server that an app, or the app that it is a part of, makes when it listens. */
-function whenListening(app: App, callback: (server: Server) => void): true {
+/** Calls back with the server that an app, or an app that it is a part of, makes when it listens. */
+function whenListening(app: App, callback: (server: Server, app: App) => void): true {
   const listen = app.listen as (...args: unknown[]) => Server;
   app.listen = ((...args: unknown[]) => {
     const server = listen.apply(app, args);
-    callback(server);
+    callback(server, app);
     return server;
   }) as Application['listen'];
   app.on('mount', (parent: App) => whenListening(parent, callback));
   return true;
 }
 
-/** Where a sub-app is; undefined where that is a pattern. */
-function fullPath({ mountpath, parent }: Place): string | undefined {
-  const above = parent === undefined || parent.parent === undefined ? '' : fullPath(parent);
-  const isPlain = typeof mountpath === 'string' && !/[:*?+(){}[\]]/.test(mountpath);
-  return isPlain && above !== undefined ? (above + mountpath).replace(/\/$/, '') : undefined;
+/** Where a sub-app is, which may be several places; what is not known is a variable. */
+function pathsOf({ mountpath, parent }: Place): string[] {
+  const above = parent?.parent === undefined ? [''] : pathsOf(parent);
+  const paths = [mountpath].flat().map((path) => (typeof path === 'string' ? path : '/:'));
+  return above.flatMap((start) => paths.map((path) => start.replace(/\/$/, '') + path));
 }
 
-function isBelow(path: string | undefined, request: IncomingMessage): boolean {
-  if (path === undefined) return true;
-  const [pathname = ''] = (request.url ?? '').toLowerCase().split('?');
-  return pathname === path.toLowerCase() || pathname.startsWith(`${path.toLowerCase()}/`);
+function serverOf({ socket }: IncomingMessage): Server {
+  return (socket as unknown as { server: Server }).server;
 }
+
+export default arc;
+export { arc as 'module.exports' };

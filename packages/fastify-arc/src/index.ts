@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
-import type { Server } from 'node:http';
-import { createRelay, type Relay, type RelayOptions } from '@arc/thread-core';
+import type { IncomingMessage, Server } from 'node:http';
+import { createRelay, isBelow, type Relay, type RelayOptions, serveUpgrades } from '@arc/thread-core';
 import websocket from '@fastify/websocket';
 import type { FastifyInstance, FastifyPluginAsync, FastifyPluginOptions } from 'fastify';
 import fp from 'fastify-plugin';
@@ -20,8 +20,8 @@ export interface FastifyArcOptions extends RelayOptions, Partial<Pick<FastifyPlu
 
 const register: FastifyPluginAsync<FastifyArcOptions> = async (app, options) => {
   const { path = '/ws', prefix = '', logLevel: _, ...relayOptions } = options;
-  if (!path.startsWith('/')) throw new TypeError('path: must start with /');
-  const relay = createRelay({ logger: app.log, ...relayOptions });
+  if (!`${path}`.startsWith('/')) throw new TypeError('path: must start with /');
+  const relay = createRelay({ ...relayOptions, logger: relayOptions.logger ?? app.log });
   if (!app.hasDecorator('arc')) app.decorate('arc', relay);
   await useWebsocket(app, relay);
 
@@ -32,15 +32,17 @@ const register: FastifyPluginAsync<FastifyArcOptions> = async (app, options) => 
     preHandler: async (request, reply) => {
       if (!request.ws) return;
       const admission = await relay.admit(request.raw, request);
-      if ('refused' in admission)
-        return reply.code(admission.refused.status).send({ error: admission.refused.message });
+      if ('refused' in admission) {
+        const { status, message } = admission.refused;
+        return reply.code(status).header('connection', 'close').send({ error: message });
+      }
     },
     handler: (_request, reply) =>
       reply.code(426).header('upgrade', 'websocket').send({ error: 'Expected a WebSocket' }),
     wsHandler: (socket, request) => {
       // The session looks after errors from here on, and after the socket when the app closes.
-      socket.removeAllListeners('error');
-      app.websocketServer.clients.delete(socket);
+      socket.off('error', socket.listeners('error').at(-1) as () => void);
+      app.websocketServer.clients?.delete(socket);
       relay.attach(socket, request.raw);
     },
   });
@@ -50,17 +52,20 @@ const register: FastifyPluginAsync<FastifyArcOptions> = async (app, options) => 
   });
 };
 
-/** Servers whose upgrades @fastify/websocket handles already, in whatever scope it was registered. */
-const upgraded = new WeakSet<object>();
-
 /** Registers @fastify/websocket where this scope has none. */
 async function useWebsocket(app: FastifyInstance, relay: Relay): Promise<void> {
-  if (!app.hasPlugin('@fastify/websocket')) {
-    // Beside another scope that has it, it must not handle the server's upgrades a second time.
-    const server = upgraded.has(app.server) ? { server: new EventEmitter() as Server } : {};
-    await app.register(websocket, { options: { ...relay.wsOptions, ...server } });
-  }
-  upgraded.add(app.server);
+  if (app.hasPlugin('@fastify/websocket')) return;
+  // On the server itself it would take every upgrade: those of other libraries, and of other scopes a second time.
+  const upgrades = new EventEmitter() as Server;
+  await app.register(websocket, { options: { ...relay.wsOptions, server: upgrades } });
+  const paths: string[] = [];
+  app.addHook('onRoute', ({ url, websocket, wsHandler }) => {
+    if (websocket || wsHandler) paths.push(url);
+  });
+  app.addHook('onReady', async () => {
+    const isOwn = (request: IncomingMessage): boolean => isBelow(request, paths);
+    serveUpgrades(app.server, relay, isOwn, (...upgrade) => upgrades.emit('upgrade', ...upgrade));
+  });
 }
 
 const fastifyArc = fp(register, { fastify: '5.x', name: 'fastify-arc' });

@@ -1,7 +1,7 @@
-import { once } from 'node:events';
 import type { Server } from 'node:http';
 import {
   createRelay,
+  isBelow,
   isUpgrade,
   NotAttachedError,
   type Relay,
@@ -44,9 +44,9 @@ const easyWebsocket = koaEasyWs as unknown as typeof koaEasyWs.default;
 type Context = Koa.Context & { ws?: () => Promise<WebSocket> };
 
 /** `app.use(arc({ app, path: '/ws', endpoint, token }))`. */
-export default function arc(options: KoaArcOptions): KoaArc {
+function arc(options: KoaArcOptions): KoaArc {
   const { app, path = '/ws', ...relayOptions } = options;
-  if (!path.startsWith('/')) throw new TypeError('path: must start with /');
+  if (!`${path}`.startsWith('/')) throw new TypeError('path: must start with /');
   const relay = createRelay(relayOptions);
   const easy = easyWebsocket('ws', { wsOptions: relay.wsOptions });
 
@@ -69,12 +69,13 @@ export default function arc(options: KoaArcOptions): KoaArc {
     if (stream === undefined) throw new NotAttachedError('koa-arc');
     // The app may have koa-easy-ws already; its promise never settles where the handshake fails.
     if (ctx.ws === undefined) await easy(ctx, async () => {});
-    const socket = await Promise.race([ctx.ws?.(), once(stream, 'close')]);
-    if (socket !== undefined && !Array.isArray(socket)) relay.attach(socket, ctx.req);
+    const gone = new Promise<void>((resolve) => (stream.closed ? resolve() : stream.once('close', () => resolve())));
+    const socket = await Promise.race([ctx.ws?.(), gone]);
+    if (socket !== undefined) relay.attach(socket, ctx.req);
   };
 
   const attach: KoaArc['attach'] = (server, { path: whole = path } = {}) => {
-    serveUpgrades(server, relay, ({ url = '' }) => url.split('?', 1)[0] === whole);
+    serveUpgrades(server, relay, (request) => isBelow(request, [whole]));
   };
   if (app !== undefined) {
     const { listen } = app;
@@ -86,3 +87,6 @@ export default function arc(options: KoaArcOptions): KoaArc {
   }
   return Object.assign(handle, { relay, attach }) as KoaArc;
 }
+
+export default arc;
+export { arc as 'module.exports' };

@@ -46,6 +46,8 @@ export function serveUpgrades(
     socket.on('drain', passOnDrain);
     socket.allowHalfOpen = false;
     if (!handOver(request, socket, head)) run(server, request, socket, head);
+    // An answer that the framework gives in place of the upgrade is the last thing on this socket.
+    socket._httpMessage?.on('finish', endSocket);
   });
 }
 
@@ -65,7 +67,6 @@ function run(server: Server, request: IncomingMessage, socket: Socket, head: Buf
   const response = new ServerResponse(request);
   response.shouldKeepAlive = false;
   response.assignSocket(socket);
-  response.on('finish', endSocket);
   const { 'content-length': length = '0', 'transfer-encoding': encoding } = request.headers;
   if (length !== '0' || encoding !== undefined) {
     // Node reads no body of an upgrade: the app would take it for an empty one.
@@ -91,7 +92,8 @@ export function takeUpgrade(request: IncomingMessage): Socket | undefined {
   if (response === undefined) return undefined;
   upgrades.delete(request);
   const { socket } = request;
-  response.off('finish', endSocket).detachSocket(socket);
+  response.off('finish', endSocket);
+  response.detachSocket(socket);
   // For what watches over the answer, to log it or to report what becomes of its socket, this was the answer.
   response.statusCode = 101;
   response.emit('finish');

@@ -1,0 +1,6 @@
+import t from 'tap';
+import { runAdapterContract } from '../../../test/contract/contract.js';
+import { onExpress4 } from '../../../test/contract/hosts/express.js';
+import arc from '../src/index.js';
+
+runAdapterContract(t, onExpress4(arc));

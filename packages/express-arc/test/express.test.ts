@@ -1,0 +1,117 @@
+import { createRequire } from 'node:module';
+import { startTestAgent } from '@arc/thread-core/testing';
+import express, { type Express } from 'express';
+import t, { type Test } from 'tap';
+import { Client, plain, portOf, RawClient, upgrade, upgradeText } from '../../../test/contract/client.js';
+import { closed, listening } from '../../../test/contract/host.js';
+import { socketIo, talkTo } from '../../../test/contract/neighbours.js';
+import arc from '../src/index.js';
+
+const agent = await startTestAgent();
+// It is there for all tests, and does not keep the process.
+agent.server.unref();
+
+async function listen(t: Test, app: Express): Promise<number> {
+  const server = await listening(app.listen(0, '127.0.0.1'));
+  t.teardown(() => closed(server));
+  return portOf(server);
+}
+
+const says = async (port: number, path: string): Promise<string> => {
+  const client = await Client.open(`ws://127.0.0.1:${port}${path}`);
+  return client.say('a');
+};
+
+t.test('the path is what Express makes of it: case, slashes, several, patterns, expressions', async (t) => {
+  const app = express();
+  app.use(['/one', '/Two'], arc({ endpoint: agent.endpoint }));
+  app.use('/of/:tenant/ws', arc({ endpoint: agent.endpoint }));
+  app.use(/^\/x+$/, arc({ endpoint: agent.endpoint }));
+  const port = await listen(t, app);
+  for (const path of ['/one', '/ONE', '/two/', '/two?a=/b', '/of/ann/ws', '/of/bob/WS/', '/xxx']) {
+    t.equal(await says(port, path), 'a #1: hello', path);
+  }
+  for (const path of ['/three', '/one/two', '/of/ws', '/xxy', '/%6fne', '/one;x']) {
+    t.equal((await upgrade(port, path)).status, 404, path);
+  }
+});
+
+t.test('beside Socket.IO: several paths and patterns are told from its own', async (t) => {
+  const app = express();
+  app.use(['/one', '/two'], arc({ endpoint: agent.endpoint }));
+  const inner = express();
+  inner.use('/ws', arc({ endpoint: agent.endpoint }));
+  app.use('/of/:tenant', inner);
+  // The root is a path like any other, and not everything below it.
+  app.use(arc({ endpoint: agent.endpoint }));
+  const server = app.listen(0, '127.0.0.1');
+  const neighbour = socketIo();
+  neighbour.attach(server);
+  await listening(server);
+  t.teardown(() => Promise.all([neighbour.close(), closed(server)]));
+  const port = portOf(server);
+  for (const path of ['/one', '/two', '/of/ann/ws', '/']) t.equal(await says(port, path), 'a #1: hello', path);
+  const talk = await talkTo(t, port, ['websocket']);
+  t.equal(await talk('x'), 'echo x');
+});
+
+t.test('an app in an app in an app knows its server', async (t) => {
+  const [app, outer, inner] = [express(), express(), express()];
+  inner.use('/ws', arc({ endpoint: agent.endpoint }));
+  outer.use('/b', inner);
+  app.use('/a', outer);
+  t.equal(await says(await listen(t, app), '/a/b/ws'), 'a #1: hello');
+});
+
+t.test('an upgrade with a body is 400: the app would take the body for an empty one', async (t) => {
+  const app = express();
+  let bodies = 0;
+  app.use(express.json(), (_request, _response, next) => {
+    bodies += 1;
+    next();
+  });
+  app.use('/ws', arc({ endpoint: agent.endpoint }));
+  const port = await listen(t, app);
+  const h2c = { upgrade: 'h2c', connection: 'Upgrade, HTTP2-Settings', 'http2-settings': '' };
+  for (const headers of [
+    { 'content-length': '9' },
+    { 'transfer-encoding': 'chunked' },
+    { ...h2c, 'content-length': '9' },
+  ]) {
+    const client = new RawClient(port, upgradeText('/ws', headers as Record<string, string>, 'POST'), '{"a":"b"}');
+    await client.hears('An upgrade has no body');
+    t.match(client.text, /^HTTP\/1.1 400 .*connection: close/is);
+    client.socket.destroy();
+  }
+  t.equal(bodies, 0);
+  t.equal((await plain(port, '/ws', h2c)).status, 426, 'an upgrade to another protocol is a request like any other');
+});
+
+t.test('what follows a refused upgrade is not taken for a request', async (t) => {
+  const app = express();
+  let requests = 0;
+  app.use((_request, _response, next) => {
+    requests += 1;
+    next();
+  });
+  app.use('/ws', arc({ endpoint: agent.endpoint, authenticate: () => null }));
+  const port = await listen(t, app);
+  const client = new RawClient(port, upgradeText('/ws'), 'GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n');
+  await client.hears('Not authenticated');
+  client.socket.end('GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n');
+  await client.closed;
+  t.equal(requests, 1);
+  t.equal(client.text.match(/HTTP\/1.1/g)?.length, 1);
+});
+
+t.test('a wrong option fails at start-up, and is named', async (t) => {
+  t.throws(() => arc({ endpoint: agent.endpoint, maxPending: 0 }), { message: /maxPending/ });
+  t.throws(() => arc({} as never), { message: /endpoint/ });
+  t.throws(() => arc({ endpoint: agent.endpoint, path: '/ws' } as never), { message: /path/ });
+});
+
+t.test('CommonJS gets the function', async (t) => {
+  const required = createRequire(import.meta.url)('express-arc');
+  t.type(required, 'function');
+  t.type(required({ endpoint: agent.endpoint }).attach, 'function');
+});

@@ -1,0 +1,221 @@
+import { createRequire } from 'node:module';
+import { startTestAgent } from '@arc/thread-core/testing';
+import websocket from '@fastify/websocket';
+import Fastify, { type FastifyInstance } from 'fastify';
+import t, { type Test } from 'tap';
+import { Client, portOf, RawClient, soon, to, upgrade, upgradeText } from '../../../test/contract/client.js';
+import arc from '../src/index.js';
+
+const agent = await startTestAgent();
+// It is there for all tests, and does not keep the process.
+agent.server.unref();
+const { endpoint } = agent;
+
+async function listen(t: Test, app: FastifyInstance): Promise<number> {
+  t.teardown(() => soon(app.close(), 'the app to close'));
+  await app.listen({ port: 0, host: '127.0.0.1' });
+  return portOf(app.server);
+}
+
+const open = (port: number, path: string): Promise<Client> => Client.open(`ws://127.0.0.1:${port}${path}`);
+const says = async (port: number, path: string): Promise<string> => (await open(port, path)).say('a');
+
+/** A WebSocket route of the app's own. */
+function addEcho(app: FastifyInstance, path: string): void {
+  app.get(path, { websocket: true }, (socket) => {
+    socket.on('message', (text) => socket.send(text.toString()));
+  });
+}
+
+t.test('beside a @fastify/websocket of the app, with its options and its routes', async (t) => {
+  const app = Fastify();
+  const closes: number[] = [];
+  await app.register(websocket, { options: { maxPayload: 100, clientTracking: true } });
+  await app.register(arc, { endpoint });
+  app.register(async (scope) => addEcho(scope, '/echo'));
+  const port = await listen(t, app);
+  t.equal(await says(port, '/ws'), 'a #1: hello');
+  const echo = await open(port, '/echo');
+  t.match(await echo.ask({ type: 'pong', id: 1 }), [{ type: 'pong', id: 1 }]);
+  echo.socket.send('x'.repeat(101));
+  closes.push((await echo.closed).code);
+  const client = await open(port, '/ws');
+  client.socket.send('x'.repeat(101));
+  closes.push((await client.closed).code);
+  t.strictSame(closes, [1009, 1009], "the app's limit holds for both");
+});
+
+t.test('beside a @fastify/websocket that keeps no list of its clients', async (t) => {
+  const app = Fastify();
+  await app.register(websocket, { options: { clientTracking: false } });
+  await app.register(arc, { endpoint });
+  const port = await listen(t, app);
+  const client = await open(port, '/ws');
+  t.equal(await client.say('a'), 'a #1: hello');
+  await soon(app.close(), 'the app to close');
+  t.equal((await client.closed).code, 1001);
+});
+
+t.test('@fastify/websocket is there afterwards, and the routes of the app can use it', async (t) => {
+  const app = Fastify();
+  await app.register(arc, { endpoint });
+  t.ok(app.hasPlugin('@fastify/websocket'));
+  addEcho(app, '/echo');
+  const port = await listen(t, app);
+  t.match(await (await open(port, '/echo')).ask({ type: 'pong' }), [{ type: 'pong' }]);
+  t.equal(await says(port, '/ws'), 'a #1: hello');
+});
+
+t.test('a @fastify/websocket of a scope beside it: each upgrade is handled once', async (t) => {
+  for (const order of ['before', 'after']) {
+    const app = Fastify();
+    const own = async (scope: FastifyInstance): Promise<void> => {
+      await scope.register(websocket);
+      addEcho(scope, '/echo');
+    };
+    const threads = async (scope: FastifyInstance): Promise<void> => void (await scope.register(arc, { endpoint }));
+    app.register(order === 'before' ? own : threads);
+    app.register(order === 'before' ? threads : own);
+    const port = await listen(t, app);
+    t.match(await (await open(port, '/echo')).ask({ type: 'pong' }), [{ type: 'pong' }], order);
+    t.equal(await says(port, '/ws'), 'a #1: hello', order);
+  }
+});
+
+t.test('several in one scope, in scopes beside each other, and below one another', async (t) => {
+  const app = Fastify();
+  await app.register(arc, { endpoint, path: '/one' });
+  await app.register(arc, { endpoint, path: '/two', agents: ['b'] });
+  app.register(
+    async (scope) => {
+      await scope.register(arc, { endpoint });
+      scope.register(async (inner) => void (await inner.register(arc, { endpoint, path: '/inner' })), {
+        prefix: '/more',
+      });
+    },
+    { prefix: '/left' },
+  );
+  app.register(async (scope) => void (await scope.register(arc, { endpoint })), { prefix: '/right' });
+  const port = await listen(t, app);
+  for (const path of ['/one', '/left/ws', '/left/more/inner', '/right/ws']) {
+    t.equal(await says(port, path), 'a #1: hello', path);
+  }
+  const client = await open(port, '/two');
+  t.match(await client.ask(to('a')), [{ type: 'error', data: { code: -44_002 } }]);
+  await soon(app.close(), 'the app to close');
+  t.equal((await client.closed).code, 1001);
+});
+
+t.test('scopes beside each other without one above them, which know nothing of each other', async (t) => {
+  const app = Fastify();
+  for (const prefix of ['/left', '/right']) {
+    app.register(
+      async (scope) => {
+        await scope.register(arc, { endpoint });
+        addEcho(scope, '/echo');
+      },
+      { prefix },
+    );
+  }
+  const port = await listen(t, app);
+  t.notOk(app.hasDecorator('arc'), 'nothing leaks to the scope above');
+  const stays = new RawClient(port, upgradeText('/nowhere'));
+  await stays.hears('404');
+  await soon(new Promise((resolve) => stays.socket.once('end', resolve)), 'a client that stays to be left');
+  stays.socket.end();
+  for (const prefix of ['/left', '/right']) {
+    t.equal(await says(port, `${prefix}/ws`), 'a #1: hello');
+    t.match(await (await open(port, `${prefix}/echo`)).ask({ type: 'pong' }), [{ type: 'pong' }]);
+  }
+});
+
+t.test('its prefix option, that of the scope, both, and a prefix with a parameter', async (t) => {
+  const app = Fastify();
+  await app.register(arc, { endpoint, prefix: '/own' });
+  app.register(async (scope) => void (await scope.register(arc, { endpoint, prefix: '/own' })), { prefix: '/scope' });
+  app.register(async (scope) => void (await scope.register(arc, { endpoint })), { prefix: '/of/:tenant' });
+  const port = await listen(t, app);
+  for (const path of ['/own/ws', '/scope/own/ws', '/of/ann/ws']) t.equal(await says(port, path), 'a #1: hello', path);
+  for (const path of ['/ws', '/scope/ws', '/of/ws']) t.equal((await upgrade(port, path)).status, 404, path);
+});
+
+t.test('hooks of its scope run before the upgrade, and those of scopes beside it do not', async (t) => {
+  for (const hook of ['onRequest', 'preParsing', 'preValidation', 'preHandler'] as const) {
+    const app = Fastify();
+    const guard = async (_request: unknown, reply: { code(status: number): { send(body: string): unknown } }) =>
+      reply.code(401).send('who are you?');
+    app.register(async (scope) => {
+      scope.addHook(hook as 'onRequest', guard as never);
+      await scope.register(arc, { endpoint, path: '/guarded' });
+    });
+    app.register(async (scope) => void (await scope.register(arc, { endpoint, path: '/open' })));
+    const port = await listen(t, app);
+    t.match(await upgrade(port, '/guarded'), { status: 401, body: 'who are you?' }, hook);
+    t.equal(await says(port, '/open'), 'a #1: hello', hook);
+  }
+});
+
+t.test('app.arc is the relay, typed; app.log is its log', async (t) => {
+  const lines: { level: number; msg: string }[] = [];
+  const app = Fastify({ logger: { level: 'info', stream: { write: (line) => void lines.push(JSON.parse(line)) } } });
+  await app.register(arc, { endpoint, logger: undefined });
+  const port = await listen(t, app);
+  const client = await open(port, '/ws');
+  await client.say('a');
+  t.strictSame(app.arc.stats(), { sessions: 1, threads: 1, pending: 0 });
+  client.socket.terminate();
+  await agent.waitFor('idle');
+  t.match(
+    lines.filter(({ msg }) => msg.includes('connection')),
+    [{ level: 30, msg: 'a connection was lost' }],
+  );
+});
+
+t.test('injectWS needs no port', async (t) => {
+  const app = Fastify();
+  await app.register(arc, { endpoint, authenticate: ({ headers }) => headers.authorization });
+  await app.ready();
+  t.teardown(() => soon(app.close(), 'the app to close'));
+  const socket = await app.injectWS('/ws', { headers: { authorization: 'ann' } });
+  const said = new Promise<string>((resolve) => socket.once('message', (text) => resolve(text.toString())));
+  socket.send(JSON.stringify(to('a', 'by injection')));
+  t.match(await soon(said, 'an answer'), /a #1: by injection/);
+  await t.rejects(app.injectWS('/ws'), { message: /401/ });
+  socket.terminate();
+});
+
+t.test('an upgrade that comes after @fastify/websocket has stopped is refused, and holds up nothing', async (t) => {
+  const app = Fastify();
+  let late: Promise<{ status: number }> | undefined;
+  await app.register(arc, { endpoint });
+  // Hooks run in turn: this one after those of the plugin.
+  app.addHook('preClose', async () => {
+    late = upgrade(portOf(app.server), '/ws');
+    await late;
+  });
+  await listen(t, app);
+  await soon(app.close(), 'the app to close');
+  t.match(await late, { status: 503 });
+});
+
+t.test('a wrong option fails the registration, and is named', async (t) => {
+  const wrong: [options: object, name: RegExp][] = [
+    [{ endpoint, maxPending: 0 }, /maxPending/],
+    [{ endpoint, heartBeat: 1 }, /heartBeat/],
+    [{ endpoint, path: 'ws' }, /path/],
+    [{ endpoint, path: 7 }, /path/],
+    [{}, /endpoint/],
+  ];
+  for (const [options, message] of wrong) {
+    const app = Fastify();
+    await t.rejects(async () => app.register(arc, options), { message }, String(message));
+  }
+});
+
+t.test('CommonJS gets the function', async (t) => {
+  const required = createRequire(import.meta.url)('fastify-arc');
+  t.type(required, 'function');
+  const app = Fastify();
+  await app.register(required, { endpoint });
+  t.type(app.arc.stats, 'function');
+});

@@ -1,0 +1,95 @@
+import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
+import { startTestAgent } from '@arc/thread-core/testing';
+import Koa from 'koa';
+import t, { type Test } from 'tap';
+import { Client, gate, portOf, RawClient, until, upgrade, upgradeText } from '../../../test/contract/client.js';
+import { closed, listening } from '../../../test/contract/host.js';
+import arc from '../src/index.js';
+
+const agent = await startTestAgent();
+// It is there for all tests, and does not keep the process.
+agent.server.unref();
+
+async function listen(t: Test, app: Koa): Promise<number> {
+  const server = await listening(app.listen(0, '127.0.0.1'));
+  t.teardown(() => closed(server));
+  return portOf(server);
+}
+
+t.test('/ws is where it is without a path', async (t) => {
+  const app = new Koa();
+  app.use(arc({ app, endpoint: agent.endpoint }));
+  const port = await listen(t, app);
+  t.equal(await (await Client.open(`ws://127.0.0.1:${port}/ws`)).say('a'), 'a #1: hello');
+  for (const path of ['/WS', '/ws/', '/wsx']) t.equal((await upgrade(port, path)).status, 404, path);
+});
+
+t.test('ctx.arc is the relay, for what comes after it', async (t) => {
+  const app = new Koa();
+  const threads = arc({ app, endpoint: agent.endpoint });
+  app.use(threads);
+  app.use((ctx) => {
+    ctx.body = { isRelay: ctx.arc === threads.relay, ...ctx.arc?.stats() };
+  });
+  const port = await listen(t, app);
+  const client = await Client.open(`ws://127.0.0.1:${port}/ws`);
+  await client.say('a');
+  const stats = await (await fetch(`http://127.0.0.1:${port}/stats`)).json();
+  t.strictSame(stats, { isRelay: true, sessions: 1, threads: 1, pending: 0 });
+});
+
+t.test('middleware before it gets its turn back, whatever becomes of the upgrade', async (t) => {
+  const app = new Koa();
+  const held = gate();
+  const ended: string[] = [];
+  let asked = 0;
+  app.on('error', (error) => ended.push(String(error)));
+  app.use(async (ctx, next) => {
+    await next();
+    ended.push(ctx.url);
+  });
+  const authenticate = async ({ url }: { url?: string | undefined }): Promise<true> => {
+    asked += 1;
+    if (url?.includes('held')) await held.opened;
+    return true;
+  };
+  app.use(arc({ app, endpoint: agent.endpoint, authenticate }));
+  const port = await listen(t, app);
+  await Client.open(`ws://127.0.0.1:${port}/ws?good`);
+  await until(() => ended.length === 1, 'the good one is done');
+  t.equal((await upgrade(port, '/ws?bad', { 'sec-websocket-key': 'bad' })).status, 400);
+  await until(() => ended.length === 2, 'the bad one is done');
+  const gone = new RawClient(port, upgradeText('/ws?held'));
+  await until(() => asked === 3, 'the one that will be gone is asked');
+  gone.socket.end();
+  await gone.closed;
+  held.open();
+  await until(() => ended.length === 3, 'the one that is gone is done');
+  t.strictSame(ended, ['/ws?good', '/ws?bad', '/ws?held']);
+});
+
+t.test('without an app, attach is all that a server of its own needs', async (t) => {
+  const app = new Koa();
+  const threads = arc({ endpoint: agent.endpoint });
+  app.use(threads);
+  const server = createServer(app.callback());
+  threads.attach(server);
+  await listening(server.listen(0, '127.0.0.1'));
+  t.teardown(() => closed(server));
+  t.equal(await (await Client.open(`ws://127.0.0.1:${portOf(server)}/ws`)).say('a'), 'a #1: hello');
+});
+
+t.test('a wrong option fails at start-up, and is named', async (t) => {
+  const { endpoint } = agent;
+  t.throws(() => arc({ endpoint, maxPending: 0 }), { message: /maxPending/ });
+  t.throws(() => arc({ endpoint, path: 'ws' }), { message: /path/ });
+  t.throws(() => arc({ endpoint, path: 7 as never }), { message: /path/ });
+  t.throws(() => arc({} as never), { message: /endpoint/ });
+});
+
+t.test('CommonJS gets the function', async (t) => {
+  const required = createRequire(import.meta.url)('koa-arc');
+  t.type(required, 'function');
+  t.type(required({ endpoint: agent.endpoint }).attach, 'function');
+});

@@ -1,0 +1,101 @@
+import { faults } from '@arc/thread-core/testing';
+import { Client, textOf, to } from './client.js';
+import type { Declare } from './contract.js';
+import type { Host } from './host.js';
+import { world } from './world.js';
+
+/** What a connection is for. */
+export function chats(declare: Declare, host: Host): void {
+  declare('a first message starts a chat, and a second goes on with it', [], async (t) => {
+    const { agent, connect } = await world(t, host);
+    const client = await connect();
+    t.equal(await client.say('support', 'one', { id: 1 }), 'support #1: one');
+    t.equal(await client.say('support', 'two', { id: 2 }), 'support #2: two');
+    t.match(agent.counters, { started: 1, open: 1 });
+  });
+
+  declare('agents and contexts have chats of their own', [], async (t) => {
+    const { agent, connect } = await world(t, host);
+    const client = await connect();
+    await client.say('a');
+    await client.say('b');
+    await client.say('b', 'other', { context_id: 'second' });
+    t.equal(agent.counters.open, 3);
+  });
+
+  declare('an answer comes piece by piece where that is asked for, in a first message too', [], async (t) => {
+    const { connect } = await world(t, host);
+    const client = await connect();
+    for (const text of ['first words', 'second words']) {
+      const types = (await client.ask(to('a', text, { stream: true }))).map(({ type }) => type);
+      t.ok(types.filter((type) => type === 'content').length > 1, types.join());
+      t.equal(types.at(-1), 'done');
+    }
+  });
+
+  declare('a send can be cancelled, and the agent hears of it', [], async (t) => {
+    const { agent, connect } = await world(t, host);
+    const client = await connect();
+    await client.say('a');
+    agent.script('chat.message', faults.hang());
+    client.send(to('a', 'never mind', { id: 'x' }));
+    await agent.waitFor(({ counters }) => counters.running === 1);
+    t.strictSame(await client.ask({ type: 'cancel', id: 'x' }), [{ type: 'cancelled', id: 'x', agent_id: 'a' }]);
+    await agent.waitFor(({ counters }) => counters.aborted === 1);
+  });
+
+  declare('a chat can be ended, and the next message starts another', [], async (t) => {
+    const { agent, connect } = await world(t, host);
+    const client = await connect();
+    await client.say('a');
+    t.match(await client.ask({ type: 'end', agent_id: 'a' }), [{ type: 'ended', agent_id: 'a' }]);
+    t.match(agent.counters, { started: 1, ended: 1, open: 0 });
+    t.equal(await client.say('a', 'again'), 'a #1: again');
+  });
+
+  declare("an agent's error and a bad frame cost one error frame each", [], async (t) => {
+    const { agent, connect } = await world(t, host);
+    const client = await connect();
+    agent.script('chat.start', { error: { code: -43_005, message: 'Not like this' } });
+    t.match(await client.ask(to('a')), [{ type: 'error', data: { code: -43_005, message: 'Not like this' } }]);
+    t.match(await client.ask({ agent_id: 'a' }), [{ type: 'error', data: { code: -32_600, message: /message/ } }]);
+    t.match(await client.ask({ type: 'ping', id: 7 }), [{ type: 'pong', id: 7 }]);
+  });
+
+  declare('a client that leaves has its chats ended', [], async (t) => {
+    const { agent, connect } = await world(t, host);
+    const polite = await connect();
+    const rude = await connect();
+    for (const client of [polite, rude]) await client.say('a');
+    polite.socket.close();
+    rude.socket.terminate();
+    await agent.waitFor('idle');
+    t.match(agent.counters, { started: 2, ended: 2 });
+  });
+
+  declare('several relays live in one app, each on its path and with its agents', ['several relays'], async (t) => {
+    const { agent, app, url, connect } = await world(t, host, {
+      relays: (endpoint) => [
+        { options: { endpoint } },
+        { path: '/finance', options: { endpoint: `${endpoint}/finance`, replies: 'bare', agents: ['finance'] } },
+        { path: '/ws/inner', options: { endpoint: `${endpoint}/inner` } },
+      ],
+    });
+    t.equal(app.relays.length, 3);
+    const [main, finance, inner] = [
+      await connect(),
+      await Client.open(url.replace(/ws$/, 'finance')),
+      await Client.open(`${url}/inner`),
+    ];
+    t.equal(await main.say('a'), 'a #1: hello');
+    finance.send(to('a'), to('finance'));
+    t.match(await finance.next(), { type: 'error', data: { code: -44_002 } });
+    t.equal(textOf({ response: await finance.next() }), 'finance #1: hello');
+    t.equal(await inner.say('a'), 'a #1: hello');
+    t.strictSame(agent.requests.map(({ path }) => path.replace('/arc', '')).sort(), ['', '/finance', '/inner']);
+    t.strictSame(
+      app.relays.map((relay) => relay.stats().sessions),
+      [1, 1, 1],
+    );
+  });
+}

@@ -1,0 +1,178 @@
+import { Client, frameBytes, gate as makeGate, plain, RawClient, to, until, upgrade, upgradeText } from './client.js';
+import type { Declare } from './contract.js';
+import type { Host } from './host.js';
+import { allGone, world } from './world.js';
+
+const elsewhere = { origin: 'https://elsewhere.example' };
+
+/** Who may come in. */
+export function doors(declare: Declare, host: Host): void {
+  const refuses = host.cannot.refusals === undefined;
+
+  declare('a page of another origin is refused with 403 before the upgrade', ['refusals'], async (t) => {
+    const { port, app } = await world(t, host, { options: { allowedOrigins: ['https://friend.example'] } });
+    t.match(await upgrade(port, '/ws', elsewhere), { status: 403, headers: { connection: 'close' } });
+    for (const origin of ['null', 'not an origin', 'https://friend.example.elsewhere.example', '']) {
+      t.equal((await upgrade(port, '/ws', { origin })).status, 403, origin);
+    }
+    for (const origin of ['https://friend.example', `http://127.0.0.1:${port}`]) {
+      t.equal((await upgrade(port, '/ws', { origin })).status, 101, origin);
+    }
+    await allGone(app);
+  });
+
+  declare('who is not authenticated is refused with 401, or the status of what is thrown', ['refusals'], async (t) => {
+    const authenticate = async ({ headers }: { headers: Record<string, unknown> }): Promise<unknown> => {
+      const who = String(headers.authorization);
+      if (who === 'boom') throw new Error('the database is gone, and its password is 1234');
+      if (/^\d+$/.test(who)) throw Object.assign(new Error('no'), { statusCode: Number(who) });
+      return { null: null, undefined: undefined, false: false, zero: 0 }[who];
+    };
+    const { port, log, app } = await world(t, host, { options: { authenticate } });
+    for (const authorization of ['null', 'undefined', 'false', 'boom', '200', '600']) {
+      const { status, body } = await upgrade(port, '/ws', { authorization });
+      t.equal(status, 401, authorization);
+      t.notMatch(body, /1234/);
+    }
+    for (const status of [403, 429, 503, 599]) {
+      t.equal((await upgrade(port, '/ws', { authorization: String(status) })).status, status);
+    }
+    t.equal((await upgrade(port, '/ws', { authorization: 'zero' })).status, 101, 'anything else is an identity');
+    t.equal(log.lines.filter((line) => line === 'a connection was refused').length, 7, 'what is thrown is logged');
+    await allGone(app);
+  });
+
+  if (!refuses) {
+    declare('who may not come in is closed with 4403, 4401 or 1013', [], async (t) => {
+      const { url, app } = await world(t, host, {
+        options: { maxSessions: 1, authenticate: ({ headers }) => headers.authorization !== 'nobody' },
+      });
+      const code = async (headers: Record<string, string>): Promise<number> =>
+        (await new Client(url, { headers }).closed).code;
+      t.equal(await code(elsewhere), 4403);
+      t.equal(await code({ authorization: 'nobody' }), 4401);
+      await allGone(app);
+      await Client.open(url);
+      t.equal(await code({}), 1013);
+    });
+  }
+
+  declare('a path that nobody serves is 404, an upgrade as much as a plain request', ['not found'], async (t) => {
+    const { port, app } = await world(t, host);
+    for (const path of [
+      '/',
+      '/w',
+      '/wsx',
+      '/ws/x',
+      '/ws/.websocket',
+      '/x/ws',
+      '//ws',
+      '/%2e/ws',
+      '/nowhere?path=/ws',
+    ]) {
+      t.equal((await upgrade(port, path)).status, 404, path);
+      t.equal((await plain(port, path)).status, 404, path);
+    }
+    await allGone(app);
+  });
+
+  declare('a plain GET on the path is 426, and says what is expected', ['plain GET'], async (t) => {
+    const { port } = await world(t, host);
+    const answer = await plain(port, '/ws');
+    t.match(answer, { status: 426, headers: { upgrade: 'websocket' } });
+    t.match(answer.body, /WebSocket/);
+    const half = await plain(port, '/ws', { upgrade: 'websocket', connection: 'close' });
+    t.equal(half.status, 426, 'as is one that names the protocol, and does not ask for it');
+  });
+
+  declare('a query string is let in, and a path in the absolute form is asked like any other', [], async (t) => {
+    const { port, app } = await world(t, host, { options: { authenticate: ({ url = '' }) => url.includes('key=1') } });
+    t.equal((await upgrade(port, '/ws?key=1&next=/elsewhere?x#y')).status, 101);
+    if (refuses) t.equal((await upgrade(port, '/ws?key=2')).status, 401);
+    const isRouted = host.cannot['not found'] === undefined;
+    if (refuses && isRouted) t.equal((await upgrade(port, `http://127.0.0.1:${port}/ws?key=2`)).status, 401);
+    await allGone(app);
+  });
+
+  declare('what is no proper handshake is refused, and the connection ends', ['not found'], async (t) => {
+    const { port, app, log } = await world(t, host);
+    const bad: [headers: Record<string, string>, status: RegExp][] = [
+      [{ 'sec-websocket-key': 'short' }, /^HTTP\/1.1 400/],
+      [{ 'sec-websocket-version': '7' }, /^HTTP\/1.1 4(00|26)/],
+      [{ upgrade: 'h2c' }, /^HTTP\/1.1 4(00|26)/],
+    ];
+    for (const [headers, status] of bad) {
+      const client = new RawClient(port, upgradeText('/ws', headers));
+      await client.hears('\r\n\r\n');
+      client.socket.end();
+      await client.closed;
+      t.match(client.text, status);
+    }
+    const post = new RawClient(port, upgradeText('/ws', {}, 'POST'));
+    await post.hears('\r\n\r\n');
+    post.socket.end();
+    t.match(post.text, /^HTTP\/1.1 40[45]/);
+    await allGone(app);
+    t.strictSame(log.lines, []);
+  });
+
+  declare('frames sent right after the handshake wait for authenticate, in order', [], async (t) => {
+    const seen: string[] = [];
+    const gate = makeGate();
+    const { port, agent, app } = await world(t, host, {
+      options: {
+        authenticate: async () => {
+          seen.push('asked');
+          await gate.opened;
+          return 'ann';
+        },
+        authorize: (identity) => {
+          seen.push(String(identity));
+          return true;
+        },
+      },
+    });
+    const frames = [1, 2, 3].map((id) => frameBytes(JSON.stringify(to('a', 'x'.repeat(id), { id }))));
+    const client = new RawClient(port, upgradeText('/ws'), ...frames);
+    await until(() => seen.length > 0, 'authenticate is asked');
+    t.equal(agent.counters.requests, 0, 'nothing is sent for a stranger');
+    gate.open();
+    await client.hears('a #3: xxx');
+    t.match(client.text, /a #1: x".*a #2: xx".*a #3: xxx"/s);
+    t.strictSame(seen, ['asked', 'ann', 'ann', 'ann'], 'authenticate is asked once');
+    t.strictSame(
+      [...(app.relays[0]?.sessions ?? [])].map(({ identity }) => identity),
+      ['ann'],
+    );
+    client.socket.destroy();
+  });
+
+  declare('one connection more than maxSessions is refused with 503, until another goes', ['refusals'], async (t) => {
+    const { port, connect, app } = await world(t, host, { options: { maxSessions: 2 } });
+    const [first] = [await connect(), await connect()];
+    t.equal((await upgrade(port, '/ws')).status, 503);
+    first.socket.close();
+    await first.closed;
+    await until(() => app.relays[0]?.stats().sessions === 1, 'the first is gone');
+    await (await connect()).say('a');
+    t.equal((await upgrade(port, '/ws')).status, 503);
+  });
+
+  declare('a burst while authenticate runs does not get past maxSessions', [], async (t) => {
+    let asked = 0;
+    const gate = makeGate();
+    const authenticate = async (): Promise<true> => {
+      asked += 1;
+      if (asked === 5) gate.open();
+      await gate.opened;
+      return true;
+    };
+    const { url, app } = await world(t, host, { options: { maxSessions: 2, authenticate } });
+    const codes: number[] = [];
+    const clients = Array.from({ length: 5 }, () => new Client(url));
+    for (const client of clients) void client.closed.then(({ code }) => codes.push(code));
+    await until(() => codes.length === 3, 'three are closed');
+    t.strictSame(codes, [1013, 1013, 1013]);
+    t.equal(app.relays[0]?.stats().sessions, 2);
+  });
+}

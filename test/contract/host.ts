@@ -1,0 +1,90 @@
+import type { IncomingMessage, RequestListener, Server } from 'node:http';
+import type { Readable } from 'node:stream';
+import type { Relay, RelayOptions } from '@arc/thread-core';
+
+/** What a host may be unable to keep of the contract. */
+export type Promised =
+  /** A request that may not come in is refused before it is upgraded. */
+  | 'refusals'
+  /** The app's own middleware and hooks run before the upgrade, and may answer it. */
+  | 'middleware'
+  /** An upgrade to a path that nobody serves is answered 404, as any request is. */
+  | 'not found'
+  /** A plain GET on the path is answered 426. */
+  | 'plain GET'
+  /** Several relays in one app, with different paths and endpoints. */
+  | 'several relays'
+  /** It can be put below routers, sub-apps or prefixes. */
+  | 'below'
+  /** An app can bring its own server, http or https. */
+  | 'own server'
+  /** Another library's WebSockets live on the same server. */
+  | 'neighbours'
+  /** An upgrade that comes behind a request that is not answered yet is not answered into the middle of things. */
+  | 'pipelining'
+  /** What forgets to attach the adapter is told so. */
+  | 'attach';
+
+/** What an app does with a request before the relay sees it: goes on and knows the user, answers, or fails. */
+type Before = (request: IncomingMessage) => { user: string } | { page: Readable } | number | Error;
+
+interface RelayAt {
+  /** Where clients connect. Default `/ws`. */
+  path?: string;
+  options: RelayOptions;
+}
+
+/** The app that a test wants. */
+export interface Site {
+  relays: RelayAt[];
+  /** Everything is below this prefix, by the framework's own means. */
+  below?: string | undefined;
+  before?: Before | undefined;
+  /** Makes the app's own server. Without it the framework's `listen` does. */
+  server?: ((listener: RequestListener) => Server) | undefined;
+  /** The app forgets to attach the relays to its own server. */
+  isForgetful?: boolean | undefined;
+  /** Called with a server of the app's own before the relays are attached to it. */
+  first?: ((server: Server) => void) | undefined;
+  /** Called with the server when the relays are attached, and before anybody connects. */
+  last?: ((server: Server) => void) | undefined;
+  /** What the framework itself has to report. */
+  onError: (error: unknown) => void;
+}
+
+/** It listens. */
+export interface App {
+  server: Server;
+  relays: Relay[];
+  /** What an app calls when it is told to stop. */
+  close(): Promise<void>;
+}
+
+/** A framework with its adapter. Everything that differs between hosts is here, and nothing else. */
+export interface Host {
+  name: string;
+  /** What it cannot do, with the reason. */
+  cannot: { readonly [what in Promised]?: string };
+  listen(site: Site): Promise<App>;
+  /** The user that `before` found, in what the adapter hands to `authenticate`. */
+  userOf(context: unknown): string | undefined;
+}
+
+/** Resolves when the server listens on a free port. */
+export function listening(server: Server): Promise<Server> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.once('listening', () => resolve(server));
+  });
+}
+
+/** `server.close()` as a promise; a server that is closed already is fine. */
+export function closed(server: Server): Promise<void> {
+  return new Promise((resolve) => server.close(() => resolve()));
+}
+
+/** Answers of apps to what `before` says. */
+export const answers = {
+  refused: { error: 'The app says no' },
+  failed: (error: unknown) => ({ error: `The app handles: ${(error as Error).message}` }),
+};

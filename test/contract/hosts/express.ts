@@ -1,0 +1,109 @@
+/// <reference path="aliases.d.ts" />
+import express, { type ErrorRequestHandler, type Request, type RequestHandler } from 'express';
+import type arc from 'express-arc';
+import expressWs from 'express-ws';
+import express4 from 'express4';
+import { type App, answers, closed, type Host, listening, type Site } from '../host.js';
+
+type Arc = typeof arc;
+type Known = Request & { user?: string };
+
+export const onExpress5 = (adapter: Arc): Host => onExpress('express 5', adapter, express);
+export const onExpress4 = (adapter: Arc): Host => onExpress('express 4', adapter, express4);
+
+function onExpress(name: string, adapter: Arc, framework: typeof express): Host {
+  return {
+    name,
+    cannot: {},
+    userOf: (context) => (context as Known).user,
+    async listen(site): Promise<App> {
+      const app = framework();
+      app.set('env', 'test');
+      const relays = site.relays.map(({ options }) => adapter(options));
+      const path = (index: number): string => site.relays[index]?.path ?? '/ws';
+      app.use(before(site));
+      if (site.below === undefined) {
+        relays.forEach((relay, index) => void app.use(path(index), relay));
+      } else {
+        // The first in an app below the app, the others in a Router, which does not tell the adapter of its server.
+        const [first, ...rest] = relays;
+        const router = framework.Router();
+        const inner = framework();
+        if (first !== undefined) inner.use(path(0), first);
+        rest.forEach((relay, index) => void router.use(path(index + 1), relay));
+        app.use(site.below, inner, router);
+      }
+      app.use(errors(site));
+      const server = site.server?.(app) ?? app.listen(0, '127.0.0.1');
+      if (site.server !== undefined) {
+        site.first?.(server);
+        if (!site.isForgetful) for (const relay of relays) relay.attach(server);
+        server.listen(0, '127.0.0.1');
+      } else if (site.below !== undefined) {
+        for (const relay of relays.slice(1)) relay.attach(server);
+      }
+      site.last?.(server);
+      await listening(server);
+      return { server, relays: relays.map(({ relay }) => relay), close: () => closed(server) };
+    },
+  };
+}
+
+/** An app that has express-ws already; with or without our `verifyClient`. */
+export const onExpressWs = (adapter: Arc, { verifies }: { verifies: boolean }): Host => ({
+  name: verifies ? 'express-ws with verifyClient' : 'express-ws',
+  cannot: {
+    ...(verifies
+      ? {}
+      : { refusals: 'express-ws answers 101 before it asks anybody; they are closed with 4401, 4403 or 1013' }),
+    middleware: 'express-ws answers 101 before it runs the app: what middleware says then only closes the socket',
+    'not found': 'express-ws answers 101 on every path, and closes what nobody takes',
+    neighbours: "express-ws takes every upgrade of its server, another library's too",
+    pipelining: 'express-ws answers an upgrade at once, whatever is still to be answered before it',
+    attach: 'express-ws listens for upgrades itself: there is nothing to attach',
+  },
+  userOf: (context) => (context as Known).user,
+  async listen(site): Promise<App> {
+    const app = express();
+    app.set('env', 'test');
+    const relays = site.relays.map(({ options }) => adapter(options));
+    const server = site.server?.(app);
+    const verifyClient: (typeof relays)[number]['verifyClient'] = (info, done) => {
+      // Each lets in what is not its own, so all of them are asked.
+      const ask = (index: number): void => {
+        const relay = relays[index];
+        if (relay === undefined) done(true);
+        else relay.verifyClient(info, (ok, ...refusal) => (ok ? ask(index + 1) : done(false, ...refusal)));
+      };
+      ask(0);
+    };
+    expressWs(app as unknown as expressWs.Application, server, verifies ? { wsOptions: { verifyClient } } : {});
+    app.use(before(site));
+    const inner = express();
+    const isBelow = site.below !== undefined;
+    relays.forEach((relay, index) => void (isBelow ? inner : app).use(site.relays[index]?.path ?? '/ws', relay));
+    if (isBelow) app.use(site.below as string, inner);
+    app.use(errors(site));
+    const listener = server?.listen(0, '127.0.0.1') ?? app.listen(0, '127.0.0.1');
+    site.last?.(listener);
+    await listening(listener);
+    return { server: listener, relays: relays.map(({ relay }) => relay), close: () => closed(listener) };
+  },
+});
+
+function before(site: Site): RequestHandler {
+  return (request: Known, response, next) => {
+    const said = site.before?.(request) ?? { user: '' };
+    if (typeof said === 'number') response.status(said).json(answers.refused);
+    else if (said instanceof Error) next(said);
+    else if ('page' in said) said.page.pipe(response);
+    else next(void Object.assign(request, said));
+  };
+}
+
+function errors(site: Site): ErrorRequestHandler {
+  return (error, _request, response, _next) => {
+    site.onError(error);
+    response.status(error.statusCode ?? 500).json(answers.failed(error));
+  };
+}

@@ -1,0 +1,46 @@
+import Fastify, { type FastifyInstance, type FastifyRequest, type FastifyServerOptions } from 'fastify';
+import type arc from 'fastify-arc';
+import { type App, answers, type Host } from '../host.js';
+
+type Arc = typeof arc;
+type Known = FastifyRequest & { user?: string };
+
+export const onFastify = (adapter: Arc): Host => ({
+  name: 'fastify',
+  cannot: {
+    attach: 'Fastify has its server before any plugin: there is nothing to attach',
+  },
+  userOf: (context) => (context as Known).user,
+  async listen(site): Promise<App> {
+    const { server: makeServer } = site;
+    const options: FastifyServerOptions = makeServer === undefined ? {} : { serverFactory: (run) => makeServer(run) };
+    const app = Fastify(options);
+    app.setErrorHandler((error: Error & { statusCode?: number }, _request, reply) => {
+      site.onError(error);
+      return reply.code(error.statusCode ?? 500).send(answers.failed(error));
+    });
+    app.addHook('onRequest', async (request, reply) => {
+      const said = site.before?.(request.raw) ?? { user: '' };
+      if (said instanceof Error) throw said;
+      if (typeof said === 'number') return reply.code(said).send(answers.refused);
+      if ('page' in said) return reply.send(said.page);
+      Object.assign(request, said);
+    });
+    site.first?.(app.server);
+    const relays: FastifyInstance['arc'][] = [];
+    const plugin = async (scope: FastifyInstance): Promise<void> => {
+      for (const { path, options } of site.relays) {
+        // Each in a scope of its own, so that each has a decorator of its own.
+        await scope.register(async (inner) => {
+          await inner.register(adapter, { ...(path === undefined ? {} : { path }), ...options });
+          relays.push(inner.arc);
+        });
+      }
+    };
+    await app.register(plugin, site.below === undefined ? {} : { prefix: site.below });
+    await app.ready();
+    site.last?.(app.server);
+    await app.listen({ port: 0, host: '127.0.0.1' });
+    return { server: app.server, relays, close: () => app.close() };
+  },
+});

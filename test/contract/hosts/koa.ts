@@ -1,0 +1,77 @@
+/// <reference path="aliases.d.ts" />
+import type { Server } from 'node:http';
+import Koa from 'koa';
+import type arc from 'koa-arc';
+import koaEasyWs from 'koa-easy-ws';
+import Koa2 from 'koa2';
+import { type App, answers, closed, type Host, listening } from '../host.js';
+
+type Arc = typeof arc;
+const easyWebsocket = koaEasyWs as unknown as typeof koaEasyWs.default;
+
+export const onKoa3 = (adapter: Arc): Host => onKoa('koa 3', adapter, Koa);
+/** An app that has koa-easy-ws already. */
+export const onKoa2 = (adapter: Arc): Host => onKoa('koa 2', adapter, Koa2, [easyWebsocket()]);
+
+function onKoa(name: string, adapter: Arc, Framework: typeof Koa, own: Koa.Middleware[] = []): Host {
+  return {
+    name,
+    cannot: {},
+    userOf: (context) => (context as Koa.Context).state.user,
+    async listen(site): Promise<App> {
+      const app = new Framework();
+      app.on('error', site.onError);
+      app.use(async (ctx, next) => {
+        try {
+          const said = site.before?.(ctx.req) ?? { user: '' };
+          if (said instanceof Error) throw said;
+          if (typeof said === 'number') {
+            ctx.status = said;
+            ctx.body = answers.refused;
+          } else if ('page' in said) {
+            ctx.body = said.page;
+          } else {
+            Object.assign(ctx.state, said);
+            await next();
+          }
+        } catch (error) {
+          site.onError(error);
+          ctx.status = (error as { statusCode?: number }).statusCode ?? 500;
+          ctx.body = answers.failed(error);
+        }
+      });
+      for (const middleware of own) app.use(middleware);
+      const { below = '', server: makeServer } = site;
+      const given = makeServer === undefined ? { app } : {};
+      // Koa has no routers of its own: what mounts an app below another one shortens `ctx.path` meanwhile.
+      const mount = (middleware: Koa.Middleware): Koa.Middleware => {
+        if (below === '') return middleware;
+        return async (ctx, next) => {
+          const { path } = ctx;
+          if (!path.startsWith(`${below}/`)) return next();
+          ctx.path = path.slice(below.length);
+          await middleware(ctx, async () => {
+            ctx.path = path;
+            await next();
+            ctx.path = path.slice(below.length);
+          });
+          ctx.path = path;
+        };
+      };
+      const relays = site.relays.map(({ options, ...at }) => adapter({ ...given, ...at, ...options }));
+      for (const relay of relays) app.use(mount(relay));
+      const server: Server = makeServer?.(app.callback()) ?? app.listen(0, '127.0.0.1');
+      if (makeServer !== undefined) {
+        site.first?.(server);
+        const attached = site.isForgetful ? [] : relays;
+        attached.forEach((relay, index) => {
+          relay.attach(server, { path: below + (site.relays[index]?.path ?? '/ws') });
+        });
+        server.listen(0, '127.0.0.1');
+      }
+      site.last?.(server);
+      await listening(server);
+      return { server, relays: relays.map(({ relay }) => relay), close: () => closed(server) };
+    },
+  };
+}

@@ -1,0 +1,51 @@
+import { createServer, type IncomingMessage } from 'node:http';
+import { createRelay } from '@arc/thread-core';
+import { WebSocketServer } from 'ws';
+import { type App, closed, type Host, listening } from '../host.js';
+
+/** A bare server without a framework. `asks`: it asks the relay before it upgrades. */
+export const onWs = ({ asks }: { asks: boolean }): Host => ({
+  name: asks ? 'ws with admit' : 'ws',
+  cannot: {
+    ...(asks ? {} : { refusals: 'ws answers 101 unless it is told to ask; they are closed with 4401, 4403 or 1013' }),
+    middleware: 'there is no framework, and so no middleware',
+    'not found': 'ws answers 400 on paths that are not its own',
+    'plain GET': "plain requests are the server's own affair",
+    'several relays': 'ws servers on one server answer 400 to the upgrades of each other',
+    below: 'there are no routers',
+    neighbours: 'a ws server answers 400 to every upgrade that is not its own',
+    pipelining: 'ws answers an upgrade at once, whatever is still to be answered before it',
+    attach: 'there is no adapter: the app attaches every socket itself',
+  },
+  userOf: () => undefined,
+  async listen(site): Promise<App> {
+    const server = site.server?.(() => {}) ?? createServer();
+    const [at] = site.relays;
+    const relays = site.relays.map(({ options }) => createRelay(options));
+    const [relay] = relays;
+    if (at === undefined || relay === undefined) throw new Error('A relay is missing');
+    const { path = '/ws' } = at;
+    const verifyClient = (
+      { req }: { req: IncomingMessage },
+      done: (ok: boolean, code?: number, message?: string) => void,
+    ): void => {
+      void relay.admit(req).then((admission) => {
+        if ('refused' in admission) done(false, admission.refused.status, admission.refused.message);
+        else done(true);
+      });
+    };
+    const sockets = new WebSocketServer({ server, path, ...relay.wsOptions, ...(asks ? { verifyClient } : {}) });
+    sockets.on('connection', (socket, request) => relay.attach(socket, request));
+    // A ws server passes on the errors of its server.
+    sockets.on('error', site.onError);
+    server.listen(0, '127.0.0.1');
+    site.last?.(server);
+    await listening(server);
+    const close = async (): Promise<void> => {
+      const done = closed(server);
+      await Promise.all(relays.map((one) => one.close()));
+      await done;
+    };
+    return { server, relays, close };
+  },
+});

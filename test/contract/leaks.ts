@@ -1,0 +1,55 @@
+import { readdirSync } from 'node:fs';
+import { RawClient, upgrade, upgradeText } from './client.js';
+import type { Declare } from './contract.js';
+import type { Host } from './host.js';
+import { allGone, connections, type World, world } from './world.js';
+
+/** Files and sockets that this process has open. */
+const descriptors = (): number => readdirSync('/proc/self/fd').length;
+
+/** Ways of being refused; the statuses are by `authorization`. */
+const ways: ((port: number) => Promise<unknown>)[] = [
+  (port) => upgrade(port, '/ws', { origin: 'https://elsewhere.example' }),
+  (port) => upgrade(port, '/ws', { authorization: 'nobody' }),
+  (port) => upgrade(port, '/nowhere'),
+  async (port) => {
+    // Says no more, but listens on.
+    const client = new RawClient(port, upgradeText('/ws', { authorization: 'nobody' }));
+    client.socket.end();
+    await client.closed;
+  },
+  async (port) => {
+    // Has much to say before it is asked, and closes its side only when the other has.
+    const client = new RawClient(port, upgradeText('/ws', { authorization: 'nobody' }), Buffer.alloc(100_000));
+    client.socket.once('end', () => client.socket.end());
+    await client.closed;
+  },
+  async (port) => {
+    const client = new RawClient(port, upgradeText('/ws', { authorization: 'nobody' }));
+    client.socket.once('connect', () => client.socket.resetAndDestroy());
+    await client.closed;
+  },
+];
+
+export function leaks(declare: Declare, host: Host): void {
+  declare('a thousand refusals leave no descriptor open', [], async (t) => {
+    const wanted = await world(t, host, {
+      options: { authenticate: ({ headers }) => headers.authorization !== 'nobody' },
+    });
+    await refuse(wanted, 50);
+    const before = descriptors();
+    await refuse(wanted, 1000);
+    t.equal(await connections(wanted.app), 0);
+    t.ok(descriptors() <= before, `${before} before, ${descriptors()} after`);
+    t.equal(await (await wanted.connect()).say('a'), 'a #1: hello', 'and it goes on');
+  });
+}
+
+async function refuse({ port, app }: World, count: number): Promise<void> {
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    while (next < count) await ways[next++ % ways.length]?.(port);
+  };
+  await Promise.all(Array.from({ length: 20 }, worker));
+  await allGone(app);
+}

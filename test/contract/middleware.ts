@@ -1,0 +1,86 @@
+import { Readable } from 'node:stream';
+import { Client, gate as makeGate, RawClient, until, upgrade, upgradeText } from './client.js';
+import type { Declare } from './contract.js';
+import type { Host } from './host.js';
+import { allGone, world } from './world.js';
+
+/** The app's own middleware, hooks and error handlers, all before the upgrade. */
+export function middleware(declare: Declare, host: Host): void {
+  declare('what middleware knows of a request reaches authenticate', ['middleware'], async (t) => {
+    const { url, app } = await world(t, host, {
+      before: ({ headers }) => ({ user: /user=(\w+)/.exec(headers.cookie ?? '')?.[1] ?? '' }),
+      options: { authenticate: (_request, context) => host.userOf(context) || null },
+    });
+    const client = await Client.open(url, { headers: { cookie: 'user=ann' } });
+    await client.say('a');
+    t.strictSame(
+      [...(app.relays[0]?.sessions ?? [])].map(({ identity }) => identity),
+      ['ann'],
+    );
+    t.equal((await upgrade(Number(new URL(url).port), '/ws', { cookie: 'user=' })).status, 401);
+  });
+
+  declare('middleware that answers is all that a client sees', ['middleware'], async (t) => {
+    let asked = 0;
+    const { port, app, log } = await world(t, host, {
+      before: () => 401,
+      options: { authenticate: () => ++asked },
+    });
+    const answer = await upgrade(port, '/ws');
+    t.equal(answer.status, 401);
+    t.match(answer.body, /The app says no/);
+    t.equal(asked, 0);
+    t.strictSame(log.lines, []);
+    await allGone(app);
+  });
+
+  declare("middleware that fails is answered by the app's error handler", ['middleware'], async (t) => {
+    const { port, app, log } = await world(t, host, {
+      before: () => Object.assign(new Error('short and stout'), { statusCode: 418 }),
+    });
+    const answer = await upgrade(port, '/ws');
+    t.equal(answer.status, 418);
+    t.match(answer.body, /The app handles: short and stout/);
+    t.equal(log.lines.length, 1);
+    await allGone(app);
+  });
+
+  declare('middleware that throws does not take the process with it', ['middleware'], async (t) => {
+    const { port, app } = await world(t, host, {
+      before: () => {
+        throw new Error('thrown');
+      },
+    });
+    t.equal((await upgrade(port, '/ws')).status, 500);
+    await allGone(app);
+  });
+
+  declare('an answer of a megabyte to an upgrade arrives whole', ['middleware'], async (t) => {
+    const pieces = Array.from({ length: 32 }, () => Buffer.alloc(32 * 1024, 'x'));
+    const { port, app } = await world(t, host, { before: () => ({ page: Readable.from(pieces) }) });
+    t.equal((await upgrade(port, '/')).body.length, 1024 * 1024);
+    await allGone(app);
+  });
+
+  declare('who has gone before middleware is done leaves nothing behind', ['middleware'], async (t) => {
+    const gate = makeGate();
+    let asked = 0;
+    const authenticate = async (): Promise<true> => {
+      asked += 1;
+      await gate.opened;
+      return true;
+    };
+    const { port, app, log } = await world(t, host, { options: { authenticate } });
+    const reset = new RawClient(port, upgradeText('/ws'));
+    const halfClosed = new RawClient(port, upgradeText('/ws'));
+    await until(() => asked === 2, 'authenticate is asked');
+    reset.socket.resetAndDestroy();
+    halfClosed.socket.end();
+    await reset.closed;
+    gate.open();
+    await halfClosed.closed;
+    await allGone(app);
+    t.equal(app.relays[0]?.stats().sessions, 0);
+    t.ok(log.lines.length <= 2, log.lines.join());
+  });
+}

@@ -1,0 +1,107 @@
+import { Client, gate as makeGate, RawClient, soon, to, until, upgradeText } from './client.js';
+import type { Declare } from './contract.js';
+import type { Host } from './host.js';
+import { connections, world } from './world.js';
+
+/** How it ends: with the framework's own close. */
+export function wayOut(declare: Declare, host: Host): void {
+  declare('closing the app ends every chat, closes with 1001, and completes; again and again', [], async (t) => {
+    const { agent, app, connect, log } = await world(t, host);
+    const clients = await Promise.all(Array.from({ length: 10 }, () => connect()));
+    await Promise.all(clients.map((client) => client.say('a')));
+    await Promise.all(clients.map((client) => client.say('b')));
+    t.equal(agent.counters.open, 20);
+    await soon(Promise.all([app.close(), app.close()]), 'the app to close twice at once');
+    t.match(agent.counters, { started: 20, ended: 20, open: 0 });
+    for (const { code } of await Promise.all(clients.map(({ closed }) => closed))) t.equal(code, 1001);
+    await soon(app.close(), 'the app to close again');
+    const [summary, same] = await Promise.all(app.relays.flatMap((relay) => [relay.close(), relay.close()]));
+    t.equal(summary, same);
+    t.match(summary, { sessions: 10, ended: 20, failed: 0 });
+    t.strictSame(log.lines, []);
+  });
+
+  declare('a client that never answers the closing handshake does not hold up the close', [], async (t) => {
+    const { agent, app, port, connect } = await world(t, host);
+    const [client, silent] = [await connect(), new RawClient(port, upgradeText('/ws'))];
+    await silent.hears('\r\n\r\n');
+    await client.say('a');
+    await soon(app.close(), 'the app to close');
+    t.equal((await client.closed).code, 1001);
+    t.equal(agent.counters.open, 0);
+    silent.socket.destroy();
+  });
+
+  declare('a send that runs is answered before its connection is closed', [], async (t) => {
+    const { agent, app, connect } = await world(t, host);
+    const client = await connect();
+    const gate = agent.hold('chat.start');
+    client.send(to('a'));
+    await gate.arrived;
+    const closing = app.close();
+    gate.release();
+    t.match(await client.next(), { type: 'response' });
+    t.equal((await client.closed).code, 1001);
+    await closing;
+    t.equal(agent.counters.open, 0);
+  });
+
+  declare('a send that does not end by drainTimeout is cancelled', [], async (t) => {
+    const { agent, app, connect } = await world(t, host, { options: { drainTimeout: 50 } });
+    const client = await connect();
+    const gate = agent.hold('chat.start');
+    client.send(to('a'));
+    await gate.arrived;
+    const closing = app.close();
+    t.match(await client.next(), { type: 'cancelled' });
+    t.equal((await client.closed).code, 1001);
+    gate.release();
+    await closing;
+    t.equal(agent.counters.open, 0);
+  });
+
+  declare(
+    'an upgrade that authenticate holds when the app closes is not let in, and holds up nothing',
+    [],
+    async (t) => {
+      const gate = makeGate();
+      let asked = 0;
+      const authenticate = async (): Promise<true> => {
+        asked += 1;
+        await gate.opened;
+        return true;
+      };
+      const { app, url, port } = await world(t, host, { options: { authenticate } });
+      const polite = new Client(url);
+      const silent = new RawClient(port, upgradeText('/ws'));
+      await until(() => asked === 2, 'both are asked');
+      const closing = app.close();
+      gate.open();
+      await soon(closing, 'the app to close');
+      t.ok([1001, 1006].includes((await polite.closed).code), 'with 1001, or refused');
+      silent.socket.destroy();
+      t.equal(app.relays[0]?.sessions.size, 0);
+    },
+  );
+
+  declare('an upgrade that comes while a send is still running is refused', [], async (t) => {
+    const { agent, app, connect, url, port } = await world(t, host);
+    const client = await connect();
+    const kept = new RawClient(port, 'GET /ws HTTP/1.1\r\nhost: a\r\n');
+    await until(async () => (await connections(app)) === 2, 'both are connected');
+    const gate = agent.hold('chat.start');
+    client.send(to('a'));
+    await gate.arrived;
+    const closing = app.close();
+    const late = new Client(url);
+    // This one was there before, and its request is complete only now.
+    kept.socket.write(upgradeText('/ws').replace(/^.*\r\n.*\r\n/, ''));
+    t.ok([1001, 1006].includes((await late.closed).code), 'with 1001, refused, or not connected at all');
+    gate.release();
+    t.match(await client.next(), { type: 'response' });
+    await soon(closing, 'the app to close');
+    kept.socket.destroy();
+    t.equal(agent.counters.open, 0);
+    t.match(agent.counters, { started: 1, ended: 1 });
+  });
+}

@@ -1,0 +1,36 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { startTestAgent } from '@arc/thread-core/testing';
+import t from 'tap';
+import { Client, RawClient, soon, upgradeText } from './contract/client.js';
+import { hosts } from './shutdown/hosts.js';
+
+for (const { name } of hosts) {
+  t.test(`${name}: SIGTERM ends 100 chats, gives 1001, and the process exits by itself`, async (t) => {
+    const agent = await startTestAgent();
+    const server = fork(new URL('shutdown/server.ts', import.meta.url), [name, agent.endpoint]);
+    const exited = once(server, 'exit');
+    t.teardown(async () => {
+      server.kill('SIGKILL');
+      await agent.close();
+    });
+    const [port] = await soon(once(server, 'message'), 'the server to listen');
+    const clients = await Promise.all(Array.from({ length: 50 }, () => Client.open(`ws://127.0.0.1:${port}/ws`)));
+    await Promise.all(clients.map((client) => client.say('a')));
+    await Promise.all(clients.map((client) => client.say('b')));
+    const silent = new RawClient(port, upgradeText('/ws'));
+    await silent.hears('\r\n\r\n');
+    t.match(agent.counters, { started: 100, open: 100 });
+
+    server.kill('SIGTERM');
+    // It had 2 s to drain, 2 s to clean up, and a second: longer than that, and it has to be killed.
+    const watchdog = setTimeout(() => server.kill('SIGKILL'), 5000);
+    const [code, signal] = await exited;
+    clearTimeout(watchdog);
+    t.strictSame({ code, signal }, { code: 0, signal: null }, 'it did not have to be killed');
+    t.match(agent.counters, { started: 100, ended: 100, open: 0 });
+    const codes = await Promise.all(clients.map(async ({ closed }) => (await closed).code));
+    t.strictSame(new Set(codes), new Set([1001]));
+    silent.socket.destroy();
+  });
+}
