@@ -42,7 +42,8 @@ export function neighbours(declare: Declare, host: Host): void {
 /** A Socket.IO server that answers what it is told. */
 export function socketIo(): Server {
   const server = new Server({ serveClient: false });
-  return server.on('connection', (socket) => socket.on('echo', (text, answer) => answer(`echo ${text}`)));
+  server.on('connection', (socket) => socket.on('echo', (text, answer) => answer(`echo ${text}`)));
+  return server;
 }
 
 /** A Socket.IO client that has come to talk by WebSocket. */

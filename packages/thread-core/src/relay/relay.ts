@@ -72,8 +72,10 @@ export class Relay implements SessionHost {
     const session = new Session(this, socket, request, known);
     this.#sessions.add(session);
     this.#startSweeping();
-    if (this.isClosing) session.shutDown();
-    else if (isFull) session.close(1013, 'Too many connections');
+    if (this.isClosing) {
+      session.shutDown();
+      setTimeout(() => session.terminate(), CLOSE_GRACE).unref();
+    } else if (isFull) session.close(1013, 'Too many connections');
     else session.begin(known);
     return session;
   }
@@ -91,7 +93,9 @@ export class Relay implements SessionHost {
   async admit(request: IncomingMessage, context?: unknown): Promise<Admission> {
     if (this.isClosing) return { refused: refusal(503, 'The server is shutting down') };
     if (this.#sessions.size >= this.config.maxSessions) return { refused: refusal(503, 'Too many connections') };
-    return this.judge(request, context);
+    const admission = await this.judge(request, context);
+    // Closed while it was asked: nobody would wait for the connection any more.
+    return this.isClosing ? { refused: refusal(503, 'The server is shutting down') } : admission;
   }
 
   /** As `admit`, of a connection that has its place already. @internal */

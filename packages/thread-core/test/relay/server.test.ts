@@ -162,8 +162,10 @@ for (const way of ['close', 'dispose'] as const) {
 
 t.test('isUpgrade tells WebSockets from everything else', async (t) => {
   const is = (headers: Record<string, string>) => isUpgrade({ headers } as unknown as IncomingMessage);
-  t.ok(is({ upgrade: 'websocket' }));
-  t.ok(is({ upgrade: 'WebSocket' }));
+  t.ok(is({ upgrade: 'websocket', connection: 'Upgrade' }));
+  t.ok(is({ upgrade: 'websocket', connection: 'keep-alive, upgrade' }));
+  t.notOk(is({ upgrade: 'websocket' }));
+  t.ok(is({ upgrade: 'WebSocket', connection: 'upgrade' }));
   t.notOk(is({ upgrade: 'h2c' }));
   t.notOk(is({}));
 });
