@@ -43,6 +43,8 @@ export class Relay implements SessionHost {
   /** Whom `admit` let in, until their socket is attached. */
   readonly #admitted = new WeakMap<IncomingMessage, unknown>();
   #closing: Promise<CloseSummary> | undefined;
+  /** Refuse those who are being asked about when the relay closes: the answer may never come. */
+  readonly #asked = new Set<() => void>();
   #timer: NodeJS.Timeout | undefined;
   /** @internal */
   sweeps = 0;
@@ -93,9 +95,15 @@ export class Relay implements SessionHost {
   async admit(request: IncomingMessage, context?: unknown): Promise<Admission> {
     if (this.isClosing) return { refused: refusal(503, 'The server is shutting down') };
     if (this.#sessions.size >= this.config.maxSessions) return { refused: refusal(503, 'Too many connections') };
-    const admission = await this.judge(request, context);
-    // Closed while it was asked: nobody would wait for the connection any more.
-    return this.isClosing ? { refused: refusal(503, 'The server is shutting down') } : admission;
+    const shuttingDown = { refused: refusal(503, 'The server is shutting down') };
+    return new Promise((resolve) => {
+      const refuse = () => resolve(shuttingDown);
+      this.#asked.add(refuse);
+      void this.judge(request, context).then((admission) => {
+        this.#asked.delete(refuse);
+        resolve(this.isClosing ? shuttingDown : admission);
+      });
+    });
   }
 
   /** As `admit`, of a connection that has its place already. @internal */
@@ -134,6 +142,7 @@ export class Relay implements SessionHost {
    */
   close(options: { timeout?: number } = {}): Promise<CloseSummary> {
     this.#closing ??= this.#close(Math.min(options.timeout ?? this.config.drainTimeout, LONGEST_TIME));
+    for (const refuse of this.#asked) refuse();
     return this.#closing;
   }
 

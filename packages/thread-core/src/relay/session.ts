@@ -11,6 +11,7 @@ import type { ArcMessage } from '../protocol/types.js';
 import type { ChatOutcome } from '../threads/ending.js';
 import type { ThreadEntry } from '../threads/store.js';
 import type { ThreadHooks } from '../threads/table.js';
+import { tell } from '../threads/tell.js';
 import { ThreadManager } from '../threads/thread-manager.js';
 import type { Admission } from './doors.js';
 import { describeFailure, writeFailure } from './failure.js';
@@ -341,11 +342,12 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
 
   #tell(name: 'onOpen' | 'onClose' | 'onStart' | 'onRestart' | 'onEnd', about?: unknown): void {
     const { hooks, logger } = this.#host.config;
-    try {
-      (hooks[name] as ((session: Session, about: unknown) => void) | undefined)?.call(hooks, this, about);
-    } catch (err) {
-      logger.error(this.#about(err), `the hook ${name} threw`);
-    }
+    tell(
+      () => (hooks[name] as ((session: Session, about: unknown) => unknown) | undefined)?.call(hooks, this, about),
+      (err) => {
+        logger.error(this.#about(err), `the hook ${name} threw`);
+      },
+    );
   }
 
   readonly #onPong = (): void => {

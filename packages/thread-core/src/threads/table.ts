@@ -6,6 +6,7 @@ import { type ChatOutcome, type EndChatOptions, endChat, type StartInFlight, wit
 import { type BusyPolicy, Lane } from './lane.js';
 import { Send, type SendListener, type SendRequest } from './send.js';
 import { type ThreadEntry, type ThreadStore, threadKey } from './store.js';
+import { tell } from './tell.js';
 
 /** What is told of chats, for counters and logs. A hook that throws is logged, and changes nothing. */
 export interface ThreadHooks {
@@ -16,6 +17,9 @@ export interface ThreadHooks {
   /** A chat was ended, or could not be. */
   onEnd?(outcome: ChatOutcome): void;
 }
+
+/** Chats that are being ended have bounds of their own, which a timer may overrun by so many milliseconds. */
+const GRACE = 250;
 
 /** The state behind a ThreadManager: which threads there are, what goes on in them, and which chats are being ended. */
 export class ThreadTable {
@@ -112,7 +116,7 @@ export class ThreadTable {
     for (const { agentId, contextId } of this.store.values()) keys.add(threadKey(agentId, contextId));
     for (const key of this.#lanes.keys()) keys.add(key);
     const outcomes = Promise.all([...keys].map((key) => this.endThread(key, options, timeout)));
-    if (this.#endings !== undefined) await within(Promise.all(this.#endings), timeout);
+    if (this.#endings !== undefined) await within(Promise.all(this.#endings), timeout + GRACE);
     return (await outcomes).filter((outcome) => outcome !== undefined);
   }
 
@@ -160,11 +164,12 @@ export class ThreadTable {
   }
 
   #tell<Name extends keyof ThreadHooks>(name: Name, about: Parameters<NonNullable<ThreadHooks[Name]>>[0]): void {
-    try {
-      (this.#hooks[name] as ((about: unknown) => void) | undefined)?.call(this.#hooks, about);
-    } catch (err) {
-      this.#logger.error({ err }, `the hook ${name} threw`);
-    }
+    tell(
+      () => (this.#hooks[name] as ((about: unknown) => unknown) | undefined)?.call(this.#hooks, about),
+      (err) => {
+        this.#logger.error({ err }, `the hook ${name} threw`);
+      },
+    );
   }
 
   #isCurrent(entry: ThreadEntry): boolean {

@@ -273,3 +273,18 @@ t.test('a send that is answered while the relay drains is answered to the end', 
   await closing;
   t.equal(client.socket.readyState === WebSocket.OPEN, false);
 });
+
+t.test('a hook that rejects is logged, and changes nothing', async (t) => {
+  const all = await world(t, { hooks: { onStart: () => Promise.reject(new Error('the audit is down')) } });
+  const client = await all.connect();
+  t.equal((await client.ask(to('a'))).type, 'response');
+  t.match(all.log.at('error'), [{ message: 'the hook onStart threw' }]);
+});
+
+t.test('an authenticate that never answers holds up no close', async (t) => {
+  const all = await world(t, { authenticate: () => new Promise(() => {}) });
+  await all.connect();
+  const asked = all.relay.admit(all.session.request);
+  await all.relay.close();
+  t.match(await asked, { refused: { status: 503 } });
+});

@@ -1,0 +1,9 @@
+/** Calls a hook of the application's: neither a throw nor a rejection of it may change anything here. */
+export function tell(hook: () => unknown, onError: (error: unknown) => void): void {
+  try {
+    const told = hook();
+    if (told instanceof Promise) told.catch(onError);
+  } catch (error) {
+    onError(error);
+  }
+}
