@@ -1,0 +1,39 @@
+import type { Endpoints } from './options.js';
+
+type Start = (endpoints: Endpoints) => Promise<number>;
+
+/** Every host, and how its process starts it; only what is asked for is loaded. */
+const KINDS = {
+  floor: { path: '/', load: async (): Promise<Start> => (await import('./floor.js')).start },
+  core: { path: '/', load: async (): Promise<Start> => (await import('./core.js')).start },
+  fastify: { path: '/ws', load: async (): Promise<Start> => (await import('./fastify.js')).start },
+  express: { path: '/ws', load: async (): Promise<Start> => (await import('./express.js')).start },
+  koa: { path: '/ws', load: async (): Promise<Start> => (await import('./koa.js')).start },
+  'ws echo': { path: '/', load: async (): Promise<Start> => (await import('./echo.js')).onWs },
+  'fastify echo': { path: '/ws', load: async (): Promise<Start> => (await import('./echo.js')).onFastify },
+  'express echo': { path: '/ws', load: async (): Promise<Start> => (await import('./echo.js')).onExpress },
+  'koa echo': { path: '/', load: async (): Promise<Start> => (await import('./echo.js')).onKoa },
+};
+
+export type HostKind = keyof typeof KINDS;
+
+/** Those that relay; the others are what their idle connections are held against. */
+export const RELAYS: readonly HostKind[] = ['floor', 'core', 'fastify', 'express', 'koa'];
+
+/** The same framework without a relay. */
+export const ECHO: Partial<Record<HostKind, HostKind>> = {
+  floor: 'ws echo',
+  core: 'ws echo',
+  fastify: 'fastify echo',
+  express: 'express echo',
+  koa: 'koa echo',
+};
+
+export function pathOf(kind: HostKind): string {
+  return KINDS[kind].path;
+}
+
+export async function startHost(kind: HostKind, endpoints: Endpoints): Promise<number> {
+  const start = await KINDS[kind].load();
+  return start(endpoints);
+}

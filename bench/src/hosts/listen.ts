@@ -1,0 +1,10 @@
+import { once } from 'node:events';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+/** Listens on the loopback interface alone, on any port that is free, and gives that port. */
+export async function listen(server: Server): Promise<number> {
+  if (!server.listening) server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 });
+  if (server.address() === null) await once(server, 'listening');
+  return (server.address() as AddressInfo).port;
+}

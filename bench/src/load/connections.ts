@@ -1,0 +1,40 @@
+import { once } from 'node:events';
+import WebSocket from 'ws';
+
+/** Sets of open connections, by name. */
+const sets = new Map<string, WebSocket[]>();
+
+/** So many handshakes are under way at once. */
+const AT_ONCE = 64;
+
+export function connect(url: string): WebSocket {
+  return new WebSocket(url, { perMessageDeflate: false, skipUTF8Validation: true });
+}
+
+/** Adds connections to a set. */
+export async function openSockets(name: string, url: string, count: number): Promise<void> {
+  const sockets = socketsOf(name);
+  sets.set(name, sockets);
+  for (let left = count; left > 0; left -= AT_ONCE) {
+    const batch = Array.from({ length: Math.min(left, AT_ONCE) }, () => connect(url));
+    await Promise.all(batch.map((socket) => once(socket, 'open')));
+    sockets.push(...batch);
+  }
+}
+
+export function socketsOf(name: string): WebSocket[] {
+  return sets.get(name) ?? [];
+}
+
+/** Closes a set of connections, with a closing handshake. */
+export async function closeSockets(name: string): Promise<void> {
+  const sockets = socketsOf(name);
+  sets.delete(name);
+  await Promise.all(
+    sockets.map((socket) => {
+      const closed = once(socket, 'close');
+      socket.close();
+      return closed;
+    }),
+  );
+}

@@ -1,0 +1,27 @@
+/** Writes message frames: everything but the id is made once for each agent. */
+export class FrameWriter {
+  readonly #tails: readonly string[];
+
+  constructor(agents: readonly string[], bytes: number, stream: boolean) {
+    const content = bytes === 0 ? 'Help needed' : 'x'.repeat(bytes);
+    const message = `{"role":"user","parts":[{"type":"text","content":"${content}"}]}`;
+    const asked = stream ? ',"stream":true' : '';
+    this.#tails = agents.map((agent) => `,"agent_id":"${agent}","trace_id":"trace-123","message":${message}${asked}}`);
+  }
+
+  /** The nth frame of a connection: its agents take turns. */
+  write(n: number): string {
+    return `{"id":${n}${this.#tails[n % this.#tails.length]}`;
+  }
+}
+
+const D = 'd'.charCodeAt(0);
+const E = 'e'.charCodeAt(0);
+const T = 't'.charCodeAt(0);
+
+/** What a frame of a host is, told from its first bytes: `{"type":"d…` is the last of a stream. */
+export function isLast(frame: Buffer, stream: boolean): boolean {
+  const type = frame[2] === T ? frame[9] : undefined;
+  if (type === E) throw new Error(`A host answered: ${frame.toString('utf8', 0, 300)}`);
+  return !stream || type === D;
+}

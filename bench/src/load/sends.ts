@@ -1,0 +1,62 @@
+import type WebSocket from 'ws';
+import { socketsOf } from './connections.js';
+import { FrameWriter, isLast } from './frames.js';
+import { type Outcome, outcomeOf } from './outcome.js';
+
+export interface Sends {
+  /** The set of connections. */
+  name: string;
+  /** The agents that each connection talks to, in turns. */
+  agents: readonly string[];
+  /** Sends of all connections together: a multiple of their number. */
+  count: number;
+  /** Bytes of a message; 0: a few words. */
+  bytes: number;
+  /** Events of a streamed answer; 0: it is one piece. */
+  events: number;
+}
+
+/** Sends over all connections of a set, on each the next when the last is answered. Fails if anything is missing. */
+export function runSends({ name, agents, count, bytes, events }: Sends): Promise<Outcome> {
+  const sockets = socketsOf(name);
+  const frames = new FrameWriter(agents, bytes, events > 0);
+  // Each connection has as much to do as the others.
+  const each = count / sockets.length;
+  const latencies = new Float64Array(count);
+  let answered = 0;
+  const began = performance.now();
+  return new Promise((resolve, reject) => {
+    const finish = (error?: unknown): void => {
+      for (const socket of sockets) socket.removeAllListeners('message').removeAllListeners('close');
+      if (error === undefined) resolve(outcomeOf(count, performance.now() - began, latencies));
+      else reject(error);
+    };
+    const drive = (socket: WebSocket): void => {
+      let n = 0;
+      let received = 0;
+      let at = 0;
+      const send = (): void => {
+        if (n === each) return;
+        received = 0;
+        at = performance.now();
+        socket.send(frames.write(n++));
+      };
+      socket.on('close', (code) => finish(new Error(`A host closed a connection: ${code}`)));
+      socket.on('message', (data) => {
+        try {
+          received += 1;
+          if (!isLast(data as Buffer, events > 0)) return;
+          if (events > 0 && received !== events + 1) throw new Error(`${received - 1} events of ${events} came`);
+          latencies[answered] = performance.now() - at;
+          answered += 1;
+          if (answered === count) finish();
+          else send();
+        } catch (error) {
+          finish(error);
+        }
+      });
+      send();
+    };
+    for (const socket of sockets) drive(socket);
+  });
+}

@@ -1,0 +1,69 @@
+import { ECHO, type HostKind } from '../hosts/kinds.js';
+import type { IdleRow } from './results.js';
+import { type Host, type Stage, setStage } from './stage.js';
+import { spreadOf } from './stats.js';
+
+/** Connections that are there before it is counted, so that what a process needs once is not. */
+const FIRST = 200;
+
+/** RSS of an idle connection, as a multiple of the framework's bare echo socket, that is not to be exceeded. */
+const GOAL = 1.2;
+
+interface Bytes {
+  fresh: number;
+  used: number;
+}
+
+interface IdleOptions {
+  hosts: readonly HostKind[];
+  rounds: number;
+  connections: number;
+  onRound(host: HostKind, round: number, bytes: Bytes): void;
+}
+
+/** Opens many connections to a fresh process of each host, and sees what they add to what is resident. */
+export async function measureIdle({ hosts, rounds, connections, onRound }: IdleOptions): Promise<IdleRow[]> {
+  const echoes = hosts.flatMap((host) => ECHO[host] ?? []);
+  const kinds = [...new Set([...hosts, ...echoes])];
+  const found = new Map<HostKind, Bytes[]>(kinds.map((kind) => [kind, []]));
+  for (let round = 1; round <= rounds; round += 1) {
+    for (const kind of kinds) {
+      await using stage = await setStage([kind], 1);
+      const [host] = stage.hosts;
+      if (host === undefined) continue;
+      const bytes = await measureOne(stage, host, connections);
+      found.get(kind)?.push(bytes);
+      onRound(kind, round, bytes);
+    }
+  }
+  return kinds.map((host): IdleRow => {
+    const own = found.get(host) ?? [];
+    const echo = ECHO[host];
+    const base = echo === undefined ? undefined : (found.get(echo) ?? []);
+    const ratio = (of: keyof Bytes) =>
+      base === undefined
+        ? undefined
+        : spreadOf(own.map((bytes, round) => bytes[of] / (base[round]?.[of] ?? Number.NaN)));
+    return {
+      host,
+      connections,
+      rounds,
+      fresh: spreadOf(own.map(({ fresh }) => fresh)),
+      used: spreadOf(own.map(({ used }) => used)),
+      freshRatio: ratio('fresh'),
+      usedRatio: ratio('used'),
+      goal: echo === undefined || host === 'floor' ? undefined : GOAL,
+    };
+  });
+}
+
+async function measureOne({ load }: Stage, { process, url }: Host, connections: number): Promise<Bytes> {
+  const sends = { name: 'idle', agents: ['support'], bytes: 0, events: 0 };
+  await load.call('open', 'idle', url, FIRST);
+  const before = await process.call('rss', true);
+  await load.call('open', 'idle', url, connections);
+  const fresh = ((await process.call('rss', true)) - before) / connections;
+  await load.call('send', { ...sends, count: FIRST + connections });
+  const used = ((await process.call('rss', true)) - before) / connections;
+  return { fresh, used };
+}

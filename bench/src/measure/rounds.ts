@@ -1,0 +1,101 @@
+import type { Outcome } from '../load/outcome.js';
+import type { Family, Workload } from '../workloads/types.js';
+import { goalOf } from '../workloads/types.js';
+import { type Peak, type Row, type Sample, Samples } from './results.js';
+import { type Host, type Stage, setStage } from './stage.js';
+import { median } from './stats.js';
+
+export interface FamilyResult {
+  rows: Row[];
+  peaks: Peak[];
+}
+
+export interface RoundOptions {
+  rounds: number;
+  /** Told of every round of every workload. */
+  onRound(workload: Workload, round: number, samples: Samples): void;
+  /** Done with the stage when the rounds are over. */
+  after?: ((stage: Stage, rows: readonly Row[]) => Promise<void>) | undefined;
+}
+
+/**
+ * Runs a family. In each round every host has several turns at every workload, and another one begins each time, so
+ * that whatever else the machine does meets them all. The first round warms up, and is forgotten.
+ */
+export async function runFamily(family: Family, { rounds, onRound, after }: RoundOptions): Promise<FamilyResult> {
+  await using stage = await setStage(family.hosts, family.servers);
+  const samples = new Samples(family);
+  for (let round = 0; round <= rounds; round += 1) {
+    for (const workload of family.workloads) {
+      if (round === 0) for (const host of stage.hosts) await workload.open?.(stage, host);
+      const batches = new Map<Host, Batch[]>(stage.hosts.map((host) => [host, []]));
+      for (let slice = 0; slice < workload.slices; slice += 1) {
+        for (const host of rotated(stage.hosts, round + slice)) {
+          batches.get(host)?.push(await measure(workload, stage, host));
+        }
+      }
+      if (round > 0) for (const [host, all] of batches) samples.add(workload, host.kind, sampleOf(workload, all));
+      onRound(workload, round, samples);
+    }
+  }
+  const rows = await sumUp(family, stage, samples);
+  const peaks = family.watchesMemory ? await watchMemory(family, stage) : [];
+  await after?.(stage, rows);
+  return { rows, peaks };
+}
+
+/** A batch, and the microseconds of CPU that it took. */
+interface Batch extends Outcome {
+  cpu: number;
+}
+
+async function measure(workload: Workload, stage: Stage, host: Host): Promise<Batch> {
+  await workload.prepare?.(stage, host);
+  const before = await host.process.call('cpu');
+  const outcome = await workload.batch(stage, host);
+  return { ...outcome, cpu: (await host.process.call('cpu')) - before };
+}
+
+function sampleOf({ unitsEach }: Workload, batches: readonly Batch[]): Sample {
+  const sum = (of: 'cpu' | 'count' | 'elapsed'): number => batches.reduce((all, batch) => all + batch[of], 0);
+  const units = sum('count') * unitsEach;
+  return {
+    cpu: sum('cpu') / units,
+    perSecond: (units / sum('elapsed')) * 1000,
+    p50: median(batches.map(({ p50 }) => p50)),
+    p99: median(batches.map(({ p99 }) => p99)),
+  };
+}
+
+async function sumUp(family: Family, stage: Stage, samples: Samples): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const host of stage.hosts) {
+    const connections = await Promise.all(host.agents.map((port) => stage.agent.call('connections', port)));
+    const now = {
+      rss: await host.process.call('rss', true),
+      upstream: connections.reduce((sum, count) => sum + count, 0),
+    };
+    for (const workload of family.workloads) {
+      rows.push(samples.row(workload, host.kind, goalOf(workload.goals, host.kind), now));
+    }
+  }
+  return rows;
+}
+
+async function watchMemory(family: Family, stage: Stage): Promise<Peak[]> {
+  const workload = family.workloads.at(-1);
+  if (workload === undefined) return [];
+  const peaks: Peak[] = [];
+  for (const host of stage.hosts) {
+    const before = await host.process.call('rss', true);
+    await host.process.call('watchPeak');
+    await workload.batch(stage, host);
+    peaks.push({ workload: workload.name, host: host.kind, before, peak: await host.process.call('peak') });
+  }
+  return peaks;
+}
+
+function rotated<Item>(items: readonly Item[], by: number): Item[] {
+  const first = by % Math.max(1, items.length);
+  return [...items.slice(first), ...items.slice(0, first)];
+}

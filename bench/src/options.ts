@@ -1,0 +1,67 @@
+import { parseArgs } from 'node:util';
+import { type HostKind, RELAYS } from './hosts/kinds.js';
+
+export interface Options {
+  quick: boolean;
+  /** Whether a workload, or a family of them, was asked for. */
+  isWanted(name: string): boolean;
+  hosts: readonly HostKind[];
+  prof: boolean;
+  rounds: number;
+  /** The report's file name, without its ending. */
+  name: string;
+}
+
+const USAGE = `npm run bench -- [options]
+  --quick              smaller batches and fewer rounds, in less than two minutes
+  --only <regex>       the workloads whose whole name matches, or whose family's does: json, json-64, 'stream|size'
+  --hosts <list>       ${RELAYS.join(',')}
+  --rounds <number>    rounds that count
+  --prof               writes a CPU profile of each host and workload, and lists the functions that took the most
+  --name <name>        writes bench/results/<name>.md; default: latest, or with any of the above: last
+  --help`;
+
+/** Reads the command line; says what is wrong with it, and ends. */
+export function readOptions(args: readonly string[]): Options {
+  try {
+    return parse(args);
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${USAGE}`);
+    process.exit(2);
+  }
+}
+
+function parse(args: readonly string[]): Options {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      quick: { type: 'boolean', default: false },
+      only: { type: 'string' },
+      hosts: { type: 'string' },
+      rounds: { type: 'string' },
+      prof: { type: 'boolean', default: false },
+      name: { type: 'string' },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    console.log(USAGE);
+    process.exit(0);
+  }
+  const { quick, prof, only } = values;
+  const asked = values.hosts?.split(',') ?? RELAYS;
+  const unknown = asked.find((host) => !RELAYS.some((kind) => kind === host));
+  if (unknown !== undefined) throw new Error(`--hosts: there is no "${unknown}"`);
+  const rounds = Number(values.rounds ?? (quick ? 2 : 10));
+  if (!Number.isInteger(rounds) || rounds < 1 || rounds > 1000) throw new Error('--rounds: must be from 1 to 1000');
+  const pattern = only === undefined ? undefined : new RegExp(`^(?:${only})$`);
+  return {
+    quick,
+    prof,
+    rounds,
+    // The floor is what all others are held against.
+    hosts: RELAYS.filter((kind) => kind === 'floor' || asked.includes(kind)),
+    isWanted: (name) => pattern === undefined || pattern.test(name),
+    name: values.name ?? (args.length === 0 ? 'latest' : 'last'),
+  };
+}

@@ -1,0 +1,39 @@
+import type { IdleRow, Row } from '../measure/results.js';
+import type { Family } from '../workloads/types.js';
+import { barPlot, type Group } from './svg.js';
+
+/** A plot of each family: of CPU relative to the floor, or where something grows, of CPU relative to the first. */
+export function plotFamily({ name, title, growsBy, workloads }: Family, rows: readonly Row[]): string | undefined {
+  const own = rows.filter(({ family }) => family === name);
+  if (own.length === 0) return undefined;
+  const isGrowth = growsBy !== undefined;
+  const groups = workloads.map((workload): Group => {
+    const bars = own
+      .filter((row) => row.workload === workload.name)
+      .map(({ host, cpu, ratio }) => {
+        const one = { median: 1, low: 1, high: 1 };
+        const { median: value, low, high } = isGrowth ? cpu : host === 'floor' ? one : (ratio ?? one);
+        return { label: host, value, low, high };
+      });
+    return { label: isGrowth ? workload.x.toLocaleString('en') : workload.name, bars };
+  });
+  const unit = isGrowth ? `CPU µs / ${own[0]?.unit}, by ${growsBy}` : `CPU / ${own[0]?.unit}, × floor`;
+  return barPlot(title, unit, groups);
+}
+
+export function plotIdle(rows: readonly IdleRow[]): string | undefined {
+  if (rows.length === 0) return undefined;
+  const group = (label: string, of: 'fresh' | 'used'): Group => ({
+    label,
+    bars: rows.map((row) => ({
+      label: row.host,
+      value: row[of].median / 1024,
+      low: row[of].low / 1024,
+      high: row[of].high / 1024,
+    })),
+  });
+  return barPlot('Idle connections', 'RSS, KiB / connection', [
+    group('fresh', 'fresh'),
+    group('after one message', 'used'),
+  ]);
+}

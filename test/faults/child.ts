@@ -1,0 +1,77 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { bounded } from './world.js';
+
+/** What a relay in a process of its own is told to do, and what it tells. */
+export interface Report {
+  url: string;
+  /** Bytes in use on the heap, after garbage has been collected. */
+  heap: number;
+  sessions: number;
+  threads: number;
+  pending: number;
+  /** What the chats of sessions that are gone came to. */
+  ended: number;
+  failed: number;
+  /** Unhandled rejections and uncaught exceptions. */
+  mishaps: string[];
+}
+
+/** Starts a TypeScript file in a process of its own, with the loaders of this one. */
+export function start(file: URL, args: string[] = []): ChildProcess {
+  return fork(file, args, {
+    execArgv: [...process.execArgv, '--expose-gc'],
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+  });
+}
+
+/** A relay in a process of its own, so that its memory and its crashes are its own. */
+export class RelayProcess {
+  readonly #child: ChildProcess;
+  readonly url: string;
+
+  private constructor(child: ChildProcess, url: string) {
+    this.#child = child;
+    this.url = url;
+  }
+
+  static async start(endpoint: string, options: Record<string, number> = {}): Promise<RelayProcess> {
+    const args = [endpoint, JSON.stringify(options)];
+    const child = start(new URL('relay-process.ts', import.meta.url), args);
+    const { url } = await next(child);
+    return new RelayProcess(child, url);
+  }
+
+  /** Collects garbage, and tells how things are. */
+  report(): Promise<Report> {
+    const report = next(this.#child);
+    this.#child.send('report');
+    return report;
+  }
+
+  async stop(): Promise<number | null> {
+    const exit = once(this.#child, 'exit');
+    this.#child.send('stop');
+    const [code] = await bounded(exit, 'the exit of the relay', 15_000);
+    return code as number | null;
+  }
+
+  kill(): void {
+    this.#child.kill('SIGKILL');
+  }
+}
+
+async function next(child: ChildProcess): Promise<Report> {
+  const over = new AbortController();
+  const { signal } = over;
+  try {
+    const gone = once(child, 'exit', { signal }).then(([code]) => {
+      throw new Error(`The relay's process has exited with ${code}`);
+    });
+    const word = Promise.race([once(child, 'message', { signal }), gone]);
+    const [report] = await bounded(word, 'word of the relay', 30_000);
+    return report as Report;
+  } finally {
+    over.abort();
+  }
+}

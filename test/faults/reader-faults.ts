@@ -1,0 +1,87 @@
+import type { Cell, Fault, Kind, World } from './cell.js';
+import { heard } from './cell.js';
+import { until } from './world.js';
+
+/** Far more than the kernel's buffers take, so that what is not read has to wait somewhere. */
+const EVENTS = 400;
+const LONG = { events: Array.from({ length: EVENTS }, () => ({ data: 'x'.repeat(65_534) })) };
+const BIG = { reply: 'x'.repeat(12 * 1024 * 1024) };
+/** The relay keeps 1 MiB for a slow reader; what is just coming from the agent is on top. */
+const MOST = 2 * 1024 * 1024;
+
+const whole: Record<Kind, string> = { JSON: 'response', stream: `content ×${EVENTS}, done` };
+
+export const readerFaults: Fault[] = [
+  {
+    name: 'slow reader',
+    about:
+      'The client stops reading until the relay has stopped reading the agent; then it reads on. ' +
+      'A stream is of 25 MB, a JSON answer of 12 MB; at most 2 MB of a stream may wait in the relay.',
+    before: (kind) => slow(kind, 'stops before the send', ({ client }) => client.socket.pause()),
+    middle: (kind) =>
+      kind === 'JSON'
+        ? 'a WebSocket client gets a JSON answer as one message'
+        : slow(kind, 'stops after the first piece', async (world) => {
+            world.client.onFrame = () => world.client.socket.pause();
+            await heard(world);
+          }),
+    after: (kind) => ({
+      how: 'stops after the last frame; the next answer waits',
+      between: async (world) => {
+        world.client.socket.pause();
+        prepare(world, kind);
+        world.client.send({ ...{ type: 'ping' }, id: 'unread' });
+        void full(world, kind, 2).then(() => resume(world));
+      },
+      told: `${kind === 'JSON' ? 'response' : 'content ×6, done'} · then ${whole[kind]}`,
+      requests: 2,
+      aborted: 0,
+    }),
+  },
+];
+
+function prepare({ agent }: World, kind: Kind): void {
+  agent.script({ agentId: 'faulty' }, kind === 'JSON' ? BIG : LONG);
+}
+
+function resume({ client }: World): void {
+  client.onFrame = () => {};
+  client.socket.resume();
+}
+
+/** Resolves when so much waits for the client that the relay reads no more. */
+async function full({ relay, agent }: World, kind: Kind, request: number): Promise<void> {
+  const [socket] = relay.server.clients;
+  const waits = (): number => socket?.bufferedAmount ?? 0;
+  await agent.waitFor(({ requests }) => requests.filter(({ agentId }) => agentId === 'faulty').length >= request);
+  await until(
+    () => waits() > 1024 * 1024,
+    () => `a full buffer; ${waits()} bytes wait`,
+  );
+  if (kind === 'stream' && waits() > MOST) throw new Error(`${waits()} bytes wait for a slow reader`);
+}
+
+function slow(kind: Kind, how: string, stop: (world: World) => unknown): Cell {
+  let problem: string | undefined;
+  return {
+    how,
+    arrange: async (world) => {
+      prepare(world, kind);
+      if (kind === 'JSON' || how.includes('before')) await stop(world);
+      else world.client.onFrame = () => world.client.socket.pause();
+    },
+    strike: async (world) => {
+      try {
+        await full(world, kind, 1);
+        if (kind === 'stream' && world.agent.counters.running === 0) problem = 'the whole stream was read';
+      } catch (error) {
+        problem = String(error);
+      }
+      resume(world);
+    },
+    check: () => problem,
+    told: whole[kind],
+    requests: 1,
+    aborted: 0,
+  };
+}

@@ -1,0 +1,43 @@
+// A relay in a process of its own: started by `RelayProcess`, and told by it what to do.
+import { setImmediate } from 'node:timers/promises';
+import type { Report } from './child.js';
+import { RelayServer } from './world.js';
+
+const [endpoint = '', options = '{}'] = process.argv.slice(2);
+const mishaps: string[] = [];
+process.on('unhandledRejection', (reason) => mishaps.push(`unhandled: ${reason}`));
+process.on('uncaughtException', (error) => mishaps.push(`uncaught: ${error.stack}`));
+
+let ended = 0;
+let failed = 0;
+const server = await RelayServer.start({
+  endpoint,
+  heartbeat: 0,
+  ...(JSON.parse(options) as object),
+  hooks: {
+    onEnd: (_session, { ok }) => {
+      if (ok) ended += 1;
+      else failed += 1;
+    },
+  },
+});
+
+async function report(): Promise<void> {
+  for (let round = 0; round < 3; round++) {
+    global.gc?.();
+    await setImmediate();
+  }
+  const { sessions, threads, pending } = server.relay.stats();
+  const heap = process.memoryUsage().heapUsed;
+  process.send?.({ url: server.url, heap, sessions, threads, pending, ended, failed, mishaps } satisfies Report);
+}
+
+// Whoever has started it is gone: then it goes, too.
+const orphaned = (): never => process.exit(1);
+process.once('disconnect', orphaned);
+process.on('message', (order) => {
+  if (order === 'report') return void report();
+  process.off('disconnect', orphaned);
+  return void server.close().then(() => process.disconnect());
+});
+await report();

@@ -1,0 +1,126 @@
+// FUZZ_SEED=… plays a run again that has failed; the seed is in the names of the tests.
+import { startTestAgent } from '@arc/thread-core/testing';
+import t, { type Test } from 'tap';
+import { RelayProcess, type Report } from '../faults/child.js';
+import { bounded, Client, isLast, to } from '../faults/world.js';
+import { frame, isAnswered } from './frames.js';
+import { startFuzzAgent } from './fuzz-agent.js';
+import { Random } from './random.js';
+
+const SEED = Number(process.env.FUZZ_SEED ?? Math.floor(Math.random() * 2 ** 31));
+const FRAMES = Number(process.env.FUZZ_FRAMES ?? 100_000);
+const ANSWERS = Number(process.env.FUZZ_ANSWERS ?? 20_000);
+const MB = 1024 * 1024;
+
+t.setTimeout(170_000);
+
+/** The relay is as it was at first: nothing went wrong in it, nothing is left, and it holds no more memory. */
+function sound(t: Test, first: Report, last: Report): void {
+  const { sessions, threads, pending, mishaps } = last;
+  t.strictSame(
+    { sessions, threads, pending, mishaps },
+    { sessions: 0, threads: 0, pending: 0, mishaps: [] },
+    'nothing is left',
+  );
+  const heaps = [first, last].map(({ heap }) => `${(heap / MB).toFixed(1)} MB`);
+  t.ok(last.heap < first.heap + 4 * MB, `the heap does not grow: ${heaps.join(', then ')}`);
+}
+
+/** How things are once all sessions have gone. */
+async function settled(relay: RelayProcess): Promise<Report> {
+  let report = await relay.report();
+  for (let tries = 0; report.sessions > 0 && tries < 200; tries++) report = await relay.report();
+  return report;
+}
+
+t.test(`each of ${FRAMES} mutated frames is answered once (seed ${SEED})`, async (t) => {
+  const agent = await startTestAgent();
+  const relay = await RelayProcess.start(agent.endpoint, { maxBadFrames: 1e9, cleanupTimeout: 10_000 });
+  t.teardown(() => {
+    relay.kill();
+    return agent.close();
+  });
+  const BATCH = 500;
+  let next = 0;
+  let first: Report | undefined;
+  const worker = async (): Promise<void> => {
+    while (next < FRAMES) {
+      const seed = SEED + next;
+      next += BATCH;
+      if (next > FRAMES / 5 && next <= FRAMES / 5 + BATCH) first = await relay.report();
+      await batch(relay, new Random(seed), BATCH).catch((error: Error) => {
+        throw new Error(`${error.message}, with seed ${seed}`);
+      });
+    }
+  };
+  await Promise.all([worker(), worker(), worker(), worker()]);
+  const last = await settled(relay);
+  await agent.waitFor('idle');
+  sound(t, first as Report, last);
+  t.equal(await relay.stop(), 0, 'the relay exits by itself');
+});
+
+/** Sends so many frames over one socket, and waits for as many answers; then ends it in some way. */
+async function batch(relay: RelayProcess, random: Random, count: number): Promise<void> {
+  const client = await Client.connect(relay.url);
+  const frames = Array.from({ length: count }, (_, at) => frame(random, `f${at}`));
+  const expected = frames.filter(isAnswered).length;
+  let answers = 0;
+  let all!: () => void;
+  const answered = new Promise<void>((resolve) => (all = resolve));
+  client.onFrame = (frame) => {
+    if (isLast(frame) && ++answers === expected) all();
+  };
+  for (const text of frames) client.socket.send(text);
+  await bounded(answered, () => `${expected} answers; there were ${answers}`, 20_000);
+  await client.ask({ type: 'ping', id: 'over' });
+  if (answers !== expected + 1) throw new Error(`${answers - 1} answers to ${expected} frames`);
+  const { socket } = client;
+  const how = random.below(6);
+  if (how === 0) socket.send(random.bytes(50));
+  else if (how === 1) socket.send('x'.repeat(1024 * 1024 + 1));
+  else if (how === 2) socket.send(Buffer.from([0x22, 0xff, 0x22]), { binary: false });
+  else if (how === 3)
+    (socket as unknown as { _socket: { write(bytes: Buffer): void } })._socket.write(random.bytes(60));
+  if (how > 3 || how === 3) socket.terminate();
+  const code = await bounded(client.closed, 'the connection to be closed');
+  const codes: Record<number, number> = { 0: 1003, 1: 1009, 2: 1007 };
+  if (how < 3 && code !== codes[how]) throw new Error(`closed with ${code} instead of ${codes[how]}`);
+}
+
+t.test(`each of ${ANSWERS} sends ends once, whatever the agent answers (seed ${SEED})`, async (t) => {
+  const agent = await startFuzzAgent(SEED);
+  const relay = await RelayProcess.start(agent.endpoint, {
+    sendTimeout: 10_000,
+    streamIdleTimeout: 10_000,
+    cleanupTimeout: 10_000,
+  });
+  t.teardown(() => {
+    relay.kill();
+    return agent.close();
+  });
+  let next = 0;
+  let first: Report | undefined;
+  const told = new Map<string, number>();
+  const worker = async (): Promise<void> => {
+    while (next < ANSWERS) {
+      const client = await Client.connect(relay.url);
+      for (let round = 0; round < 20 && next < ANSWERS; round++) {
+        const ids = Array.from({ length: Math.min(24, ANSWERS - next) }, () => next++);
+        if (ids.includes(Math.floor(ANSWERS / 5))) first = await relay.report();
+        const sends = ids.map((id) => to(`agent-${id % 8}`, `a${id}`, { trace_id: `a${id}`, stream: id % 2 === 0 }));
+        for (const frames of await Promise.all(sends.map((send) => client.ask(send, 20_000)))) {
+          const { type } = frames.at(-1) ?? { type: 'nothing' };
+          told.set(type, (told.get(type) ?? 0) + 1);
+        }
+      }
+      if (client.strays.length > 0) t.fail('frames after the last one', { strays: client.strays });
+      client.socket.terminate();
+    }
+  };
+  await Promise.all(Array.from({ length: 6 }, worker));
+  t.ok((told.get('response') ?? 0) > 0 && (told.get('done') ?? 0) > 0, 'some answers are right');
+  t.comment(`told: ${[...told].map(([type, times]) => `${type} ${times}`).join(', ')}`);
+  sound(t, first as Report, await settled(relay));
+  t.equal(await relay.stop(), 0, 'the relay exits by itself');
+});

@@ -1,0 +1,96 @@
+import { type Frame, isLast } from '../faults/world.js';
+import type { Play, Sent } from './world.js';
+
+/** What is wrong with a play that has come to its end, if anything. */
+export function broken(play: Play): string[] {
+  return [...play.sent.flatMap((sent) => ended(play, sent)), ...strays(play), ...order(play), ...chats(play)];
+}
+
+/** Every send ends in exactly one way, and in one that fits what happened to it. */
+function ended(play: Play, sent: Sent): string[] {
+  const frames = sent.client.soFar(sent.id);
+  const lasts = frames.filter(isLast);
+  const last = lasts[0];
+  if (last === undefined) return sent.dropped ? [] : [`${sent.id} has no last frame`];
+  if (lasts.length > 1) return [`${sent.id} has ${lasts.length} last frames`];
+  const problem = sent.dropped ? undefined : unfit(play, sent, frames, last);
+  return problem === undefined ? [] : [`${sent.id} (${sent.trouble.kind}): ${problem}`];
+}
+
+function unfit(play: Play, sent: Sent, frames: Frame[], last: Frame): string | undefined {
+  const { schedule, forgetful } = play;
+  const { trouble, stopped, agentId, id } = sent;
+  const isForgotten = forgetful.has(agentId);
+  // A chat whose id never arrived cannot be gone on with, either.
+  if (last.restarted === true && !isForgotten && play.unnamed === 0)
+    return 'it was restarted, though the agent has not lost its chat';
+  if (last.type === 'cancelled') return stopped ? undefined : 'it was cancelled by nobody';
+  if (last.type === 'error') {
+    const { code } = last.data as { code: number };
+    if (code === -50_001 && schedule.busy === 'reject') return undefined;
+    if (code === schedule.lostChat.code && isForgotten) return undefined;
+    return codesOf(sent).includes(code) ? undefined : `it failed with ${code}`;
+  }
+  if (['none', 'held', 'late', 'in pieces'].includes(trouble.kind) && !JSON.stringify(frames).includes(`${id}"`)) {
+    return `its answer is another one's: ${JSON.stringify(frames)}`;
+  }
+  return undefined;
+}
+
+function codesOf({ trouble }: Sent): number[] {
+  if (trouble.kind === 'error') return [trouble.code];
+  if (['none', 'held', 'late', 'in pieces'].includes(trouble.kind)) return [];
+  return [-41_003, -43_104];
+}
+
+/** Nothing follows the last frame. */
+function strays({ clients, gone }: Play): string[] {
+  return [...clients, ...gone].flatMap(({ strays }) =>
+    strays.map((frame) => `a stray frame: ${JSON.stringify(frame)}`),
+  );
+}
+
+/** The sends of one thread are asked and answered one after the other, in the order in which they came. */
+function order(play: Play): string[] {
+  if (play.schedule.busy === 'parallel') return [];
+  const problems: string[] = [];
+  const threads = new Map<string, Sent[]>();
+  for (const sent of play.sent) {
+    const thread = [[...play.gone, ...play.clients].indexOf(sent.client), sent.agentId, sent.contextId].join();
+    threads.set(thread, [...(threads.get(thread) ?? []), sent]);
+  }
+  for (const [thread, sends] of threads) {
+    const index = new Map(sends.map(({ id }, at) => [id, at]));
+    const { frames } = (sends[0] as Sent).client;
+    // What was refused or cancelled while it waited need not wait for those before it.
+    const isIts = (frame: Frame): boolean => index.has(String(frame.id)) && !leavesTheQueue(frame);
+    rising(frames.filter(isIts).map(({ id }) => index.get(String(id)) as number)) ||
+      problems.push(`the answers of ${thread} are out of order`);
+    const asked = play.agent.requests.flatMap(({ traceId = '' }) => index.get(traceId) ?? []);
+    rising(asked) || problems.push(`the sends of ${thread} came to the agent out of order: ${asked}`);
+  }
+  return problems;
+}
+
+function leavesTheQueue(frame: Frame): boolean {
+  return frame.type === 'cancelled' || (frame.type === 'error' && (frame.data as { code: number }).code === -50_001);
+}
+
+function rising(numbers: number[]): boolean {
+  return numbers.every((number, at) => at === 0 || number >= (numbers[at - 1] as number));
+}
+
+/** What was started is ended, but for what the agents have lost; nothing is left at the relay. */
+function chats({ agent, server, forgotten, unnamed }: Play): string[] {
+  const { started, ended, open, running } = agent.counters;
+  const { sessions, threads, pending } = server.relay.stats();
+  const problems: string[] = [];
+  if (open > unnamed) problems.push(`${open} chats are open at the agent`);
+  if (started !== ended + open + forgotten) {
+    problems.push(`${started} chats were started, ${ended} ended, ${open} are open, ${forgotten} were lost`);
+  }
+  if (running !== 0) problems.push(`${running} requests still run at the agent`);
+  if (sessions + threads + pending !== 0)
+    problems.push(`the relay has ${sessions} sessions, ${threads} threads, ${pending} sends`);
+  return problems;
+}
