@@ -52,12 +52,21 @@ const register: FastifyPluginAsync<FastifyArcOptions> = async (app, options) => 
   });
 };
 
+/** The options of WebSocket servers that were made here, and not by the app. */
+const ours = new WeakSet<object>();
+
 /** Registers @fastify/websocket where this scope has none. */
 async function useWebsocket(app: FastifyInstance, relay: Relay): Promise<void> {
-  if (app.hasPlugin('@fastify/websocket')) return;
+  if (app.hasPlugin('@fastify/websocket')) {
+    // The largest limit of all relays is the server's; each session has its own.
+    const { options } = app.websocketServer;
+    if (ours.has(options)) options.maxPayload = Math.max(options.maxPayload ?? 0, relay.wsOptions.maxPayload);
+    return;
+  }
   // On the server itself it would take every upgrade: those of other libraries, and of other scopes a second time.
   const upgrades = new EventEmitter() as Server;
   await app.register(websocket, { options: { ...relay.wsOptions, server: upgrades } });
+  ours.add(app.websocketServer.options);
   const paths: string[] = [];
   app.addHook('onRoute', ({ url, websocket, wsHandler }) => {
     if (websocket || wsHandler) paths.push(url);

@@ -106,6 +106,18 @@ t.test('several in one scope, in scopes beside each other, and below one another
   t.equal((await client.closed).code, 1001);
 });
 
+t.test('several in one scope each have their own limit of a frame', async (t) => {
+  const app = Fastify();
+  await app.register(arc, { endpoint, path: '/small', maxFrameBytes: 1024 });
+  await app.register(arc, { endpoint, path: '/large', maxFrameBytes: 10_000 });
+  const port = await listen(t, app);
+  const long = to('a', 'x'.repeat(5000));
+  t.match((await (await open(port, '/large')).ask(long)).at(-1), { type: 'response' });
+  const small = await open(port, '/small');
+  small.send(long);
+  t.equal((await small.closed).code, 1009);
+});
+
 t.test('scopes beside each other without one above them, which know nothing of each other', async (t) => {
   const app = Fastify();
   for (const prefix of ['/left', '/right']) {

@@ -1,7 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Answer, type ArcResponse } from '../client/answer.js';
 import type { CallListener, CallRequest } from '../client/call.js';
-import { ArcError, InternalError, isLostChat, RateLimitExceededError } from '../protocol/errors.js';
+import {
+  ArcError,
+  AuthenticationError,
+  InternalError,
+  isLostChat,
+  RateLimitExceededError,
+} from '../protocol/errors.js';
 import type { ArcEnvelope, ChatEndResult } from '../protocol/types.js';
 import type { Send, StartOutcome } from './send.js';
 import type { ThreadEntry } from './store.js';
@@ -107,6 +113,8 @@ class EndAnswer extends Answer {
 function isTransient(error: unknown): boolean {
   if (!(error instanceof ArcError)) return false;
   const { code, cause } = error;
+  // Of this side's own errors, a token that could not be had may be had a moment later.
+  if (error instanceof AuthenticationError && !error.fromAgent) return true;
   if (!error.fromAgent) return error.address !== undefined && !isClientClosed(cause);
   return code === InternalError.code || code === RateLimitExceededError.code || (code <= -41_002 && code >= -41_999);
 }

@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import t from 'tap';
-import { type Answer, faults } from '../../src/testing/index.js';
+import { ArcClient, ThreadManager } from '../../src/index.js';
+import { type Answer, faults, startTestAgent } from '../../src/testing/index.js';
 import { dispatch, methods, reached, requestsOf, saidIn, say, settled, setUp } from './helpers.js';
 
 const hello = { agentId: 'support', message: say('hello') };
@@ -309,4 +310,24 @@ t.test('no warning is given, however many sends share a signal', async (t) => {
   await threads.endAllChats();
   await setImmediate();
   t.strictSame(warnings, []);
+});
+
+t.test('chat.end is repeated where a token could not be had at once', async (t) => {
+  let valid = 'one';
+  const agent = await startTestAgent({ token: (token) => token === valid });
+  let asked = 0;
+  const client = new ArcClient({
+    endpoint: agent.endpoint,
+    token: () => {
+      asked += 1;
+      if (asked === 2) throw new Error('the issuer is restarting');
+      return valid;
+    },
+  });
+  t.teardown(() => Promise.all([client.close(), agent.close()]));
+  const threads = new ThreadManager(client);
+  await threads.sendToAgent(hello);
+  valid = 'two';
+  t.match(await threads.endAllChats(), [{ ok: true }]);
+  t.strictSame([asked, agent.counters.open], [3, 0]);
 });
