@@ -52,7 +52,7 @@ function parse(args: readonly string[]): Options {
   const asked = values.hosts?.split(',') ?? RELAYS;
   const unknown = asked.find((host) => !RELAYS.some((kind) => kind === host));
   if (unknown !== undefined) throw new Error(`--hosts: there is no "${unknown}"`);
-  const rounds = Number(values.rounds ?? (quick ? 2 : 10));
+  const rounds = Number(values.rounds ?? (quick ? 3 : 10));
   if (!Number.isInteger(rounds) || rounds < 1 || rounds > 1000) throw new Error('--rounds: must be from 1 to 1000');
   const pattern = only === undefined ? undefined : new RegExp(`^(?:${only})$`);
   return {

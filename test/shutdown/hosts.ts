@@ -1,20 +1,20 @@
-import expressArc from 'express-arc';
-import fastifyArc from 'fastify-arc';
-import koaArc from 'koa-arc';
 import type { Host } from '../contract/host.js';
-import { onExpress4, onExpress5, onExpressWs } from '../contract/hosts/express.js';
-import { onFastify } from '../contract/hosts/fastify.js';
-import { onKoa2, onKoa3 } from '../contract/hosts/koa.js';
-import { onWs } from '../contract/hosts/ws.js';
 
-/** Every host of the contract, on the adapters as they are built. */
-export const hosts: readonly Host[] = [
-  onFastify(fastifyArc),
-  onExpress5(expressArc),
-  onExpress4(expressArc),
-  onExpressWs(expressArc, { verifies: false }),
-  onExpressWs(expressArc, { verifies: true }),
-  onKoa3(koaArc),
-  onKoa2(koaArc),
-  onWs({ asks: false }),
-];
+/**
+ * Every host of the contract, on the adapters as they are built; each is loaded when it is asked for, so that a process
+ * that is one of them starts without the others.
+ */
+export const hosts: Readonly<Record<string, () => Promise<Host>>> = {
+  fastify: async () => (await import('../contract/hosts/fastify.js')).onFastify((await import('fastify-arc')).default),
+  'express 5': async () => (await express()).onExpress5((await import('express-arc')).default),
+  'express 4': async () => (await express()).onExpress4((await import('express-arc')).default),
+  'express-ws': async () => (await express()).onExpressWs((await import('express-arc')).default, { verifies: false }),
+  'express-ws with verifyClient': async () =>
+    (await express()).onExpressWs((await import('express-arc')).default, { verifies: true }),
+  'koa 3': async () => (await koa()).onKoa3((await import('koa-arc')).default),
+  'koa 2': async () => (await koa()).onKoa2((await import('koa-arc')).default),
+  ws: async () => (await import('../contract/hosts/ws.js')).onWs({ asks: false }),
+};
+
+const express = () => import('../contract/hosts/express.js');
+const koa = () => import('../contract/hosts/koa.js');

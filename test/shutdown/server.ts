@@ -3,8 +3,8 @@
 import { portOf } from '../contract/client.js';
 import { hosts } from './hosts.js';
 
-const [name, endpoint = ''] = process.argv.slice(2);
-const host = hosts.find((one) => one.name === name);
+const [name = '', endpoint = ''] = process.argv.slice(2);
+const host = await hosts[name]?.();
 if (host === undefined) throw new Error(`There is no host ${name}`);
 const options = { endpoint, drainTimeout: 2000, cleanupTimeout: 2000 };
 const app = await host.listen({ relays: [{ options }], onError: console.error });

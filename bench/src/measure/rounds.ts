@@ -12,6 +12,8 @@ export interface FamilyResult {
 
 export interface RoundOptions {
   rounds: number;
+  /** Milliseconds after which no other round begins, if there was one that counts. */
+  budget: number;
   /** Told of every round of every workload. */
   onRound(workload: Workload, round: number, samples: Samples): void;
   /** Done with the stage when the rounds are over. */
@@ -22,10 +24,14 @@ export interface RoundOptions {
  * Runs a family. In each round every host has several turns at every workload, and another one begins each time, so
  * that whatever else the machine does meets them all. The first round warms up, and is forgotten.
  */
-export async function runFamily(family: Family, { rounds, onRound, after }: RoundOptions): Promise<FamilyResult> {
+export async function runFamily(
+  family: Family,
+  { rounds, budget, onRound, after }: RoundOptions,
+): Promise<FamilyResult> {
   await using stage = await setStage(family.hosts, family.servers);
   const samples = new Samples(family);
-  for (let round = 0; round <= rounds; round += 1) {
+  const until = performance.now() + budget;
+  for (let round = 0; round <= rounds && (round < 2 || performance.now() < until); round += 1) {
     for (const workload of family.workloads) {
       if (round === 0) for (const host of stage.hosts) await workload.open?.(stage, host);
       const batches = new Map<Host, Batch[]>(stage.hosts.map((host) => [host, []]));

@@ -5,7 +5,7 @@ import type { Family } from './types.js';
 
 /** All that is measured as CPU. A quick run has smaller batches, and watches only the core grow. */
 export function families(hosts: readonly HostKind[], quick: boolean): Family[] {
-  const scale = quick ? 0.25 : 1;
+  const scale = quick ? 0.2 : 1;
   const relays = RELAYS.filter((kind) => hosts.includes(kind));
   const some = (count: number): number => Math.max(1, Math.round(count * scale));
   const numbered = (length: number, name: string): string[] => Array.from({ length }, (_, n) => `${name}-${n}`);
