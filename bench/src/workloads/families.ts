@@ -3,14 +3,14 @@ import { churn, endOfChats } from './closing.js';
 import { sends } from './sends.js';
 import type { Family } from './types.js';
 
-/** All that is measured as CPU. A quick run has smaller batches, and watches only the core grow. */
+/** All that is measured as CPU. A quick run has smaller batches, and leaves the adapters out of all but JSON and streams. */
 export function families(hosts: readonly HostKind[], quick: boolean): Family[] {
   const scale = quick ? 0.2 : 1;
   const relays = RELAYS.filter((kind) => hosts.includes(kind));
   const some = (count: number): number => Math.max(1, Math.round(count * scale));
   const numbered = (length: number, name: string): string[] => Array.from({ length }, (_, n) => `${name}-${n}`);
   const base = { hosts: relays, servers: 1 };
-  const growth = { ...base, hosts: quick ? relays.filter((kind) => kind === 'floor' || kind === 'core') : relays };
+  const fewer = { ...base, hosts: quick ? relays.filter((kind) => kind === 'floor' || kind === 'core') : relays };
   const json = { core: 1.15, adapters: 1.25 };
   const streams = { core: 1.25, adapters: 1.35 };
   return [
@@ -48,7 +48,7 @@ export function families(hosts: readonly HostKind[], quick: boolean): Family[] {
       ),
     },
     {
-      ...base,
+      ...fewer,
       name: 'size',
       title: 'Messages by size',
       about: 'Messages of so many bytes, answered with as many; 4 connections.',
@@ -63,14 +63,14 @@ export function families(hosts: readonly HostKind[], quick: boolean): Family[] {
       ),
     },
     {
-      ...base,
+      ...fewer,
       name: 'churn',
       title: 'Connections that come and go',
       about: 'Open and close, 32 at a time: without a word, and with one message and the end of its chat.',
       workloads: [churn('churn', some(800), false), churn('churn-chat', some(600), true)],
     },
     {
-      ...base,
+      ...fewer,
       name: 'end',
       title: 'The end of 20 chats',
       about:
@@ -78,7 +78,7 @@ export function families(hosts: readonly HostKind[], quick: boolean): Family[] {
       workloads: [endOfChats('end-20', 20, 20)],
     },
     {
-      ...growth,
+      ...fewer,
       name: 'connections',
       title: 'Growth: connections',
       about: 'JSON round trips, as in the first table.',
@@ -88,7 +88,7 @@ export function families(hosts: readonly HostKind[], quick: boolean): Family[] {
       ),
     },
     {
-      ...growth,
+      ...fewer,
       name: 'agents',
       title: 'Growth: agents, each at an origin of its own',
       about: 'JSON round trips on 64 connections, each of which talks to all agents in turn.',
@@ -106,7 +106,7 @@ export function families(hosts: readonly HostKind[], quick: boolean): Family[] {
       ),
     },
     {
-      ...growth,
+      ...fewer,
       name: 'chats',
       title: 'Growth: open chats',
       about: 'JSON round trips on 10 connections, each of which takes turns with all of its chats.',
@@ -123,7 +123,7 @@ export function families(hosts: readonly HostKind[], quick: boolean): Family[] {
       ),
     },
     {
-      ...growth,
+      ...fewer,
       name: 'events',
       title: 'Growth: events of one stream',
       about: 'One connection, one stream after the other, in bursts. Memory is watched during the longest.',
