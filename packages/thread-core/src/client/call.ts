@@ -1,5 +1,3 @@
-import { TextDecoder } from 'node:util';
-import { createParser, type EventSourceParser } from 'eventsource-parser';
 import { type Dispatcher, errors } from 'undici';
 import {
   AgentNotFoundError,
@@ -17,6 +15,7 @@ import {
 } from '../protocol/errors.js';
 import { ARC_VERSION, type ArcEnvelope, type ArcMethod } from '../protocol/types.js';
 import { type ArcEvent, readEvent } from './event.js';
+import { EventReader, type EventReaderOwner } from './event-reader.js';
 import type { Target, Targets } from './target.js';
 import type { TokenSource } from './token.js';
 import { describeTransportError } from './transport-error.js';
@@ -65,15 +64,6 @@ export interface CallContext {
 const MAX_REDIRECTS = 3;
 const MAX_REDIRECT_BYTES = 16_384;
 
-/** How many characters of a stream's end are kept, to recognise a last event that has a name and no data. */
-const TAIL = 32;
-
-/** What ends a stream as `done`, though by the letter of the SSE standard an event without data is none. */
-const BARE_DONE = /(?:^|[\r\n])event: ?done(?:\r\n|\n|\r(?!\n)){2,}$/;
-
-/** Room for what stands in a line beside an event's data, such as the name of its field. */
-const FIELD = 64;
-
 /** Timers are no longer than this; a time-out that is longer is none. */
 const MAX_DELAY = 2 ** 31 - 1;
 
@@ -81,7 +71,7 @@ const MAX_DELAY = 2 ** 31 - 1;
 const LINGER = 1000;
 
 /** One request and its answer, over as many HTTP exchanges as redirects and a token's renewal take. */
-export class Call implements Dispatcher.DispatchHandler {
+export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
   readonly #context: CallContext;
   readonly #request: CallRequest;
   readonly #listener: CallListener;
@@ -104,9 +94,8 @@ export class Call implements Dispatcher.DispatchHandler {
   #contentType = '';
   #chunks: Buffer[] = [];
   #size = 0;
-  #parser: EventSourceParser | undefined;
-  #decoder: TextDecoder | undefined;
-  #tail = '';
+  /** Where the answer is a stream. */
+  #reader: EventReader | undefined;
   #events = 0;
 
   constructor(context: CallContext, request: CallRequest, listener: CallListener) {
@@ -205,7 +194,7 @@ export class Call implements Dispatcher.DispatchHandler {
   /** Starts the time-out anew: of a stream, between two chunks; of any other answer, until it is complete. */
   #watch(): void {
     clearTimeout(this.#timer);
-    const delay = this.#parser === undefined ? this.#timeout : this.#streamIdleTimeout;
+    const delay = this.#reader === undefined ? this.#timeout : this.#streamIdleTimeout;
     const runs = delay > 0 && delay <= MAX_DELAY && !this.#paused;
     this.#timer = runs ? setTimeout(onTimeout, delay, this) : undefined;
   }
@@ -245,15 +234,15 @@ export class Call implements Dispatcher.DispatchHandler {
   /** Drops what came of this exchange; whatever it still tells is not listened to. */
   #again(): void {
     const controller = this.#controller;
-    const wasStream = this.#parser !== undefined;
+    const reader = this.#reader;
     this.#controller = undefined;
+    this.#reader = undefined;
+    reader?.stop();
     controller?.abort(new Error('The answer is asked for again'));
     this.#status = 0;
     this.#chunks = [];
     this.#size = 0;
-    this.#parser = undefined;
-    this.#tail = '';
-    if (wasStream) this.#watch();
+    if (reader !== undefined) this.#watch();
   }
 
   /** Asks for a newer token and sends again: once, and only where a function gives tokens. */
@@ -290,7 +279,8 @@ export class Call implements Dispatcher.DispatchHandler {
     if (status === 307 || status === 308) {
       this.#redirect(String(headers.location ?? ''));
     } else if (this.#contentType.startsWith('text/event-stream')) {
-      this.#startStream();
+      this.#reader = new EventReader(this, this.#context.maxEventBytes);
+      this.#watch();
     } else if (Number(headers['content-length'] ?? 0) > this.#context.maxResponseBytes) {
       this.#tooLarge('answer', this.#context.maxResponseBytes);
     }
@@ -300,14 +290,16 @@ export class Call implements Dispatcher.DispatchHandler {
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (controller !== this.#controller || this.#ended) return;
     this.#size += chunk.length;
-    const isStream = this.#parser !== undefined;
     if (this.#next !== undefined) {
       if (this.#size > MAX_REDIRECT_BYTES) this.#follow(this.#next);
-    } else if (this.#size > this.#context.maxResponseBytes && !(isStream && this.#request.params.stream === true)) {
+    } else if (
+      this.#size > this.#context.maxResponseBytes &&
+      !(this.#reader !== undefined && this.#request.params.stream === true)
+    ) {
       this.#tooLarge('answer', this.#context.maxResponseBytes);
-    } else if (isStream) {
+    } else if (this.#reader !== undefined) {
       this.#timer?.refresh();
-      this.#feed((this.#decoder as TextDecoder).decode(chunk, { stream: true }));
+      this.#reader.read(chunk);
     } else {
       this.#chunks.push(chunk);
     }
@@ -318,7 +310,7 @@ export class Call implements Dispatcher.DispatchHandler {
     this.#controller = undefined;
     if (this.#ended) clearTimeout(this.#timer);
     else if (this.#next !== undefined) this.#follow(this.#next);
-    else if (this.#parser !== undefined) this.#endStream();
+    else if (this.#reader !== undefined) this.#endStream(this.#reader);
     else this.#readBody();
   }
 
@@ -328,7 +320,7 @@ export class Call implements Dispatcher.DispatchHandler {
     if (this.#ended) return clearTimeout(this.#timer);
     const reason = describeTransportError(error);
     const about = this.about(error);
-    if (this.#parser !== undefined) this.#fail(new StreamInterruptedError(`The stream broke off: ${reason}`, about));
+    if (this.#reader !== undefined) this.#fail(new StreamInterruptedError(`The stream broke off: ${reason}`, about));
     else if (this.#size > 0) this.#fail(new AgentUnreachableError(`The answer broke off: ${reason}`, about));
     else this.#fail(new AgentUnreachableError(`${this.#agent()} is unreachable: ${reason}`, about));
   }
@@ -352,31 +344,14 @@ export class Call implements Dispatcher.DispatchHandler {
     this.#send(this.#token);
   }
 
-  #startStream(): void {
-    this.#decoder = new TextDecoder();
-    const parser = createParser({
-      maxBufferSize: this.#context.maxEventBytes + FIELD,
-      onEvent: ({ event, data }) => {
-        // What stands behind a refused token's event is of an answer that was dropped.
-        if (this.#parser === parser) this.#onEvent(event ?? '', data);
-      },
-      onError: ({ type }) => {
-        if (type === 'max-buffer-size-exceeded') this.#tooLarge('event', this.#context.maxEventBytes);
-      },
-    });
-    this.#parser = parser;
-    this.#watch();
+  /** @internal Called by the reader. */
+  onLongEvent(): void {
+    this.#tooLarge('event', this.#context.maxEventBytes);
   }
 
-  #feed(text: string): void {
-    this.#tail = (text.length < TAIL ? this.#tail + text : text).slice(-TAIL);
-    this.#parser?.feed(text);
-    if (this.#parser !== undefined && BARE_DONE.test(this.#tail)) this.#onEvent('done', '');
-  }
-
-  #onEvent(name: string, text: string): void {
+  /** @internal Called by the reader. */
+  onStreamEvent(name: string, text: string): void {
     if (this.#ended) return;
-    if (text.length > this.#context.maxEventBytes) return this.#tooLarge('event', this.#context.maxEventBytes);
     const event = readEvent(name, text);
     if (event.event === 'error' && this.#events === 0) {
       const isRefused = this.#status === 401 || isTokenRefused(readAgentError(event.data, {}));
@@ -395,12 +370,10 @@ export class Call implements Dispatcher.DispatchHandler {
     this.#listener.onEvent(event);
   }
 
-  #endStream(): void {
-    const parser = this.#parser;
-    // The last event may lack its blank line, and its last character some bytes.
-    this.#feed(`${(this.#decoder as TextDecoder).decode()}\n\n`);
-    // Unless it was a refused token's, and the answer is asked for again.
-    if (this.#parser === parser) this.#fail(new StreamInterruptedError('The stream ended without done', this.about()));
+  #endStream(reader: EventReader): void {
+    reader.end();
+    // Unless its last event was a refused token's, and the answer is asked for again.
+    if (this.#reader === reader) this.#fail(new StreamInterruptedError('The stream ended without done', this.about()));
   }
 
   #readBody(): void {
@@ -436,7 +409,7 @@ export class Call implements Dispatcher.DispatchHandler {
   /** @internal Called by the timer. */
   timeOut(): void {
     const about = this.about();
-    if (this.#parser !== undefined) {
+    if (this.#reader !== undefined) {
       const reason = `The stream stalled: nothing came for ${this.#streamIdleTimeout} ms`;
       this.#fail(new StreamInterruptedError(reason, about));
     } else {
