@@ -26,8 +26,8 @@ export {
   type PingFrame,
   type RelayFrame,
 } from './relay/frames.js';
-export type { RelayHooks, RelayOptions } from './relay/options.js';
-export { type CloseSummary, createRelay, type Relay, type RelayStats } from './relay/relay.js';
+export type { RelayHooks, RelayOptions, SendState, SendSummary } from './relay/options.js';
+export { type CloseSummary, type Counters, createRelay, type Relay, type RelayStats } from './relay/relay.js';
 export { closeWith, isBelow, isUpgrade, NotAttachedError, serveUpgrades, takeUpgrade } from './relay/server.js';
 export type { AttachOptions, Session } from './relay/session.js';
 export type { ChatOutcome, EndChatOptions } from './threads/ending.js';

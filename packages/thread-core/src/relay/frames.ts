@@ -124,8 +124,8 @@ export class BadFrame {
   }
 }
 
-/** Reads a text frame. */
-export function readFrame(text: string): ClientFrame | BadFrame {
+/** Reads a text frame. What it hands on to an agent, or to hooks, may be nested `maxDepth` levels deep, itself included. */
+export function readFrame(text: string, maxDepth: number): ClientFrame | BadFrame {
   const frame = readObject(text);
   if (frame instanceof BadFrame) return frame;
   const type: unknown = 'type' in frame ? frame.type : 'message';
@@ -135,8 +135,28 @@ export function readFrame(text: string): ClientFrame | BadFrame {
     return new BadFrame(new InvalidRequestError(`type: must be one of ${types}`), echoOf(frame));
   }
   const validator = VALIDATORS[type as keyof typeof VALIDATORS];
-  if (validator.Check(frame)) return frame;
+  if (validator.Check(frame)) {
+    if (isMessage(frame) && (isDeeper(frame.message, maxDepth - 1) || isDeeper(frame.metadata, maxDepth - 1))) {
+      return new BadFrame(
+        new InvalidRequestError(`The frame is nested more than ${maxDepth} levels deep`),
+        echoOf(frame),
+      );
+    }
+    return frame;
+  }
   return new BadFrame(new InvalidRequestError(explain(validator.Errors(frame))), echoOf(frame));
+}
+
+export function isMessage(frame: ClientFrame | BadFrame): frame is MessageFrame {
+  return !(frame instanceof BadFrame) && (frame.type === undefined || frame.type === 'message');
+}
+
+/** Whether objects and arrays stand in one another for more levels than that. */
+function isDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  if (levels === 0) return true;
+  const inner: unknown[] = Array.isArray(value) ? value : Object.values(value);
+  return inner.some((one) => isDeeper(one, levels - 1));
 }
 
 /** What an answer repeats of a text frame that is not looked at any further. */
@@ -180,7 +200,8 @@ function explain(errors: SchemaError[]): string {
   return `${path.join('.')}: ${message}`;
 }
 
-function echoOf(frame: object): FrameEcho {
+/** What an answer repeats of a frame: those of the four fields that are valid. */
+export function echoOf(frame: object): FrameEcho {
   const echo: Record<string, unknown> = {};
   for (const { field, validator } of echoValidators) {
     const value: unknown = Object.hasOwn(frame, field) ? (frame as Record<string, unknown>)[field] : undefined;

@@ -1,8 +1,13 @@
+import type { BadFrame, ClientFrame } from './frames.js';
+
+/** A frame as it was read. */
+export type ReadFrame = ClientFrame | BadFrame;
+
 /** What the frames of an inbox are for. */
 export interface InboxOwner {
-  onFrame(text: string): void;
+  onFrame(frame: ReadFrame): void;
   /** More frames wait than are kept. */
-  onOverflow(text: string): void;
+  onOverflow(frame: ReadFrame): void;
 }
 
 /**
@@ -12,7 +17,7 @@ export interface InboxOwner {
 export class Inbox {
   readonly #owner: InboxOwner;
   readonly #limit: number;
-  #held: string[] | undefined;
+  #held: ReadFrame[] | undefined;
   #isAwaiting = false;
   #isShut = false;
 
@@ -21,10 +26,15 @@ export class Inbox {
     this.#limit = limit;
   }
 
-  push(text: string): void {
-    if (this.#held === undefined) this.#owner.onFrame(text);
-    else if (this.#held.length < this.#limit) this.#held.push(text);
-    else this.#owner.onOverflow(text);
+  /** Something is awaited before the next frame is looked at. */
+  get isAwaiting(): boolean {
+    return this.#isAwaiting;
+  }
+
+  push(frame: ReadFrame): void {
+    if (this.#held === undefined) this.#owner.onFrame(frame);
+    else if (this.#held.length < this.#limit) this.#held.push(frame);
+    else this.#owner.onOverflow(frame);
   }
 
   /** Keeps frames until a promise, which must not be rejected, is fulfilled. */
@@ -48,17 +58,20 @@ export class Inbox {
     this.#release();
   }
 
-  /** Drops what is kept. */
-  clear(): void {
-    if (this.#held !== undefined) this.#held = [];
+  /** Takes out those of the frames that are kept which are picked. */
+  take(pick: (frame: ReadFrame) => boolean): ReadFrame[] {
+    const held = this.#held;
+    if (held === undefined || held.length === 0) return [];
+    this.#held = held.filter((frame) => !pick(frame));
+    return held.filter(pick);
   }
 
   #release(): void {
     if (this.#isAwaiting || this.#isShut) return;
     const held = this.#held ?? [];
     this.#held = undefined;
-    while (held.length > 0 && this.#held === undefined) this.#owner.onFrame(held.shift() as string);
+    while (held.length > 0 && this.#held === undefined) this.#owner.onFrame(held.shift() as ReadFrame);
     // One of them has something awaited again, and those behind it wait with it.
-    (this.#held as string[] | undefined)?.push(...held);
+    (this.#held as ReadFrame[] | undefined)?.push(...held);
   }
 }

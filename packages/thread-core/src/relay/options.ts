@@ -22,6 +22,22 @@ export interface RelayHooks {
   onRestart?(session: Session, thread: ThreadEntry): void;
   /** A chat was ended, or could not be. */
   onEnd?(session: Session, outcome: ChatOutcome): void;
+  /** A send has its last frame. */
+  onSend?(session: Session, send: SendSummary): void;
+}
+
+/** The frame that ended a send. */
+export type SendState = 'response' | 'done' | 'error' | 'cancelled';
+
+/** How a send ended. */
+export interface SendSummary {
+  /** The message, as the client sent it. */
+  frame: MessageFrame;
+  state: SendState;
+  /** The agent had lost the chat, and was answering in a new one. */
+  restarted: boolean;
+  /** Where the state is `error`: what happened, of which the client was not told all. */
+  error: unknown;
 }
 
 /** Times are milliseconds, sizes bytes. */
@@ -68,9 +84,17 @@ export interface RelayOptions {
   maxThreads?: number | undefined;
   /** Sessions at once; one more is refused with 503 or 1013. Default: no limit. */
   maxSessions?: number | undefined;
+  /**
+   * Objects and arrays that may stand in one another in a message frame, the frame included; one more is -32600.
+   * Default 64.
+   */
+  maxFrameDepth?: number | undefined;
   /** Bytes that wait for a slow reader before its agents' answers are no longer read. Default 1 MiB. */
   maxBufferedBytes?: number | undefined;
-  /** Frames that one session may send within a second; one more is -44007. Default: no limit. */
+  /**
+   * Frames a second that one session may send: a bucket of so many, into which as many flow each second. One more is
+   * -44007. Default: no limit.
+   */
   frameRate?: number | undefined;
   /** Frames in a row that are not valid, or refused, before the connection is closed with 4429. Default 16. */
   maxBadFrames?: number | undefined;
@@ -83,6 +107,13 @@ export interface RelayOptions {
   sendTimeout?: number | undefined;
   /** Between two chunks of a stream before -43104. 0: for ever. Default 60,000. */
   streamIdleTimeout?: number | undefined;
+  /** For a slow reader to come below `maxBufferedBytes` before the connection is closed. 0: for ever. Default 60,000. */
+  stalledTimeout?: number | undefined;
+  /**
+   * What the end of a connection does to its sends that run or wait: `cancel` stops the agents at once, `finish` lets
+   * them answer, to nobody, before the chats are ended. Default `cancel`.
+   */
+  onDisconnect?: 'cancel' | 'finish' | undefined;
   /** For sends to finish when the relay is closed. Default 5,000. */
   drainTimeout?: number | undefined;
   /** For ending the chats of a session that is gone, retries included. Default 5,000. */
@@ -93,37 +124,6 @@ export interface RelayOptions {
   hooks?: RelayHooks | undefined;
 }
 
-/** The options with their defaults, checked. */
-export interface RelayConfig {
-  readonly client: ArcClient;
-  /** The client was made here, and is closed with the relay. */
-  readonly ownsClient: boolean;
-  readonly sessionToken: ((session: Session) => MaybePromise<string>) | undefined;
-  readonly isAgentAllowed: ((agentId: string) => boolean) | undefined;
-  readonly authorize: RelayOptions['authorize'];
-  readonly route: RelayOptions['route'];
-  readonly authenticate: RelayOptions['authenticate'];
-  readonly allowedOrigins: RelayOptions['allowedOrigins'];
-  readonly stream: boolean;
-  readonly bare: boolean;
-  readonly busy: BusyPolicy;
-  readonly maxFrameBytes: number;
-  readonly maxPending: number;
-  readonly maxThreads: number;
-  readonly maxSessions: number;
-  readonly maxBufferedBytes: number;
-  readonly frameRate: number;
-  readonly maxBadFrames: number;
-  readonly heartbeat: number;
-  readonly idleTimeout: number;
-  readonly sendTimeout: number;
-  readonly streamIdleTimeout: number;
-  readonly drainTimeout: number;
-  readonly cleanupTimeout: number;
-  readonly logger: Logger;
-  readonly hooks: RelayHooks;
-}
-
 /** Node's timers know no longer time: what is longer would run out at once. */
 export const LONGEST_TIME = 2 ** 31 - 1;
 
@@ -132,6 +132,7 @@ const NUMBERS = {
   maxFrameBytes: [1024 * 1024, 1],
   maxPending: [32, 1],
   maxThreads: [64, 1],
+  maxFrameDepth: [64, 2],
   maxSessions: [Number.POSITIVE_INFINITY, 1],
   maxBufferedBytes: [1024 * 1024, 1],
   frameRate: [Number.POSITIVE_INFINITY, 1],
@@ -140,14 +141,39 @@ const NUMBERS = {
   idleTimeout: [0, 0, LONGEST_TIME],
   sendTimeout: [60_000, 0, LONGEST_TIME],
   streamIdleTimeout: [60_000, 0, LONGEST_TIME],
+  stalledTimeout: [60_000, 0, LONGEST_TIME],
   drainTimeout: [5000, 0, LONGEST_TIME],
   cleanupTimeout: [5000, 0, LONGEST_TIME],
 } as const satisfies Partial<Record<keyof RelayOptions, readonly [number, number, number?]>>;
 
-const HOOKS: readonly string[] = ['onOpen', 'onClose', 'onStart', 'onRestart', 'onEnd'] satisfies (keyof RelayHooks)[];
+type NumberOption = keyof typeof NUMBERS;
+
+/** The options with their defaults, checked. */
+export type RelayConfig = Readonly<
+  Record<NumberOption, number> &
+    Pick<RelayOptions, 'authorize' | 'route' | 'authenticate' | 'allowedOrigins'> &
+    Required<NoUndefined<Pick<RelayOptions, 'client' | 'stream' | 'busy' | 'onDisconnect' | 'logger' | 'hooks'>>> & {
+      /** The client was made here, and is closed with the relay. */
+      ownsClient: boolean;
+      sessionToken: ((session: Session) => MaybePromise<string>) | undefined;
+      isAgentAllowed: ((agentId: string) => boolean) | undefined;
+      bare: boolean;
+    }
+>;
+
+type NoUndefined<T> = { [Key in keyof T]: Exclude<T[Key], undefined> };
+
+const HOOKS: readonly string[] = [
+  'onOpen',
+  'onClose',
+  'onStart',
+  'onRestart',
+  'onEnd',
+  'onSend',
+] satisfies (keyof RelayHooks)[];
 
 /** What each other option must be. */
-const CHECKS: Record<Exclude<keyof RelayOptions, keyof typeof NUMBERS>, [(value: unknown) => boolean, string]> = {
+const CHECKS: Record<Exclude<keyof RelayOptions, NumberOption>, [(value: unknown) => boolean, string]> = {
   client: [(value) => value instanceof ArcClient, 'must be an ArcClient'],
   endpoint: [() => true, ''],
   token: [(value) => typeof value === 'string' || isFunction(value), 'must be a string or a function'],
@@ -171,6 +197,7 @@ const CHECKS: Record<Exclude<keyof RelayOptions, keyof typeof NUMBERS>, [(value:
     (value) => ['queue', 'parallel', 'reject', 'interrupt'].includes(value as string),
     'must be "queue", "parallel", "reject" or "interrupt"',
   ],
+  onDisconnect: [(value) => value === 'cancel' || value === 'finish', 'must be "cancel" or "finish"'],
   logger: [
     (value) => ['debug', 'info', 'warn', 'error'].every((level) => isFunction(Object(value)[level])),
     'must have the methods debug, info, warn and error',
@@ -186,7 +213,7 @@ export function readOptions(options: RelayOptions): RelayConfig {
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined) continue;
     if (Object.hasOwn(NUMBERS, name)) {
-      const [, least, most = Number.POSITIVE_INFINITY] = NUMBERS[name as keyof typeof NUMBERS];
+      const [, least, most = Number.POSITIVE_INFINITY] = NUMBERS[name as NumberOption];
       const isRight = typeof value === 'number' && value >= least && value <= most;
       if (!isRight)
         throw wrong(name, `must be a number from ${least}${most === Number.POSITIVE_INFINITY ? '' : ` to ${most}`}`);
@@ -196,7 +223,6 @@ export function readOptions(options: RelayOptions): RelayConfig {
     const [isRight, problem] = CHECKS[name as keyof typeof CHECKS];
     if (!isRight(value)) throw wrong(name, problem);
   }
-  const number = (name: keyof typeof NUMBERS): number => options[name] ?? NUMBERS[name][0];
   const { client, token, agents, endpoint } = options;
   if (client === undefined && endpoint === undefined) throw wrong('endpoint', 'is missing: the URL of the agents');
   if (client !== undefined) {
@@ -208,7 +234,12 @@ export function readOptions(options: RelayOptions): RelayConfig {
   const { requestAgent, headers, dispatcher } = options;
   const ofSession = typeof token === 'function' && (token.length > 0 || client !== undefined) ? token : undefined;
   const shared = ofSession === undefined ? (token as string | (() => MaybePromise<string>) | undefined) : undefined;
+  const numbers = Object.entries(NUMBERS).map(([name, [fallback]]) => [
+    name,
+    options[name as NumberOption] ?? fallback,
+  ]);
   return {
+    ...(Object.fromEntries(numbers) as Record<NumberOption, number>),
     client: client ?? new ArcClient({ endpoint: endpoint as string, token: shared, requestAgent, headers, dispatcher }),
     ownsClient: client === undefined,
     sessionToken: ofSession,
@@ -220,19 +251,7 @@ export function readOptions(options: RelayOptions): RelayConfig {
     stream: options.stream ?? false,
     bare: options.replies === 'bare',
     busy: options.busy ?? 'queue',
-    maxFrameBytes: number('maxFrameBytes'),
-    maxPending: number('maxPending'),
-    maxThreads: number('maxThreads'),
-    maxSessions: number('maxSessions'),
-    maxBufferedBytes: number('maxBufferedBytes'),
-    frameRate: number('frameRate'),
-    maxBadFrames: number('maxBadFrames'),
-    heartbeat: number('heartbeat'),
-    idleTimeout: number('idleTimeout'),
-    sendTimeout: number('sendTimeout'),
-    streamIdleTimeout: number('streamIdleTimeout'),
-    drainTimeout: number('drainTimeout'),
-    cleanupTimeout: number('cleanupTimeout'),
+    onDisconnect: options.onDisconnect ?? 'cancel',
     logger: options.logger ?? silentLogger,
     hooks: options.hooks ?? {},
   };

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { WebSocket } from 'ws';
 import { within } from '../threads/ending.js';
 import { type Admission, isOriginAllowed, refusal } from './doors.js';
-import { LONGEST_TIME, type RelayConfig, type RelayOptions, readOptions } from './options.js';
+import { LONGEST_TIME, type RelayConfig, type RelayOptions, readOptions, type SendState } from './options.js';
 import { type AttachOptions, Session, type SessionHost } from './session.js';
 
 /** What closing the relay came to. */
@@ -15,11 +15,32 @@ export interface CloseSummary {
   failed: number;
 }
 
-export interface RelayStats {
+/** What is counted from the start on. */
+export interface Counters {
+  /** Sends that ended, by the frame that ended them. */
+  sends: Record<SendState, number>;
+  /** chat.start requests, and those of them that took the place of a lost chat. */
+  started: number;
+  restarted: number;
+  /** Chats that were ended. */
+  ended: number;
+  /** Chats whose start was cut off, and which the agent did not have when they were to be ended. */
+  unconfirmed: number;
+  /** chat.end requests that failed, repeated ones included. */
+  failedEnds: number;
+  /** Chats that could not be ended; each is logged with its agent and chat id. */
+  orphans: number;
+}
+
+export interface RelayStats extends Counters {
+  /** Connections whose chats are not all ended yet. */
   sessions: number;
   threads: number;
-  /** Sends that run or wait. */
+  /** Sends that run or wait, and those of them that wait for their turn. */
   pending: number;
+  waiting: number;
+  /** Bytes from and to the connections, the framing included. */
+  bytes: { received: number; sent: number };
 }
 
 /** Sockets that do not answer the closing handshake are dropped after so many milliseconds. */
@@ -39,7 +60,21 @@ export function createRelay(options: RelayOptions): Relay {
 export class Relay implements SessionHost {
   /** @internal */
   readonly config: RelayConfig;
+  /** @internal */
+  readonly counters: Counters = {
+    sends: { response: 0, done: 0, error: 0, cancelled: 0 },
+    started: 0,
+    restarted: 0,
+    ended: 0,
+    unconfirmed: 0,
+    failedEnds: 0,
+    orphans: 0,
+  };
   readonly #sessions = new Set<Session>();
+  /** How many of them have a place: those that are not being closed. */
+  #places = 0;
+  /** Bytes of connections that are gone. */
+  readonly #bytes = { received: 0, sent: 0 };
   /** Whom `admit` let in, until their socket is attached. */
   readonly #admitted = new WeakMap<IncomingMessage, unknown>();
   #closing: Promise<CloseSummary> | undefined;
@@ -68,11 +103,12 @@ export class Relay implements SessionHost {
    * let in keeps its identity; where `identity` is given, even as undefined, that is it; else `admit` is asked first.
    */
   attach(socket: WebSocket, request: IncomingMessage, options: AttachOptions = {}): Session {
-    const isFull = this.#sessions.size >= this.config.maxSessions;
+    const isFull = this.#places >= this.config.maxSessions;
     const isAdmitted = this.#admitted.has(request) && !('identity' in options);
     const known = isAdmitted ? { ...options, identity: this.#admitted.get(request) } : options;
     const session = new Session(this, socket, request, known);
     this.#sessions.add(session);
+    this.#places += 1;
     this.#startSweeping();
     if (this.isClosing) {
       session.shutDown();
@@ -94,7 +130,7 @@ export class Relay implements SessionHost {
    */
   async admit(request: IncomingMessage, context?: unknown): Promise<Admission> {
     if (this.isClosing) return { refused: refusal(503, 'The server is shutting down') };
-    if (this.#sessions.size >= this.config.maxSessions) return { refused: refusal(503, 'Too many connections') };
+    if (this.#places >= this.config.maxSessions) return { refused: refusal(503, 'Too many connections') };
     const shuttingDown = { refused: refusal(503, 'The server is shutting down') };
     return new Promise((resolve) => {
       const refuse = () => resolve(shuttingDown);
@@ -127,13 +163,17 @@ export class Relay implements SessionHost {
   }
 
   stats(): RelayStats {
-    let threads = 0;
-    let pending = 0;
-    for (const session of this.#sessions) {
-      threads += session.threads.threadCount;
-      pending += session.pending;
+    const { sends, ...counters } = this.counters;
+    const now = { sessions: this.#sessions.size, threads: 0, pending: 0, waiting: 0 };
+    const bytes = { ...this.#bytes };
+    for (const { threads, pending, waiting, request } of this.#sessions) {
+      now.threads += threads.threadCount;
+      now.pending += pending;
+      now.waiting += waiting;
+      bytes.received += request.socket.bytesRead;
+      bytes.sent += request.socket.bytesWritten;
     }
-    return { sessions: this.#sessions.size, threads, pending };
+    return { ...now, ...counters, sends: { ...sends }, bytes };
   }
 
   /**
@@ -148,23 +188,36 @@ export class Relay implements SessionHost {
 
   async #close(drainTimeout: number): Promise<CloseSummary> {
     const sessions = [...this.#sessions];
+    const before = { ...this.counters };
     await within(Promise.all(sessions.map((session) => session.drain())), drainTimeout);
     for (const session of this.#sessions) session.shutDown();
     const all = new Set([...sessions, ...this.#sessions]);
     const grace = setTimeout(() => {
       for (const session of this.#sessions) session.terminate();
     }, CLOSE_GRACE);
-    const outcomes = (await Promise.all([...all].map((session) => session.closed))).flat();
+    await Promise.all([...all].map((session) => session.closed));
     clearTimeout(grace);
     clearInterval(this.#timer);
     if (this.config.ownsClient) await this.config.client.close();
-    const ended = outcomes.filter(({ ok }) => ok).length;
-    return { sessions: sessions.length, ended, failed: outcomes.length - ended };
+    const { ended, unconfirmed, orphans } = this.counters;
+    return {
+      sessions: sessions.length,
+      ended: ended + unconfirmed - before.ended - before.unconfirmed,
+      failed: orphans - before.orphans,
+    };
+  }
+
+  /** @internal */
+  left(): void {
+    this.#places -= 1;
   }
 
   /** @internal */
   ended(session: Session): void {
     this.#sessions.delete(session);
+    const { bytesRead, bytesWritten } = session.request.socket;
+    this.#bytes.received += bytesRead;
+    this.#bytes.sent += bytesWritten;
     if (this.#sessions.size === 0) {
       clearInterval(this.#timer);
       this.#timer = undefined;

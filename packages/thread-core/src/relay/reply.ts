@@ -17,19 +17,19 @@ export function writeEcho({ id, agent_id, context_id, trace_id }: FrameEcho): st
 
 /** Answers one message frame: exactly one of response, done, error and cancelled is its last frame. */
 export class Reply implements SendListener {
-  readonly id: string | number | undefined;
+  readonly frame: MessageFrame;
   send: Send | undefined;
   readonly #session: Session;
   readonly #echo: string;
 
   constructor(session: Session, frame: MessageFrame) {
     this.#session = session;
-    this.id = frame.id;
+    this.frame = frame;
     this.#echo = writeEcho(frame);
   }
 
   onResponse(_envelope: ArcEnvelope, text: string): void {
-    this.#session.ended(this);
+    this.#session.ended(this, 'response');
     this.#session.write(
       this.#session.bare ? text : `{"type":"response"${this.#echo}${this.#restarted()},"response":${text}}`,
     );
@@ -39,7 +39,7 @@ export class Reply implements SendListener {
     if (event === 'content' || event === 'metadata') {
       this.#session.write(`{"type":"${event}"${this.#echo},"data":${json}}`);
     } else if (event === 'done') {
-      this.#session.ended(this);
+      this.#session.ended(this, 'done');
       this.#session.write(`{"type":"done"${this.#echo}${this.#restarted()},"data":${json}}`);
     } else if (event === 'error') {
       this.onError(readAgentError(data, {}));
@@ -49,16 +49,20 @@ export class Reply implements SendListener {
   }
 
   onError(error: unknown): void {
-    this.#session.ended(this);
+    this.#session.ended(this, 'error', error);
     this.#session.writeError(error, this.#echo + this.#restarted());
   }
 
   onCancelled(): void {
-    this.#session.ended(this);
+    this.#session.ended(this, 'cancelled');
     this.#session.write(`{"type":"cancelled"${this.#echo}${this.#restarted()}}`);
   }
 
+  get restarted(): boolean {
+    return this.send?.restarted === true;
+  }
+
   #restarted(): string {
-    return this.send?.restarted === true ? ',"restarted":true' : '';
+    return this.restarted ? ',"restarted":true' : '';
   }
 }

@@ -1,13 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { RawData, WebSocket } from 'ws';
-import {
-  AgentNotFoundError,
-  AuthorizationError,
-  InvalidRequestError,
-  RateLimitExceededError,
-} from '../protocol/errors.js';
-import type { ArcMessage } from '../protocol/types.js';
+import { RateLimitExceededError } from '../protocol/errors.js';
 import type { ChatOutcome } from '../threads/ending.js';
 import type { ThreadEntry } from '../threads/store.js';
 import type { ThreadHooks } from '../threads/table.js';
@@ -17,25 +11,31 @@ import type { Admission } from './doors.js';
 import { describeFailure, writeFailure } from './failure.js';
 import {
   BadFrame,
-  type ClientFrame,
   type EndFrame,
+  echoOf,
   type FrameEcho,
+  isMessage,
   type MessageFrame,
   readEcho,
   readFrame,
 } from './frames.js';
-import { Inbox, type InboxOwner } from './inbox.js';
-import type { RelayConfig } from './options.js';
+import { Inbox, type InboxOwner, type ReadFrame } from './inbox.js';
+import type { RelayConfig, RelayHooks, SendState } from './options.js';
 import { Outbound, type OutboundOwner } from './outbound.js';
-import { Reply, writeEcho } from './reply.js';
+import type { Counters } from './relay.js';
+import { type Reply, writeEcho } from './reply.js';
+import { Sends } from './sends.js';
 
 /** What a session needs of its relay. */
 export interface SessionHost {
   readonly config: RelayConfig;
+  readonly counters: Counters;
   /** Counts the sweeps of all sessions: a clock that costs nothing to read. */
   readonly sweeps: number;
   /** Lets a connection in, or not. */
   judge(request: IncomingMessage): Promise<Admission>;
+  /** The connection is gone, or is being closed: its place is free. */
+  left(): void;
   /** The session has nothing left to do. */
   ended(session: Session): void;
 }
@@ -60,19 +60,18 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
   readonly #host: SessionHost;
   readonly #socket: WebSocket;
   readonly #out: Outbound;
-  readonly #replies = new Set<Reply>();
   readonly #inbox: Inbox;
+  readonly #sends: Sends;
   #wasLetIn = false;
+  #hasLeft = false;
   #badFrames = 0;
-  /** When the current second began, and the frames since: only where `frameRate` is set. */
-  #second = 0;
-  #frames = 0;
-  /** `end` frames that are not answered yet. */
-  #ends = 0;
+  /** What is left of `frameRate`, and when that was reckoned. */
+  #tokens: number;
+  #reckoned = 0;
   #isAlive = true;
   #lastActivity: number;
-  #isDraining = false;
-  #drained: (() => void) | undefined;
+  /** Runs while the client does not read. */
+  #stalled: NodeJS.Timeout | undefined;
   #ending: Promise<ChatOutcome[]> | undefined;
   #error: unknown;
   #resolveClosed!: (outcomes: ChatOutcome[]) => void;
@@ -86,6 +85,8 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
     this.#lastActivity = host.sweeps;
     this.#out = new Outbound(socket, request.socket, config.maxBufferedBytes, this);
     this.#inbox = new Inbox(this, config.maxPending);
+    this.#sends = new Sends(this, config);
+    this.#tokens = config.frameRate;
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
@@ -119,7 +120,12 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
 
   /** Sends that run or wait. */
   get pending(): number {
-    return this.#replies.size;
+    return this.#sends.pending;
+  }
+
+  /** Those of them that wait for their turn. @internal */
+  get waiting(): number {
+    return this.#sends.waiting;
   }
 
   /**
@@ -138,10 +144,30 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
     }
   }
 
-  /** Ends what there is, once: the peer may take its time to answer the closing handshake. */
+  /**
+   * Answers what was not begun, and ends what there is, once: the peer may take its time to answer the closing
+   * handshake.
+   */
   #endAll(): Promise<ChatOutcome[]> {
-    this.#ending ??= this.threads.endAllChats({ reason: 'disconnected' });
+    this.#leave();
+    if (this.#ending === undefined) {
+      void this.#stopTaking();
+      this.#ending = this.threads.endAllChats({ reason: 'disconnected' });
+    }
     return this.#ending;
+  }
+
+  /** Begins nothing more. Gives a promise of what is pending. */
+  #stopTaking(): Promise<void> {
+    for (const frame of this.#inbox.take(isMessage)) this.#sends.refuse(frame as MessageFrame);
+    return this.#sends.drain();
+  }
+
+  #leave(): void {
+    if (this.#hasLeft) return;
+    this.#hasLeft = true;
+    clearTimeout(this.#stalled);
+    this.#host.left();
   }
 
   /** Drops the connection without a word. @internal */
@@ -154,7 +180,7 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
     try {
       const admission = await this.#host.judge(this.request);
       if ('identity' in admission) return this.#open(admission.identity);
-      this.#inbox.clear();
+      this.#inbox.take(() => true);
       this.close(admission.refused.closeCode, admission.refused.message);
     } catch (err) {
       this.#host.config.logger.error(this.#about(err), 'the relay failed');
@@ -170,130 +196,89 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
   }
 
   readonly #onMessage = (data: RawData | string, isBinary?: boolean): void => {
+    const { config, sweeps } = this.#host;
     this.#isAlive = true;
-    this.#lastActivity = this.#host.sweeps;
+    this.#lastActivity = sweeps;
+    if (this.#socket.readyState !== this.#socket.OPEN) return;
     // ws 7 gives text as a string, and everything else is binary; ws 8 says so.
     if (isBinary ?? typeof data !== 'string') return this.close(1003, 'Frames must be text');
     const bytes = typeof data === 'string' ? Buffer.byteLength(data) : (data as Buffer).length;
-    if (bytes > this.#host.config.maxFrameBytes) return this.close(1009, 'The frame is too large');
+    if (bytes > config.maxFrameBytes) return this.close(1009, 'The frame is too large');
     const text = data.toString();
-    if (this.#isTooFast()) return this.#refuse(new RateLimitExceededError('Too many frames a second'), readEcho(text));
-    this.#inbox.push(text);
+    if (this.#isTooFast()) return this.refuse(new RateLimitExceededError('Too many frames a second'), readEcho(text));
+    const frame = readFrame(text, config.maxFrameDepth);
+    // What it is about may be waiting in the inbox, and need not be waited for.
+    if (!(frame instanceof BadFrame) && frame.type === 'cancel') this.#cancel(frame.id);
+    else this.#inbox.push(frame);
   };
 
-  onOverflow(text: string): void {
-    this.#refuse(new RateLimitExceededError('Too many frames are waiting'), readEcho(text));
+  onOverflow(frame: ReadFrame): void {
+    const echo = frame instanceof BadFrame ? frame.echo : echoOf(frame);
+    this.refuse(new RateLimitExceededError('Too many frames are waiting'), echo);
   }
 
+  /** A token bucket: it holds `frameRate` frames, and as many flow in each second. */
   #isTooFast(): boolean {
     const { frameRate } = this.#host.config;
     if (frameRate === Number.POSITIVE_INFINITY) return false;
     const now = performance.now();
-    if (now - this.#second >= 1000) {
-      this.#second = now;
-      this.#frames = 0;
-    }
-    this.#frames += 1;
-    return this.#frames > frameRate;
+    this.#tokens = Math.min(frameRate, this.#tokens + ((now - this.#reckoned) * frameRate) / 1000);
+    this.#reckoned = now;
+    if (this.#tokens < 1) return true;
+    this.#tokens -= 1;
+    return false;
   }
 
-  onFrame(text: string): void {
+  onFrame(frame: ReadFrame): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
-    const frame = readFrame(text);
-    if (frame instanceof BadFrame) return this.#refuse(frame.error, frame.echo);
-    if (isMessage(frame)) return this.#route(frame);
-    this.#badFrames = 0;
+    if (frame instanceof BadFrame) return this.refuse(frame.error, frame.echo);
+    if (isMessage(frame)) {
+      const asked = this.#sends.add(frame);
+      if (asked !== undefined) this.#inbox.await(asked);
+      return;
+    }
+    this.accepted();
     if (frame.type === 'ping') this.write(`{"type":"pong"${writeEcho({ id: frame.id })}}`);
-    else if (frame.type === 'cancel') this.#cancel(frame.id);
-    else void this.#end(frame);
+    else void this.#end(frame as EndFrame);
   }
 
-  /** Finds the agent of a message, and whether it may be sent there; without functions to ask that takes no turn. */
-  #route(frame: MessageFrame): void {
-    const { route, authorize } = this.#host.config;
-    if (frame.agent_id === undefined && route === undefined) {
-      this.#refuse(new InvalidRequestError('agent_id: is missing'), frame);
-    } else if (frame.agent_id !== undefined && authorize === undefined) {
-      try {
-        this.#send(frame, frame.agent_id, true);
-      } catch (error) {
-        this.writeError(error, writeEcho(frame));
-      }
-    } else {
-      this.#inbox.await(this.#ask(frame));
-    }
-  }
-
-  async #ask(frame: MessageFrame): Promise<void> {
-    const { route, authorize } = this.#host.config;
-    try {
-      const agentId = frame.agent_id ?? (await route?.(frame, this));
-      if (typeof agentId !== 'string' || agentId === '') throw new AgentNotFoundError('No agent for this frame');
-      const isAuthorized = authorize === undefined || (await authorize(this.identity, agentId, frame)) === true;
-      // Where the connection has gone meanwhile, nobody would end the chat.
-      if (this.#ending === undefined) this.#send(frame, agentId, isAuthorized);
-    } catch (error) {
-      this.writeError(error, writeEcho(frame));
-    }
-  }
-
-  #send(frame: MessageFrame, agentId: string, isAuthorized: boolean): void {
-    const { config } = this.#host;
-    if (!isAuthorized || (config.isAgentAllowed !== undefined && config.isAgentAllowed(agentId) !== true)) {
-      return this.#refuse(new AuthorizationError(`Agent "${agentId}" is not allowed`), frame);
-    }
-    if (this.#replies.size + this.#ends >= config.maxPending) {
-      return this.#refuse(new RateLimitExceededError(`More than ${config.maxPending} sends are pending`), frame);
-    }
-    if (this.threads.threadCount >= config.maxThreads && !this.threads.hasThread(agentId, frame.context_id)) {
-      return this.#refuse(new RateLimitExceededError(`More than ${config.maxThreads} threads are open`), frame);
-    }
-    this.#badFrames = 0;
-    const reply = new Reply(this, frame);
-    if (this.#isDraining) return reply.onCancelled();
-    this.#replies.add(reply);
-    reply.send = this.threads.dispatch(
-      {
-        agentId,
-        contextId: frame.context_id,
-        message: frame.message as ArcMessage,
-        traceId: frame.trace_id,
-        stream: (frame.stream ?? config.stream) || undefined,
-        metadata: frame.metadata as Record<string, unknown> | undefined,
-        timeout: config.sendTimeout,
-        streamIdleTimeout: config.streamIdleTimeout,
-      },
-      reply,
-    );
-    if (this.#out.isFull) reply.send.pause();
-  }
-
-  /** Abandons the sends of that id; one that is not pending has been answered. */
   #cancel(id: string | number): void {
-    for (const reply of this.#replies) if (reply.id === id) reply.send?.cancel();
+    this.accepted();
+    const held = this.#inbox.take((frame) => isMessage(frame) && frame.id === id);
+    this.#sends.cancel(id);
+    for (const frame of held) this.#sends.refuse(frame as MessageFrame);
   }
 
   async #end(frame: EndFrame): Promise<void> {
     const { agent_id, context_id, reason, trace_id } = frame;
-    this.#ends += 1;
     const outcome = await this.threads.endThread(agent_id, { contextId: context_id, reason, traceId: trace_id });
-    this.#ends -= 1;
     const echo = writeEcho(frame);
     if (outcome?.ok === false) this.writeError(outcome.error, echo);
     else this.write(`{"type":"ended"${echo}${outcome?.text ? `,"response":${outcome.text}` : ''}}`);
   }
 
-  /** A frame that is not valid, or not let through: it costs an error frame, and too many in a row the connection. */
-  #refuse(error: unknown, echo: FrameEcho): void {
+  /** A frame that is not valid, or not let through: it costs an error frame, and too many in a row the connection. @internal */
+  refuse(error: unknown, echo: FrameEcho): void {
     this.writeError(error, writeEcho(echo));
     this.#badFrames += 1;
     if (this.#badFrames >= this.#host.config.maxBadFrames) this.close(4429, 'Too many bad frames');
   }
 
+  /** A frame was let through. @internal */
+  accepted(): void {
+    this.#badFrames = 0;
+  }
+
   /** A send has its last frame. @internal */
-  ended(reply: Reply): void {
-    this.#replies.delete(reply);
-    if (this.#isDraining && this.#replies.size === 0) this.#drained?.();
+  ended(reply: Reply, state: SendState, error?: unknown): void {
+    this.#sends.ended(reply);
+    if (!this.#wasLetIn) return;
+    const { counters, config } = this.#host;
+    counters.sends[state] += 1;
+    if (config.hooks.onSend !== undefined) {
+      const { frame, restarted } = reply;
+      this.#tell('onSend', { frame, state, restarted, error });
+    }
   }
 
   /** @internal */
@@ -318,29 +303,42 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
 
   /** Who does not read what it asked for is not asked what else it wants: neither its agents nor its frames are read on. */
   onFull(): void {
+    const { stalledTimeout } = this.#host.config;
+    if (stalledTimeout > 0) this.#stalled = setTimeout(this.#onStalled, stalledTimeout).unref();
     this.#inbox.shut();
-    for (const reply of this.#replies) reply.send?.pause();
+    this.#sends.pause();
   }
 
   onDrain(): void {
+    clearTimeout(this.#stalled);
     this.#inbox.open();
-    if (this.#out.isFull) return;
-    for (const reply of this.#replies) reply.send?.resume();
+    if (!this.#out.isFull) this.#sends.resume();
   }
 
+  readonly #onStalled = (): void => {
+    this.close(1008, 'The client does not read');
+    // The close frame stands behind what is not read.
+    this.terminate();
+  };
+
   onStart(thread: ThreadEntry): void {
+    this.#host.counters.started += 1;
     this.#tell('onStart', thread);
   }
 
   onRestart(thread: ThreadEntry): void {
+    this.#host.counters.restarted += 1;
     this.#tell('onRestart', thread);
   }
 
   onEnd(outcome: ChatOutcome): void {
+    const { counters } = this.#host;
+    counters[outcome.unconfirmed ? 'unconfirmed' : outcome.ok ? 'ended' : 'orphans'] += 1;
+    counters.failedEnds += outcome.failures;
     this.#tell('onEnd', outcome);
   }
 
-  #tell(name: 'onOpen' | 'onClose' | 'onStart' | 'onRestart' | 'onEnd', about?: unknown): void {
+  #tell(name: keyof RelayHooks, about?: unknown): void {
     const { hooks, logger } = this.#host.config;
     tell(
       () => (hooks[name] as ((session: Session, about: unknown) => unknown) | undefined)?.call(hooks, this, about),
@@ -364,18 +362,30 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
     if (this.#error !== undefined) logger.warn(about, 'a connection failed');
     else if (code === 1006) logger.info(about, 'a connection was lost');
     else logger.debug(about, 'a connection was closed');
-    this.#inbox.clear();
-    void this.#endAll().then((outcomes) => {
+    this.#leave();
+    void this.#finish().then((outcomes) => {
       if (this.#wasLetIn) this.#tell('onClose', outcomes);
       this.#resolveClosed(outcomes);
       this.#host.ended(this);
     });
   };
 
+  /** The connection is gone. What that does to pending sends is up to `onDisconnect`. */
+  async #finish(): Promise<ChatOutcome[]> {
+    const rest = this.#stopTaking();
+    if (this.#host.config.onDisconnect === 'finish' && this.#ending === undefined) {
+      // Nobody reads them any more, so nothing is to hold them up.
+      this.#sends.resume();
+      await rest;
+    }
+    return this.#endAll();
+  }
+
   /** Called now and then by the relay. @internal */
   sweep(pings: boolean, idleSweeps: number): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
-    if (idleSweeps > 0 && this.#replies.size === 0 && this.#host.sweeps - this.#lastActivity >= idleSweeps) {
+    const isBusy = this.#sends.pending > 0 || this.threads.endingCount > 0 || this.#inbox.isAwaiting;
+    if (idleSweeps > 0 && !isBusy && this.#host.sweeps - this.#lastActivity >= idleSweeps) {
       return this.close(4408, 'Idle for too long');
     }
     if (!pings) return;
@@ -386,21 +396,13 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
 
   /** Lets pending sends finish, and new ones not begin. @internal */
   drain(): Promise<void> {
-    this.#isDraining = true;
-    if (this.#replies.size === 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#drained = resolve;
-    });
+    return this.#stopTaking();
   }
 
   /** Cancels what did not finish, and closes the connection. @internal */
   shutDown(): void {
     this.close(1001, 'The server is shutting down');
   }
-}
-
-function isMessage(frame: ClientFrame): frame is MessageFrame {
-  return frame.type === undefined || frame.type === 'message';
 }
 
 /** A close reason has at most 123 bytes (RFC 6455, 5.5); it is cut between two characters. */

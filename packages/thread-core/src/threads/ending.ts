@@ -18,6 +18,13 @@ export interface ChatOutcome {
   contextId: string | undefined;
   chatId: string;
   ok: boolean;
+  /**
+   * True where its chat.start was cut off, and the agent did not have the chat for as long as it was asked: should the
+   * agent make it later, it stays open.
+   */
+  unconfirmed?: boolean;
+  /** How often chat.end was asked for and failed. */
+  failures: number;
   /** Why it could not be ended. */
   error?: unknown;
   /** The agent's answer to chat.end, where it gave one. */
@@ -39,7 +46,7 @@ export interface StartInFlight {
   outcome: Promise<StartOutcome>;
 }
 
-type Attempt = Pick<ChatOutcome, 'ok' | 'error' | 'response' | 'text'>;
+type Attempt = Omit<ChatOutcome, 'agentId' | 'contextId' | 'chatId' | 'failures'>;
 
 const FIRST_BACKOFF = 50;
 const LONGEST_BACKOFF = 500;
@@ -66,17 +73,20 @@ export async function endChat(
     if (outcome === 'never started') attempt = { ok: true };
   }
   let wasLost = false;
+  let failures = 0;
   for (let backoff = FIRST_BACKOFF; attempt === undefined; backoff = Math.min(backoff * 2, LONGEST_BACKOFF)) {
     const tried = await tryEnd(call, entry, options, until - performance.now());
     const isLost = isLostChat(tried.error);
+    if (!tried.ok && !isLost) failures += 1;
     // An attempt that the bound cut short says nothing: what the agent said last counts.
     wasLost ||= isLost;
     const pause = backoff * (0.5 + Math.random() / 2);
     const again = isLost ? !settled : isTransient(tried.error);
-    if (tried.ok || !again || performance.now() + pause >= until) attempt = !tried.ok && wasLost ? { ok: true } : tried;
+    if (tried.ok || !again || performance.now() + pause >= until)
+      attempt = !tried.ok && wasLost ? { ok: true, unconfirmed: !settled } : tried;
     else await delay(pause);
   }
-  return { agentId: entry.agentId, contextId: entry.contextId, chatId: entry.chatId, ...attempt };
+  return { agentId: entry.agentId, contextId: entry.contextId, chatId: entry.chatId, failures, ...attempt };
 }
 
 async function tryEnd(

@@ -56,6 +56,11 @@ export class Send implements CallListener, Answerable {
     return this.#entry?.chatId;
   }
 
+  /** Nothing of it was sent yet. @internal */
+  get isWaiting(): boolean {
+    return this.#phase === 'waiting';
+  }
+
   /** The thread whose chat.start it is, as long as that runs. @internal */
   get starting(): ThreadEntry | undefined {
     return this.#phase === 'starting' ? this.#entry : undefined;

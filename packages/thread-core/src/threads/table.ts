@@ -32,7 +32,7 @@ export class ThreadTable {
   readonly #hooks: ThreadHooks;
   readonly #lanes = new Map<string, Lane>();
   /** Chats that are being ended; nobody else waits for those of failed and cancelled starts. */
-  #endings: Set<Promise<unknown>> | undefined;
+  #endings: Set<Promise<ChatOutcome>> | undefined;
 
   constructor(
     client: ArcClient,
@@ -65,6 +65,10 @@ export class ThreadTable {
     return send;
   }
 
+  get endingCount(): number {
+    return this.#endings?.size ?? 0;
+  }
+
   call(request: CallRequest, listener: CallListener): Call {
     return this.#client.call(this.#tokens === undefined ? request : { ...request, tokens: this.#tokens }, listener);
   }
@@ -77,14 +81,27 @@ export class ThreadTable {
 
   /** The agent has named the chat otherwise, or it became certain, or doubtful, that there is one. */
   update(entry: ThreadEntry, change: Partial<Pick<ThreadEntry, 'chatId' | 'unsettled'>>): void {
-    const isCurrent = this.#isCurrent(entry);
-    Object.assign(entry, change);
-    if (isCurrent) this.store.set(threadKey(entry.agentId, entry.contextId), entry);
+    this.#store(() => {
+      const isCurrent = this.#isCurrent(entry);
+      Object.assign(entry, change);
+      if (isCurrent) this.store.set(threadKey(entry.agentId, entry.contextId), entry);
+    });
   }
 
   /** Forgets a thread that has no chat. */
   drop(entry: ThreadEntry): void {
-    if (this.#isCurrent(entry)) this.store.delete(threadKey(entry.agentId, entry.contextId));
+    this.#store(() => {
+      if (this.#isCurrent(entry)) this.store.delete(threadKey(entry.agentId, entry.contextId));
+    });
+  }
+
+  /** The store is the application's own, and may fail: a send must have its answer all the same. */
+  #store(change: () => void): void {
+    try {
+      change();
+    } catch (err) {
+      this.#logger.error({ err }, 'the store of threads failed');
+    }
   }
 
   /** Forgets a thread that may have a chat, and has that ended. */
@@ -155,9 +172,11 @@ export class ThreadTable {
     start?: StartInFlight,
   ): Promise<ChatOutcome> {
     const outcome = await endChat((request, listener) => this.call(request, listener), entry, options, timeout, start);
+    const { agentId, contextId, chatId, error: err } = outcome;
     if (!outcome.ok) {
-      const { agentId, contextId, chatId, error: err } = outcome;
       this.#logger.error({ agentId, contextId, chatId, err }, 'a chat could not be ended, and may still be open');
+    } else if (outcome.unconfirmed) {
+      this.#logger.info({ agentId, contextId, chatId }, 'a chat whose start was cut off was not found at the agent');
     }
     this.#tell('onEnd', outcome);
     return outcome;

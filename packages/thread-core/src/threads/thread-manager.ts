@@ -108,6 +108,11 @@ export class ThreadManager implements AsyncDisposable {
     return this.#table.store.size;
   }
 
+  /** Chats that are being ended, those of cancelled and failed starts included. @internal */
+  get endingCount(): number {
+    return this.#table.endingCount;
+  }
+
   /** Forgets all threads without ending their chats. */
   clear(): void {
     this.#table.store.clear();
@@ -133,8 +138,8 @@ export class ThreadManager implements AsyncDisposable {
 
   /**
    * Ends all chats, side by side; call it when the connection is gone. Sends that run or wait are cancelled. Does not
-   * reject where chats cannot be ended: there is one outcome for each thread. The ThreadManager can be used again
-   * afterwards.
+   * reject where chats cannot be ended: there is one outcome for each thread. Chats that are being ended already are
+   * waited for. The ThreadManager can be used again afterwards.
    */
   async endAllChats(options: EndAllOptions = {}): Promise<ChatOutcome[]> {
     checkTimeout('timeout', options.timeout);

@@ -167,8 +167,8 @@ t.test('frames of a slow reader are kept, in order, and answered when it reads',
   t.strictSame(
     others.map(({ type, id }) => [type, id]),
     [
-      ['pong', 'p'],
       ['cancelled', 1],
+      ['pong', 'p'],
       ['pong', 'q'],
       ['response', 2],
     ],

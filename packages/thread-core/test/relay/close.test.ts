@@ -20,7 +20,7 @@ t.test('close ends all chats and all connections with 1001, and counts', async (
   t.strictSame(await closing, { sessions: 3, ended: 3, failed: 0 });
   for (const { closed } of clients) t.strictSame(await closed, { code: 1001, reason: 'The server is shutting down' });
   t.equal(all.agent.counters.open, 0);
-  t.strictSame(all.relay.stats(), { sessions: 0, threads: 0, pending: 0 });
+  t.match(all.relay.stats(), { sessions: 0, threads: 0, pending: 0 });
 });
 
 t.test('a relay without connections closes, too', async (t) => {

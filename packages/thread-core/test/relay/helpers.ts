@@ -313,3 +313,8 @@ export function maskedText(text: string): Buffer {
   const payload = Buffer.from(text);
   return Buffer.concat([Buffer.from([0x81, 0x80 | payload.length, 0, 0, 0, 0]), payload]);
 }
+
+/** Resolves when the relay has looked after its sessions so many times since the start. */
+export async function sweepsOf(all: World, count: number): Promise<void> {
+  while (all.relay.sweeps < count) await new Promise((resolve) => setTimeout(resolve, 5));
+}

@@ -1,6 +1,6 @@
 import t from 'tap';
 import type { Session } from '../../src/index.js';
-import { deferred, type Frame, say, textOf, to, world } from './helpers.js';
+import { deferred, type Frame, say, sweepsOf, textOf, to, type World, type WorldOptions, world } from './helpers.js';
 
 t.test('frames that come while authenticate runs are kept, in order', async (t) => {
   const asked = deferred<unknown>();
@@ -30,7 +30,7 @@ t.test('frames that come while authenticate runs are kept up to maxPending', asy
   const all = await world(t, { attach: {}, authenticate: () => asked.promise, maxPending: 2 });
   const client = await all.connect();
   for (const id of [1, 2, 3]) client.send(to('a', 'x', { id }));
-  client.send('not JSON', { type: 'cancel', id: 4, agent_id: { not: 'known' } });
+  client.send('not JSON', { type: 'ping', id: 4, agent_id: { not: 'known' } });
   const refused = await client.all(3);
   t.match(refused, Array(3).fill({ type: 'error', data: { code: -44_007, message: 'Too many frames are waiting' } }));
   t.strictSame(
@@ -50,7 +50,8 @@ t.test('who sends on and on while authenticate runs is closed with 4429', async 
   const client = await all.connect();
   for (let id = 0; id < 200; id++) client.send(to('a', 'x', { id }));
   t.equal((await client.closed).code, 4429);
-  t.equal(client.texts.length, 16);
+  // What was refused came at once, what was kept when nothing was to come of it any more.
+  t.match(await client.all(48), [...Array(16).fill({ type: 'error' }), ...Array(32).fill({ type: 'cancelled' })]);
   asked.resolve(true);
   await all.session.closed;
   t.equal(all.agent.counters.requests, 0);
@@ -93,14 +94,14 @@ t.test('frames keep their order while route and authorize are asked', async (t) 
     if (client.texts.length > 0) frames.push(await client.next());
     else await new Promise(setImmediate);
   }
-  t.strictSame(asked, ['route 1', 'authorize 1 a', 'authorize 2 a', 'authorize 3 a', 'authorize 4 a']);
+  t.strictSame(asked, ['route 1', 'authorize 1 a', 'authorize 2 a', 'authorize 3 a']);
   t.strictSame(
     frames.filter(({ type }) => type !== 'response').map(({ type, id }) => [type, id]),
     [
+      ['cancelled', 4],
       ['pong', undefined],
       ['error', 3],
       ['error', undefined],
-      ['cancelled', 4],
     ],
   );
   t.strictSame(frames.filter(({ type }) => type === 'response').map(textOf), ['a #1: 1', 'a #2: 2']);
@@ -180,7 +181,7 @@ t.test('a send that is let through after its connection has gone is not sent', a
     answer.resolve(true);
     await new Promise(setImmediate);
     t.equal(all.session.threads.threadCount, 0, leave);
-    t.strictSame(all.relay.stats(), { sessions: 0, threads: 0, pending: 0 });
+    t.match(all.relay.stats(), { sessions: 0, threads: 0, pending: 0 });
     await all.relay.close();
     t.strictSame(
       all.agent.requests.map(({ method }) => method),
@@ -207,4 +208,70 @@ t.test('an authentication that ends after the connection has gone opens nothing'
   t.strictSame(told, [], 'a connection that was never let in is not told of');
   t.equal(all.agent.counters.requests, 0);
   t.match(all.relay.stats(), { sessions: 0, threads: 0, pending: 0 });
+});
+
+/** What keeps a first frame of agent `a` from being sent until it is let go. */
+const holds: Record<string, (asked: Promise<unknown>) => WorldOptions> = {
+  authenticate: (asked) => ({ attach: {}, authenticate: () => asked }),
+  authorize: (asked) => ({ authorize: () => asked as Promise<boolean> }),
+  route: (asked) => ({ route: () => asked as Promise<string> }),
+};
+const waysOut: Record<string, (all: World) => unknown> = {
+  'relay.close': ({ relay }) => void relay.close(),
+  'session.close': ({ session }) => session.close(1001),
+};
+
+for (const [holder, options] of Object.entries(holds)) {
+  for (const [way, leave] of Object.entries(waysOut)) {
+    t.test(`sends that wait for ${holder} get cancelled at ${way}, each once, and nothing comes of them`, async (t) => {
+      const asked = deferred<unknown>();
+      const all = await world(t, options(asked.promise));
+      const client = await all.connect();
+      for (const id of [1, 2, 3])
+        client.send({ id, message: say('x'), ...(holder === 'route' ? {} : { agent_id: 'a' }) });
+      client.send({ type: 'ping' }, 'not JSON');
+      await all.received(5);
+      leave(all);
+      t.equal((await client.closed).code, 1001);
+      const frames = await client.all(3);
+      t.strictSame(frames.map(({ type, id }) => [type, id]).sort(), [
+        ['cancelled', 1],
+        ['cancelled', 2],
+        ['cancelled', 3],
+      ]);
+      asked.resolve(holder === 'route' ? 'a' : true);
+      await all.session.closed;
+      t.strictSame(client.texts, []);
+      t.equal(all.agent.counters.requests, 0);
+    });
+  }
+}
+
+t.test('a send can be cancelled while authorize is asked about it, and while it waits behind', async (t) => {
+  const asked = deferred<boolean>();
+  const all = await world(t, { authorize: () => asked.promise });
+  const client = await all.connect();
+  client.send(to('a', 'x', { id: 1 }), to('a', 'y', { id: 2 }), to('a', 'z', { id: 3 }));
+  client.send({ type: 'cancel', id: 1 }, { type: 'cancel', id: 2 });
+  t.match(await client.all(2), [
+    { type: 'cancelled', id: 1 },
+    { type: 'cancelled', id: 2 },
+  ]);
+  asked.resolve(true);
+  t.match(await client.next(), { type: 'response', id: 3 });
+  t.equal(all.agent.counters.requests, 1);
+});
+
+t.test('a session that authorize keeps waiting is not idle', async (t) => {
+  const asked = deferred<boolean>();
+  const all = await world(t, { authorize: () => asked.promise, idleTimeout: 60, heartbeat: 0 });
+  const client = await all.connect();
+  client.send(to('a'));
+  await all.received(1);
+  const { sweeps } = all.relay;
+  await sweepsOf(all, sweeps + 20);
+  t.equal(client.socket.readyState, client.socket.OPEN);
+  asked.resolve(true);
+  t.equal((await client.next()).type, 'response');
+  t.equal((await client.closed).code, 4408);
 });

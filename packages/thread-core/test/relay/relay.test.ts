@@ -32,21 +32,21 @@ t.test('a plain ws server and one attach are all it takes', async (t) => {
 
 t.test('stats counts sessions, threads and sends', async (t) => {
   const { agent, relay, connect, ...all } = await world(t);
-  t.strictSame(relay.stats(), { sessions: 0, threads: 0, pending: 0 });
+  t.match(relay.stats(), { sessions: 0, threads: 0, pending: 0 });
   const [one, two] = [await connect(), await connect()];
   await one.ask(to('a'));
   await one.ask(to('b'));
   const gate = agent.hold();
   two.send(to('a', 'x', { id: 1 }), to('a', 'x', { id: 2 }));
   await gate.arrived;
-  t.strictSame(relay.stats(), { sessions: 2, threads: 3, pending: 2 });
+  t.match(relay.stats(), { sessions: 2, threads: 3, pending: 2 });
   t.strictSame([...relay.sessions], all.sessions);
   gate.release();
   await two.all(2);
-  t.strictSame(relay.stats(), { sessions: 2, threads: 3, pending: 0 });
+  t.match(relay.stats(), { sessions: 2, threads: 3, pending: 0 });
   for (const { socket } of [one, two]) socket.close();
   await Promise.all(all.sessions.map(({ closed }) => closed));
-  t.strictSame(relay.stats(), { sessions: 0, threads: 0, pending: 0 });
+  t.match(relay.stats(), { sessions: 0, threads: 0, pending: 0 });
 });
 
 t.test('hooks tell of connections and chats', async (t) => {
@@ -262,5 +262,5 @@ t.test('what a session keeps is gone with it', async (t) => {
   }
   t.equal(threads.length, 20);
   t.strictSame(new Set(ended.map(({ chatId }) => chatId)), new Set(threads.map(({ chatId }) => chatId)));
-  t.strictSame(all.relay.stats(), { sessions: 0, threads: 0, pending: 0 });
+  t.match(all.relay.stats(), { sessions: 0, threads: 0, pending: 0 });
 });
