@@ -12,12 +12,21 @@ const counts = [
   'maxFrameBytes',
   'maxPending',
   'maxThreads',
+  'maxFrameDepth',
   'maxSessions',
   'maxBufferedBytes',
   'frameRate',
   'maxBadFrames',
 ];
-const times = ['heartbeat', 'idleTimeout', 'sendTimeout', 'streamIdleTimeout', 'drainTimeout', 'cleanupTimeout'];
+const times = [
+  'heartbeat',
+  'idleTimeout',
+  'sendTimeout',
+  'streamIdleTimeout',
+  'stalledTimeout',
+  'drainTimeout',
+  'cleanupTimeout',
+];
 
 /** Values that an option must not have. */
 const WRONG: Record<string, unknown[]> = {
@@ -45,6 +54,7 @@ const WRONG: Record<string, unknown[]> = {
   stream: ['true', 1, null],
   replies: ['', 'Bare', true, null],
   busy: ['', 'wait', true, null],
+  onDisconnect: ['', 'end', true, null],
   logger: [{}, null, 1, { info() {}, warn() {}, error() {} }, { debug() {}, info() {}, warn() {}, error: true }],
   hooks: [null, 1, 'x', { onOpen: 1 }, { onopen() {} }, { onOpen() {}, onMessage() {} }],
   ...Object.fromEntries(counts.map((name) => [name, [0, -1, Number.NaN, '1', null, true, [1]]])),

@@ -1,0 +1,252 @@
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import t from 'tap';
+import type { SendSummary } from '../../src/index.js';
+import { faults } from '../../src/testing/index.js';
+import { type Client, deferred, type Frame, say, to, world } from './helpers.js';
+
+const tcpOf = (client: Client): Socket => (client.socket as unknown as { _socket: Socket })._socket;
+
+/** So many arrays in one another. */
+const nest = (levels: number): unknown => (levels === 0 ? 'core' : [nest(levels - 1)]);
+
+t.test('maxFrameDepth: so many levels are let through, one more is -32600 and names the limit', async (t) => {
+  const all = await world(t, { maxFrameDepth: 8 });
+  const client = await all.connect();
+  // The frame, its message, the parts, a part: four levels are there before the content's.
+  const part = (levels: number) => ({ message: { role: 'user', parts: [{ type: 'data', content: nest(levels) }] } });
+  t.equal((await client.ask(to('a', '', part(4)))).type, 'response');
+  t.match(await client.ask(to('a', '', { id: 1, ...part(5) })), {
+    type: 'error',
+    id: 1,
+    data: { code: -32_600, message: 'The frame is nested more than 8 levels deep' },
+  });
+  t.equal((await client.ask(to('a', '', { metadata: { m: nest(6) } }))).type, 'response');
+  t.match(await client.ask(to('a', '', { metadata: { m: nest(7) } })), { data: { code: -32_600 } });
+  t.equal((await client.ask(to('a', '', { unknown: nest(100) }))).type, 'response', 'what is ignored is not counted');
+  t.equal(all.agent.counters.requests, 3);
+});
+
+t.test('frameRate is a bucket: what flowed in may be spent at once, and no more than one second of it', async (t) => {
+  const all = await world(t, { frameRate: 20, maxBadFrames: 1000 });
+  const client = await all.connect();
+  const pongs = async (count: number): Promise<number> => {
+    for (let i = 0; i < count; i++) client.send({ type: 'ping' });
+    return (await client.all(count)).filter(({ type }) => type === 'pong').length;
+  };
+  const first = performance.now();
+  const atOnce = await pongs(40);
+  // The bucket was full, and went on filling for as long as that took.
+  t.ok(atOnce >= 20 && atOnce <= 20 + Math.ceil((performance.now() - first) / 50), `${atOnce} of 40 at once`);
+  let trickle = 0;
+  for (const start = performance.now(); trickle === 0 && performance.now() - start < 5000; ) trickle += await pongs(1);
+  t.equal(trickle, 1, 'a twentieth of a second later there is one more, not after a whole second');
+});
+
+t.test('starting and cancelling on and on is held up by maxPending', async (t) => {
+  const all = await world(t, { maxPending: 4, agent: { createChat: 'when-ready' }, cleanupTimeout: 1000 });
+  const client = await all.connect();
+  const gate = all.agent.hold('chat.start');
+  const frames: Frame[] = [];
+  for (let id = 0; id < 10; id++) {
+    const before = all.agent.requests.filter(({ method }) => method === 'chat.start').length;
+    client.send(to('a', 'x', { id, context_id: `c${id}` }));
+    await client.rest().then((rest) => frames.push(...rest));
+    if (frames.some((frame) => frame.id === id)) continue;
+    await all.agent.waitFor(({ requests }) => requests.filter(({ method }) => method === 'chat.start').length > before);
+    client.send({ type: 'cancel', id });
+    frames.push(await client.next());
+  }
+  gate.release();
+  const types = frames.map(({ type, data }) => (type === 'error' ? (data as { code: number }).code : type));
+  t.strictSame(types, [...Array(4).fill('cancelled'), ...Array(6).fill(-44_007)]);
+  t.equal(all.session.threads.endingCount, 4);
+});
+
+t.test('interrupting on and on is held up by maxPending, too', async (t) => {
+  const all = await world(t, { busy: 'interrupt', maxPending: 3, cleanupTimeout: 2000 });
+  const client = await all.connect();
+  const gate = all.agent.hold('chat.start');
+  for (let id = 0; id < 6; id++) {
+    client.send(to('a', 'x', { id }));
+    await client.rest();
+    await all.agent.waitFor(({ counters }) => counters.running > 0);
+  }
+  t.ok(all.session.threads.endingCount + all.session.pending <= 3);
+  gate.release();
+});
+
+t.test('maxSessions: a connection that is closed holds no place, though its peer says nothing', async (t) => {
+  const all = await world(t, { maxSessions: 1 });
+  const silent = await all.connectRaw();
+  all.session.close(1000);
+  const client = await all.connect();
+  t.equal((await client.ask(to('a'))).type, 'response');
+  const late = await all.connect();
+  t.match(await late.closed, { code: 1013 });
+  silent.destroy();
+});
+
+t.test('maxSessions: those who are refused after the upgrade hold no place', async (t) => {
+  const all = await world(t, { maxSessions: 1 });
+  const client = await all.connect();
+  const refused = [await all.connectRaw(), await all.connectRaw()];
+  client.socket.close();
+  await all.session.closed;
+  const next = await all.connect();
+  t.equal((await next.ask(to('a'))).type, 'response');
+  for (const socket of refused) socket.destroy();
+});
+
+t.test('stalledTimeout: who does not read is closed, and its chats are ended', async (t) => {
+  const all = await world(t, { maxBufferedBytes: 64 * 1024, stalledTimeout: 100 });
+  const [slow, other] = [await all.connect(), await all.connect()];
+  all.agent.script({ agentId: 'a' }, async function* () {
+    for (let i = 0; i < 1000; i++) yield 'x'.repeat(65_536);
+  });
+  tcpOf(slow).pause();
+  slow.send(to('a', 'x', { stream: true }));
+  await all.session.closed;
+  t.match(all.agent.counters, { open: 0, running: 0 });
+  t.equal((await other.ask(to('a'))).type, 'response');
+});
+
+t.test('stalledTimeout: who reads in the end is not closed', async (t) => {
+  const all = await world(t, { maxBufferedBytes: 64 * 1024, stalledTimeout: 60_000 });
+  const client = await all.connect();
+  all.agent.script({ agentId: 'a' }, async function* () {
+    for (let i = 0; i < 200; i++) yield 'x'.repeat(65_536);
+  });
+  tcpOf(client).pause();
+  client.send(to('a', 'x', { stream: true }));
+  await all.agent.waitFor(({ counters }) => counters.running === 1);
+  tcpOf(client).resume();
+  t.equal((await client.answer()).at(-1)?.type, 'done');
+});
+
+t.test('onDisconnect: cancel stops the agents, finish lets them answer before the chats are ended', async (t) => {
+  for (const onDisconnect of ['cancel', 'finish'] as const) {
+    const told: SendSummary[] = [];
+    const all = await world(t, { onDisconnect, hooks: { onSend: (_session, send) => void told.push(send) } });
+    const client = await all.connect();
+    const gate = all.agent.hold('chat.start');
+    client.send(to('a', 'first', { id: 1 }), to('a', 'second', { id: 2 }));
+    await gate.arrived;
+    client.socket.terminate();
+    await once(all.sockets[0] as never, 'close');
+    gate.release();
+    await all.session.closed;
+    await all.agent.waitFor('idle');
+    const methods = all.agent.requests.map(({ method }) => method);
+    t.match(all.agent.counters, { open: 0, started: 1, ended: 1 });
+    const isFinished = onDisconnect === 'finish';
+    t.strictSame(methods, isFinished ? ['chat.start', 'chat.message', 'chat.end'] : ['chat.start', 'chat.end']);
+    t.strictSame(
+      told.map(({ frame, state }) => [frame.id, state]),
+      [1, 2].map((id) => [id, isFinished ? 'response' : 'cancelled']),
+    );
+  }
+});
+
+t.test(
+  'onDisconnect finish: a stream that its reader held up goes on, and relay.close does not wait for ever',
+  async (t) => {
+    const all = await world(t, { onDisconnect: 'finish', maxBufferedBytes: 64 * 1024, drainTimeout: 50 });
+    const client = await all.connect();
+    let given = 0;
+    all.agent.script({ agentId: 'a' }, async function* () {
+      for (; given < 300; given++) yield 'x'.repeat(65_536);
+    });
+    all.agent.script({ agentId: 'b' }, faults.stall({ data: 'so far' }));
+    tcpOf(client).pause();
+    client.send(to('a', 'x', { id: 1, stream: true }));
+    await all.agent.waitFor(({ counters }) => counters.running === 1);
+    client.send(to('b', 'x', { id: 2, stream: true }));
+    client.socket.terminate();
+    await all.agent.waitFor(() => given === 300);
+    const closed = await all.relay.close();
+    t.match(closed, { failed: 0 });
+    t.match(all.agent.counters, { open: 0, running: 0 });
+  },
+);
+
+t.test('stats: what was sent, started, ended and could not be ended, and the bytes', async (t) => {
+  const all = await world(t, { cleanupTimeout: 300, leaks: true });
+  const { agent, relay } = all;
+  const client = await all.connect();
+  await client.ask(to('a', 'one'));
+  agent.script('chat.message', { error: { code: -43_001, message: 'Chat not found' } });
+  await client.ask(to('a', 'two'));
+  await client.ask(to('b', 'three', { stream: true }));
+  agent.script('chat.message', { error: { code: -1, message: 'No' } });
+  await client.ask(to('b', 'four'));
+  const gate = agent.hold('chat.message');
+  client.send(to('a', 'five', { id: 5 }), to('a', 'six', { id: 6 }));
+  await gate.arrived;
+  t.match(relay.stats(), { sessions: 1, threads: 2, pending: 2, waiting: 1 });
+  client.send({ type: 'cancel', id: 6 }, { type: 'cancel', id: 5 });
+  await client.all(2);
+  gate.release();
+  agent.script({ method: 'chat.end', agentId: 'b' }, { ...faults.empty(500), times: 100 });
+  const before = relay.stats();
+  client.socket.close();
+  await all.session.closed;
+  const { failedEnds, bytes, ...stats } = relay.stats();
+  t.match(stats, {
+    sessions: 0,
+    threads: 0,
+    pending: 0,
+    waiting: 0,
+    sends: { response: 2, done: 1, error: 1, cancelled: 2 },
+    started: 3,
+    restarted: 1,
+    ended: 1,
+    unconfirmed: 0,
+    orphans: 1,
+  });
+  const tries = agent.requests.filter(({ method, agentId }) => method === 'chat.end' && agentId === 'b').length;
+  t.equal(failedEnds, tries);
+  t.match(all.log.at('error'), [{ about: { agentId: 'b', chatId: String } }]);
+  t.ok(bytes.received >= before.bytes.received && bytes.sent >= before.bytes.sent && before.bytes.sent > 500);
+});
+
+t.test('hooks.onSend tells of each send once, with what the client was not told', async (t) => {
+  const told: SendSummary[] = [];
+  const all = await world(t, { hooks: { onSend: (session, send) => void told.push({ ...send, ...{ session } }) } });
+  const client = await all.connect();
+  await client.ask(to('a', 'one', { id: 1 }));
+  all.agent.script('chat.message', { error: { code: -32_603, message: 'Broken', details: 'secret' } });
+  await client.ask({ id: 2, agent_id: 'a', message: say('x') });
+  t.match(told, [
+    { session: all.session, frame: { id: 1, agent_id: 'a' }, state: 'response', restarted: false, error: undefined },
+    { session: all.session, frame: { id: 2 }, state: 'error', error: { code: -32_603, details: 'secret' } },
+  ]);
+  t.equal(told.length, 2);
+});
+
+t.test('relay.close counts the chats of starts that were cancelled before', async (t) => {
+  const all = await world(t, { agent: { createChat: 'when-ready', ignoreAbort: true } });
+  const client = await all.connect();
+  const gate = all.agent.hold('chat.start');
+  client.send(to('a', 'x', { id: 1 }));
+  await gate.arrived;
+  client.send({ type: 'cancel', id: 1 });
+  await client.next();
+  const closing = all.relay.close();
+  gate.release();
+  t.strictSame(await closing, { sessions: 1, ended: 1, failed: 0 });
+});
+
+t.test('a start that was cut off, and whose chat the agent never had, is unconfirmed, and logged', async (t) => {
+  const never = deferred<string>();
+  const all = await world(t, { agent: { createChat: 'when-ready' }, cleanupTimeout: 200 });
+  const client = await all.connect();
+  all.agent.script('chat.start', () => never.promise);
+  client.send(to('a', 'x', { id: 1 }));
+  await all.agent.waitFor(({ counters }) => counters.running === 1);
+  client.send({ type: 'cancel', id: 1 });
+  const line = await all.log.line('was not found at the agent');
+  t.match(line, { level: 'info', about: { agentId: 'a', chatId: String } });
+  t.match(all.relay.stats(), { unconfirmed: 1, ended: 0, orphans: 0 });
+  never.resolve('too late');
+});
