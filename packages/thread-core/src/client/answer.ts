@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { type ArcErrorOptions, InternalError, readAgentError } from '../protocol/errors.js';
 import type { ArcEnvelope, ChatResult } from '../protocol/types.js';
+import { isObject } from '../values.js';
 import type { CallListener } from './call.js';
 import { type ArcEvent, chatIdOf } from './event.js';
 import { ArcStream } from './stream.js';
@@ -128,10 +129,6 @@ export class Answer implements CallListener {
     const envelope = { arc: '1.0', id: '', responseAgent: '', targetAgent: '', result, error: null };
     return describe(envelope, this.#source?.restarted ?? false, this.#events);
   }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function describe(envelope: ArcEnvelope, restarted: boolean, events?: readonly ArcEvent[]): ArcEnvelope {

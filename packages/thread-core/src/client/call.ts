@@ -14,6 +14,7 @@ import {
   TokenInvalidError,
 } from '../protocol/errors.js';
 import { ARC_VERSION, type ArcEnvelope, type ArcMethod } from '../protocol/types.js';
+import { LONGEST_TIME } from '../values.js';
 import { type ArcEvent, readEvent } from './event.js';
 import { EventReader, type EventReaderOwner } from './event-reader.js';
 import type { Target, Targets } from './target.js';
@@ -63,9 +64,6 @@ export interface CallContext {
 
 const MAX_REDIRECTS = 3;
 const MAX_REDIRECT_BYTES = 16_384;
-
-/** Timers are no longer than this; a time-out that is longer is none. */
-const MAX_DELAY = 2 ** 31 - 1;
 
 /** After `done` the agent has this long, in milliseconds, to end its answer, so that the connection can be used again. */
 const LINGER = 1000;
@@ -195,7 +193,8 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
   #watch(): void {
     clearTimeout(this.#timer);
     const delay = this.#reader === undefined ? this.#timeout : this.#streamIdleTimeout;
-    const runs = delay > 0 && delay <= MAX_DELAY && !this.#paused;
+    // A time-out that is longer than any timer is none.
+    const runs = delay > 0 && delay <= LONGEST_TIME && !this.#paused;
     this.#timer = runs ? setTimeout(onTimeout, delay, this) : undefined;
   }
 

@@ -15,18 +15,43 @@ const REASONS: Record<string, string> = {
   UND_ERR_HEADERS_OVERFLOW: 'its headers are too large',
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'its content-length is wrong',
   UND_ERR_INVALID_ARG: 'a header cannot be sent',
-  EPROTO: 'TLS failed',
 };
+
+/** The codes of Node and OpenSSL for a connection that could not be made private. */
+const TLS = /^ERR_TLS|^ERR_SSL|^EPROTO$|CERT|SIGNATURE/;
+
+/** Those of a connection that was not made at all. */
+const NEVER_CONNECTED = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
+]);
 
 /** Describes a failure of the transport: `connection refused (ECONNREFUSED)`. */
 export function describeTransportError(error: unknown): string {
-  const { name, code: given } = (error ?? {}) as { name?: unknown; code?: unknown };
   // An AggregateError of all the addresses of a name has its own code, and no message.
-  const code = String(given ?? '');
+  const code = codeOf(error);
+  const { name } = (error ?? {}) as { name?: unknown };
   if (name === 'HTTPParserError') return 'its answer is not HTTP';
   if (code === '') return 'the connection failed';
-  if (code.startsWith('ERR_TLS') || code.startsWith('ERR_SSL') || code.includes('CERT') || code.includes('SIGNATURE')) {
-    return `TLS failed (${code})`;
-  }
-  return `${REASONS[code] ?? 'the connection failed'} (${code})`;
+  return `${REASONS[code] ?? (TLS.test(code) ? 'TLS failed' : 'the connection failed')} (${code})`;
+}
+
+/** Whether an error of the transport says that no connection was made, so that nothing reached the agent. */
+export function wasNeverSent(error: unknown): boolean {
+  const code = codeOf(error);
+  return NEVER_CONNECTED.has(code) || TLS.test(code) || isClientClosed(error);
+}
+
+/** Whether an error of undici's says that its dispatcher takes no more requests. */
+export function isClientClosed(error: unknown): boolean {
+  const code = codeOf(error);
+  return code === 'UND_ERR_DESTROYED' || code === 'UND_ERR_CLOSED';
+}
+
+function codeOf(error: unknown): string {
+  return String((error as { code?: unknown } | null | undefined)?.code ?? '');
 }

@@ -1,3 +1,4 @@
+import { isObject } from '../values.js';
 import type { ArcErrorObject } from './types.js';
 
 /** What is known about a failed call, beside its code and message. Every field is optional. */
@@ -248,10 +249,6 @@ const BY_CODE = new Map(CLASSES.map((Class) => [Class.code, Class]));
 export function arcError(code: number, reason: string, options?: ArcErrorOptions): ArcError {
   const Class = BY_CODE.get(code);
   return Class === undefined ? new ArcError(code, reason, options) : new Class(reason, options);
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /**

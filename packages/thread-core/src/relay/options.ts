@@ -4,6 +4,7 @@ import { type Logger, silentLogger } from '../logger.js';
 import type { ChatOutcome } from '../threads/ending.js';
 import type { BusyPolicy } from '../threads/lane.js';
 import type { ThreadEntry } from '../threads/store.js';
+import { LONGEST_TIME } from '../values.js';
 import type { OriginCheck } from './doors.js';
 import type { MessageFrame } from './frames.js';
 import type { Session } from './session.js';
@@ -123,9 +124,6 @@ export interface RelayOptions {
   logger?: Logger | undefined;
   hooks?: RelayHooks | undefined;
 }
-
-/** Node's timers know no longer time: what is longer would run out at once. */
-export const LONGEST_TIME = 2 ** 31 - 1;
 
 /** Default, least and greatest value of the options that are numbers. */
 const NUMBERS = {

@@ -1,8 +1,9 @@
 import type { IncomingMessage } from 'node:http';
 import type { WebSocket } from 'ws';
 import { within } from '../threads/ending.js';
+import { LONGEST_TIME } from '../values.js';
 import { type Admission, isOriginAllowed, refusal } from './doors.js';
-import { LONGEST_TIME, type RelayConfig, type RelayOptions, readOptions, type SendState } from './options.js';
+import { type RelayConfig, type RelayOptions, readOptions, type SendState } from './options.js';
 import { type AttachOptions, Session, type SessionHost } from './session.js';
 
 /** What closing the relay came to. */

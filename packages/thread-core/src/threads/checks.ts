@@ -1,11 +1,9 @@
 import { ArcClient } from '../client/arc-client.js';
+import { isObject, LONGEST_TIME } from '../values.js';
 import type { BusyPolicy } from './lane.js';
 import type { SendOptions, ThreadManagerOptions } from './thread-manager.js';
 
 const BUSY_POLICIES: readonly BusyPolicy[] = ['queue', 'parallel', 'reject', 'interrupt'];
-
-/** The longest time that a timer of Node can take; a longer one would go off at once. */
-const MAX_TIMEOUT = 2 ** 31 - 1;
 
 /** @throws TypeError that names what is wrong */
 function check(ok: boolean, name: string, problem: string): asserts ok {
@@ -13,8 +11,8 @@ function check(ok: boolean, name: string, problem: string): asserts ok {
 }
 
 export function checkTimeout(name: string, value: unknown): void {
-  const ok = value === undefined || (typeof value === 'number' && value >= 0 && value <= MAX_TIMEOUT);
-  check(ok, name, `must be a number of milliseconds, from 0 to ${MAX_TIMEOUT}`);
+  const ok = value === undefined || (typeof value === 'number' && value >= 0 && value <= LONGEST_TIME);
+  check(ok, name, `must be a number of milliseconds, from 0 to ${LONGEST_TIME}`);
 }
 
 export function checkId(name: string, value: unknown): void {
@@ -33,7 +31,11 @@ export function checkManager(client: unknown, options: ThreadManagerOptions): vo
   const isStore =
     store === undefined || (isObject(store) && hasMethods(store, 'get', 'set', 'delete', 'values', 'clear'));
   check(isStore, 'store', 'must be a Map, or have its get, set, delete, values, clear and size');
-  check(busy === undefined || BUSY_POLICIES.includes(busy), 'busy', `must be one of ${BUSY_POLICIES.join(', ')}`);
+  check(
+    busy === undefined || BUSY_POLICIES.includes(busy as BusyPolicy),
+    'busy',
+    `must be one of ${BUSY_POLICIES.join(', ')}`,
+  );
   const isToken = token === undefined || typeof token === 'string' || typeof token === 'function';
   check(isToken, 'token', 'must be a string or a function');
   checkTimeout('cleanupTimeout', cleanupTimeout);
@@ -63,10 +65,6 @@ export function checkSend(options: SendOptions): void {
   checkTimeout('timeout', timeout);
   checkTimeout('streamIdleTimeout', streamIdleTimeout);
   check(signal === undefined || signal instanceof AbortSignal, 'signal', 'must be an AbortSignal');
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function hasMethods(value: object, ...names: string[]): boolean {

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Answer, type ArcResponse } from '../client/answer.js';
 import type { CallListener, CallRequest } from '../client/call.js';
+import { isClientClosed } from '../client/transport-error.js';
 import {
   ArcError,
   AuthenticationError,
@@ -127,12 +128,6 @@ function isTransient(error: unknown): boolean {
   if (error instanceof AuthenticationError && !error.fromAgent) return true;
   if (!error.fromAgent) return error.address !== undefined && !isClientClosed(cause);
   return code === InternalError.code || code === RateLimitExceededError.code || (code <= -41_002 && code >= -41_999);
-}
-
-/** Whether an error of undici's says that its dispatcher takes no more requests. */
-function isClientClosed(cause: unknown): boolean {
-  const { code } = (cause ?? {}) as { code?: unknown };
-  return code === 'UND_ERR_DESTROYED' || code === 'UND_ERR_CLOSED';
 }
 
 /** A promise's value if it comes within so many milliseconds, else undefined. */

@@ -1,6 +1,7 @@
 import type { Answerable } from '../client/answer.js';
 import type { Call, CallListener } from '../client/call.js';
 import type { ArcEvent } from '../client/event.js';
+import { wasNeverSent } from '../client/transport-error.js';
 import { ArcError, isLostChat, readAgentError, TransportError } from '../protocol/errors.js';
 import type { ArcEnvelope, ArcMessage } from '../protocol/types.js';
 import type { Lane } from './lane.js';
@@ -233,16 +234,11 @@ function isAnswer(error: unknown): boolean {
 /** Errors with which an agent refuses a chat.start before it does anything. */
 const REFUSALS = new Set([-32_700, -32_600, -32_601, -32_602, -41_001, -41_002, -41_004, -41_005]);
 
-/** System errors of a connection that was never made. */
-const NEVER_CONNECTED =
-  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT|UND_ERR_DESTROYED|UND_ERR_CLOSED|ERR_TLS.*|ERR_SSL.*|EPROTO|.*CERT.*)$/;
-
 /** Whether there may be a chat at the agent although its chat.start failed. */
 function mayHaveStarted(error: unknown): boolean {
   if (!(error instanceof ArcError)) return false;
   const { code, status = 0, fromAgent, cause } = error;
   // Of what an agent refuses, -44xxx is about the caller and -45xxx about the request.
   if (fromAgent) return !REFUSALS.has(code) && !(code <= -44_001 && code >= -45_999);
-  const neverSent = NEVER_CONNECTED.test(String((cause as { code?: unknown } | undefined)?.code ?? ''));
-  return error instanceof TransportError && !neverSent && !(status >= 300 && status < 500);
+  return error instanceof TransportError && !wasNeverSent(cause) && !(status >= 300 && status < 500);
 }

@@ -1,6 +1,6 @@
 import t from 'tap';
 import { ArcClient, createRelay, type RelayOptions } from '../../src/index.js';
-import { LONGEST_TIME } from '../../src/relay/options.js';
+import { LONGEST_TIME } from '../../src/values.js';
 
 const endpoint = 'http://127.0.0.1:1/arc';
 const client = new ArcClient({ endpoint });
