@@ -30,6 +30,8 @@ export interface ArcClientOptions {
   timeout?: number | undefined;
   /** Milliseconds between two chunks of a stream, keep-alive comments included; 0: for ever. Default 60,000. */
   streamIdleTimeout?: number | undefined;
+  /** Milliseconds from a stream's first byte to its last event, time in which it is paused included; 0, the default: for ever. */
+  streamTimeout?: number | undefined;
   /** Sent with every request, after the protocol's own. */
   headers?: Record<string, string> | undefined;
   /** Any undici dispatcher (Agent, ProxyAgent, MockAgent, …). Default: a pool for each origin; it is closed by its owner. */
@@ -168,7 +170,13 @@ export class ArcClient {
   }
 }
 
-type NumberOption = 'timeout' | 'streamIdleTimeout' | 'connections' | 'maxResponseBytes' | 'maxEventBytes';
+type NumberOption =
+  | 'timeout'
+  | 'streamIdleTimeout'
+  | 'streamTimeout'
+  | 'connections'
+  | 'maxResponseBytes'
+  | 'maxEventBytes';
 
 function makeContext(options: ArcClientOptions, calls: Set<Call>): CallContext {
   const { endpoint, token, requestAgent = 'arc-threads', headers = {}, dispatcher } = options;
@@ -210,6 +218,7 @@ function makeContext(options: ArcClientOptions, calls: Set<Call>): CallContext {
     requestAgent,
     timeout: number('timeout', 60_000, 0),
     streamIdleTimeout: number('streamIdleTimeout', 60_000, 0),
+    streamTimeout: number('streamTimeout', 0, 0),
     maxResponseBytes: number('maxResponseBytes', 16 * 1024 * 1024, 1),
     maxEventBytes: number('maxEventBytes', 1024 * 1024, 1),
     // Unique without asking for random bytes each time.

@@ -43,6 +43,8 @@ export interface CallRequest {
   timeout?: number | undefined;
   /** Milliseconds between two chunks of a stream; 0: for ever. */
   streamIdleTimeout?: number | undefined;
+  /** Milliseconds from a stream's first byte to its last event; 0: for ever. */
+  streamTimeout?: number | undefined;
   /** Tokens of the caller's own, in place of the client's. */
   tokens?: TokenSource | undefined;
 }
@@ -54,6 +56,7 @@ export interface CallContext {
   readonly requestAgent: string;
   readonly timeout: number;
   readonly streamIdleTimeout: number;
+  readonly streamTimeout: number;
   readonly maxResponseBytes: number;
   readonly maxEventBytes: number;
   nextRequestId(): string;
@@ -83,6 +86,8 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
 
   #controller: Dispatcher.DispatchController | undefined;
   #timer: NodeJS.Timeout | undefined;
+  /** Where the whole of a stream is bounded, too. */
+  #streamTimer: NodeJS.Timeout | undefined;
   /** The listener has heard the end, or wants to hear no more. */
   #ended = false;
   #paused = false;
@@ -126,7 +131,7 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     this.#fail(new AgentUnreachableError('The client was closed', this.about()));
   }
 
-  /** Stops reading the answer until `resume`. Meanwhile no time-out runs. */
+  /** Stops reading the answer until `resume`. Meanwhile no time-out runs, but for that of a whole stream. */
   pause(): void {
     if (this.#paused || this.#ended) return;
     this.#paused = true;
@@ -162,6 +167,10 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     return this.#request.streamIdleTimeout ?? this.#context.streamIdleTimeout;
   }
 
+  get #streamTimeout(): number {
+    return this.#request.streamTimeout ?? this.#context.streamTimeout;
+  }
+
   #tokens(): TokenSource {
     return this.#request.tokens ?? this.#context.tokens;
   }
@@ -193,9 +202,7 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
   #watch(): void {
     clearTimeout(this.#timer);
     const delay = this.#reader === undefined ? this.#timeout : this.#streamIdleTimeout;
-    // A time-out that is longer than any timer is none.
-    const runs = delay > 0 && delay <= LONGEST_TIME && !this.#paused;
-    this.#timer = runs ? setTimeout(onTimeout, delay, this) : undefined;
+    this.#timer = isBound(delay) && !this.#paused ? setTimeout(onTimeout, delay, this) : undefined;
   }
 
   #sendWith(token: Promise<string>): void {
@@ -241,7 +248,9 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     this.#status = 0;
     this.#chunks = [];
     this.#size = 0;
-    if (reader !== undefined) this.#watch();
+    if (reader === undefined) return;
+    clearTimeout(this.#streamTimer);
+    this.#watch();
   }
 
   /** Asks for a newer token and sends again: once, and only where a function gives tokens. */
@@ -280,6 +289,8 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     } else if (this.#contentType.startsWith('text/event-stream')) {
       this.#reader = new EventReader(this, this.#context.maxEventBytes);
       this.#watch();
+      const total = this.#streamTimeout;
+      if (isBound(total)) this.#streamTimer = setTimeout(onStreamTimeout, total, this);
     } else if (Number(headers['content-length'] ?? 0) > this.#context.maxResponseBytes) {
       this.#tooLarge('answer', this.#context.maxResponseBytes);
     }
@@ -360,9 +371,7 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     // It is not sent again now, and a stream may be long.
     this.#body = '';
     if (event.event !== 'done' && event.event !== 'error') return this.#listener.onEvent(event);
-    this.#ended = true;
-    this.#context.ended(this);
-    clearTimeout(this.#timer);
+    this.#end();
     // The agent may still have something to say, such as `done` after `error`, before it ends its answer.
     if (this.#controller !== undefined) this.#timer = setTimeout(abortLingering, LINGER, this).unref();
     this.resume();
@@ -416,6 +425,12 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     }
   }
 
+  /** @internal Called by the timer. */
+  streamTimeOut(): void {
+    const reason = `The stream took too long: it was not complete after ${this.#streamTimeout} ms in all`;
+    this.#fail(new StreamInterruptedError(reason, this.about()));
+  }
+
   #agent(): string {
     return `Agent "${this.#request.targetAgent}"`;
   }
@@ -423,6 +438,7 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
   #end(): void {
     this.#ended = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#streamTimer);
     this.#context.ended(this);
   }
 
@@ -438,6 +454,15 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
 
 function onTimeout(call: Call): void {
   call.timeOut();
+}
+
+function onStreamTimeout(call: Call): void {
+  call.streamTimeOut();
+}
+
+/** A time-out that is longer than any timer is none. */
+function isBound(timeout: number): boolean {
+  return timeout > 0 && timeout <= LONGEST_TIME;
 }
 
 function abortLingering(call: Call): void {

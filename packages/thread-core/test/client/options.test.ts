@@ -141,7 +141,14 @@ t.test('a wrong option is a TypeError that names it', async (t) => {
     ['headers', { x: 'a\nb' }],
     ['headers', { 'x y': 'z' }],
   ];
-  for (const name of ['timeout', 'streamIdleTimeout', 'connections', 'maxResponseBytes', 'maxEventBytes']) {
+  for (const name of [
+    'timeout',
+    'streamIdleTimeout',
+    'streamTimeout',
+    'connections',
+    'maxResponseBytes',
+    'maxEventBytes',
+  ]) {
     for (const value of [-1, Number.NaN, '5', {}]) wrong.push([name, value]);
   }
   for (const name of ['connections', 'maxResponseBytes', 'maxEventBytes']) wrong.push([name, 0]);
@@ -159,6 +166,7 @@ t.test('a wrong option is a TypeError that names it', async (t) => {
         endpoint: 'https://127.0.0.1/',
         timeout: 0,
         streamIdleTimeout: 0,
+        streamTimeout: 0,
         connections: Number.POSITIVE_INFINITY,
       }),
   );

@@ -18,6 +18,7 @@ import {
   answer,
   chunk,
   connect,
+  DONE,
   drain,
   event,
   failure,
@@ -302,6 +303,73 @@ t.test('a stream that is slower than the time-out, and quicker than the idle tim
   t.equal(events.length, 2);
 });
 
+/** Writes a piece of a stream again and again, until its reader is gone. */
+const endless: Reply = (socket) => {
+  socket.write(STREAM_HEAD);
+  const timer = setInterval(() => socket.write(chunk(event('stream', piece('a')))), 5);
+  socket.on('close', () => clearInterval(timer));
+};
+
+t.test('a stream that goes on for longer than it may in all is interrupted, and its connection closed', async (t) => {
+  const { peer, client } = await pair(t, endless, { streamTimeout: 60 });
+  const { events, error } = await drain(await client.chat.start({ ...STREAM, traceId: 'tr-1' }));
+  t.ok(events.length > 0);
+  t.ok(error instanceof StreamInterruptedError);
+  checkTransport(t, error as ArcError, `${peer.url}/arc`);
+  t.match(error, { code: -43104, status: 200 });
+  t.equal((error as ArcError).reason, 'The stream took too long: it was not complete after 60 ms in all');
+  await peer.until(() => peer.open === 0);
+});
+
+t.test('the total time of a stream is of the call, where the call has one', async (t) => {
+  const { peer, client } = await pair(t, endless, { streamTimeout: 60_000 });
+  const error = await new Promise<unknown>((resolve) => {
+    const listener = { onResponse: resolve, onEvent: () => {}, onError: resolve };
+    const params = { stream: true };
+    client.call({ method: 'chat.start', targetAgent: 'support', params, streamTimeout: 30 }, listener);
+  });
+  t.match(error, { code: -43104, reason: /after 30 ms in all$/ });
+  await peer.until(() => peer.open === 0);
+});
+
+t.test('the total time of a stream begins with its first byte, and ends with its last event', async (t) => {
+  // Whatever comes before is under the other time-out, and so is nothing that comes after.
+  const { client, peer } = await pair(
+    t,
+    (socket) => {
+      setTimeout(() => socket.write(STREAM_HEAD + chunk(event('stream', piece('a')) + DONE)), 100);
+    },
+    { streamTimeout: 50, timeout: 10_000 },
+  );
+  const { events, error } = await drain(await client.chat.start(STREAM));
+  t.equal(error, undefined);
+  t.equal(events.length, 2);
+  // The agent does not end its answer: what closes the connection is not that time, and tells nobody.
+  await peer.until(() => peer.open === 0);
+});
+
+t.test('the total time of a stream begins anew with that of a renewed token', async (t) => {
+  let n = 0;
+  const { client } = await pair(
+    t,
+    [
+      STREAM_HEAD + chunk(event('error', { code: -44004 })),
+      (socket) => setTimeout(() => socket.write(STREAM_HEAD + chunk(DONE)), 100),
+    ],
+    { token: () => `t${++n}`, streamTimeout: 50, timeout: 10_000 },
+  );
+  t.equal((await drain(await client.chat.start(STREAM))).error, undefined);
+});
+
+t.test('the total time of a stream goes on while it is paused', async (t) => {
+  const pieces = STREAM_HEAD + chunk(event('stream', piece('a')).repeat(100));
+  const { peer, client } = await pair(t, pieces, { streamTimeout: 50 });
+  // Nobody reads it, so it is paused as soon as that has come.
+  const opened = await client.chat.start(STREAM);
+  await peer.until(() => peer.open === 0);
+  t.match((await drain(opened)).error, { code: -43104, reason: /in all$/ });
+});
+
 t.test('a time-out of 0, of a month or of forever is none that fires', async (t) => {
   const warnings: Error[] = [];
   const listen = (warning: Error): unknown => warnings.push(warning);
@@ -311,6 +379,7 @@ t.test('a time-out of 0, of a month or of forever is none that fires', async (t)
     const { client } = await pair(t, (socket) => void setTimeout(() => socket.write(answer()), 20), {
       timeout,
       streamIdleTimeout: timeout,
+      streamTimeout: timeout,
     });
     t.equal((await client.chat.start(START)).result.chat.chatId, 'c1', String(timeout));
     t.equal((await client.chat.start({ ...START, timeout })).result.chat.chatId, 'c1', String(timeout));
