@@ -32,6 +32,12 @@ export interface ArcClientOptions {
   streamIdleTimeout?: number | undefined;
   /** Milliseconds from a stream's first byte to its last event, time in which it is paused included; 0, the default: for ever. */
   streamTimeout?: number | undefined;
+  /**
+   * How often a request is sent again that surely did not reach its agent: no connection was made, or it was lost before
+   * anything was written to it, or the answer was 429 or 503 with a `Retry-After` that lies within the call's
+   * time-out. The time-out runs over all attempts. Default 2; 0: never.
+   */
+  retries?: number | undefined;
   /** Sent with every request, after the protocol's own. */
   headers?: Record<string, string> | undefined;
   /** Any undici dispatcher (Agent, ProxyAgent, MockAgent, …). Default: a pool for each origin; it is closed by its owner. */
@@ -174,6 +180,7 @@ type NumberOption =
   | 'timeout'
   | 'streamIdleTimeout'
   | 'streamTimeout'
+  | 'retries'
   | 'connections'
   | 'maxResponseBytes'
   | 'maxEventBytes';
@@ -219,6 +226,7 @@ function makeContext(options: ArcClientOptions, calls: Set<Call>): CallContext {
     timeout: number('timeout', 60_000, 0),
     streamIdleTimeout: number('streamIdleTimeout', 60_000, 0),
     streamTimeout: number('streamTimeout', 0, 0),
+    retries: number('retries', 2, 0),
     maxResponseBytes: number('maxResponseBytes', 16 * 1024 * 1024, 1),
     maxEventBytes: number('maxEventBytes', 1024 * 1024, 1),
     // Unique without asking for random bytes each time.

@@ -17,9 +17,10 @@ import { ARC_VERSION, type ArcEnvelope, type ArcMethod } from '../protocol/types
 import { LONGEST_TIME } from '../values.js';
 import { type ArcEvent, readEvent } from './event.js';
 import { EventReader, type EventReaderOwner } from './event-reader.js';
+import { LONGEST_WAIT, pauseBefore, readRetryAfter } from './retry.js';
 import type { Target, Targets } from './target.js';
 import type { TokenSource } from './token.js';
-import { describeTransportError } from './transport-error.js';
+import { describeTransportError, isPassing } from './transport-error.js';
 
 /**
  * Hears the answer of a call. It ends with exactly one of: a response, an event named `done` or `error`, a failure.
@@ -45,6 +46,8 @@ export interface CallRequest {
   streamIdleTimeout?: number | undefined;
   /** Milliseconds from a stream's first byte to its last event; 0: for ever. */
   streamTimeout?: number | undefined;
+  /** How often it is sent again where it did not reach the agent. */
+  retries?: number | undefined;
   /** Tokens of the caller's own, in place of the client's. */
   tokens?: TokenSource | undefined;
 }
@@ -57,6 +60,7 @@ export interface CallContext {
   readonly timeout: number;
   readonly streamIdleTimeout: number;
   readonly streamTimeout: number;
+  readonly retries: number;
   readonly maxResponseBytes: number;
   readonly maxEventBytes: number;
   nextRequestId(): string;
@@ -81,11 +85,15 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
   #token: string | undefined;
   #refreshed = false;
   #redirects = 0;
+  #retries = 0;
+  #retryTimer: NodeJS.Timeout | undefined;
   /** Where a redirect leads, while its own body is read to the end. */
   #next: Target | undefined;
 
   #controller: Dispatcher.DispatchController | undefined;
   #timer: NodeJS.Timeout | undefined;
+  /** When the time-out of the answer began. */
+  #since = 0;
   /** Where the whole of a stream is bounded, too. */
   #streamTimer: NodeJS.Timeout | undefined;
   /** The listener has heard the end, or wants to hear no more. */
@@ -95,6 +103,8 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
 
   #status = 0;
   #contentType = '';
+  /** The agent asks to be asked again in so many milliseconds. */
+  #retryAfter: number | undefined;
   #chunks: Buffer[] = [];
   #size = 0;
   /** Where the answer is a stream. */
@@ -202,6 +212,7 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
   #watch(): void {
     clearTimeout(this.#timer);
     const delay = this.#reader === undefined ? this.#timeout : this.#streamIdleTimeout;
+    this.#since = performance.now();
     this.#timer = isBound(delay) && !this.#paused ? setTimeout(onTimeout, delay, this) : undefined;
   }
 
@@ -253,6 +264,22 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     this.#watch();
   }
 
+  /** Sends again what surely did not reach the agent, where there is time: after a pause, and what the agent asks for. */
+  #retry(after = 0): boolean {
+    const left = this.#timer === undefined ? LONGEST_WAIT : this.#timeout - (performance.now() - this.#since);
+    const pause = after + pauseBefore(this.#retries);
+    if (pause >= left || this.#retries >= (this.#request.retries ?? this.#context.retries)) return false;
+    this.#retries += 1;
+    this.#again();
+    this.#retryTimer = setTimeout(onRetry, pause, this);
+    return true;
+  }
+
+  /** @internal Called by the timer. */
+  sendAgain(): void {
+    this.#send(this.#token);
+  }
+
   /** Asks for a newer token and sends again: once, and only where a function gives tokens. */
   #renewToken(): boolean {
     if (this.#refreshed) return false;
@@ -284,6 +311,7 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     if (status < 200 || controller !== this.#controller || this.#ended) return;
     this.#status = status;
     this.#contentType = String(headers['content-type'] ?? '').toLowerCase();
+    this.#retryAfter = status === 429 || status === 503 ? readRetryAfter(headers['retry-after']) : undefined;
     if (status === 307 || status === 308) {
       this.#redirect(String(headers.location ?? ''));
     } else if (this.#contentType.startsWith('text/event-stream')) {
@@ -326,8 +354,11 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
 
   onResponseError(controller: Dispatcher.DispatchController | null | undefined, error: unknown): void {
     if (controller && controller !== this.#controller) return;
+    // undici tells of a request before it writes its first byte.
+    const wasWritten = this.#controller !== undefined;
     this.#controller = undefined;
     if (this.#ended) return clearTimeout(this.#timer);
+    if (!wasWritten && isPassing(error) && this.#retry()) return;
     const reason = describeTransportError(error);
     const about = this.about(error);
     if (this.#reader !== undefined) this.#fail(new StreamInterruptedError(`The stream broke off: ${reason}`, about));
@@ -390,16 +421,15 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     let text = body.toString('utf8');
     if (text.charCodeAt(0) === 0xfeff) text = text.slice(1);
     const envelope = parseEnvelope(text);
-    if (this.#status === 401 && this.#renewToken()) return;
+    const error = envelope?.error == null ? undefined : readAgentError(envelope.error, this.about());
+    if ((this.#status === 401 || (error !== undefined && isTokenRefused(error))) && this.#renewToken()) return;
+    const isAnswered = error === undefined && envelope?.result != null;
+    if (!isAnswered && this.#retryAfter !== undefined && this.#retry(this.#retryAfter)) return;
     if (envelope === undefined) {
       return this.#notArc(body.length === 0 ? 'an empty answer' : this.#contentType || 'no content type');
     }
-    if (envelope.error !== null && envelope.error !== undefined) {
-      const error = readAgentError(envelope.error, this.about());
-      if (isTokenRefused(error) && this.#renewToken()) return;
-      return this.#fail(error);
-    }
-    if (envelope.result === null || envelope.result === undefined) return this.#notArc('neither result nor error');
+    if (error !== undefined) return this.#fail(error);
+    if (!isAnswered) return this.#notArc('neither result nor error');
     this.#end();
     this.#listener.onResponse(envelope, text);
   }
@@ -439,6 +469,7 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     this.#ended = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#streamTimer);
+    clearTimeout(this.#retryTimer);
     this.#context.ended(this);
   }
 
@@ -454,6 +485,10 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
 
 function onTimeout(call: Call): void {
   call.timeOut();
+}
+
+function onRetry(call: Call): void {
+  call.sendAgain();
 }
 
 function onStreamTimeout(call: Call): void {

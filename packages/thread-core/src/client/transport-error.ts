@@ -30,6 +30,19 @@ const NEVER_CONNECTED = new Set([
   'UND_ERR_CONNECT_TIMEOUT',
 ]);
 
+/** Those that may be over a moment later. */
+const PASSING = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ETIMEDOUT',
+  'UND_ERR_CONNECT_TIMEOUT',
+  'UND_ERR_SOCKET',
+]);
+
 /** Describes a failure of the transport: `connection refused (ECONNREFUSED)`. */
 export function describeTransportError(error: unknown): string {
   // An AggregateError of all the addresses of a name has its own code, and no message.
@@ -44,6 +57,11 @@ export function describeTransportError(error: unknown): string {
 export function wasNeverSent(error: unknown): boolean {
   const code = codeOf(error);
   return NEVER_CONNECTED.has(code) || TLS.test(code) || isClientClosed(error);
+}
+
+/** Whether sending again may help; whether it is safe, too, depends on what was sent when the error came. */
+export function isPassing(error: unknown): boolean {
+  return PASSING.has(codeOf(error));
 }
 
 /** Whether an error of undici's says that its dispatcher takes no more requests. */

@@ -99,7 +99,8 @@ async function tryEnd(
   // An attempt that hangs leaves time for another one.
   const timeout = Math.max(left / 2, Math.min(left, 500), 1);
   const answer = new EndAnswer();
-  call({ method: 'chat.end', targetAgent: agentId, traceId, timeout, params: { chatId, reason } }, answer);
+  // Whoever ends a chat repeats what failed: the client need not.
+  call({ method: 'chat.end', targetAgent: agentId, traceId, timeout, retries: 0, params: { chatId, reason } }, answer);
   try {
     const response = (await answer.promise) as ArcResponse<ChatEndResult>;
     return { ok: true, response, text: answer.text };

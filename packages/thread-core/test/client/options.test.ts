@@ -145,6 +145,7 @@ t.test('a wrong option is a TypeError that names it', async (t) => {
     'timeout',
     'streamIdleTimeout',
     'streamTimeout',
+    'retries',
     'connections',
     'maxResponseBytes',
     'maxEventBytes',

@@ -118,6 +118,16 @@ export async function serve(t: Test, ...replies: Reply[]): Promise<Peer> {
   return peer;
 }
 
+/** A port that nobody listens on. */
+export async function closedPort(): Promise<number> {
+  const server = net.createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as net.AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
 /** A client of a peer, closed with the test. */
 export function connect(t: Test, peer: { url: string }, options: Partial<ArcClientOptions> = {}): ArcClient {
   const client = new ArcClient({ endpoint: `${peer.url}/arc`, ...options });
