@@ -79,7 +79,7 @@ export function doors(declare: Declare, host: Host): void {
   declare('a plain GET on the path is 426, and says what is expected', ['plain GET'], async (t) => {
     const { port } = await world(t, host);
     const answer = await plain(port, '/ws');
-    t.match(answer, { status: 426, headers: { upgrade: 'websocket' } });
+    t.match(answer, { status: 426, headers: { upgrade: 'websocket', connection: /\bupgrade\b/i } });
     t.match(answer.body, /WebSocket/);
     const half = await plain(port, '/ws', { upgrade: 'websocket', connection: 'close' });
     t.equal(half.status, 426, 'as is one that names the protocol, and does not ask for it');

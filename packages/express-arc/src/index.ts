@@ -1,11 +1,11 @@
 import type { IncomingMessage, Server } from 'node:http';
 import {
+  type Attachable,
+  answerInstead,
   closeWith,
   createRelay,
   isBelow,
-  isUpgrade,
-  NotAttachedError,
-  type Relay,
+  onListen,
   type RelayOptions,
   serveUpgrades,
   takeUpgrade,
@@ -13,14 +13,8 @@ import {
 import type { Application, NextFunction, Request, RequestHandler, Response } from 'express';
 import { type WebSocket, WebSocketServer } from 'ws';
 
-/** Express middleware, and the relay behind it. */
-export interface ExpressArc extends RequestHandler {
-  readonly relay: Relay;
-  /**
-   * For apps whose own `listen` is not used, and for Routers: has the server's upgrades run through the app. `path` is
-   * where the middleware is; it is needed only in a Router beside another library's WebSockets.
-   */
-  attach(server: Server, options?: { path?: string }): void;
+/** Express middleware, and the relay behind it. A Router does not know its server: `attach` it. */
+export interface ExpressArc extends RequestHandler, Attachable {
   /** Lets express-ws refuse before it accepts: `expressWs(app, undefined, { wsOptions: { verifyClient } })`. */
   readonly verifyClient: VerifyClient;
 }
@@ -50,11 +44,9 @@ function arc(options: RelayOptions): ExpressArc {
       return relay.attach(req.ws, req);
     }
     if (req.path !== '/') return next();
-    if (!isUpgrade(req)) return res.status(426).set('upgrade', 'websocket').json({ error: 'Expected a WebSocket' });
-    const admission = await relay.admit(req, req);
-    if ('refused' in admission) return res.status(admission.refused.status).json({ error: admission.refused.message });
-    const socket = takeUpgrade(req);
-    if (socket === undefined) return next(new NotAttachedError('express-arc'));
+    const answer = await answerInstead(relay, req, req);
+    if (answer !== undefined) return res.status(answer.status).set(answer.headers).json(answer.body);
+    const socket = takeUpgrade(req, 'express-arc');
     sockets.handleUpgrade(req, socket, Buffer.alloc(0), (webSocket) => relay.attach(webSocket, req));
   };
 
@@ -89,12 +81,7 @@ function arc(options: RelayOptions): ExpressArc {
 
 /** Calls back with the server that an app, or an app that it is a part of, makes when it listens. */
 function whenListening(app: App, callback: (server: Server, app: App) => void): true {
-  const listen = app.listen as (...args: unknown[]) => Server;
-  app.listen = ((...args: unknown[]) => {
-    const server = listen.apply(app, args);
-    callback(server, app);
-    return server;
-  }) as Application['listen'];
+  onListen(app, (server) => callback(server, app));
   app.on('mount', (parent: App) => whenListening(parent, callback));
   return true;
 }

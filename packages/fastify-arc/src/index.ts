@@ -1,8 +1,16 @@
 import { EventEmitter } from 'node:events';
 import type { IncomingMessage, Server } from 'node:http';
-import { createRelay, isBelow, type Relay, type RelayOptions, serveUpgrades } from '@arc/thread-core';
+import {
+  answerInstead,
+  createRelay,
+  isBelow,
+  type Relay,
+  type RelayOptions,
+  readPath,
+  serveUpgrades,
+} from '@arc/thread-core';
 import websocket from '@fastify/websocket';
-import type { FastifyInstance, FastifyPluginAsync, FastifyPluginOptions } from 'fastify';
+import type { FastifyInstance, FastifyPluginAsync, FastifyPluginOptions, preHandlerAsyncHookHandler } from 'fastify';
 import fp from 'fastify-plugin';
 
 declare module 'fastify' {
@@ -19,32 +27,22 @@ export interface FastifyArcOptions extends RelayOptions, Partial<Pick<FastifyPlu
 }
 
 const register: FastifyPluginAsync<FastifyArcOptions> = async (app, options) => {
-  const { path = '/ws', prefix = '', logLevel: _, ...relayOptions } = options;
-  if (!`${path}`.startsWith('/')) throw new TypeError('path: must start with /');
+  const { path: at, prefix = '', logLevel: _, ...relayOptions } = options;
+  const path = readPath(at);
   const relay = createRelay({ ...relayOptions, logger: relayOptions.logger ?? app.log });
   if (!app.hasDecorator('arc')) app.decorate('arc', relay);
   await useWebsocket(app, relay);
 
-  app.route({
-    method: 'GET',
-    url: prefix + path,
-    // The last hook before the upgrade: the app's own have run, and may have answered already.
-    preHandler: async (request, reply) => {
-      if (!request.ws) return;
-      const admission = await relay.admit(request.raw, request);
-      if ('refused' in admission) {
-        const { status, message } = admission.refused;
-        return reply.code(status).header('connection', 'close').send({ error: message });
-      }
-    },
-    handler: (_request, reply) =>
-      reply.code(426).header('upgrade', 'websocket').send({ error: 'Expected a WebSocket' }),
-    wsHandler: (socket, request) => {
-      // The session looks after errors from here on, and after the socket when the app closes.
-      socket.off('error', socket.listeners('error').at(-1) as () => void);
-      app.websocketServer.clients?.delete(socket);
-      relay.attach(socket, request.raw);
-    },
+  // The last hook before the upgrade: the app's own have run, and may have answered already.
+  const preHandler: preHandlerAsyncHookHandler = async (request, reply) => {
+    const answer = await answerInstead(relay, request.raw, request);
+    if (answer !== undefined) return reply.code(answer.status).headers(answer.headers).send(answer.body);
+  };
+  app.get(prefix + path, { websocket: true, preHandler }, (socket, request) => {
+    // The session looks after errors from here on, and after the socket when the app closes.
+    socket.off('error', socket.listeners('error').at(-1) as () => void);
+    app.websocketServer.clients?.delete(socket);
+    relay.attach(socket, request.raw);
   });
 
   app.addHook('preClose', async () => {

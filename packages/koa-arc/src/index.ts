@@ -1,11 +1,12 @@
-import type { Server } from 'node:http';
 import {
+  type Attachable,
+  answerInstead,
   createRelay,
   isBelow,
-  isUpgrade,
-  NotAttachedError,
+  onListen,
   type Relay,
   type RelayOptions,
+  readPath,
   serveUpgrades,
   takeUpgrade,
 } from '@arc/thread-core';
@@ -29,14 +30,7 @@ export interface KoaArcOptions extends RelayOptions {
 }
 
 /** Koa middleware, and the relay behind it. */
-export interface KoaArc extends Koa.Middleware {
-  readonly relay: Relay;
-  /**
-   * For apps whose own `listen` is not used: has the server's upgrades run through the app. `path` is the whole path,
-   * where the app is mounted below another one beside another library's WebSockets.
-   */
-  attach(server: Server, options?: { path?: string }): void;
-}
+export interface KoaArc extends Koa.Middleware, Attachable {}
 
 /** Its declaration has a default export, which the CommonJS module has not. */
 const easyWebsocket = koaEasyWs as unknown as typeof koaEasyWs.default;
@@ -45,28 +39,22 @@ type Context = Koa.Context & { ws?: () => Promise<WebSocket> };
 
 /** `app.use(arc({ app, path: '/ws', endpoint, token }))`. */
 function arc(options: KoaArcOptions): KoaArc {
-  const { app, path = '/ws', ...relayOptions } = options;
-  if (!`${path}`.startsWith('/')) throw new TypeError('path: must start with /');
+  const { app, path: at, ...relayOptions } = options;
+  const path = readPath(at);
   const relay = createRelay(relayOptions);
   const easy = easyWebsocket('ws', { wsOptions: relay.wsOptions });
 
   const handle = async (ctx: Context, next: Koa.Next): Promise<unknown> => {
     ctx.arc = relay;
     if (ctx.path !== path) return next();
-    if (!isUpgrade(ctx.req)) {
-      ctx.set('upgrade', 'websocket');
-      ctx.status = 426;
-      ctx.body = { error: 'Expected a WebSocket' };
+    const answer = await answerInstead(relay, ctx.req, ctx);
+    if (answer !== undefined) {
+      ctx.status = answer.status;
+      ctx.set(answer.headers);
+      ctx.body = answer.body;
       return;
     }
-    const admission = await relay.admit(ctx.req, ctx);
-    if ('refused' in admission) {
-      ctx.status = admission.refused.status;
-      ctx.body = { error: admission.refused.message };
-      return;
-    }
-    const stream = takeUpgrade(ctx.req);
-    if (stream === undefined) throw new NotAttachedError('koa-arc');
+    const stream = takeUpgrade(ctx.req, 'koa-arc');
     // The app may have koa-easy-ws already; its promise never settles where the handshake fails.
     if (ctx.ws === undefined) await easy(ctx, async () => {});
     const gone = new Promise<void>((resolve) => (stream.closed ? resolve() : stream.once('close', () => resolve())));
@@ -77,14 +65,7 @@ function arc(options: KoaArcOptions): KoaArc {
   const attach: KoaArc['attach'] = (server, { path: whole = path } = {}) => {
     serveUpgrades(server, relay, (request) => isBelow(request, [whole]));
   };
-  if (app !== undefined) {
-    const { listen } = app;
-    app.listen = ((...args: Parameters<typeof listen>) => {
-      const server = listen.apply(app, args);
-      attach(server);
-      return server;
-    }) as typeof listen;
-  }
+  if (app !== undefined) onListen(app, attach);
   return Object.assign(handle, { relay, attach }) as KoaArc;
 }
 

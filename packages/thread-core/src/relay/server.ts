@@ -84,12 +84,13 @@ export function isUpgrade({ headers: { upgrade, connection = '' } }: IncomingMes
 }
 
 /**
- * Takes the socket of an upgrade out of its response's hands, for a WebSocket server to accept it. Undefined where the
- * upgrade did not come through `serveUpgrades`: then Node's HTTP parser is still on the socket, and would end it.
+ * Takes the socket of an upgrade out of its response's hands, for a WebSocket server to accept it; once.
+ * @throws NotAttachedError where the upgrade did not come through `serveUpgrades`: then Node's HTTP parser is still on
+ * the socket, and would end it
  */
-export function takeUpgrade(request: IncomingMessage): Socket | undefined {
+export function takeUpgrade(request: IncomingMessage, adapter: string): Socket {
   const response = upgrades.get(request);
-  if (response === undefined) return undefined;
+  if (response === undefined) throw new NotAttachedError(adapter);
   upgrades.delete(request);
   const { socket } = request;
   response.off('finish', endSocket);

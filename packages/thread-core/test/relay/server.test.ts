@@ -1,171 +1,258 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
+import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import { WebSocketServer } from 'ws';
 import {
+  answerInstead,
   closeWith,
   createRelay,
+  isBelow,
   isUpgrade,
   NotAttachedError,
+  onListen,
+  type Relay,
   type RelayOptions,
+  readPath,
   serveUpgrades,
   takeUpgrade,
 } from '../../src/index.js';
 import { startTestAgent } from '../../src/testing/index.js';
-import { Client, textOf, to } from './helpers.js';
+import { Client, soon, to } from './helpers.js';
 
-type Listener = (req: IncomingMessage, res: ServerResponse) => void;
+const makeRelay = (more: RelayOptions = {}): Relay => createRelay({ endpoint: 'http://127.0.0.1:1/arc', ...more });
+const always = (): boolean => true;
 
-const portOf = (server: Server): number => (server.address() as AddressInfo).port;
-const urlOf = (server: Server, path = '/'): string => `ws://127.0.0.1:${portOf(server)}${path}`;
-
-/** An HTTP server that answers requests by itself and accepts upgrades from within its request listener. */
-async function site(t: Test, options: RelayOptions = {}, before?: Listener) {
-  const agent = await startTestAgent();
-  const relay = createRelay({ endpoint: agent.endpoint, ...options });
-  const sockets = new WebSocketServer({ noServer: true, ...relay.wsOptions });
-  const accept = async (req: IncomingMessage, res: ServerResponse): Promise<unknown> => {
-    before?.(req, res);
-    if (res.writableEnded) return undefined;
-    if (!isUpgrade(req)) return res.end('a page');
-    const admission = await relay.admit(req);
-    if ('refused' in admission) return res.writeHead(admission.refused.status).end(admission.refused.message);
-    const socket = takeUpgrade(req);
-    if (socket === undefined) return res.writeHead(500).end(new NotAttachedError('site').message);
-    return sockets.handleUpgrade(req, socket, Buffer.alloc(0), (webSocket) => relay.attach(webSocket, req));
-  };
-  const server = createServer((req, res) => void accept(req, res));
-  server.listen(0, '127.0.0.1');
+async function listen(t: Test, answer: RequestListener): Promise<{ server: Server; port: number }> {
+  const server = createServer(answer).listen(0, '127.0.0.1');
   await once(server, 'listening');
-  t.teardown(async () => {
+  t.teardown(() => {
     server.closeAllConnections();
     server.close();
-    await relay.close({ timeout: 0 });
-    await agent.close();
   });
-  return { agent, relay, server };
+  return { server, port: (server.address() as AddressInfo).port };
 }
 
-/** Asks for an upgrade. Gives the status and the text of the answer, where it is not one. */
-async function refusal(server: Server, headers: Record<string, string> = {}): Promise<[number | undefined, string]> {
-  const upgrade = { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13' };
-  const key = { 'sec-websocket-key': Buffer.alloc(16).toString('base64') };
-  const req = request({ port: portOf(server), host: '127.0.0.1', headers: { ...upgrade, ...key, ...headers } }).end();
-  const [res] = (await once(req, 'response')) as [IncomingMessage];
+const upgradeOf = (path: string, more = ''): string =>
+  `GET ${path} HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n${more}\r\n`;
+
+/** Sends these bytes, and gives all that comes back until the other side has ended. */
+async function exchange(port: number, bytes: string): Promise<string> {
+  const socket = connect({ port, host: '127.0.0.1' });
   let text = '';
-  for await (const chunk of res) text += chunk;
-  return [res.statusCode, text];
+  socket.on('data', (chunk) => {
+    text += chunk;
+  });
+  socket.on('error', () => {});
+  socket.write(bytes);
+  await soon(once(socket, 'close'), 'the end of the connection');
+  return text;
 }
 
-const all = (): boolean => true;
-
-t.test('an upgrade runs through the request listeners, and is accepted there', async (t) => {
-  const seen: string[] = [];
-  const { server, relay } = await site(t, {}, (req) => void seen.push(`${req.url} ${isUpgrade(req)}`));
-  serveUpgrades(server, relay, all);
-  const client = new Client(urlOf(server, '/ws?x=1'));
-  await once(client.socket, 'open');
-  t.equal(textOf(await client.ask(to('a'))), 'a #1: hello');
-  t.equal(await (await fetch(urlOf(server).replace('ws', 'http'))).text(), 'a page');
-  t.strictSame(seen, ['/ws?x=1 true', '/ false']);
-  client.socket.terminate();
+t.test('an upgrade runs through the request listeners, and their answer is the last of the connection', async (t) => {
+  const { server, port } = await listen(t, (request, response) => {
+    t.ok(isUpgrade(request));
+    response.on('drain', () => response.end('end'));
+    t.notOk(response.write('x'.repeat(1_000_000)), 'it has to wait for the socket');
+  });
+  serveUpgrades(server, makeRelay(), always);
+  const text = await exchange(port, upgradeOf('/'));
+  t.match(text.slice(0, 200), /^HTTP\/1.1 200 OK.*connection: close/is);
+  t.ok(text.length > 1_000_000);
 });
 
-t.test('a refusal is a real HTTP answer, and the connection is closed after it', async (t) => {
-  const { server, relay } = await site(t, { authenticate: (req) => req.headers['x-key'] === 'k' });
-  serveUpgrades(server, relay, all);
-  t.strictSame(await refusal(server), [401, 'Not authenticated']);
-  t.strictSame(await refusal(server, { origin: 'http://evil.example' }), [403, 'This origin is not allowed']);
-  const client = new Client(urlOf(server), { headers: { 'x-key': 'k' } });
-  await once(client.socket, 'open');
-  client.socket.terminate();
+t.test('an upgrade that is taken is no longer its response’s, and what followed it is still there', async (t) => {
+  const events: string[] = [];
+  const { server, port } = await listen(t, (request, response) => {
+    for (const event of ['finish', 'close']) response.on(event, () => events.push(`${event} ${response.statusCode}`));
+    setImmediate(() => {
+      const socket = takeUpgrade(request, 'x-arc');
+      t.throws(() => takeUpgrade(request, 'x-arc'), NotAttachedError, 'it can be taken once');
+      socket.on('data', (chunk) => socket.end(`heard ${chunk}`));
+    });
+  });
+  serveUpgrades(server, makeRelay(), always);
+  t.equal(await exchange(port, `${upgradeOf('/')}frames`), 'heard frames');
+  t.strictSame(events, ['finish 101', 'close 101'], 'for what watches the answer, that was it');
 });
 
-t.test('what comes with the handshake is not lost', async (t) => {
-  const { server, relay } = await site(t);
-  serveUpgrades(server, relay, all);
-  const raw = connect(portOf(server), '127.0.0.1');
-  const headers = ['Host: x', 'Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13'];
-  const key = `Sec-WebSocket-Key: ${Buffer.alloc(16).toString('base64')}`;
-  const ping = Buffer.concat([Buffer.from([0x81, 0x8f, 0, 0, 0, 0]), Buffer.from('{"type":"ping"}')]);
-  raw.write(Buffer.concat([Buffer.from(['GET / HTTP/1.1', ...headers, key, '', ''].join('\r\n')), ping]));
-  let got = '';
-  for await (const chunk of raw) {
-    got += (chunk as Buffer).toString('latin1');
-    if (got.includes('{"type":"pong"}')) break;
-  }
-  t.match(got, /^HTTP\/1.1 101 .*\{"type":"pong"\}$/s);
+t.test('an upgrade that comes as a plain request cannot be taken, and the error says what to call', async (t) => {
+  // Nobody listens for upgrades: so Node makes it a request.
+  const { port } = await listen(t, (request, response) => {
+    t.ok(isUpgrade(request));
+    t.throws(() => takeUpgrade(request, 'x-arc'), {
+      name: 'NotAttachedError',
+      message: /^x-arc: .*attach\(server\)/,
+    });
+    response.setHeader('connection', 'close').end('asked');
+  });
+  t.match(await exchange(port, upgradeOf('/')), 'asked');
 });
 
 t.test('a socket that fails before it is accepted harms nobody', async (t) => {
-  const { server, relay } = await site(t, { authenticate: () => new Promise(() => {}) });
-  serveUpgrades(server, relay, all);
-  const raw = connect(portOf(server), '127.0.0.1');
-  const arrived = once(server, 'upgrade');
-  raw.write('GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n');
-  const [, socket] = await arrived;
-  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
-  raw.resetAndDestroy();
-  await closed;
-  t.equal(await (await fetch(urlOf(server).replace('ws', 'http'))).text(), 'a page');
-});
-
-t.test('an upgrade that nothing brings here is a plain request, and the error says what to call', async (t) => {
-  const { server } = await site(t);
-  const [status, text] = await refusal(server);
-  t.equal(status, 500);
-  t.match(text, /^site: .*\.attach\(server\)/);
-  t.equal(new NotAttachedError('x').name, 'NotAttachedError');
-});
-
-t.test('upgrades of another library are left to it', async (t) => {
-  const { server, relay } = await site(t);
-  const others = new WebSocketServer({ noServer: true });
-  server.on('upgrade', (req, socket, head) => {
-    if (req.url === '/other') others.handleUpgrade(req, socket, head, (webSocket) => webSocket.send('the other'));
+  const { server, port } = await listen(t, (request, response) => {
+    if (!isUpgrade(request)) response.end('a page');
   });
-  serveUpgrades(server, relay, (req) => req.url === '/ws');
-  serveUpgrades(server, relay, (req) => req.url === '/ws2');
-  const other = new Client(urlOf(server, '/other'));
-  t.equal(await other.text(), 'the other');
-  for (const path of ['/ws', '/ws2']) {
-    const client = new Client(urlOf(server, path));
-    await once(client.socket, 'open');
-    t.strictSame(await client.rest(), []);
-    client.socket.terminate();
+  serveUpgrades(server, makeRelay(), always);
+  const arrived = once(server, 'upgrade');
+  const client = connect({ port, host: '127.0.0.1' });
+  client.write(upgradeOf('/'));
+  const [, socket] = await soon(arrived, 'the upgrade');
+  const gone = new Promise((resolve) => socket.once('close', resolve));
+  client.resetAndDestroy();
+  await soon(gone, 'the end of the socket');
+  t.equal(await (await fetch(`http://127.0.0.1:${port}`)).text(), 'a page');
+});
+
+t.test("another listener's upgrades are left to it", async (t) => {
+  const { server, port } = await listen(t, (_request, response) => response.end('ours'));
+  for (const path of ['/a', '/b']) serveUpgrades(server, makeRelay(), (request) => isBelow(request, [path]));
+  t.match(await exchange(port, upgradeOf('/c')), 'ours', 'all of them, where there is no other listener');
+  server.on('upgrade', ({ url }: IncomingMessage, socket: Socket) => {
+    if (url === '/c') socket.end('theirs');
+  });
+  for (const path of ['/a', '/b']) t.match(await exchange(port, upgradeOf(path)), 'ours');
+  t.equal(await exchange(port, upgradeOf('/c')), 'theirs');
+});
+
+t.test(
+  'a framework with a way of its own gets them; where it will not have one, the request listeners do',
+  async (t) => {
+    const { server, port } = await listen(t, (_request, response) => response.end('ours'));
+    serveUpgrades(server, makeRelay(), always, ({ url }, socket) => {
+      if (url === '/theirs') socket.end('theirs');
+      return url === '/theirs';
+    });
+    t.equal(await exchange(port, upgradeOf('/theirs')), 'theirs');
+    t.match(await exchange(port, upgradeOf('/')), 'ours');
+  },
+);
+
+t.test('an upgrade with a body is refused, and never reaches the app', async (t) => {
+  const { server, port } = await listen(t, () => t.fail('it reached the app'));
+  serveUpgrades(server, makeRelay(), always);
+  for (const header of ['content-length: 2', 'transfer-encoding: chunked']) {
+    t.match(await exchange(port, upgradeOf('/', `${header}\r\n`)), /^HTTP\/1.1 400 .*An upgrade has no body/s, header);
   }
-  other.socket.terminate();
-  for (const socket of others.clients) socket.terminate();
+});
+
+t.test('an upgrade behind a request that is not answered yet ends the connection', async (t) => {
+  const { server, port } = await listen(t, ({ url }) => t.equal(url, '/slow'));
+  serveUpgrades(server, makeRelay(), always);
+  t.equal(await exchange(port, `GET /slow HTTP/1.1\r\nhost: a\r\n\r\n${upgradeOf('/')}`), '');
+});
+
+t.test('closing a server closes its relays, those that come meanwhile too, and waits for them', async (t) => {
+  const { server } = await listen(t, () => {});
+  const [first, second, late] = [makeRelay(), makeRelay(), makeRelay()];
+  for (const relay of [first, second, first]) closeWith(server, relay);
+  const closed = new Promise((resolve) => server.close(resolve));
+  closeWith(server, late);
+  t.ok([first, second, late].every(({ isClosing }) => isClosing));
+  t.equal(await closed, undefined);
+  const again = await new Promise<NodeJS.ErrnoException | undefined>((resolve) => server.close(resolve));
+  t.match(again, { code: 'ERR_SERVER_NOT_RUNNING' }, 'as Node says of a server that is closed already');
+  t.doesNotThrow(() => server.close());
 });
 
 for (const way of ['close', 'dispose'] as const) {
-  t.test(`server.${way} closes all relays of the server, and ends when they have`, async (t) => {
-    const { server, relay, agent } = await site(t);
-    const second = createRelay({ endpoint: agent.endpoint });
-    serveUpgrades(server, relay, all);
-    closeWith(server, second);
-    closeWith(server, relay);
-    const client = new Client(urlOf(server));
-    await once(client.socket, 'open');
+  t.test(`server.${way} ends the chats behind its WebSockets, and closes them`, async (t) => {
+    const agent = await startTestAgent();
+    t.teardown(() => agent.close());
+    const relay = createRelay({ endpoint: agent.endpoint });
+    const sockets = new WebSocketServer({ noServer: true, ...relay.wsOptions });
+    const { server, port } = await listen(t, (request) => {
+      const socket = takeUpgrade(request, 'x-arc');
+      sockets.handleUpgrade(request, socket, Buffer.alloc(0), (webSocket) => relay.attach(webSocket, request));
+    });
+    serveUpgrades(server, relay, always);
+    const client = new Client(`ws://127.0.0.1:${port}`);
+    await soon(once(client.socket, 'open'), 'the client to be let in');
     await client.ask(to('a'));
     if (way === 'close') await new Promise((resolve) => server.close(resolve));
     else await server[Symbol.asyncDispose]();
     t.equal((await client.closed).code, 1001);
-    t.equal(agent.counters.open, 0);
-    t.strictSame([relay.isClosing, second.isClosing], [true, true]);
-    const error = await new Promise((resolve) => server.close(resolve));
-    t.match(error, { code: 'ERR_SERVER_NOT_RUNNING' }, 'as ever');
-    t.equal(server.close(), server);
+    t.match(agent.counters, { started: 1, ended: 1, open: 0 });
   });
 }
+
+t.test('what a request is answered that gets no WebSocket', async (t) => {
+  const contexts: unknown[] = [];
+  const relay = makeRelay({
+    authenticate: ({ headers }, context) => {
+      contexts.push(context);
+      return headers.authorization;
+    },
+  });
+  const answer = (headers: Record<string, string>) =>
+    answerInstead(relay, { headers } as unknown as IncomingMessage, 'the context');
+  const upgrade = { upgrade: 'websocket', connection: 'upgrade' };
+  t.strictSame(await answer({}), {
+    status: 426,
+    headers: { connection: 'Upgrade, close', upgrade: 'websocket' },
+    body: { error: 'Expected a WebSocket' },
+  });
+  const closing = { connection: 'close' };
+  const stranger = { status: 401, headers: closing, body: { error: 'Not authenticated' } };
+  t.strictSame(await answer(upgrade), stranger);
+  const elsewhere = { status: 403, headers: closing, body: { error: 'This origin is not allowed' } };
+  t.strictSame(await answer({ ...upgrade, origin: 'http://elsewhere.example' }), elsewhere);
+  t.equal(await answer({ ...upgrade, authorization: 'ann' }), undefined);
+  t.strictSame(contexts, ['the context', 'the context']);
+});
 
 t.test('isUpgrade tells WebSockets from everything else', async (t) => {
   const is = (headers: Record<string, string>) => isUpgrade({ headers } as unknown as IncomingMessage);
   t.ok(is({ upgrade: 'websocket', connection: 'Upgrade' }));
-  t.ok(is({ upgrade: 'websocket', connection: 'keep-alive, upgrade' }));
+  t.ok(is({ upgrade: 'WebSocket', connection: 'keep-alive, upgrade' }));
   t.notOk(is({ upgrade: 'websocket' }));
-  t.ok(is({ upgrade: 'WebSocket', connection: 'upgrade' }));
-  t.notOk(is({ upgrade: 'h2c' }));
+  t.notOk(is({ upgrade: 'websocket', connection: 'close' }));
+  t.notOk(is({ upgrade: 'h2c', connection: 'upgrade' }));
   t.notOk(is({}));
+});
+
+t.test('the path of an adapter', async (t) => {
+  t.equal(readPath(undefined), '/ws');
+  t.equal(readPath('/'), '/');
+  for (const path of ['ws', '', 7, null]) t.throws(() => readPath(path), { name: 'TypeError', message: /^path: / });
+});
+
+t.test("the server of an app's own listen, which goes on as it was", async (t) => {
+  const server = createServer();
+  const seen: unknown[] = [];
+  const app = {
+    listen(...args: unknown[]): Server {
+      seen.push(this, ...args);
+      return server;
+    },
+  };
+  onListen(app, (made) => seen.push(made));
+  t.equal(app.listen(0, 'a host'), server);
+  t.strictSame(seen, [app, 0, 'a host', server]);
+});
+
+t.test('where a path is below', async (t) => {
+  const cases: [paths: string[], url: string, expected: boolean][] = [
+    [['/ws'], '/ws', true],
+    [['/ws'], '/WS/', true],
+    [['/ws/'], '/ws?x=1', true],
+    [['/ws'], '/ws/deep', true],
+    [['/ws'], '/wsx', false],
+    [['/ws'], '/other?/ws', false],
+    [['/ws'], 'http://host:1/ws?x', true],
+    [['/ws'], 'http://host/other', false],
+    [['/ws'], '', false],
+    [['/'], '/', true],
+    [['/'], '/socket.io/', false],
+    [['/a', '/b'], '/b', true],
+    [[], '/b', false],
+    [['/of/:id/ws'], '/of/7/ws', true],
+    [['/of/:id/ws'], '/off', false],
+    [['/ws{/:id}'], '/ws', true],
+    [['/ab?c'], '/ac', true],
+    [['/:'], '/anything', true],
+  ];
+  for (const [paths, url, expected] of cases) {
+    t.equal(isBelow({ url } as IncomingMessage, paths), expected, `${url} below ${paths}`);
+  }
 });
