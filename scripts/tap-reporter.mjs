@@ -13,6 +13,9 @@ const label = (path) => (path.length > 1 ? path.slice(1) : path).join(' › ');
 /** How tap started the test file: long, the same for all of them, and of no help. */
 const noise = new Set(['stdio', 'cwd', 'externalID', 'command', 'args']);
 
+/** Comments that tap itself puts between the tests. */
+const ownComment = /^# (Subtest|time=|skip:|todo:|failed |test count|\{ total)/;
+
 /** What tap knows about a failure, the place and the difference first. */
 function explain(diag) {
   if (diag === null || typeof diag !== 'object') {
@@ -81,6 +84,8 @@ export default class TapReporter extends Transform {
       });
       if (path.length === 0) {
         this.#print(`\n${next.name}`);
+        // What a file itself says by `t.comment`, such as what a host of the adapter contract cannot promise.
+        next.on('comment', (comment) => this.#print(ownComment.test(comment) ? '' : comment.trimEnd().replace('#', ' ')));
       }
       this.#follow(next, [...path, next.name]);
     });
