@@ -33,7 +33,7 @@ export interface SessionHost {
   /** Counts the sweeps of all sessions: a clock that costs nothing to read. */
   readonly sweeps: number;
   /** Lets a connection in, or not. */
-  judge(request: IncomingMessage): Promise<Admission>;
+  judge(request: IncomingMessage, context?: unknown): Promise<Admission>;
   /** The connection is gone, or is being closed: its place is free. */
   left(): void;
   /** The session has nothing left to do. */
@@ -43,6 +43,8 @@ export interface SessionHost {
 export interface AttachOptions {
   /** Who connects, where that is known already: nothing is asked any more, of `authenticate` or the Origin. */
   identity?: unknown;
+  /** Handed to `authenticate`, where that is still to be asked: the framework's own idea of the request. */
+  context?: unknown;
   /** The client to the agents, in place of the relay's. */
   client?: RelayConfig['client'];
 }
@@ -110,7 +112,7 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
   begin(options: AttachOptions): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
     if ('identity' in options) this.#open(options.identity);
-    else this.#inbox.await(this.#admit());
+    else this.#inbox.await(this.#admit(options.context));
   }
 
   /** @internal */
@@ -176,9 +178,9 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
   }
 
   /** Lets in who may come; the frames that come meanwhile are kept. */
-  async #admit(): Promise<void> {
+  async #admit(context: unknown): Promise<void> {
     try {
-      const admission = await this.#host.judge(this.request);
+      const admission = await this.#host.judge(this.request, context);
       if ('identity' in admission) return this.#open(admission.identity);
       this.#inbox.take(() => true);
       this.close(admission.refused.closeCode, admission.refused.message);

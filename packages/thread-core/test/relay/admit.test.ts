@@ -219,6 +219,14 @@ t.test('attached with an identity, even undefined, nothing is asked', async (t) 
   }
 });
 
+t.test('attached with a context, authenticate gets it', async (t) => {
+  const context = { user: 'ann' };
+  const all = await world(t, { attach: { context }, authenticate: (_request, given) => given });
+  const client = await all.connect();
+  t.strictSame(await client.rest(), []);
+  t.equal(all.session.identity, context);
+});
+
 t.test('a failure of the relay itself closes the connection with 1011', async (t) => {
   const lines: string[] = [];
   const warn = (): never => {
