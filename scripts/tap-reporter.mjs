@@ -85,7 +85,9 @@ export default class TapReporter extends Transform {
       if (path.length === 0) {
         this.#print(`\n${next.name}`);
         // What a file itself says by `t.comment`, such as what a host of the adapter contract cannot promise.
-        next.on('comment', (comment) => this.#print(ownComment.test(comment) ? '' : comment.trimEnd().replace('#', ' ')));
+        next.on('comment', (comment) =>
+          this.#print(ownComment.test(comment) ? '' : comment.trimEnd().replace('#', ' ')),
+        );
       }
       this.#follow(next, [...path, next.name]);
     });

@@ -8,6 +8,8 @@ export type Promised =
   | 'refusals'
   /** The app's own middleware and hooks run before the upgrade, and may answer it. */
   | 'middleware'
+  /** What the app's own middleware found out of a request reaches `authenticate`. */
+  | 'context'
   /** An upgrade to a path that nobody serves is answered 404, as any request is. */
   | 'not found'
   /** A plain GET on the path is answered 426. */

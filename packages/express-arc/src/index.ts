@@ -21,7 +21,7 @@ export interface ExpressArc extends RequestHandler, Attachable {
 
 export type VerifyClient = (
   info: { req: IncomingMessage },
-  done: (isAllowed: boolean, status?: number, message?: string) => void,
+  done: (isAllowed: boolean, status?: number, body?: string, headers?: Record<string, string>) => void,
 ) => void;
 
 /** A request that express-ws has accepted already. */
@@ -41,7 +41,7 @@ function arc(options: RelayOptions): ExpressArc {
       // What express-ws has accepted without `verifyClient`, the session asks about.
       req.wsHandled = true;
       closeWith(serverOf(req), relay);
-      return relay.attach(req.ws, req);
+      return relay.attach(req.ws, req, { context: req });
     }
     if (req.path !== '/') return next();
     const answer = await answerInstead(relay, req, req);
@@ -58,9 +58,9 @@ function arc(options: RelayOptions): ExpressArc {
     // The app's other WebSocket routes are its own affair.
     if (!isBelow(req, pathsOf(self))) return done(true);
     closeWith(serverOf(req), relay);
-    const admission = await relay.admit(req, req);
-    if ('refused' in admission) done(false, admission.refused.status, admission.refused.message);
-    else done(true);
+    const answer = await answerInstead(relay, req, req);
+    if (answer === undefined) done(true);
+    else done(false, answer.status, JSON.stringify(answer.body), { 'Content-Type': 'application/json' });
   };
   // With `handle`, `set` and `emit` it is a sub-app, and is told of the app that it is used in.
   const self: ExpressArc & Place = Object.assign(middleware, {

@@ -54,7 +54,7 @@ export const onExpressWs = (adapter: Arc, { verifies }: { verifies: boolean }): 
   name: verifies ? 'express-ws with verifyClient' : 'express-ws',
   cannot: {
     ...(verifies
-      ? {}
+      ? { context: 'express-ws asks `verifyClient` before it runs the app' }
       : { refusals: 'express-ws answers 101 before it asks anybody; they are closed with 4401, 4403 or 1013' }),
     middleware: 'express-ws answers 101 before it runs the app: what middleware says then only closes the socket',
     'not found': 'express-ws answers 101 on every path, and closes what nobody takes',

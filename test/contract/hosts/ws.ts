@@ -1,6 +1,6 @@
-import { createServer, type IncomingMessage } from 'node:http';
+import { createServer } from 'node:http';
 import { createRelay } from '@arc/thread-core';
-import { WebSocketServer } from 'ws';
+import { type VerifyClientCallbackAsync, WebSocketServer } from 'ws';
 import { type App, closed, type Host, listening } from '../host.js';
 
 /** A bare server without a framework. `asks`: it asks the relay before it upgrades. */
@@ -9,6 +9,7 @@ export const onWs = ({ asks }: { asks: boolean }): Host => ({
   cannot: {
     ...(asks ? {} : { refusals: 'ws answers 101 unless it is told to ask; they are closed with 4401, 4403 or 1013' }),
     middleware: 'there is no framework, and so no middleware',
+    context: 'there is no framework, and so nothing but the request',
     'not found': 'ws answers 400 on paths that are not its own',
     'plain GET': "plain requests are the server's own affair",
     'several relays': 'ws servers on one server answer 400 to the upgrades of each other',
@@ -25,13 +26,11 @@ export const onWs = ({ asks }: { asks: boolean }): Host => ({
     const [relay] = relays;
     if (at === undefined || relay === undefined) throw new Error('A relay is missing');
     const { path = '/ws' } = at;
-    const verifyClient = (
-      { req }: { req: IncomingMessage },
-      done: (ok: boolean, code?: number, message?: string) => void,
-    ): void => {
+    const verifyClient: VerifyClientCallbackAsync = ({ req }, done) => {
       void relay.admit(req).then((admission) => {
-        if ('refused' in admission) done(false, admission.refused.status, admission.refused.message);
-        else done(true);
+        if ('identity' in admission) return done(true);
+        const { status, message } = admission.refused;
+        done(false, status, JSON.stringify({ error: message }), { 'Content-Type': 'application/json' });
       });
     };
     const sockets = new WebSocketServer({ server, path, ...relay.wsOptions, ...(asks ? { verifyClient } : {}) });
