@@ -1,0 +1,42 @@
+import { startTestAgent } from '@arc/thread-core/testing';
+import t from 'tap';
+import { Example } from './browser/example.js';
+import { Client, textOf, to } from './contract/client.js';
+
+// Each is a process of its own, and the first answer of a process takes its time.
+t.setTimeout(120_000);
+
+for (const name of ['fastify', 'express', 'express-ws', 'koa', 'ws']) {
+  t.test(`examples/${name} serves the page and its agents, and SIGTERM ends it with 0`, async (t) => {
+    const example = new Example(name);
+    t.teardown(() => example.stop('SIGKILL'));
+    const url = await example.url;
+    const page = await fetch(url);
+    t.match(page.headers.get('content-type'), /^text\/html/);
+    t.match(await page.text(), /<!doctype html>/i);
+    t.match(await fetch(`${url}/main.js`), { status: 200 });
+    t.match(await fetch(`${url}/nothing`), { status: 404 });
+
+    const client = await Client.open(`${url.replace('http', 'ws')}/ws`);
+    for (const agent of ['support', 'finance', 'hr']) {
+      const types = (await client.ask(to(agent))).map(({ type }) => type);
+      t.strictSame(new Set(types), new Set(['content', 'done']), `${agent} answers piece by piece`);
+    }
+    const { code, signal, output } = await example.stop();
+    t.strictSame({ code, signal, output }, { code: 0, signal: null, output: `Open ${url}\n` });
+    t.equal((await client.closed).code, 1001);
+  });
+
+  t.test(`examples/${name} does as its environment says`, async (t) => {
+    const agent = await startTestAgent({ token: 'secret' });
+    t.teardown(() => agent.close());
+    const environment = { ARC_ENDPOINT: agent.endpoint, ARC_TOKEN: 'secret', ARC_AGENTS: 'a', ARC_STREAM: 'false' };
+    const example = new Example(name, environment);
+    t.teardown(() => example.stop('SIGKILL'));
+    const client = await Client.open(`${(await example.url).replace('http', 'ws')}/ws`);
+    t.equal(textOf((await client.ask(to('a')))[0] ?? {}), 'a #1: hello');
+    t.match(await client.ask(to('b')), [{ type: 'error', data: { code: -44_002 } }]);
+    t.match(await example.stop(), { code: 0, signal: null });
+    t.match(agent.counters, { started: 1, ended: 1, open: 0 });
+  });
+}
