@@ -48,6 +48,21 @@ export function gate(): { opened: Promise<void>; open: () => void } {
   return { opened, open };
 }
 
+/** An `authenticate` that counts whom it is asked about, and lets everybody in when it is opened. */
+export function heldDoor(): { asked: number; open: () => void; authenticate: () => Promise<true> } {
+  const { opened, open } = gate();
+  const door = {
+    asked: 0,
+    open,
+    authenticate: async (): Promise<true> => {
+      door.asked += 1;
+      await opened;
+      return true;
+    },
+  };
+  return door;
+}
+
 /** A WebSocket client that keeps what it gets. */
 export class Client {
   readonly socket: WebSocket;

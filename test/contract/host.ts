@@ -1,6 +1,7 @@
 import type { IncomingMessage, RequestListener, Server } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Relay, RelayOptions } from '@arc/thread-core';
+import { portOf } from './client.js';
 
 /** What a host may be unable to keep of the contract. */
 export type Promised =
@@ -83,6 +84,16 @@ export function listening(server: Server): Promise<Server> {
 /** `server.close()` as a promise; a server that is closed already is fine. */
 export function closed(server: Server): Promise<void> {
   return new Promise((resolve) => server.close(() => resolve()));
+}
+
+/** Has an app listen on a free port, which it gives, until the test ends. */
+export async function listen(
+  t: { teardown(end: () => unknown): unknown },
+  app: { listen(port: number, host: string): Server },
+): Promise<number> {
+  const server = await listening(app.listen(0, '127.0.0.1'));
+  t.teardown(() => closed(server));
+  return portOf(server);
 }
 
 /** Answers of apps to what `before` says. */

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { Client, gate as makeGate, RawClient, until, upgrade, upgradeText } from './client.js';
+import { Client, heldDoor, RawClient, until, upgrade, upgradeText } from './client.js';
 import type { Declare } from './contract.js';
 import type { Host } from './host.js';
 import { allGone, world } from './world.js';
@@ -64,21 +64,15 @@ export function middleware(declare: Declare, host: Host): void {
   });
 
   declare('who has gone before middleware is done leaves nothing behind', ['middleware'], async (t) => {
-    const gate = makeGate();
-    let asked = 0;
-    const authenticate = async (): Promise<true> => {
-      asked += 1;
-      await gate.opened;
-      return true;
-    };
-    const { port, app, log } = await world(t, host, { options: { authenticate } });
+    const door = heldDoor();
+    const { port, app, log } = await world(t, host, { options: { authenticate: door.authenticate } });
     const reset = new RawClient(port, upgradeText('/ws'));
     const halfClosed = new RawClient(port, upgradeText('/ws'));
-    await until(() => asked === 2, 'authenticate is asked');
+    await until(() => door.asked === 2, 'authenticate is asked');
     reset.socket.resetAndDestroy();
     halfClosed.socket.end();
     await reset.closed;
-    gate.open();
+    door.open();
     await halfClosed.closed;
     await allGone(app);
     t.equal(app.relays[0]?.stats().sessions, 0);

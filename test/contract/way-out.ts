@@ -1,4 +1,4 @@
-import { Client, gate as makeGate, RawClient, soon, to, until, upgradeText } from './client.js';
+import { Client, heldDoor, RawClient, soon, to, until, upgradeText } from './client.js';
 import type { Declare } from './contract.js';
 import type { Host } from './host.js';
 import { connections, world } from './world.js';
@@ -64,19 +64,13 @@ export function wayOut(declare: Declare, host: Host): void {
     'an upgrade that authenticate holds when the app closes is not let in, and holds up nothing',
     [],
     async (t) => {
-      const gate = makeGate();
-      let asked = 0;
-      const authenticate = async (): Promise<true> => {
-        asked += 1;
-        await gate.opened;
-        return true;
-      };
-      const { app, url, port } = await world(t, host, { options: { authenticate } });
+      const door = heldDoor();
+      const { app, url, port } = await world(t, host, { options: { authenticate: door.authenticate } });
       const polite = new Client(url);
       const silent = new RawClient(port, upgradeText('/ws'));
-      await until(() => asked === 2, 'both are asked');
+      await until(() => door.asked === 2, 'both are asked');
       const closing = app.close();
-      gate.open();
+      door.open();
       await soon(closing, 'the app to close');
       t.ok([1001, 1006].includes((await polite.closed).code), 'with 1001, or refused');
       silent.socket.destroy();

@@ -1,21 +1,15 @@
 import { createRequire } from 'node:module';
 import { startTestAgent } from '@arc/thread-core/testing';
-import express, { type Express } from 'express';
-import t, { type Test } from 'tap';
+import express from 'express';
+import t from 'tap';
 import { Client, plain, portOf, RawClient, upgrade, upgradeText } from '../../../test/contract/client.js';
-import { closed, listening } from '../../../test/contract/host.js';
+import { closed, listen, listening } from '../../../test/contract/host.js';
 import { socketIo, talkTo } from '../../../test/contract/neighbours.js';
 import arc from '../src/index.js';
 
 const agent = await startTestAgent();
 // It is there for all tests, and does not keep the process.
 agent.server.unref();
-
-async function listen(t: Test, app: Express): Promise<number> {
-  const server = await listening(app.listen(0, '127.0.0.1'));
-  t.teardown(() => closed(server));
-  return portOf(server);
-}
 
 const says = async (port: number, path: string): Promise<string> => {
   const client = await Client.open(`ws://127.0.0.1:${port}${path}`);

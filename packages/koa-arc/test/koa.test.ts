@@ -2,20 +2,14 @@ import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { startTestAgent } from '@arc/thread-core/testing';
 import Koa from 'koa';
-import t, { type Test } from 'tap';
-import { Client, gate, portOf, RawClient, until, upgrade, upgradeText } from '../../../test/contract/client.js';
-import { closed, listening } from '../../../test/contract/host.js';
+import t from 'tap';
+import { Client, heldDoor, portOf, RawClient, until, upgrade, upgradeText } from '../../../test/contract/client.js';
+import { closed, listen, listening } from '../../../test/contract/host.js';
 import arc from '../src/index.js';
 
 const agent = await startTestAgent();
 // It is there for all tests, and does not keep the process.
 agent.server.unref();
-
-async function listen(t: Test, app: Koa): Promise<number> {
-  const server = await listening(app.listen(0, '127.0.0.1'));
-  t.teardown(() => closed(server));
-  return portOf(server);
-}
 
 t.test('/ws is where it is without a path', async (t) => {
   const app = new Koa();
@@ -41,19 +35,14 @@ t.test('ctx.arc is the relay, for what comes after it', async (t) => {
 
 t.test('middleware before it gets its turn back, whatever becomes of the upgrade', async (t) => {
   const app = new Koa();
-  const held = gate();
+  const door = heldDoor();
   const ended: string[] = [];
-  let asked = 0;
   app.on('error', (error) => ended.push(String(error)));
   app.use(async (ctx, next) => {
     await next();
     ended.push(ctx.url);
   });
-  const authenticate = async ({ url }: { url?: string | undefined }): Promise<true> => {
-    asked += 1;
-    if (url?.includes('held')) await held.opened;
-    return true;
-  };
+  const authenticate = ({ url = '' }) => url !== '/ws?held' || door.authenticate();
   app.use(arc({ app, endpoint: agent.endpoint, authenticate }));
   const port = await listen(t, app);
   await Client.open(`ws://127.0.0.1:${port}/ws?good`);
@@ -61,10 +50,10 @@ t.test('middleware before it gets its turn back, whatever becomes of the upgrade
   t.equal((await upgrade(port, '/ws?bad', { 'sec-websocket-key': 'bad' })).status, 400);
   await until(() => ended.length === 2, 'the bad one is done');
   const gone = new RawClient(port, upgradeText('/ws?held'));
-  await until(() => asked === 3, 'the one that will be gone is asked');
+  await until(() => door.asked === 1, 'the one that will be gone is asked');
   gone.socket.end();
   await gone.closed;
-  held.open();
+  door.open();
   await until(() => ended.length === 3, 'the one that is gone is done');
   t.strictSame(ended, ['/ws?good', '/ws?bad', '/ws?held']);
 });
