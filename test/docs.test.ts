@@ -6,6 +6,7 @@ import { createRelay } from '@arc/thread-core';
 import { startTestAgent, type TestAgent, type TestAgentOptions } from '@arc/thread-core/testing';
 import t, { type Test } from 'tap';
 import { type ClientOptions, WebSocket, WebSocketServer } from 'ws';
+import { hosts } from './shutdown/hosts.js';
 
 /** What the documents name in their examples, and what a test puts in its place. */
 const ENDPOINT = 'http://127.0.0.1:8000/arc';
@@ -283,6 +284,16 @@ t.test('the table of options has every option of the relay, with its default', a
   t.equal(rows.get('replies'), config.get('bare') ? "`'bare'`" : "`'frames'`");
   t.throws(() => createRelay({ endpoint: ENDPOINT, ...{ nonsense: 1 } }), { message: /^nonsense: / });
 });
+
+for (const [name, load] of Object.entries(hosts)) {
+  t.test(`what ${name} cannot do stands in its README, with the reason`, async (t) => {
+    const { cannot } = await load();
+    const [framework] = name.split(/[ -]/, 1);
+    const readme = framework === 'ws' ? 'examples/ws/README.md' : `packages/${framework}-arc/README.md`;
+    const text = read(readme).replace(/\s+/g, ' ');
+    for (const [what, reason] of Object.entries(cannot)) t.ok(text.includes(reason), `${readme}: ${what}: ${reason}`);
+  });
+}
 
 t.test('the limits of PROTOCOL.md are the defaults of the code', async (t) => {
   const relay = createRelay({ endpoint: ENDPOINT });
