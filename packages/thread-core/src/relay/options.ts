@@ -108,6 +108,8 @@ export interface RelayOptions {
   sendTimeout?: number | undefined;
   /** Between two chunks of a stream before -43104. 0: for ever. Default 60,000. */
   streamIdleTimeout?: number | undefined;
+  /** For a whole stream, from its first byte to its last, before -43104. 0: for ever. Default 0. */
+  streamTimeout?: number | undefined;
   /** For a slow reader to come below `maxBufferedBytes` before the connection is closed. 0: for ever. Default 60,000. */
   stalledTimeout?: number | undefined;
   /**
@@ -139,6 +141,7 @@ const NUMBERS = {
   idleTimeout: [0, 0, LONGEST_TIME],
   sendTimeout: [60_000, 0, LONGEST_TIME],
   streamIdleTimeout: [60_000, 0, LONGEST_TIME],
+  streamTimeout: [0, 0, LONGEST_TIME],
   stalledTimeout: [60_000, 0, LONGEST_TIME],
   drainTimeout: [5000, 0, LONGEST_TIME],
   cleanupTimeout: [5000, 0, LONGEST_TIME],

@@ -104,7 +104,7 @@ export class Sends {
   }
 
   #send(frame: MessageFrame, agentId: string): void {
-    const { stream, sendTimeout, streamIdleTimeout } = this.#config;
+    const { stream, sendTimeout, streamIdleTimeout, streamTimeout } = this.#config;
     const reply = new Reply(this.#session, frame);
     this.#session.accepted();
     this.#replies.add(reply);
@@ -118,6 +118,7 @@ export class Sends {
         metadata: frame.metadata as Record<string, unknown> | undefined,
         timeout: sendTimeout,
         streamIdleTimeout,
+        streamTimeout,
       },
       reply,
     );

@@ -55,7 +55,8 @@ export function checkManager(client: unknown, options: ThreadManagerOptions): vo
 /** @throws TypeError that names the argument that is wrong */
 export function checkSend(options: SendOptions): void {
   check(isObject(options), 'options', 'must be an object');
-  const { agentId, message, contextId, traceId, stream, metadata, timeout, streamIdleTimeout, signal } = options;
+  const { agentId, message, contextId, traceId, stream, metadata, timeout, signal } = options;
+  const { streamIdleTimeout, streamTimeout } = options;
   checkId('agentId', agentId);
   check(isObject(message), 'message', 'must be an object');
   checkText('contextId', contextId);
@@ -64,6 +65,7 @@ export function checkSend(options: SendOptions): void {
   check(metadata === undefined || isObject(metadata), 'metadata', 'must be an object');
   checkTimeout('timeout', timeout);
   checkTimeout('streamIdleTimeout', streamIdleTimeout);
+  checkTimeout('streamTimeout', streamTimeout);
   check(signal === undefined || signal instanceof AbortSignal, 'signal', 'must be an AbortSignal');
 }
 

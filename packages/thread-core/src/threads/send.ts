@@ -21,6 +21,8 @@ export interface SendRequest {
   timeout?: number | undefined;
   /** Milliseconds between two chunks of a stream; without it the client's `streamIdleTimeout`. */
   streamIdleTimeout?: number | undefined;
+  /** Milliseconds that a stream may take in all; without it the client's `streamTimeout`. */
+  streamTimeout?: number | undefined;
 }
 
 /** Hears the answer of a send. Exactly one of response, `done`, `error`, a failure and a cancellation ends it. */
@@ -79,7 +81,8 @@ export class Send implements CallListener, Answerable {
 
   /** @internal Sends the message: as chat.start, which makes the thread, or as chat.message. */
   run(entry: ThreadEntry, phase: 'starting' | 'messaging'): void {
-    const { agentId: targetAgent, message, traceId, stream, metadata, timeout, streamIdleTimeout } = this.request;
+    const { agentId: targetAgent, message, traceId, stream, metadata } = this.request;
+    const { timeout, streamIdleTimeout, streamTimeout } = this.request;
     const { chatId } = entry;
     this.#entry = entry;
     this.#phase = phase;
@@ -88,7 +91,7 @@ export class Send implements CallListener, Answerable {
         ? (['chat.start', { initialMessage: message, chatId, metadata, stream }] as const)
         : (['chat.message', { chatId, message, stream }] as const);
     const { table } = this.#lane;
-    this.#call = table.call({ method, targetAgent, traceId, timeout, streamIdleTimeout, params }, this);
+    this.#call = table.call({ method, targetAgent, traceId, timeout, streamIdleTimeout, streamTimeout, params }, this);
     if (this.#paused) this.#call.pause();
   }
 

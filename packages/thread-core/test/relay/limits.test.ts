@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
+import { setTimeout } from 'node:timers/promises';
 import t from 'tap';
 import type { SendSummary } from '../../src/index.js';
 import { faults } from '../../src/testing/index.js';
@@ -249,4 +250,20 @@ t.test('a start that was cut off, and whose chat the agent never had, is unconfi
   t.match(line, { level: 'info', about: { agentId: 'a', chatId: String } });
   t.match(all.relay.stats(), { unconfirmed: 1, ended: 0, orphans: 0 });
   never.resolve('too late');
+});
+
+t.test('streamTimeout bounds a whole stream, though it never stalls', async (t) => {
+  const all = await world(t, { streamTimeout: 200 });
+  const client = await all.connect();
+  all.agent.script('chat.start', async function* ({ signal }) {
+    for (;;) {
+      yield 'and on ';
+      await setTimeout(20, undefined, { signal });
+    }
+  });
+  client.send(to('a', 'x', { stream: true }));
+  const frames = await client.answer();
+  t.ok(frames.length > 1);
+  t.match(frames.at(-1), { type: 'error', data: { code: -43_104, message: /200 ms in all/ } });
+  await all.agent.waitFor(({ counters }) => counters.aborted === 1);
 });

@@ -23,6 +23,7 @@ const times = [
   'idleTimeout',
   'sendTimeout',
   'streamIdleTimeout',
+  'streamTimeout',
   'stalledTimeout',
   'drainTimeout',
   'cleanupTimeout',
