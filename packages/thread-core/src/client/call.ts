@@ -15,7 +15,7 @@ import {
 } from '../protocol/errors.js';
 import { ARC_VERSION, type ArcEnvelope, type ArcMethod } from '../protocol/types.js';
 import { LONGEST_TIME } from '../values.js';
-import { type ArcEvent, readEvent } from './event.js';
+import type { ArcEvent } from './event.js';
 import { EventReader, type EventReaderOwner } from './event-reader.js';
 import { LONGEST_WAIT, pauseBefore, readRetryAfter } from './retry.js';
 import type { Target, Targets } from './target.js';
@@ -391,9 +391,8 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
   }
 
   /** @internal Called by the reader. */
-  onStreamEvent(name: string, text: string): void {
+  onStreamEvent(event: ArcEvent): void {
     if (this.#ended) return;
-    const event = readEvent(name, text);
     if (event.event === 'error' && this.#events === 0) {
       const isRefused = this.#status === 401 || isTokenRefused(readAgentError(event.data, {}));
       if (isRefused && this.#renewToken()) return;

@@ -1,9 +1,10 @@
 import { TextDecoder } from 'node:util';
 import { createParser, type EventSourceParser } from 'eventsource-parser';
+import { type ArcEvent, Events } from './event.js';
 
 /** Hears the events of a stream. */
 export interface EventReaderOwner {
-  onStreamEvent(name: string, text: string): void;
+  onStreamEvent(event: ArcEvent): void;
   /** An event is longer than is read. */
   onLongEvent(): void;
 }
@@ -21,6 +22,7 @@ const FIELD = 64;
 export class EventReader {
   readonly #owner: EventReaderOwner;
   readonly #parser: EventSourceParser;
+  readonly #events = new Events();
   readonly #decoder = new TextDecoder();
   #tail = '';
   #isStopped = false;
@@ -33,7 +35,7 @@ export class EventReader {
       onEvent: ({ event = '', data }) => {
         if (this.#isStopped) return;
         if (data.length > limit) owner.onLongEvent();
-        else owner.onStreamEvent(event, data);
+        else owner.onStreamEvent(this.#events.read(event, data));
       },
       onError: ({ type }) => {
         if (type === 'max-buffer-size-exceeded' && !this.#isStopped) owner.onLongEvent();
@@ -58,6 +60,15 @@ export class EventReader {
   #feed(text: string): void {
     this.#tail = (text.length < TAIL ? this.#tail + text : text).slice(-TAIL);
     this.#parser.feed(text);
-    if (!this.#isStopped && BARE_DONE.test(this.#tail)) this.#owner.onStreamEvent('done', '');
+    if (!this.#isStopped && mayBeDone(this.#tail) && BARE_DONE.test(this.#tail)) {
+      this.#owner.onStreamEvent(this.#events.read('done', ''));
+    }
   }
+}
+
+/** Whether the last line has the last letter of `done`: most chunks end with an event that has data. */
+function mayBeDone(tail: string): boolean {
+  let end = tail.length;
+  while (end > 0 && tail.charCodeAt(end - 1) <= 13) end -= 1;
+  return tail.charCodeAt(end - 1) === 101;
 }

@@ -35,14 +35,16 @@ export class Reply implements SendListener {
     );
   }
 
-  onEvent({ event, data, json }: ArcEvent): void {
+  onEvent(answer: ArcEvent): void {
+    // Not its data, which may have to be parsed first.
+    const { event, json } = answer;
     if (event === 'content' || event === 'metadata') {
       this.#session.write(`{"type":"${event}"${this.#echo},"data":${json}}`);
     } else if (event === 'done') {
       this.#session.ended(this, 'done');
       this.#session.write(`{"type":"done"${this.#echo}${this.#restarted()},"data":${json}}`);
     } else if (event === 'error') {
-      this.onError(readAgentError(data, {}));
+      this.onError(readAgentError(answer.data, {}));
     } else {
       this.#session.write(`{"type":"event"${this.#echo},"event":${JSON.stringify(event)},"data":${json}}`);
     }
