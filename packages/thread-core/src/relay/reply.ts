@@ -21,6 +21,8 @@ export class Reply implements SendListener {
   send: Send | undefined;
   readonly #session: Session;
   readonly #echo: string;
+  /** How a frame of content begins. */
+  #content: string | undefined;
 
   constructor(session: Session, frame: MessageFrame) {
     this.#session = session;
@@ -38,15 +40,18 @@ export class Reply implements SendListener {
   onEvent(answer: ArcEvent): void {
     // Not its data, which may have to be parsed first.
     const { event, json } = answer;
-    if (event === 'content' || event === 'metadata') {
-      this.#session.write(`{"type":"${event}"${this.#echo},"data":${json}}`);
+    if (event === 'content') {
+      this.#content ??= `{"type":"content"${this.#echo},"data":`;
+      this.#session.writePart(`${this.#content}${json}}`);
+    } else if (event === 'metadata') {
+      this.#session.writePart(`{"type":"metadata"${this.#echo},"data":${json}}`);
     } else if (event === 'done') {
       this.#session.ended(this, 'done');
       this.#session.write(`{"type":"done"${this.#echo}${this.#restarted()},"data":${json}}`);
     } else if (event === 'error') {
       this.onError(readAgentError(answer.data, {}));
     } else {
-      this.#session.write(`{"type":"event"${this.#echo},"event":${JSON.stringify(event)},"data":${json}}`);
+      this.#session.writePart(`{"type":"event"${this.#echo},"event":${JSON.stringify(event)},"data":${json}}`);
     }
   }
 

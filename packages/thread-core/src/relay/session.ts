@@ -289,6 +289,12 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
     this.#out.write(frame);
   }
 
+  /** Writes a frame of an answer that goes on. @internal */
+  writePart(frame: string): void {
+    this.#lastActivity = this.#host.sweeps;
+    this.#out.writePart(frame);
+  }
+
   /** Writes an error frame: of an agent what it said, of this side only what a client may know. @internal */
   writeError(error: unknown, echo: string): void {
     const { data, isInternal } = describeFailure(error);
