@@ -196,7 +196,7 @@ t.test('the client of README.md talks to the server of README.md', async (t) => 
 
 t.test('the doors of README.md let in whom they should, with their own token', async (t) => {
   const agent = await startAgent(t, { token: 'token-for-ada' });
-  const { port } = await serve(t, blockLike(/^run: doors$/), agent);
+  const { program, port } = await serve(t, blockLike(/^run: doors$/), agent);
 
   const stranger = new WebSocket(`ws://127.0.0.1:${port}/ws`).on('error', () => {});
   const [, answer] = await once(stranger, 'unexpected-response');
@@ -208,6 +208,11 @@ t.test('the doors of README.md let in whom they should, with their own token', a
   t.match(allowed, { type: 'response', response: answering('support #1: Hello') });
   const refused = await ask(socket, { agent_id: 'hr', message: saying('Hello') });
   t.match(refused, { type: 'error', agent_id: 'hr', data: { code: -44002 } });
+
+  program.stop();
+  const { output } = await program.ended;
+  t.match(output, /"session":"[\w-]{36}","user":"ada","msg":"let in"/);
+  t.notMatch(output, 'key-of-ada');
 });
 
 t.test('the code beside that of the Python SDK prints what README.md says', async (t) => {
