@@ -205,7 +205,12 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
     // ws 7 gives text as a string, and everything else is binary; ws 8 says so.
     if (isBinary ?? typeof data !== 'string') return this.close(1003, 'Frames must be text');
     const bytes = typeof data === 'string' ? Buffer.byteLength(data) : (data as Buffer).length;
-    if (bytes > config.maxFrameBytes) return this.close(1009, 'The frame is too large');
+    if (bytes > config.maxFrameBytes) {
+      // As the socket does where the limit is its own: whatever host it is, what is pending gets no frame after 1009.
+      this.#socket.close(1009, 'The frame is too large');
+      void this.#endAll();
+      return;
+    }
     const text = data.toString();
     if (this.#isTooFast()) return this.refuse(new RateLimitExceededError('Too many frames a second'), readEcho(text));
     const frame = readFrame(text, config.maxFrameDepth);
