@@ -119,7 +119,7 @@ t.test('an answer can be stopped', async (t) => {
   t.strictSame(chat.problems, []);
 });
 
-t.test('an error is shown as an error, with its code, and not as the words of an agent', async (t) => {
+t.test('an error is shown as an error, with its code, and not as the words of an agent [F-123]', async (t) => {
   const chat = await open(t);
   await chat.choose('nobody');
   await chat.say('nobody', 'Is anybody there?');
@@ -207,7 +207,7 @@ t.test('the page follows the colour scheme', async (t) => {
   t.ok((await lightness('dark')) < 50);
 });
 
-t.test('a restarted server is found again, and the page says that the chats are new', async (t) => {
+t.test('a restarted server is found again, and the page says that the chats are new [F-47] [F-151]', async (t) => {
   const first = new Example('fastify');
   const url = await first.url;
   const chat = await ChatPage.open(browser, url);
@@ -231,7 +231,7 @@ t.test('a restarted server is found again, and the page says that the chats are 
   t.strictSame(others, [], 'the browser complains about the server that was away, and of nothing else');
 });
 
-t.test('an agent that lost the chat is not passed over in silence', async (t) => {
+t.test('an agent that lost the chat is not passed over in silence [F-31]', async (t) => {
   const before = createExampleAgent({ wordDelay: 0, token: 'secret' });
   const endpoint = await before.listen(0, '127.0.0.1');
   const server = new Example('fastify', { ARC_ENDPOINT: endpoint, ARC_TOKEN: 'secret' });

@@ -20,7 +20,7 @@ const elsewhere = { origin: 'https://elsewhere.example' };
 export function doors(declare: Declare, host: Host): void {
   const refuses = host.cannot.refusals === undefined;
 
-  declare('a page of another origin is refused with 403 before the upgrade', ['refusals'], async (t) => {
+  declare('a page of another origin is refused with 403 before the upgrade [F-2]', ['refusals'], async (t) => {
     const { port, app } = await world(t, host, { options: { allowedOrigins: ['https://friend.example'] } });
     t.match(await upgrade(port, '/ws', elsewhere), { status: 403, headers: { connection: 'close' } });
     for (const origin of ['null', 'not an origin', 'https://friend.example.elsewhere.example', '']) {
@@ -32,7 +32,7 @@ export function doors(declare: Declare, host: Host): void {
     await allGone(app);
   });
 
-  declare('who is not authenticated is refused with 401, or the status of what is thrown', ['refusals'], async (t) => {
+  declare('who is not authenticated is refused with 401, or with what is thrown [F-2]', ['refusals'], async (t) => {
     const authenticate = async ({ headers }: { headers: Record<string, unknown> }): Promise<unknown> => {
       const who = String(headers.authorization);
       if (who === 'boom') throw new Error('the database is gone, and its password is 1234');
@@ -58,7 +58,7 @@ export function doors(declare: Declare, host: Host): void {
   });
 
   if (!refuses) {
-    declare('who may not come in is closed with 4403, 4401 or 1013', [], async (t) => {
+    declare('who may not come in is closed with 4403, 4401 or 1013 [F-51]', [], async (t) => {
       const { url, app } = await world(t, host, {
         options: { maxSessions: 1, authenticate: ({ headers }) => headers.authorization !== 'nobody' },
       });
@@ -162,7 +162,7 @@ export function doors(declare: Declare, host: Host): void {
     client.socket.destroy();
   });
 
-  declare('one connection more than maxSessions is refused with 503, until another goes', ['refusals'], async (t) => {
+  declare('one more than maxSessions is refused with 503, until another goes [F-2]', ['refusals'], async (t) => {
     const { port, connect, app } = await world(t, host, { options: { maxSessions: 2 } });
     const [first] = [await connect(), await connect()];
     t.equal((await upgrade(port, '/ws')).status, 503);

@@ -103,8 +103,11 @@ export function testFiles(): string[] {
   return [...suites, ...own].sort();
 }
 
-/** Titles as they stand in the source: the string that `test` or a contract's `declare` is called with. */
-const TITLE = /(?:\.test|\bdeclare)\(\s*(["'`])((?:\\.|(?!\1).)*)\1/gs;
+/**
+ * Titles as they stand in the source: the string that `test` or a contract's `declare` is called with, or the first one
+ * of a row from which titles are made.
+ */
+const TITLE = /(?:\.test\(|\bdeclare\(|\[)\s*(["'`])((?:\\.|(?!\1).)*)\1/gs;
 
 /** What a file cites in titles, and how often ids stand anywhere else in it, where nothing prints them. */
 export function readTests(file: string): { citations: Citation[]; elsewhere: string[] } {

@@ -544,7 +544,7 @@ t.test('a listener gets the text of an answer as it was sent, without its byte o
   t.equal(await heard(client).ended, text);
 });
 
-t.test('no time-out runs while a call is paused, whenever it was', async (t) => {
+t.test('no time-out runs while a call is paused, whenever it was [F-121]', async (t) => {
   const { peer, client } = await pair(t, [
     (socket) => socket.write(STREAM_HEAD + chunk(event('stream', piece('a')))),
     (socket) => socket.write(answer().subarray(0, -1)),

@@ -110,7 +110,7 @@ t.test('authenticate gives the identity, or refuses; it knows the request and th
   t.strictSame(asked[0], ['k', 'context']);
 });
 
-t.test('an authenticate that throws refuses with its statusCode, else 401, and is logged', async (t) => {
+t.test('an authenticate that throws refuses with its statusCode, else 401, and is logged [F-143]', async (t) => {
   const thrown: [error: unknown, status: number, closeCode: number, message?: string][] = [
     [new Error('x'), 401, 4401],
     [Object.assign(new Error('Pay first'), { statusCode: 402 }), 402, 4401, 'Pay first'],
@@ -149,7 +149,7 @@ t.test('the origin is looked at first', async (t) => {
   t.strictSame(await ask({ origin: 'http://evil.example' }), refusedOrigin);
 });
 
-t.test('a closing relay lets nobody in', async (t) => {
+t.test('a closing relay lets nobody in [F-2]', async (t) => {
   const { ask, relay } = await doors(t, {});
   const closed = relay.close();
   const refused = { status: 503, closeCode: 1013, message: 'The server is shutting down' };
@@ -162,7 +162,7 @@ for (const [when, attach] of [
   ['before the upgrade', { identity: 'me' }],
   ['after the upgrade', {}],
 ] as const) {
-  t.test(`maxSessions: one more is refused with 503, or closed with 1013, asked ${when}`, async (t) => {
+  t.test(`maxSessions: one more is refused: 503, or 1013, asked ${when} [F-51] [F-114] [F-142]`, async (t) => {
     const all = await world(t, { maxSessions: 2, attach });
     const admit = () => all.relay.admit(all.session.request);
     const [first, second] = [await all.connect(), await all.connect()];
@@ -181,7 +181,7 @@ for (const [when, attach] of [
   });
 }
 
-t.test('attached without an identity, a connection is let in by the same rules', async (t) => {
+t.test('attached without an identity, the rules are the same [F-51] [F-141] [F-143] [F-144]', async (t) => {
   const cases: [options: RelayOptions, headers: Record<string, string>, code: number | 'open'][] = [
     [{}, {}, 'open'],
     [{}, { origin: 'http://evil.example' }, 4403],
@@ -227,7 +227,7 @@ t.test('attached with a context, authenticate gets it', async (t) => {
   t.equal(all.session.identity, context);
 });
 
-t.test('a failure of the relay itself closes the connection with 1011', async (t) => {
+t.test('a failure of the relay itself closes the connection with 1011 [F-141]', async (t) => {
   const lines: string[] = [];
   const warn = (): never => {
     throw new Error('the disk is full');

@@ -32,7 +32,7 @@ async function settled(value: () => unknown): Promise<void> {
 const buffered = (all: World): number => (all.sockets[0] as WebSocket).bufferedAmount;
 
 t.test(
-  'a slow reader: the agent is not read beyond maxBufferedBytes, others notice nothing, all arrives in the end',
+  'a slow reader: the agent is not read beyond maxBufferedBytes, others notice nothing, all arrives in the end [F-39] [F-118] [F-120] [S-9] [S-10]',
   async (t) => {
     const all = await world(t, { maxBufferedBytes: MiB });
     const [slow, other] = [await all.connect(), await all.connect()];
@@ -149,7 +149,7 @@ t.test('who reads nothing and asks on is not answered without end', async (t) =>
   t.equal((await client.closed).code, 4429);
 });
 
-t.test('frames of a slow reader are kept, in order, and answered when it reads', async (t) => {
+t.test('frames of a slow reader are kept, in order, and answered when it reads [F-39] [F-120]', async (t) => {
   const all = await world(t, { maxBufferedBytes: 64 * 1024 });
   const client = await all.connect();
   const { handler, taken } = source(200);
@@ -184,7 +184,7 @@ t.test('a frame that is larger than maxBufferedBytes goes through', async (t) =>
   t.equal(streamedText(await client.all(7)), 'a #4: one two three');
 });
 
-t.test('frames of one turn of the event loop leave in one write', async (t) => {
+t.test('frames of one turn of the event loop leave in one write [S-12]', async (t) => {
   const all = await world(t);
   const raw = await all.connectRaw();
   const events = Array.from({ length: 50 }, (_, n) => `event: content\ndata: ${n}\n\n`);

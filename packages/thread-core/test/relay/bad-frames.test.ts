@@ -86,7 +86,7 @@ const BAD_FIELDS: [field: string, frame: Json, problem: RegExp][] = [
   ['type', { ...to('a'), type: { toString: 1, valueOf: 1 } }, /message, cancel, end, ping/],
 ];
 
-t.test('what is not a JSON object costs an error frame, and the connection lives', async (t) => {
+t.test('what is not a JSON object costs an error frame only [F-4] [F-38] [F-42] [F-125]', async (t) => {
   const { connect, agent } = await world(t, { maxBadFrames: 100 });
   const client = await connect();
   for (const [text, code, message] of NOT_FRAMES) {
@@ -98,7 +98,7 @@ t.test('what is not a JSON object costs an error frame, and the connection lives
   t.equal(textOf(await client.ask(to('a'))), 'a #1: hello');
 });
 
-t.test('a frame with a wrong field is -32600 and names the field', async (t) => {
+t.test('a wrong field is -32600, and named [F-8] [F-59] [F-60] [F-61] [F-62] [F-63] [F-64] [F-126]', async (t) => {
   const { connect, agent } = await world(t, { maxBadFrames: 1000 });
   const client = await connect();
   for (const [field, frame, problem] of BAD_FIELDS) {
@@ -113,7 +113,7 @@ t.test('a frame with a wrong field is -32600 and names the field', async (t) => 
   t.equal(agent.counters.requests, 0);
 });
 
-t.test('the longest names are let through', async (t) => {
+t.test('the longest names are let through [F-8] [F-60] [F-61] [F-62]', async (t) => {
   const { connect } = await world(t);
   const client = await connect();
   for (const name of ['x'.repeat(256), '😀'.repeat(256), ' ']) {
@@ -122,7 +122,7 @@ t.test('the longest names are let through', async (t) => {
   }
 });
 
-t.test('an error frame repeats what could be read of the bad frame', async (t) => {
+t.test('an error frame repeats what could be read of the bad frame [F-42] [F-66]', async (t) => {
   const { connect } = await world(t);
   const client = await connect();
   const echo = { id: 'i', agent_id: 'a', context_id: 'c', trace_id: 't' };
@@ -139,7 +139,7 @@ t.test('an error frame repeats what could be read of the bad frame', async (t) =
   t.strictSame([type, rest], ['error', { trace_id: 't' }], 'but nothing that is wrong itself');
 });
 
-t.test('too many bad frames in a row close the connection with 4429', async (t) => {
+t.test('too many bad frames in a row close the connection with 4429 [F-38] [F-113] [F-146]', async (t) => {
   const { connect, session } = await connected(t);
   const client = await connect();
   for (let i = 0; i < 15; i++) client.send('x');
@@ -152,7 +152,7 @@ t.test('too many bad frames in a row close the connection with 4429', async (t) 
   await session().closed;
 });
 
-t.test('refused sends count as bad frames, answered ones and cancels do not', async (t) => {
+t.test('refused sends count as bad frames, answered ones and cancels do not [F-38] [F-119]', async (t) => {
   const { connect } = await world(t, { maxBadFrames: 3, agents: ['a'] });
   const client = await connect();
   for (let i = 0; i < 4; i++) {
@@ -167,7 +167,7 @@ t.test('refused sends count as bad frames, answered ones and cancels do not', as
   t.equal((await client.closed).code, 4429);
 });
 
-t.test('a binary frame closes the connection with 1003', async (t) => {
+t.test('a binary frame closes the connection with 1003 [F-53] [F-138] [S-5]', async (t) => {
   const { agent, connect, session } = await connected(t);
   const client = await connect();
   await client.ask(to('a'));
@@ -178,7 +178,7 @@ t.test('a binary frame closes the connection with 1003', async (t) => {
   t.equal(agent.counters.requests, 2, 'nothing was sent of it');
 });
 
-t.test('a frame of maxFrameBytes is let through, and one byte more closes the connection with 1009', async (t) => {
+t.test('a frame of maxFrameBytes is let through, one byte more is 1009 [F-5] [F-54] [F-109] [F-140]', async (t) => {
   // The second server knows nothing of the limit: the relay sees to it alone.
   for (const server of [undefined, { maxPayload: 1024 * 1024 }]) {
     const { connect } = await world(t, { maxFrameBytes: 1000, ...(server && { server }) });
@@ -193,7 +193,7 @@ t.test('a frame of maxFrameBytes is let through, and one byte more closes the co
   }
 });
 
-t.test('text that is not UTF-8 closes the connection with 1007, and the process lives', async (t) => {
+t.test('text that is not UTF-8 closes the connection with 1007, and the process lives [F-55] [F-139]', async (t) => {
   const { connectRaw, connect, session, log } = await connected(t);
   const raw = await connectRaw();
   const bad = maskedText('xx');
@@ -207,7 +207,7 @@ t.test('text that is not UTF-8 closes the connection with 1007, and the process 
   t.equal((await (await connect()).ask(to('a'))).type, 'response');
 });
 
-t.test('a frame that breaks the WebSocket protocol costs its connection alone', async (t) => {
+t.test('a frame that breaks the WebSocket protocol costs its connection alone [S-2]', async (t) => {
   const { connectRaw, connect, session, log } = await connected(t);
   const other = await connect();
   const raw = await connectRaw();

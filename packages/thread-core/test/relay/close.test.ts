@@ -7,7 +7,7 @@ import { ArcClient } from '../../src/index.js';
 import { faults, startTestAgent } from '../../src/testing/index.js';
 import { deferred, maskedText, textOf, to, world } from './helpers.js';
 
-t.test('close ends all chats and all connections with 1001, and counts', async (t) => {
+t.test('close ends all chats and all connections with 1001, and counts [F-137] [F-150] [S-5]', async (t) => {
   const all = await world(t);
   const clients = [await all.connect(), await all.connect(), await all.connect()];
   await clients[0]?.ask(to('a'));
@@ -28,7 +28,7 @@ t.test('a relay without connections closes, too', async (t) => {
   t.strictSame(await all.relay.close(), { sessions: 0, ended: 0, failed: 0 });
 });
 
-t.test('close counts the chats that could not be ended', async (t) => {
+t.test('close counts the chats that could not be ended [T-16]', async (t) => {
   const all = await world(t, { cleanupTimeout: 100, leaks: true });
   const client = await all.connect();
   await client.ask(to('a'));
@@ -37,7 +37,7 @@ t.test('close counts the chats that could not be ended', async (t) => {
   t.strictSame(await all.relay.close(), { sessions: 1, ended: 1, failed: 1 });
 });
 
-t.test('close waits for what runs and waits; new sends are cancelled meanwhile', async (t) => {
+t.test('close waits for what runs and waits; new sends are cancelled meanwhile [F-46]', async (t) => {
   const all = await world(t);
   const [client, idle] = [await all.connect(), await all.connect()];
   const gate = all.agent.hold();
@@ -61,7 +61,7 @@ for (const [what, options, timeout] of [
   ['a timeout of 0', {}, 0],
 ] as const) {
   t.test(
-    `what has not ended by ${what} gets cancelled, in order, then 1001; none of it is sent any more`,
+    `what has not ended by ${what} gets cancelled, in order, then 1001; none of it is sent [F-45] [F-46] [F-150]`,
     async (t) => {
       const all = await world(t, options);
       const client = await all.connect();

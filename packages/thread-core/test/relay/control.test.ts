@@ -4,14 +4,14 @@ import { type Frame, textOf, to, world } from './helpers.js';
 
 const typesOf = (frames: Frame[]): unknown[] => frames.map(({ type, id }) => [type, id]);
 
-t.test('ping is answered by pong, with its id and nothing else', async (t) => {
+t.test('ping is answered by pong, with its id and nothing else [F-22] [F-65] [F-83] [F-92]', async (t) => {
   const { connect } = await world(t);
   const client = await connect();
   client.send({ type: 'ping' }, { type: 'ping', id: 'p' }, { type: 'ping', id: 0, agent_id: { x: 1 }, trace_id: 't' });
   t.strictSame(await client.all(3), [{ type: 'pong' }, { type: 'pong', id: 'p' }, { type: 'pong', id: 0 }]);
 });
 
-t.test('cancel of a running send closes the request to the agent, and the send ends with cancelled', async (t) => {
+t.test('cancel of a running send closes its request to the agent, and ends it [F-16] [F-90] [T-18]', async (t) => {
   const { agent, connect } = await world(t);
   const client = await connect();
   await client.ask(to('a'));
@@ -38,7 +38,7 @@ t.test('cancel in the middle of a stream: nothing of it comes any more', async (
   t.strictSame(await client.rest(), []);
 });
 
-t.test('cancel of a first send that runs: the chat that it may have started is ended', async (t) => {
+t.test('cancel of a first send that runs: the chat that it may have started is ended [F-18]', async (t) => {
   for (const createChat of ['at-once', 'when-ready'] as const) {
     const { agent, connect } = await world(t, { agent: { createChat, ignoreAbort: true } });
     const client = await connect();
@@ -51,7 +51,7 @@ t.test('cancel of a first send that runs: the chat that it may have started is e
   }
 });
 
-t.test('a waiting send can be cancelled: it is never sent', async (t) => {
+t.test('a waiting send can be cancelled: it is never sent [F-16] [T-19]', async (t) => {
   const { agent, connect } = await world(t);
   const client = await connect();
   const gate = agent.hold();
@@ -67,7 +67,7 @@ t.test('a waiting send can be cancelled: it is never sent', async (t) => {
   t.notOk(agent.requests.some(({ body }) => body.includes('"2"')));
 });
 
-t.test('cancel of an id that does not wait or run is ignored', async (t) => {
+t.test('cancel of an id that does not wait or run is ignored [F-17] [F-68]', async (t) => {
   const { connect, agent } = await world(t);
   const client = await connect();
   await client.ask(to('a', 'x', { id: 1 }));
@@ -94,7 +94,7 @@ t.test('cancel and cancel again is answered once', async (t) => {
   gate.release();
 });
 
-t.test('cancel of several sends of one id cancels them all, in order', async (t) => {
+t.test('cancel of several sends of one id cancels them all, in order [F-12] [F-16]', async (t) => {
   const { connect, agent } = await world(t);
   const client = await connect();
   await client.ask(to('a'));
@@ -110,7 +110,7 @@ t.test('cancel of several sends of one id cancels them all, in order', async (t)
   t.strictSame(await client.rest(), []);
 });
 
-t.test('end ends the chat, gives the answer of the agent, and the next send starts a new one', async (t) => {
+t.test('end ends the chat, and gives the answer of the agent; the next send starts a new one [F-91]', async (t) => {
   const { agent, connect } = await world(t);
   const client = await connect();
   await client.ask(to('a', 'x', { context_id: 'c' }));
@@ -125,7 +125,7 @@ t.test('end ends the chat, gives the answer of the agent, and the next send star
   t.equal(textOf(await client.ask(to('a'))), 'a #2: hello', 'the other context is as it was');
 });
 
-t.test('the answer to chat.end is passed on byte for byte', async (t) => {
+t.test('the answer to chat.end is passed on byte for byte [S-11]', async (t) => {
   const { agent, connect } = await world(t, { leaks: true });
   const client = await connect();
   await client.ask(to('a'));
@@ -135,7 +135,7 @@ t.test('the answer to chat.end is passed on byte for byte', async (t) => {
   t.equal(await client.text(), `{"type":"ended","agent_id":"a","response":${body}}`);
 });
 
-t.test('end is answered also where there was no chat, or the agent had lost it', async (t) => {
+t.test('end is answered also where there was no chat, or the agent had lost it [F-20] [F-98]', async (t) => {
   const { agent, connect } = await world(t);
   const client = await connect();
   t.strictSame(await client.ask({ type: 'end', agent_id: 'a', id: 1 }), { type: 'ended', id: 1, agent_id: 'a' });
@@ -146,7 +146,7 @@ t.test('end is answered also where there was no chat, or the agent had lost it',
   t.strictSame(await client.ask({ type: 'end', agent_id: 'a' }), { type: 'ended', agent_id: 'a' });
 });
 
-t.test('end that the agent refuses is an error frame', async (t) => {
+t.test('end that the agent refuses is an error frame [F-81]', async (t) => {
   const { agent, connect } = await world(t, { leaks: true });
   const client = await connect();
   await client.ask(to('a'));
@@ -159,7 +159,7 @@ t.test('end that the agent refuses is an error frame', async (t) => {
   });
 });
 
-t.test('end cancels what runs and waits in that thread first, in order, and nothing else', async (t) => {
+t.test('end cancels what runs and waits in that thread first, in order, and nothing else [F-19]', async (t) => {
   const { agent, connect } = await world(t);
   const client = await connect();
   await client.ask(to('a'));

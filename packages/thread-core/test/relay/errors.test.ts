@@ -20,7 +20,7 @@ async function deadPort(): Promise<number> {
   return port;
 }
 
-t.test("an agent's error is passed on with its code, message and details", async (t) => {
+t.test("an agent's error keeps its code, message and details [F-28] [F-89] [F-122] [F-124]", async (t) => {
   const { agent, connect } = await world(t, quick);
   const client = await connect();
   const errors: ErrorData[] = [
@@ -40,7 +40,7 @@ t.test("an agent's error is passed on with its code, message and details", async
   }
 });
 
-t.test('-32603 of an agent goes without its details, which are in the log', async (t) => {
+t.test('-32603 of an agent goes without its details, which are in the log [F-40] [S-14]', async (t) => {
   const { agent, connect, log } = await world(t, quick);
   const client = await connect();
   const details = { trace: 'at secret.py:1' };
@@ -52,7 +52,7 @@ t.test('-32603 of an agent goes without its details, which are in the log', asyn
   t.match(log.at('error'), [{ about: { err: { details } } }, { about: { err: { details } } }]);
 });
 
-t.test('error events in every form that agents use', async (t) => {
+t.test('error events in every form that agents use [F-41] [F-96]', async (t) => {
   const { agent, connect } = await world(t, quick);
   const client = await connect();
   const cases: [data: unknown, told: ErrorData][] = [
@@ -106,17 +106,17 @@ const transport: [what: string, answer: Answer, plain: [number, RegExp], stream?
   ['a proxy page', faults.html(502), [-41_003, /HTTP 502, text\/html/]],
   ['an empty answer', faults.empty(500), [-41_003, /HTTP 500, an empty answer/]],
   ['HTTP 204', faults.empty(204), [-41_003, /HTTP 204/]],
-  ['JSON that is not ARC', { status: 200, body: '{"ok":true}' }, [-41_003, /HTTP 200/]],
+  ['JSON that is not ARC [F-129]', { status: 200, body: '{"ok":true}' }, [-41_003, /HTTP 200/]],
   ['an envelope without anything', { status: 200, body: '{"arc":"1.0","id":1}' }, [-41_003, /neither/]],
   ['a reset', faults.reset(), [-41_003, /ECONNRESET|reset|closed/]],
-  ['a cut', faults.cut(60), [-41_003, /broke off/], [-43_104, /broke off/]],
+  ['a cut [F-129] [F-131] [T-9]', faults.cut(60), [-41_003, /broke off/], [-43_104, /broke off/]],
   ['a truncated body', faults.truncated(60), [-41_003, /HTTP 200/], [-43_104, /without done/]],
   ['something else than HTTP', { raw: ['SSH-2.0-x\r\n\r\n'] }, [-41_003, /unreachable/]],
   ['a redirect to elsewhere', faults.redirect('http://127.0.0.2:1/'), [-41_003, /redirect/]],
-  ['silence', faults.hang(), [-41_006, /200 ms/]],
-  ['a stalled stream', faults.stall({ event: 'content', data: 1 }), [-43_104, /stalled/]],
-  ['a stream that ends too soon', { events: [{ data: 1 }], done: false }, [-43_104, /without done/]],
-  ['an event without end', faults.endlessEvent(), [-45_004, /event of more than 1048576 bytes/]],
+  ['silence [F-116] [F-130] [T-9]', faults.hang(), [-41_006, /200 ms/]],
+  ['a stalled stream [F-117] [F-131] [T-9]', faults.stall({ event: 'content', data: 1 }), [-43_104, /stalled/]],
+  ['a stream that ends too soon [F-131] [T-9]', { events: [{ data: 1 }], done: false }, [-43_104, /without done/]],
+  ['an event without end [F-134]', faults.endlessEvent(), [-45_004, /event of more than 1048576 bytes/]],
 ];
 
 for (const [what, answer, plain, stream = plain] of transport) {
@@ -140,14 +140,14 @@ for (const [what, answer, plain, stream = plain] of transport) {
   );
 }
 
-t.test('an answer that is too large is -45004', async (t) => {
+t.test('an answer that is too large is -45004 [F-134]', async (t) => {
   const { agent, connect } = await world(t, { ...quick, leaks: true });
   const client = await connect();
   agent.script('chat.start', faults.huge(17 * 1024 * 1024));
   t.match(await client.ask(to('a')), { type: 'error', data: { code: -45_004, message: /more than 16777216 bytes/ } });
 });
 
-t.test('an agent that refuses connections is -41003', async (t) => {
+t.test('an agent that refuses connections is -41003 [F-129]', async (t) => {
   const { connect } = await world(t, { endpoint: `http://127.0.0.1:${await deadPort()}/arc` });
   const client = await connect();
   const { data } = await client.ask(to('a'));
@@ -160,7 +160,7 @@ t.test('an agent whose host name is not known is -41003', async (t) => {
   t.match(await client.ask(to('a')), { type: 'error', data: { code: -41_003, message: /host name/ } });
 });
 
-t.test('an agent without an endpoint is -41001', async (t) => {
+t.test('an agent without an endpoint is -41001 [F-128]', async (t) => {
   for (const nothing of [null, undefined, '']) {
     const { connect } = await world(t, { endpoint: () => nothing });
     const client = await connect();
@@ -169,7 +169,7 @@ t.test('an agent without an endpoint is -41001', async (t) => {
   }
 });
 
-t.test('an agent that is not on the list is -44002', async (t) => {
+t.test('an agent that is not on the list is -44002 [F-132]', async (t) => {
   for (const agents of [['a'], new Set(['a']), (agentId: string) => agentId === 'a']) {
     const { agent, connect } = await world(t, { agents });
     const client = await connect();
@@ -184,7 +184,7 @@ t.test('an agent that is not on the list is -44002', async (t) => {
   }
 });
 
-t.test('one send more than maxPending is -44007, until one has ended', async (t) => {
+t.test('one send more than maxPending is -44007, until one has ended [F-110] [F-133]', async (t) => {
   const { agent, connect } = await world(t, { maxPending: 3 });
   const client = await connect();
   const gate = agent.hold();
@@ -195,7 +195,7 @@ t.test('one send more than maxPending is -44007, until one has ended', async (t)
   t.match(await client.ask(to('a', 'x', { id: 5 })), { type: 'response', id: 5 });
 });
 
-t.test('one thread more than maxThreads is -44007, until one has ended', async (t) => {
+t.test('one thread more than maxThreads is -44007, until one has ended [F-111] [F-133]', async (t) => {
   const { connect } = await world(t, { maxThreads: 2 });
   const client = await connect();
   await client.ask(to('a'));
@@ -206,7 +206,7 @@ t.test('one thread more than maxThreads is -44007, until one has ended', async (
   t.match(await client.ask(to('b')), { type: 'response' });
 });
 
-t.test('no frame says more than a client may know', async (t) => {
+t.test('no frame says more than a client may know [F-127] [S-14] [S-15]', async (t) => {
   const secrets = ['s3cr3t', '127.0.0.1', 'http://', 'node_modules', '.ts:', '.js:', 'at ', 'file:'];
   const fail = (): never => {
     throw Object.assign(new Error('s3cr3t at /srv/app.js:1 http://127.0.0.1/arc'), {
@@ -265,7 +265,7 @@ t.test('no frame says more than a client may know', async (t) => {
 const leaky = (t: Test, options: WorldOptions): Promise<World> =>
   world(t, { cleanupTimeout: 50, sendTimeout: 50, streamIdleTimeout: 50, leaks: true, ...options });
 
-t.test('an agent that fails costs the others nothing', async (t) => {
+t.test('an agent that fails costs the others nothing [F-43]', async (t) => {
   const { agent, connect } = await world(t, { ...quick, leaks: true });
   const client = await connect();
   const other = await connect();

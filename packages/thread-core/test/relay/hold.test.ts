@@ -2,7 +2,7 @@ import t from 'tap';
 import type { Session } from '../../src/index.js';
 import { deferred, type Frame, say, sweepsOf, textOf, to, type World, type WorldOptions, world } from './helpers.js';
 
-t.test('frames that come while authenticate runs are kept, in order', async (t) => {
+t.test('frames that come while authenticate runs are kept, in order [F-3] [F-52] [S-3]', async (t) => {
   const asked = deferred<unknown>();
   const all = await world(t, { attach: {}, authenticate: () => asked.promise });
   const client = await all.connect();
@@ -25,7 +25,7 @@ t.test('frames that come while authenticate runs are kept, in order', async (t) 
   t.strictSame(all.session.identity, { user: 1 });
 });
 
-t.test('frames that come while authenticate runs are kept up to maxPending', async (t) => {
+t.test('frames that come while authenticate runs are kept up to maxPending [F-110] [S-4]', async (t) => {
   const asked = deferred<unknown>();
   const all = await world(t, { attach: {}, authenticate: () => asked.promise, maxPending: 2 });
   const client = await all.connect();
@@ -69,7 +69,7 @@ t.test('frames of a connection that is refused are not answered', async (t) => {
   t.equal(all.agent.counters.requests, 0);
 });
 
-t.test('frames keep their order while route and authorize are asked', async (t) => {
+t.test('frames keep their order while route and authorize are asked [F-36] [S-3]', async (t) => {
   const asked: string[] = [];
   const waiting: (() => void)[] = [];
   const all = await world(t, {
@@ -134,7 +134,7 @@ t.test('only true of the function agents is a yes', async (t) => {
   t.equal(all.agent.requests.length, 1);
 });
 
-t.test('route chooses the agent of a frame that names none, and only of such', async (t) => {
+t.test('route chooses the agent of a frame that names none, and only of such [F-72] [F-76] [F-77]', async (t) => {
   const asked: Session[] = [];
   const all = await world(t, {
     route: (frame, session) => {

@@ -4,7 +4,7 @@ import { type Frame, type Json, say, streamedText, textOf, to, world } from './h
 
 const chatOf = (frame: Json): Json => (frame as { response: { result: { chat: Json } } }).response.result.chat;
 
-t.test('the whole answer is one response frame with the envelope of the agent', async (t) => {
+t.test('the whole answer is one response frame with the envelope of the agent [F-58] [F-84]', async (t) => {
   const { agent, connect } = await world(t);
   const client = await connect();
   const frame = await client.ask(to('support', 'hello'));
@@ -15,7 +15,7 @@ t.test('the whole answer is one response frame with the envelope of the agent', 
   t.equal(chatOf(frame).chatId, chatId);
 });
 
-t.test('chat.start the first time, chat.message in the same chat after', async (t) => {
+t.test('chat.start the first time, chat.message in the same chat after [F-14] [F-62] [F-71]', async (t) => {
   const { agent, connect } = await world(t);
   const client = await connect();
   const message = { role: 'user', parts: [{ type: 'TextPart', content: 'x' }], more: [1] };
@@ -29,7 +29,7 @@ t.test('chat.start the first time, chat.message in the same chat after', async (
   t.strictSame(second?.params.message, say('again'));
 });
 
-t.test('an answer repeats what its frame had of id, agent_id, context_id and trace_id, and nothing else', async (t) => {
+t.test('an answer repeats the fields that its frame had, and no others [F-10] [F-11] [F-66] [F-75]', async (t) => {
   const { connect } = await world(t, { route: () => 'support' });
   const client = await connect();
   const all: Json = { id: 'm-1', agent_id: 'support', context_id: 'c', trace_id: 't' };
@@ -47,7 +47,7 @@ t.test('an answer repeats what its frame had of id, agent_id, context_id and tra
   }
 });
 
-t.test('an id is a string or a number, and comes back as it was', async (t) => {
+t.test('an id is a string or a number, and comes back as it was [F-8] [F-59] [F-63]', async (t) => {
   const { connect } = await world(t);
   const client = await connect();
   const ids = [
@@ -64,7 +64,7 @@ t.test('an id is a string or a number, and comes back as it was', async (t) => {
   for (const id of ids) t.equal((await client.ask(to('support', 'x', { id }))).id, id);
 });
 
-t.test('type "message" may be written out, and unknown fields are ignored', async (t) => {
+t.test('type "message" may be written out, and unknown fields are ignored [F-9] [F-58] [F-70]', async (t) => {
   const { agent, connect } = await world(t);
   const client = await connect();
   const frame = await client.ask({ ...to('support'), type: 'message', user: { a: 1 }, seq: -1, restarted: true });
@@ -72,7 +72,7 @@ t.test('type "message" may be written out, and unknown fields are ignored', asyn
   t.strictSame(Object.keys(agent.requests[0]?.params ?? {}), ['initialMessage', 'chatId']);
 });
 
-t.test('a stream is content, metadata and events of other names, then done', async (t) => {
+t.test('a stream, event by event [F-24] [F-26] [F-85] [F-86] [F-87] [F-88]', async (t) => {
   const { agent, connect } = await world(t);
   const client = await connect();
   const content = { message: { role: 'agent', parts: [{ type: 'TextPart', content: 'Hi' }] } };
@@ -103,7 +103,7 @@ t.test('a stream is content, metadata and events of other names, then done', asy
   t.strictSame(await client.rest(), []);
 });
 
-t.test('the frame says whether to stream, else the option, else not', async (t) => {
+t.test('the frame says whether to stream, else the option, else not [F-73]', async (t) => {
   for (const option of [undefined, false, true]) {
     const { agent, connect } = await world(t, { stream: option });
     const client = await connect();
@@ -116,7 +116,7 @@ t.test('the frame says whether to stream, else the option, else not', async (t) 
   }
 });
 
-t.test('a JSON answer to a streamed send is one response frame', async (t) => {
+t.test('a JSON answer to a streamed send is one response frame [F-27]', async (t) => {
   const { agent, connect } = await world(t);
   const client = await connect();
   await client.ask(to('support'));
@@ -129,7 +129,7 @@ t.test('a JSON answer to a streamed send is one response frame', async (t) => {
   t.strictSame([...more, ...(await client.rest())], []);
 });
 
-t.test('a stream that answers a plain send is content and done', async (t) => {
+t.test('a stream that answers a plain send is content and done [F-27]', async (t) => {
   const { agent, connect } = await world(t);
   const client = await connect();
   agent.script('chat.start', {
@@ -146,7 +146,7 @@ t.test('a stream that answers a plain send is content and done', async (t) => {
   t.strictSame(await client.rest(), []);
 });
 
-t.test('data that is not JSON becomes a JSON string, and empty data of done null', async (t) => {
+t.test('data that is not JSON becomes a JSON string, and empty data of done null [F-94] [F-95]', async (t) => {
   const { agent, connect } = await world(t);
   const client = await connect();
   const texts = ['plain "text"', '[DONE]', '{"cut":', 'two\nlines', 'NaN', '\u2028'];
@@ -172,7 +172,7 @@ t.test('data that is not JSON becomes a JSON string, and empty data of done null
   );
 });
 
-t.test("the envelope and the data of events are the agent's bytes", async (t) => {
+t.test("the envelope and the data of events are the agent's bytes [F-25] [S-11]", async (t) => {
   const { agent, connect } = await world(t);
   const client = await connect();
   await client.ask(to('support'));
@@ -199,7 +199,7 @@ t.test('data of several lines is one frame', async (t) => {
   t.strictSame((await client.answer())[0], { type: 'content', agent_id: 'support', data: { a: 1 } });
 });
 
-t.test('the loop of a page that knows one agent: the envelope alone, and streams as they are', async (t) => {
+t.test('a page that knows one agent: the envelope alone, and streams as they are [F-32] [F-102]', async (t) => {
   const { agent, connect } = await world(t, { replies: 'bare' });
   const client = await connect();
   for (const turn of [1, 2]) {
@@ -256,7 +256,7 @@ t.test('the loop of a page that streams: {type, data} until done or error', asyn
   t.match(await loop(), [{ type: 'error', data: { code: -43_005, message: 'No' } }]);
 });
 
-t.test('sends to one thread are answered one after the other, in the order they came', async (t) => {
+t.test('sends to one thread are answered one after the other, in the order they came [F-34]', async (t) => {
   const { agent, connect } = await world(t);
   const client = await connect();
   // The later ones would be faster.
@@ -278,7 +278,7 @@ t.test('sends to one thread are answered one after the other, in the order they 
   );
 });
 
-t.test('other agents, and other contexts of an agent, run side by side in chats of their own', async (t) => {
+t.test('other agents and contexts run side by side, in chats of their own [F-13] [F-35] [F-61] [F-69]', async (t) => {
   const { agent, connect } = await world(t);
   const client = await connect();
   const gate = agent.hold({ agentId: 'a' });
@@ -298,7 +298,7 @@ t.test('other agents, and other contexts of an agent, run side by side in chats 
   t.strictSame(client.texts, []);
 });
 
-t.test('restarted stands on the last frame of a send whose chat the agent had lost', async (t) => {
+t.test('restarted stands on the last frame of a send whose chat was lost [F-29] [F-99] [F-100]', async (t) => {
   const { agent, connect } = await world(t);
   const client = await connect();
   t.notOk('restarted' in (await client.ask(to('a'))));
@@ -322,7 +322,7 @@ t.test('restarted stands on the last frame of a send whose chat the agent had lo
   });
 });
 
-t.test('a cancelled send that was restarted says so', async (t) => {
+t.test('a cancelled send that was restarted says so [F-99]', async (t) => {
   const { agent, connect } = await world(t);
   const client = await connect();
   await client.ask(to('a'));
@@ -339,7 +339,7 @@ t.test('a cancelled send that was restarted says so', async (t) => {
   gate.release();
 });
 
-t.test('a chat lost after something of the answer came is an error, and the next send starts a new one', async (t) => {
+t.test('a chat lost in the midst of an answer is an error, and the next send starts a new one [F-101]', async (t) => {
   const { agent, connect } = await world(t);
   const client = await connect();
   await client.ask(to('a'));
@@ -356,7 +356,7 @@ t.test('a chat lost after something of the answer came is an error, and the next
   t.notOk('restarted' in next);
 });
 
-t.test('a chat lost again right after a restart is an error', async (t) => {
+t.test('a chat lost again right after a restart is an error [F-30]', async (t) => {
   const { agent, connect } = await world(t);
   const client = await connect();
   await client.ask(to('a'));
@@ -367,7 +367,7 @@ t.test('a chat lost again right after a restart is an error', async (t) => {
 });
 
 t.test('busy: reject refuses a send while one runs; parallel and interrupt do as they say', async (t) => {
-  await t.test('reject', async (t) => {
+  await t.test('reject [F-107] [F-135]', async (t) => {
     const { agent, connect } = await world(t, { busy: 'reject' });
     const client = await connect();
     const gate = agent.hold();
@@ -386,7 +386,7 @@ t.test('busy: reject refuses a send while one runs; parallel and interrupt do as
     gate.release();
     t.equal((await client.all(2)).length, 2);
   });
-  await t.test('interrupt', async (t) => {
+  await t.test('interrupt [F-108]', async (t) => {
     const { agent, connect } = await world(t, { busy: 'interrupt' });
     const client = await connect();
     await client.ask(to('a'));
@@ -401,7 +401,7 @@ t.test('busy: reject refuses a send while one runs; parallel and interrupt do as
   });
 });
 
-t.test('each send has exactly one last frame, and nothing comes after it', async (t) => {
+t.test('each send has exactly one last frame, and nothing comes after it [F-23] [F-93]', async (t) => {
   const { agent, connect } = await world(t, { cleanupTimeout: 200 });
   const client = await connect();
   const error = { event: 'error', data: { code: -43_005, message: 'No' } };

@@ -14,7 +14,7 @@ import {
 import { startTestAgent } from '../../src/testing/index.js';
 import { Client, deferred, textOf, to, type World, world } from './helpers.js';
 
-t.test('a plain ws server and one attach are all it takes', async (t) => {
+t.test('a plain ws server and one attach are all it takes [F-1]', async (t) => {
   const agent = await startTestAgent();
   const relay = createRelay({ endpoint: agent.endpoint });
   const http = createServer();
@@ -236,7 +236,7 @@ t.test('a socket that is closed already is a session that is over', async (t) =>
   }
 });
 
-t.test('listeners are on the socket when attach returns', async (t) => {
+t.test('listeners are on the socket when attach returns [S-1]', async (t) => {
   const all = await world(t, { attach: {}, authenticate: () => new Promise(() => {}) });
   all.server.prependListener('connection', (socket) => t.equal(socket.listenerCount('message'), 0));
   all.server.on('connection', (socket) => {

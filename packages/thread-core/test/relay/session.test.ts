@@ -12,7 +12,7 @@ const LEAVES = {
 };
 
 for (const [way, leave] of Object.entries(LEAVES)) {
-  t.test(`${way} ends the chats of the session at once`, async (t) => {
+  t.test(`${way} ends the chats of the session at once [F-147] [S-5]`, async (t) => {
     const all = await world(t);
     const client = await all.connect();
     for (const agentId of ['a', 'b', 'c']) await client.ask(to(agentId));
@@ -32,7 +32,7 @@ for (const [way, leave] of Object.entries(LEAVES)) {
   });
 
   for (const createChat of ['at-once', 'when-ready'] as const) {
-    t.test(`${way} while a chat.start is in flight leaves no open chat (made ${createChat})`, async (t) => {
+    t.test(`${way} while a chat.start is in flight leaves no chat (made ${createChat}) [F-148]`, async (t) => {
       const all = await world(t, { agent: { createChat } });
       const client = await all.connect();
       const gate = all.agent.hold('chat.start');
@@ -50,7 +50,7 @@ for (const [way, leave] of Object.entries(LEAVES)) {
     });
   }
 
-  t.test(`${way} in mid-stream stops the agent and ends the chat`, async (t) => {
+  t.test(`${way} in mid-stream stops the agent and ends the chat [F-44]`, async (t) => {
     const all = await world(t);
     const client = await all.connect();
     all.agent.script('chat.start', async function* () {
@@ -65,7 +65,7 @@ for (const [way, leave] of Object.entries(LEAVES)) {
     t.match(all.agent.counters, { started: 1, ended: 1, open: 0, running: 0 });
   });
 
-  t.test(`${way} with ten sends waiting: none of them is sent any more`, async (t) => {
+  t.test(`${way} with ten sends waiting: none of them is sent any more [F-44]`, async (t) => {
     const all = await world(t);
     const client = await all.connect();
     await client.ask(to('a'));
@@ -96,7 +96,7 @@ t.test('20 first messages at once are one chat.start', async (t) => {
   t.match(all.agent.counters, { started: 1, requests: 20 });
 });
 
-t.test('20 chats end side by side', async (t) => {
+t.test('20 chats end side by side [F-147]', async (t) => {
   const all = await world(t);
   const client = await all.connect();
   for (let id = 1; id <= 20; id++) client.send(to(`a${id}`));
@@ -109,7 +109,7 @@ t.test('20 chats end side by side', async (t) => {
   t.ok(outcomes.length === 20 && outcomes.every(({ ok }) => ok));
 });
 
-t.test('a chat that cannot be ended is logged with its agent and chat', async (t) => {
+t.test('a chat that cannot be ended is logged with its agent and chat [T-16]', async (t) => {
   const all = await world(t, { cleanupTimeout: 100, leaks: true });
   const client = await all.connect();
   await client.ask(to('a'));
@@ -138,7 +138,7 @@ t.test('an end that is under way when the connection drops is waited for', async
   t.equal(all.agent.counters.open, 0);
 });
 
-t.test('sessions know nothing of each other', async (t) => {
+t.test('sessions know nothing of each other [F-6] [F-56]', async (t) => {
   const all = await world(t);
   const [one, two] = [await all.connect(), await all.connect()];
   await one.ask(to('a'));
@@ -150,7 +150,7 @@ t.test('sessions know nothing of each other', async (t) => {
   t.equal(textOf(await one.ask(to('a'))), 'a #2: hello');
 });
 
-t.test('session.close: the sends get cancelled, the reason is cut between characters at 123 bytes', async (t) => {
+t.test('session.close: sends get cancelled, the reason is cut at 123 bytes [F-45] [F-153] [S-13]', async (t) => {
   const reasons: [reason: string, got: string][] = [
     ['', ''],
     ['x'.repeat(123), 'x'.repeat(123)],
@@ -180,7 +180,7 @@ t.test('session.close: the sends get cancelled, the reason is cut between charac
   }
 });
 
-t.test('session.close without arguments is 1000, and frames after it are not answered', async (t) => {
+t.test('session.close without arguments is 1000, and frames after it are not answered [F-136]', async (t) => {
   const all = await world(t);
   const client = await all.connect();
   await client.ask(to('a'));
@@ -214,7 +214,7 @@ t.test('a session has an id, its request and its threads', async (t) => {
   t.equal(identity, 'me');
 });
 
-t.test('heartbeat: a peer that answers pings stays, one that does not is dropped within two intervals', async (t) => {
+t.test('heartbeat: who answers pings stays, who does not is dropped [F-7] [F-57] [S-5]', async (t) => {
   const all = await world(t, { heartbeat: 60 });
   const client = await all.connect();
   let pings = 0;
@@ -240,7 +240,7 @@ t.test('heartbeat 0: no pings', async (t) => {
   t.equal((await client.closed).code, 4408);
 });
 
-t.test('any frame of the peer shows that it lives', async (t) => {
+t.test('any frame of the peer shows that it lives [F-57]', async (t) => {
   const all = await world(t, { heartbeat: 50 });
   const raw = await all.connectRaw();
   const began = performance.now();
@@ -253,7 +253,7 @@ t.test('any frame of the peer shows that it lives', async (t) => {
   t.ok(performance.now() - began >= 300, 'it stayed as long as it spoke');
 });
 
-t.test('idleTimeout closes with 4408, not before its time and not much later', async (t) => {
+t.test('idleTimeout closes with 4408, not before its time and not much later [F-115] [F-145] [S-5]', async (t) => {
   const all = await world(t, { idleTimeout: 200, heartbeat: 0 });
   const client = await all.connect();
   t.match(await client.ask(to('a')), { type: 'response' });
@@ -280,7 +280,7 @@ t.test('pings and pongs of the WebSocket are no activity', async (t) => {
   t.ok(pings >= 5, `${pings} pings`);
 });
 
-t.test('frames of the client, and frames to it, put the idle timeout off', async (t) => {
+t.test('frames of the client, and frames to it, put the idle timeout off [F-115]', async (t) => {
   const all = await world(t, { idleTimeout: 150 });
   const client = await all.connect();
   const before = performance.now();
@@ -292,7 +292,7 @@ t.test('frames of the client, and frames to it, put the idle timeout off', async
   t.equal((await client.closed).code, 4408);
 });
 
-t.test('a send that runs is activity, however long the agent thinks', async (t) => {
+t.test('a send that runs is activity, however long the agent thinks [F-115]', async (t) => {
   const all = await world(t, { idleTimeout: 80 });
   const client = await all.connect();
   all.agent.script('chat.start', { reply: 'at last', delay: 400 });
@@ -300,7 +300,7 @@ t.test('a send that runs is activity, however long the agent thinks', async (t) 
   t.equal((await client.closed).code, 4408);
 });
 
-t.test('one timer looks after all sessions, and none is left when they are gone', async (t) => {
+t.test('one timer looks after all sessions, and none is left when they are gone [S-8]', async (t) => {
   const all = await world(t, { heartbeat: 40 });
   for (const round of [1, 2]) {
     const clients: Client[] = [];
@@ -314,7 +314,7 @@ t.test('one timer looks after all sessions, and none is left when they are gone'
   }
 });
 
-t.test('frameRate: more frames within a second are -44007, and too many of them 4429', async (t) => {
+t.test('frameRate: more frames within a second are -44007, and too many of them 4429 [F-112]', async (t) => {
   const all = await world(t, { frameRate: 5, maxBadFrames: 3 });
   const client = await all.connect();
   for (let id = 1; id <= 7; id++) client.send(to(`a${id}`, 'x', { id }));
@@ -335,7 +335,7 @@ t.test('frameRate: more frames within a second are -44007, and too many of them 
   );
 });
 
-t.test('ends that are under way count towards maxPending', async (t) => {
+t.test('ends that are under way count towards maxPending [F-110]', async (t) => {
   const all = await world(t, { maxPending: 2 });
   const client = await all.connect();
   const gate = all.agent.hold('chat.start');

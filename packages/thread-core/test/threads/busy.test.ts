@@ -4,7 +4,7 @@ import { dispatch, Ear, methods, reached, requestsOf, saidIn, say, settled, setU
 
 const hello = { agentId: 'support', message: say('hello') };
 
-t.test('queue: a send waits for the one before it', async (t) => {
+t.test('queue: a send waits for the one before it [F-37] [F-103]', async (t) => {
   const { agent, threads } = await setUp(t, { busy: 'queue' });
   await threads.sendToAgent(hello);
   const gate = agent.hold('chat.message');
@@ -17,7 +17,7 @@ t.test('queue: a send waits for the one before it', async (t) => {
   t.strictSame((await Promise.all(sends)).map(saidIn), ['support #2: hello', 'support #3: hello', 'support #4: hello']);
 });
 
-t.test('parallel: sends run side by side as soon as the chat is there', async (t) => {
+t.test('parallel: sends run side by side as soon as the chat is there [F-106]', async (t) => {
   const { agent, threads } = await setUp(t, { busy: 'parallel' });
   const start = agent.hold('chat.start');
   const gate = agent.hold('chat.message');
@@ -31,7 +31,7 @@ t.test('parallel: sends run side by side as soon as the chat is there', async (t
   t.strictSame(methods(agent), ['chat.start', ...Array(3).fill('chat.message')]);
 });
 
-t.test('reject: a send fails with -50001 while another one runs, and is never sent', async (t) => {
+t.test('reject: a send fails with -50001 while another one runs, and is never sent [F-107]', async (t) => {
   const { agent, threads } = await setUp(t, { busy: 'reject' });
   const gate = agent.hold('chat.start');
   const first = threads.sendToAgent(hello);
@@ -50,7 +50,7 @@ t.test('reject: a send fails with -50001 while another one runs, and is never se
   t.equal(agent.counters.requests, 3);
 });
 
-t.test('interrupt: a send cancels the running one, and goes on in its chat', async (t) => {
+t.test('interrupt: a send cancels the running one, and goes on in its chat [F-108]', async (t) => {
   const { agent, threads } = await setUp(t, { busy: 'interrupt' });
   await threads.sendToAgent(hello);
   agent.script('chat.message', faults.stall({ data: 'so far' }));
@@ -107,5 +107,26 @@ t.test('interrupt: a listener that sends again from within its cancellation lose
   const second = dispatch(threads);
   heard.push(`second: ${await second.ear.ended}`, `again: ${await again.ended}`);
   t.strictSame(heard, ['first: cancelled', 'second: cancelled', 'again: response']);
+  gate.release();
+});
+
+t.test('nothing is told to a listener from within the call that starts its send [T-20]', async (t) => {
+  class BrokenStore extends Map<string, never> {
+    override get(): never {
+      throw new Error('the store is down');
+    }
+  }
+  const broken = await setUp(t, { store: new BrokenStore() });
+  const nowhere = await setUp(t, { client: { endpoint: () => null } });
+  const closed = await setUp(t);
+  await closed.client.close();
+  const busy = await setUp(t, { busy: 'reject' });
+  const gate = busy.agent.hold();
+  dispatch(busy.threads);
+  for (const { threads } of [broken, nowhere, closed, busy]) {
+    const { ear } = dispatch(threads);
+    t.strictSame(ear.heard, [], 'not before `dispatch` has given the send');
+    t.equal(await ear.ended, 'error');
+  }
   gate.release();
 });

@@ -6,7 +6,7 @@ import { dispatch, methods, readAll, saidIn, say, settled, setUp } from './helpe
 const hello = { agentId: 'support', message: say('hello') };
 const one = { data: { message: { role: 'agent', parts: [{ type: 'text', content: 'one' }] } } };
 
-t.test('a signal that aborts closes the agent’s connection, and the send rejects with its reason', async (t) => {
+t.test('a signal that aborts closes the agent’s connection, and the send rejects with its reason [T-18]', async (t) => {
   for (const stream of [false, true]) {
     const { agent, threads } = await setUp(t);
     await threads.sendToAgent(hello);
@@ -96,7 +96,7 @@ t.test('leaving the loop closes the agent’s connection', async (t) => {
   await agent.waitFor(({ counters }) => counters.aborted === 2 && counters.running === 0);
 });
 
-t.test('a send that waits can be aborted: it never reaches the agent, and those behind it move up', async (t) => {
+t.test('a send that waits can be aborted: it never reaches the agent, those behind it move up [T-19]', async (t) => {
   const { agent, threads } = await setUp(t);
   const gate = agent.hold('chat.start');
   const first = threads.sendToAgent(hello);

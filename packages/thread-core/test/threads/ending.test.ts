@@ -6,7 +6,7 @@ import { dispatch, methods, reached, requestsOf, saidIn, say, settled, setUp } f
 
 const hello = { agentId: 'support', message: say('hello') };
 
-t.test('20 chats are ended side by side', async (t) => {
+t.test('20 chats are ended side by side [T-11]', async (t) => {
   const { agent, threads } = await setUp(t);
   const agents = Array.from({ length: 20 }, (_, index) => `agent-${index}`);
   await Promise.all(agents.map((agentId) => threads.sendToAgent({ ...hello, agentId })));
@@ -34,7 +34,7 @@ const PASSING: Record<string, Answer> = {
 };
 
 for (const [name, answer] of Object.entries(PASSING)) {
-  t.test(`chat.end is repeated after ${name}`, async (t) => {
+  t.test(`chat.end is repeated after ${name} [T-15]`, async (t) => {
     const { agent, threads, log, ended } = await setUp(t);
     await threads.sendToAgent(hello);
     agent.script('chat.end', answer);
@@ -61,7 +61,7 @@ t.test('a chat.end that is never answered leaves time for another one', async (t
   t.equal(requestsOf(agent, 'chat.end').length, 2);
 });
 
-t.test('a chat that cannot be ended is given up within the bound, counted, logged, and told of', async (t) => {
+t.test('a chat that cannot be ended is given up in time, counted and logged [F-147] [T-12] [T-16]', async (t) => {
   for (const answer of [faults.html(502), faults.reset(), faults.hang()]) {
     const { agent, threads, log, ended } = await setUp(t, { cleanupTimeout: 300 });
     await threads.sendToAgent({ ...hello, contextId: 'c' });

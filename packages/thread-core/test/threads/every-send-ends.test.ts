@@ -59,7 +59,7 @@ function openChats(agent: TestAgent): string[] {
   return [...agent.chats.values()].filter(({ status }) => status === 'ACTIVE').map(({ chatId }) => chatId);
 }
 
-t.test(`every send ends exactly once, whatever happens (ARC_TEST_SEED=${SEED})`, { jobs: 4 }, async (t) => {
+t.test(`every send ends exactly once, whatever happens (ARC_TEST_SEED=${SEED}) [T-8]`, { jobs: 4 }, async (t) => {
   for (const busy of ['queue', 'parallel', 'reject', 'interrupt'] satisfies BusyPolicy[]) {
     for (const [round, agentOptions] of AGENTS.entries()) {
       t.test(`${busy}, ${JSON.stringify(agentOptions)}`, async (t) => {

@@ -13,7 +13,7 @@ for (const code of CODES) {
     [{ code, status }, true],
   ]);
   ways.push([{ code, as: 'event' }, true]);
-  t.test(`a chat that the agent has lost (${code}) is started afresh once, and the answer says so`, async (t) => {
+  t.test(`a chat that the agent has lost (${code}) is started afresh once, and says so [T-5]`, async (t) => {
     for (const [lostChat, stream] of ways) {
       const way = `${JSON.stringify(lostChat)}, ${stream ? 'a stream' : 'JSON'}`;
       const { agent, threads, restarted } = await setUp(t, { agent: { lostChat } });
@@ -53,7 +53,7 @@ t.test('a stream that answers a plain send says that it was restarted', async (t
   t.equal(answer.restarted, true);
 });
 
-t.test('a chat is not restarted twice in a row: the send fails, marked, and the next one starts anew', async (t) => {
+t.test('a send is not restarted twice: it fails, marked, and the next one starts anew [T-6]', async (t) => {
   for (const code of CODES) {
     const { agent, threads } = await setUp(t);
     await threads.sendToAgent(one);
@@ -102,7 +102,7 @@ t.test('a restart whose connection breaks is not repeated', async (t) => {
   await agent.waitFor('idle');
 });
 
-t.test('a chat lost after content was delivered is an error, and the next send starts anew', async (t) => {
+t.test('a chat lost after content was delivered is an error, and the next send starts anew [T-7]', async (t) => {
   for (const code of CODES) {
     const { agent, threads } = await setUp(t);
     await threads.sendToAgent(one);

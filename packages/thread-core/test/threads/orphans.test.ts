@@ -26,7 +26,7 @@ const CASES: Case[] = (['at-once', 'when-ready'] as const)
   )
   .filter(({ chatIds, speed }) => chatIds === 'client' || speed === 'quickly');
 
-t.test('a chat.start in flight when all chats are ended leaves no open chat', { jobs: 6 }, async (t) => {
+t.test('a chat.start in flight when all is ended leaves no open chat [F-148] [T-10] [T-13]', { jobs: 6 }, async (t) => {
   for (const { speed, stream, ...agentOptions } of CASES) {
     const { createChat, ignoreAbort, chatIds } = agentOptions;
     const name = [
@@ -64,7 +64,7 @@ t.test('a chat.start in flight when all chats are ended leaves no open chat', { 
   }
 });
 
-t.test('a chat that appears after its start was given up is still found, and ended', async (t) => {
+t.test('a chat that appears after its start was given up is still found, and ended [T-14]', async (t) => {
   const { agent, threads } = await setUp(t, {
     agent: { createChat: 'when-ready', ignoreAbort: true },
     cleanupTimeout: 2000,
@@ -191,7 +191,7 @@ t.test('a stream of a chat.start that breaks off after its beginning keeps the t
   t.equal(agent.counters.open, 0);
 });
 
-t.test('a broken stream whose chat appears late is ended when it does', async (t) => {
+t.test('a broken stream whose chat appears late is ended when it does [T-14]', async (t) => {
   const { agent, threads } = await setUp(t);
   agent.script('chat.start', { events: [{ data: 'so far' }], finish: 'cut' });
   agent.script('chat.end', { error: { code: -43_001 }, times: 2 });
@@ -212,7 +212,7 @@ t.test('a chat that has answered since is looked for only once', async (t) => {
   t.equal(requestsOf(agent, 'chat.end').length, 1);
 });
 
-t.test('a cancelled chat.start is ended as soon as the agent has its chat', { jobs: 6 }, async (t) => {
+t.test('a cancelled chat.start is ended as soon as the agent has its chat [T-14]', { jobs: 6 }, async (t) => {
   for (const createChat of ['at-once', 'when-ready'] as const) {
     for (const ignoreAbort of [false, true]) {
       for (const stream of [false, true]) {

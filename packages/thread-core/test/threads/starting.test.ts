@@ -44,7 +44,7 @@ for (const stream of [false, true]) {
   for (const busy of ['queue', 'parallel'] satisfies BusyPolicy[]) {
     const kind = `${stream ? 'streams' : 'JSON'}, ${busy}`;
 
-    t.test(`20 first messages at once make one chat.start (${kind})`, async (t) => {
+    t.test(`20 first messages at once make one chat.start (${kind}) [T-3] [T-4]`, async (t) => {
       const { handler, most } = counting();
       const { agent, threads } = await setUp(t, { agent: { handler }, busy });
       const answers = await Promise.all(TWENTY.map((text) => answerOf(threads, text, stream)));
@@ -107,7 +107,7 @@ t.test('the answers of one thread come in the order of its sends, streams and JS
   );
 });
 
-t.test('the client names the chat, and knows it before the first byte of the answer', async (t) => {
+t.test('the client names the chat, and knows it before the first byte of the answer [T-1]', async (t) => {
   for (const stream of [false, true]) {
     const { agent, threads } = await setUp(t);
     const gate = agent.hold('chat.start');
@@ -136,7 +136,7 @@ async function follows(t: Test, stream: boolean, answer?: EventsAnswer): Promise
   t.match(agent.counters, { started: 1, ended: 1, open: 0 });
 }
 
-t.test('an agent that names the chat itself is followed: in JSON', (t) => follows(t, false));
+t.test('an agent that names the chat itself is followed: in JSON [T-2]', (t) => follows(t, false));
 t.test('an agent that names the chat itself is followed: in every event', (t) => follows(t, true));
 t.test('an agent that names the chat itself is followed: in `done` only', (t) =>
   follows(t, true, { events: [{ data: 'one ' }, { data: 'piece after the other' }], done: true }),
@@ -145,7 +145,7 @@ t.test('an agent that names the chat itself is followed: a stream where JSON was
   follows(t, false, { events: [{ data: 'one ' }], done: true }),
 );
 
-t.test('an agent that names the chat itself is followed at the first event', async (t) => {
+t.test('an agent that names the chat itself is followed at the first event [T-2]', async (t) => {
   const { agent, threads } = await setUp(t, { agent: { chatIds: 'server' }, busy: 'parallel' });
   let release = (): void => {};
   const released = new Promise<void>((resolve) => {
@@ -168,7 +168,7 @@ t.test('an agent that names the chat itself is followed at the first event', asy
   t.equal((await readAll(stream)).names.at(-1), 'done');
 });
 
-t.test('a chat.start that is refused leaves no thread, and causes no chat.end', async (t) => {
+t.test('a chat.start that is refused leaves no thread, and causes no chat.end [T-17]', async (t) => {
   const refusals = [-32_600, -32_601, -32_602, -41_001, -41_002, -41_004, -41_005, -44_001, -44_003, -44_007, -45_001];
   for (const code of refusals) {
     const { agent, threads, ended } = await setUp(t);
@@ -190,7 +190,7 @@ t.test('the agent’s own -41001 and -44001 cause no chat.end either', async (t)
   t.strictSame([...methods(agent), ...methods(locked.agent)], ['chat.start', 'chat.start']);
 });
 
-t.test('a refused connection leaves no thread, and causes no chat.end', async (t) => {
+t.test('a refused connection leaves no thread, and causes no chat.end [T-17]', async (t) => {
   const { agent, threads, log, ended } = await setUp(t);
   await agent.close();
   await t.rejects(threads.sendToAgent({ agentId: 'support', message: say('hi') }), {

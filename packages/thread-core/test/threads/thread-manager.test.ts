@@ -159,7 +159,7 @@ t.test('contexts of one agent are threads of their own, and cannot be confused w
   t.equal(threads.threadCount, pairs.length - 1);
 });
 
-t.test('metadata goes into chat.start and nowhere else', async (t) => {
+t.test('metadata goes into chat.start and nowhere else [F-74]', async (t) => {
   const { agent, threads } = await setUp(t);
   await threads.sendToAgent(to('support', 'one', { metadata: { tier: 'gold' } }));
   await threads.sendToAgent(to('support', 'two', { metadata: { tier: 'gold' } }));
