@@ -25,7 +25,7 @@ function statementsOf(text: string): string[] {
   const statements: string[] = [];
   let isItem = false;
   for (const [index, line] of lines.entries()) {
-    const isContinued = isItem && line.startsWith('  ');
+    const isContinued: boolean = isItem && line.startsWith('  ');
     isItem = isContinued || /^(-|\d+\.) /.test(line);
     if (isContinued) statements.push(`${statements.pop()} ${line.trim()}`);
     else if (isItem) statements.push(line.replace(/^(-|\d+\.) /, ''));
