@@ -10,6 +10,8 @@ export interface ArcEvent {
   readonly json: string;
   /** The chat that the event belongs to, where it says so. */
   readonly chatId?: string | undefined;
+  /** True on each event of a `sendToAgent` for which a lost chat was started afresh. */
+  restarted?: true;
 }
 
 /** The names under which agents send the next piece of an answer. No name at all is one of them. */

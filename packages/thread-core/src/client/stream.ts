@@ -52,8 +52,9 @@ export class ArcStream implements AsyncIterableIterator<ArcEvent, undefined> {
   push({ event: name, data, json, chatId }: ArcEvent): void {
     if (this.#ended) return;
     // A plain object, whatever it was made of: it may be written as JSON, or compared.
-    const event = { event: name, data, json, chatId };
+    const event: ArcEvent = { event: name, data, json, chatId };
     this.#chatId = event.chatId ?? this.#chatId;
+    if (this.restarted) event.restarted = true;
     if (this.#waiting !== undefined) {
       this.#waiting.resolve({ value: event, done: false });
       this.#waiting = undefined;

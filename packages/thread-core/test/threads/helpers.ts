@@ -28,15 +28,19 @@ export function saidIn(response: ArcResponse): string {
 }
 
 /** What the agent said in the `content` events of a stream, and the names of all its events. */
-export async function readAll(stream: AsyncIterable<ArcEvent>): Promise<{ text: string; names: string[] }> {
+export async function readAll(
+  stream: AsyncIterable<ArcEvent>,
+): Promise<{ text: string; names: string[]; restarted: boolean }> {
   let text = '';
   const names: string[] = [];
-  for await (const { event, data } of stream) {
+  let restarted = true;
+  for await (const { event, data, ...more } of stream) {
     names.push(event);
+    restarted &&= more.restarted === true;
     if (event === 'content')
       text += typeof data === 'string' ? data : textOf((data as { message: ArcMessage }).message);
   }
-  return { text, names };
+  return { text, names, restarted };
 }
 
 interface SetUpOptions extends ThreadManagerOptions {
