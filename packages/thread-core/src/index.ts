@@ -9,6 +9,7 @@ export {
   type TaskCreateOptions,
   type TaskOptions,
 } from './client/arc-client.js';
+export type { BreakerOptions, EndpointState } from './client/breaker.js';
 export type { ArcEvent } from './client/event.js';
 export { ArcStream } from './client/stream.js';
 export type { Endpoint } from './client/target.js';

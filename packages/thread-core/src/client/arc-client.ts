@@ -10,7 +10,9 @@ import {
   type TaskSendResult,
   type TaskSubscribeResult,
 } from '../protocol/types.js';
+import { isObject } from '../values.js';
 import { Answer, type ArcResponse } from './answer.js';
+import { Breaker, type BreakerOptions, type EndpointState } from './breaker.js';
 import { Call, type CallContext, type CallListener, type CallRequest } from './call.js';
 import type { ArcStream } from './stream.js';
 import { type Endpoint, Targets } from './target.js';
@@ -38,6 +40,8 @@ export interface ArcClientOptions {
    * time-out. The time-out runs over all attempts. Default 2; 0: never.
    */
   retries?: number | undefined;
+  /** After how many failures in a row an endpoint is not asked for a while, and how long; or false: it always is. */
+  breaker?: BreakerOptions | false | undefined;
   /** Sent with every request, after the protocol's own. */
   headers?: Record<string, string> | undefined;
   /** Any undici dispatcher (Agent, ProxyAgent, MockAgent, …). Default: a pool for each origin; it is closed by its owner. */
@@ -138,6 +142,11 @@ export class ArcClient {
     return new Call(this.#context, request, listener);
   }
 
+  /** How each endpoint does, as the breaker sees it. Those that do not fail are not remembered for ever. */
+  endpoints(): EndpointState[] {
+    return this.#context.targets.endpoints();
+  }
+
   /** Aborts what runs and closes all connections. Calls that are still waiting reject. */
   async close(): Promise<void> {
     this.#context.targets.closed = true;
@@ -220,7 +229,7 @@ function makeContext(options: ArcClientOptions, calls: Set<Call>): CallContext {
   let requests = 0;
   let last: { token: string | undefined; headers: string[] } | undefined;
   return {
-    targets: new Targets(endpoint, dispatcher, poolOptions),
+    targets: new Targets(endpoint, dispatcher, poolOptions, breakerOf(options.breaker)),
     tokens: new TokenSource(token),
     requestAgent,
     timeout: number('timeout', 60_000, 0),
@@ -241,6 +250,18 @@ function makeContext(options: ArcClientOptions, calls: Set<Call>): CallContext {
     started: (call) => calls.add(call),
     ended: (call) => calls.delete(call),
   };
+}
+
+/** @throws TypeError where the option is wrong */
+function breakerOf(option: ArcClientOptions['breaker'] = {}): () => Breaker {
+  if (option === false) return () => new Breaker(Number.POSITIVE_INFINITY, 0);
+  const { failures = 10, pause = 500 } = (isObject(option) ? option : { pause: Number.NaN }) as BreakerOptions;
+  check(
+    isNumber(failures, 1) && isNumber(pause, 1),
+    'breaker',
+    'must be false, or an object with `failures` and `pause`, both numbers of at least 1',
+  );
+  return () => new Breaker(failures, pause);
 }
 
 function check(ok: boolean, option: string, problem: string): asserts ok {

@@ -15,12 +15,13 @@ import {
 } from '../protocol/errors.js';
 import { ARC_VERSION, type ArcEnvelope, type ArcMethod } from '../protocol/types.js';
 import { LONGEST_TIME } from '../values.js';
+import type { Breaker } from './breaker.js';
 import type { ArcEvent } from './event.js';
 import { EventReader, type EventReaderOwner } from './event-reader.js';
 import { LONGEST_WAIT, pauseBefore, readRetryAfter } from './retry.js';
 import type { Target, Targets } from './target.js';
 import type { TokenSource } from './token.js';
-import { describeTransportError, isPassing } from './transport-error.js';
+import { describeTransportError, isOfEndpoint, isPassing, wasNeverSent } from './transport-error.js';
 
 /**
  * Hears the answer of a call. It ends with exactly one of: a response, an event named `done` or `error`, a failure.
@@ -229,23 +230,25 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     if (this.#ended) return;
     this.#token = token;
     const target = this.#target as Target;
+    // What was answered with a redirect or a refused token is gone on with.
+    const isBegun = this.#redirects > 0 || this.#refreshed;
+    if (target.breaker.isOpen && !isBegun && !target.breaker.takesProbe()) return this.#refuse(target.breaker);
     try {
-      target.dispatcher.dispatch(
-        {
-          origin: target.origin,
-          path: target.path,
-          method: 'POST',
-          headers: this.#context.headers(token),
-          body: this.#body,
-          // Both count gaps with a granularity of a second; the call's own timer is exact, and tells the two apart.
-          headersTimeout: 0,
-          bodyTimeout: 0,
-        },
-        this,
-      );
+      // Both time-outs count gaps with a granularity of a second; the call's own timer is exact, and tells the two apart.
+      const headers = this.#context.headers(token);
+      const { targets } = this.#context;
+      targets.dispatch(target, { method: 'POST', headers, body: this.#body, headersTimeout: 0, bodyTimeout: 0 }, this);
     } catch (error) {
       this.onResponseError(undefined, error);
     }
+  }
+
+  /** The endpoint failed too often to be asked now. */
+  #refuse({ failures, pauseLeft }: Breaker): void {
+    const pause = `is not asked again for ${Math.ceil(pauseLeft)} ms`;
+    const cause = Object.assign(new Error('The circuit is open'), { code: 'ERR_CIRCUIT_OPEN' });
+    const reason = `${this.#agent()} ${pause}: its endpoint failed ${failures} times in a row`;
+    this.#fail(new AgentUnreachableError(reason, this.about(cause)));
   }
 
   /** Drops what came of this exchange; whatever it still tells is not listened to. */
@@ -268,7 +271,12 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
   #retry(after = 0): boolean {
     const left = this.#timer === undefined ? LONGEST_WAIT : this.#timeout - (performance.now() - this.#since);
     const pause = after + pauseBefore(this.#retries);
-    if (pause >= left || this.#retries >= (this.#request.retries ?? this.#context.retries)) return false;
+    if (
+      this.#target?.breaker.isOpen ||
+      pause >= left ||
+      this.#retries >= (this.#request.retries ?? this.#context.retries)
+    )
+      return false;
     this.#retries += 1;
     this.#again();
     this.#retryTimer = setTimeout(onRetry, pause, this);
@@ -357,6 +365,9 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     // undici tells of a request before it writes its first byte.
     const wasWritten = this.#controller !== undefined;
     this.#controller = undefined;
+    // Whoever waits no longer for a connection did so for nothing, where there is none to be had.
+    const isFailure = this.#ended ? !wasWritten && wasNeverSent(error) : this.#reader === undefined;
+    if (isFailure && isOfEndpoint(error)) this.#target?.breaker.failed();
     if (this.#ended) return clearTimeout(this.#timer);
     if (!wasWritten && isPassing(error) && this.#retry()) return;
     const reason = describeTransportError(error);
@@ -393,6 +404,7 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
   /** @internal Called by the reader. */
   onStreamEvent(event: ArcEvent): void {
     if (this.#ended) return;
+    if (this.#events === 0) this.#target?.breaker.answered();
     if (event.event === 'error' && this.#events === 0) {
       const isRefused = this.#status === 401 || isTokenRefused(readAgentError(event.data, {}));
       if (isRefused && this.#renewToken()) return;
@@ -420,6 +432,8 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     let text = body.toString('utf8');
     if (text.charCodeAt(0) === 0xfeff) text = text.slice(1);
     const envelope = parseEnvelope(text);
+    if (envelope !== undefined) this.#target?.breaker.answered();
+    else if (this.#status >= 500) this.#target?.breaker.failed();
     const error = envelope?.error == null ? undefined : readAgentError(envelope.error, this.about());
     if ((this.#status === 401 || (error !== undefined && isTokenRefused(error))) && this.#renewToken()) return;
     const isAnswered = error === undefined && envelope?.result != null;
@@ -450,6 +464,8 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
       const reason = `The stream stalled: nothing came for ${this.#streamIdleTimeout} ms`;
       this.#fail(new StreamInterruptedError(reason, about));
     } else {
+      // One that still waits for a connection says nothing of the endpoint.
+      if (this.#controller !== undefined) this.#target?.breaker.failed();
       this.#fail(new AgentTimeoutError(`${this.#agent()} did not answer within ${this.#timeout} ms`, about));
     }
   }

@@ -1,34 +1,57 @@
 import type { Socket } from 'node:net';
 import { buildConnector, type Dispatcher, Pool } from 'undici';
+import type { Breaker, EndpointState } from './breaker.js';
 
 /** Where an agent is: one URL for all of them, or a function that knows each agent's own. */
 export type Endpoint = string | URL | ((agentId: string) => string | URL | null | undefined);
 
 /** An endpoint, resolved: what a request needs to be sent there. */
 export interface Target {
-  readonly dispatcher: Dispatcher;
   readonly origin: string;
   /** Path and query. */
   readonly path: string;
   /** Origin and path, for messages and logs. */
   readonly address: string;
+  /** Of the endpoint, wherever redirects lead. */
+  readonly breaker: Breaker;
 }
 
-/** Resolves endpoints, and keeps a pool of connections for each origin. */
+/** So many URLs, and endpoints that do not fail, are remembered: a function may make them up. */
+const MOST_URLS = 1000;
+
+/** So many origins have their connections kept. */
+const MOST_ORIGINS = 100;
+
+/** Resolves endpoints, keeps a pool of connections for each origin, and knows how each endpoint does. */
 export class Targets {
   /** No request is sent any more. */
   closed = false;
   readonly #endpoint: Endpoint;
   readonly #dispatcher: Dispatcher | undefined;
   readonly #poolOptions: Pool.Options;
+  readonly #makeBreaker: () => Breaker;
+  readonly #mostOrigins: number;
+  /** Those that were used last come last. */
   readonly #pools = new Map<string, Pool>();
+  #lastOrigin = '';
+  /** Pools that take no more requests, and end with those that they have. */
+  readonly #retired = new Set<Pool>();
+  readonly #breakers = new Map<string, Breaker>();
   readonly #byUrl = new Map<string, Target>();
   readonly #fixed: Target | undefined;
 
-  constructor(endpoint: Endpoint, dispatcher: Dispatcher | undefined, poolOptions: Pool.Options) {
+  constructor(
+    endpoint: Endpoint,
+    dispatcher: Dispatcher | undefined,
+    poolOptions: Pool.Options,
+    makeBreaker: () => Breaker,
+    mostOrigins = MOST_ORIGINS,
+  ) {
     this.#endpoint = endpoint;
     this.#dispatcher = dispatcher;
     this.#poolOptions = poolOptions;
+    this.#makeBreaker = makeBreaker;
+    this.#mostOrigins = mostOrigins;
     this.#fixed = typeof endpoint === 'function' ? undefined : this.resolve(endpoint);
   }
 
@@ -54,30 +77,60 @@ export class Targets {
     if (parsed.username !== '' || parsed.password !== '') {
       throw new TypeError('endpoint: must not have credentials in it; use token or headers');
     }
-    const target: Target = {
-      dispatcher: this.#dispatcher ?? this.#pool(parsed.origin),
-      origin: parsed.origin,
-      path: parsed.pathname + parsed.search,
-      address: parsed.origin + parsed.pathname,
-    };
-    // A function may make URLs up: what it gives is remembered, but not without end.
-    if (this.#byUrl.size >= 1000) this.#byUrl.clear();
+    if (this.#byUrl.size >= MOST_URLS) this.#forget();
+    const address = parsed.origin + parsed.pathname;
+    const breaker = this.#breakers.get(address) ?? this.#makeBreaker();
+    this.#breakers.set(address, breaker);
+    const target: Target = { origin: parsed.origin, path: parsed.pathname + parsed.search, address, breaker };
     this.#byUrl.set(key, target);
     return target;
   }
 
+  /** Forgets all URLs, and of the endpoints those that do not fail; of too many that do, the oldest. */
+  #forget(): void {
+    this.#byUrl.clear();
+    for (const [address, { failures }] of this.#breakers) if (failures === 0) this.#breakers.delete(address);
+    for (const address of [...this.#breakers.keys()].slice(0, -MOST_URLS / 2)) this.#breakers.delete(address);
+  }
+
+  /** Sends a request; its handler hears of all that goes wrong, or it is thrown. */
+  dispatch(
+    { origin, path }: Target,
+    options: Omit<Dispatcher.DispatchOptions, 'origin' | 'path'>,
+    handler: Dispatcher.DispatchHandler,
+  ): void {
+    const dispatcher = this.#dispatcher ?? this.#pool(origin);
+    dispatcher.dispatch({ ...options, origin, path }, handler);
+  }
+
   #pool(origin: string): Pool {
-    let pool = this.#pools.get(origin);
-    if (pool === undefined) {
-      pool = new Pool(origin, { ...this.#poolOptions, connect: makeConnector() });
-      this.#pools.set(origin, pool);
-    }
+    const known = this.#pools.get(origin);
+    if (known !== undefined && origin === this.#lastOrigin) return known;
+    const pool = known ?? new Pool(origin, { ...this.#poolOptions, connect: makeConnector() });
+    this.#lastOrigin = origin;
+    this.#pools.delete(origin);
+    this.#pools.set(origin, pool);
+    if (this.#pools.size > this.#mostOrigins) this.#retireOldest();
     return pool;
+  }
+
+  /** Lets the pool go that was used longest ago. Requests that it still has are finished. */
+  #retireOldest(): void {
+    const [[origin, pool] = []] = this.#pools;
+    if (origin === undefined || pool === undefined) return;
+    this.#pools.delete(origin);
+    this.#retired.add(pool);
+    void pool.close().finally(() => this.#retired.delete(pool));
+  }
+
+  /** How each endpoint does that was asked. */
+  endpoints(): EndpointState[] {
+    return Array.from(this.#breakers, ([address, { state, failures }]) => ({ address, state, failures }));
   }
 
   /** Destroys the pools that were made here; a dispatcher that was handed in is its owner's. */
   async destroy(): Promise<void> {
-    await Promise.all([...this.#pools.values()].map((pool) => pool.destroy()));
+    await Promise.all([...this.#pools.values(), ...this.#retired].map((pool) => pool.destroy()));
   }
 }
 

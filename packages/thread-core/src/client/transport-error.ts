@@ -28,7 +28,11 @@ const NEVER_CONNECTED = new Set([
   'EHOSTUNREACH',
   'ENETUNREACH',
   'UND_ERR_CONNECT_TIMEOUT',
+  'ERR_CIRCUIT_OPEN',
 ]);
+
+/** Those that tell of this side, not of the agent's. */
+const OWN = new Set(['', 'UND_ERR_DESTROYED', 'UND_ERR_CLOSED', 'UND_ERR_INVALID_ARG', 'UND_ERR_HEADERS_OVERFLOW']);
 
 /** Those that may be over a moment later. */
 const PASSING = new Set([
@@ -47,8 +51,7 @@ const PASSING = new Set([
 export function describeTransportError(error: unknown): string {
   // An AggregateError of all the addresses of a name has its own code, and no message.
   const code = codeOf(error);
-  const { name } = (error ?? {}) as { name?: unknown };
-  if (name === 'HTTPParserError') return 'its answer is not HTTP';
+  if (isNotHttp(error)) return 'its answer is not HTTP';
   if (code === '') return 'the connection failed';
   return `${REASONS[code] ?? (TLS.test(code) ? 'TLS failed' : 'the connection failed')} (${code})`;
 }
@@ -64,10 +67,19 @@ export function isPassing(error: unknown): boolean {
   return PASSING.has(codeOf(error));
 }
 
+/** Whether the endpoint is to blame, and not this side or its limits. */
+export function isOfEndpoint(error: unknown): boolean {
+  return isNotHttp(error) || !OWN.has(codeOf(error));
+}
+
 /** Whether an error of undici's says that its dispatcher takes no more requests. */
 export function isClientClosed(error: unknown): boolean {
   const code = codeOf(error);
   return code === 'UND_ERR_DESTROYED' || code === 'UND_ERR_CLOSED';
+}
+
+function isNotHttp(error: unknown): boolean {
+  return error instanceof Error && error.name === 'HTTPParserError';
 }
 
 function codeOf(error: unknown): string {

@@ -134,6 +134,9 @@ t.test('a wrong option is a TypeError that names it', async (t) => {
     ['requestAgent', ''],
     ['requestAgent', 5],
     ['dispatcher', {}],
+    ...[true, null, 5, [], { failures: 0 }, { failures: '5' }, { pause: 0 }, { pause: Number.NaN }].map(
+      (value): [string, unknown] => ['breaker', value],
+    ),
     ['headers', null],
     ['headers', 'x: y'],
     ['headers', { x: 5 }],
