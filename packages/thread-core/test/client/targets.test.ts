@@ -1,0 +1,86 @@
+// Connections are kept to so many origins, and no more: an endpoint function may make them up.
+
+import t, { type Test } from 'tap';
+import type { Dispatcher } from 'undici';
+import { Breaker } from '../../src/client/breaker.js';
+import { Targets } from '../../src/client/target.js';
+import { answer, LAST_CHUNK, type Peer, STREAM_HEAD, serve } from './support.js';
+
+/** Targets that keep the connections to two origins, and a request to one of them. */
+function two(t: Test): { targets: Targets; post: (peer: Peer) => Promise<number> } {
+  const targets = new Targets(
+    (url) => url,
+    undefined,
+    { connections: 1 },
+    () => new Breaker(10, 500),
+    2,
+  );
+  t.teardown(() => targets.destroy());
+  const post = (peer: Peer): Promise<number> =>
+    new Promise((resolve, reject) => {
+      let size = 0;
+      const handler: Dispatcher.DispatchHandler = {
+        onRequestStart: () => {},
+        onResponseStart: () => {},
+        onResponseData: (_controller, { length }) => {
+          size += length;
+        },
+        onResponseEnd: () => resolve(size),
+        onResponseError: (_controller, error) => reject(error),
+      };
+      const target = targets.of(peer.url);
+      if (target !== undefined) targets.dispatch(target, { method: 'POST', body: '{}' }, handler);
+    });
+  return { targets, post };
+}
+
+t.test('the connections to the origin that was used longest ago are closed', async (t) => {
+  const { post } = two(t);
+  const [a, b, c] = [await serve(t, answer()), await serve(t, answer()), await serve(t, answer())];
+  for (const peer of [a, b, a, c]) await post(peer);
+  await b.until(() => b.open === 0);
+  t.same([a.open, c.open], [1, 1]);
+  await post(a);
+  t.equal(a.connections, 1, 'the others go on');
+  await post(b);
+  t.equal(b.connections, 2, 'what was closed is opened again');
+  await c.until(() => c.open === 0);
+  t.equal(a.open, 1);
+});
+
+t.test('what still runs there is finished, and what waits there, too', async (t) => {
+  const { post } = two(t);
+  let end = (): void => {};
+  const a = await serve(
+    t,
+    (socket) => {
+      socket.write(STREAM_HEAD);
+      end = () => socket.write(LAST_CHUNK);
+    },
+    answer(),
+  );
+  const [b, c] = [await serve(t, answer()), await serve(t, answer())];
+  const running = post(a);
+  const waiting = post(a);
+  await a.until(() => a.requests.length === 1);
+  await post(b);
+  await post(c);
+  end();
+  t.equal(await running, 0);
+  t.ok((await waiting) > 0);
+  await a.until(() => a.open === 0);
+  t.equal(a.connections, 1);
+});
+
+t.test('what still runs there ends with the client', async (t) => {
+  const { targets, post } = two(t);
+  const a = await serve(t, STREAM_HEAD);
+  const [b, c] = [await serve(t, answer()), await serve(t, answer())];
+  const running = post(a).catch((error: unknown) => error);
+  await a.until(() => a.requests.length === 1);
+  await post(b);
+  await post(c);
+  await targets.destroy();
+  t.match(await running, { code: 'UND_ERR_DESTROYED' });
+  await a.until(() => a.open === 0);
+});
