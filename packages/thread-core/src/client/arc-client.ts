@@ -23,7 +23,8 @@ export interface ArcClientOptions {
   endpoint: Endpoint;
   /**
    * Sent as `Authorization: Bearer …`. A function is asked before the first request, and again, once a call, when an
-   * agent answers 401, -44004 or -44005. Default: none is sent.
+   * agent answers 401, -44004 or -44005. One that has not answered for 10 s is asked again by the next call. Default:
+   * none is sent.
    */
   token?: Token | undefined;
   /** What this side calls itself in `requestAgent`. Default `arc-threads`. */

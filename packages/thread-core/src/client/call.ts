@@ -84,6 +84,7 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
   #target: Target | undefined;
   #body = '';
   #token: string | undefined;
+  #waitsForToken = false;
   #refreshed = false;
   #redirects = 0;
   #retries = 0;
@@ -218,8 +219,12 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
   }
 
   #sendWith(token: Promise<string>): void {
+    this.#waitsForToken = true;
     token.then(
-      (value) => this.#send(value),
+      (value) => {
+        this.#waitsForToken = false;
+        this.#send(value);
+      },
       (cause: unknown) => {
         this.#fail(new AuthenticationError('No token for the agent could be had', this.#asked(cause)));
       },
@@ -463,6 +468,8 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     if (this.#reader !== undefined) {
       const reason = `The stream stalled: nothing came for ${this.#streamIdleTimeout} ms`;
       this.#fail(new StreamInterruptedError(reason, about));
+    } else if (this.#waitsForToken) {
+      this.#fail(new AuthenticationError(`No token for the agent came within ${this.#timeout} ms`, this.#asked()));
     } else {
       // One that still waits for a connection says nothing of the endpoint.
       if (this.#controller !== undefined) this.#target?.breaker.failed();

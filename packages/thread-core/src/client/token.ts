@@ -6,25 +6,36 @@ export function isToken(value: unknown): value is string {
   return typeof value === 'string' && /^[\x20-\x7e]+$/.test(value);
 }
 
+/** A function that has not answered for so many milliseconds is asked again by the next call. */
+const PATIENCE = 10_000;
+
 /** Keeps the current token. Calls that are refused at the same time share one refresh. */
 export class TokenSource {
   readonly #ask: (() => string | Promise<string>) | undefined;
-  #current: string | Promise<string> | undefined;
+  readonly #patience: number;
+  #token: string | undefined;
+  /** What the function was asked last, until it answers. */
+  #asked: Promise<string> | undefined;
+  #askedAt = 0;
 
-  constructor(token: Token | undefined) {
+  constructor(token: Token | undefined, patience = PATIENCE) {
     if (typeof token === 'function') this.#ask = token;
-    else this.#current = token;
+    else this.#token = token;
+    this.#patience = patience;
   }
 
   /** The token to send, or a promise of it where the function has to be asked first. */
   get(): string | Promise<string> | undefined {
-    return this.#current ?? (this.#ask === undefined ? undefined : this.#renew(this.#ask));
+    if (this.#token !== undefined || this.#ask === undefined) return this.#token;
+    const isShared = this.#asked !== undefined && performance.now() - this.#askedAt < this.#patience;
+    return isShared ? this.#asked : this.#renew(this.#ask);
   }
 
   /** A newer token than the one that was refused; undefined where there can be none. */
   refresh(refused: string | undefined): string | Promise<string> | undefined {
     if (this.#ask === undefined) return undefined;
-    return this.#current === refused ? this.#renew(this.#ask) : this.get();
+    if (this.#token === refused) this.#token = undefined;
+    return this.get();
   }
 
   #renew(ask: () => string | Promise<string>): Promise<string> {
@@ -32,14 +43,17 @@ export class TokenSource {
       .then(ask)
       .then((token) => {
         if (!isToken(token)) throw new TypeError('token: the function must give a string that can be sent in a header');
-        this.#current = token;
+        // One that comes late is better than none, and worse than that of a later answer.
+        if (this.#asked === asked || this.#token === undefined) this.#token = token;
         return token;
       });
-    this.#current = asked;
-    // Whoever waits for it hears why; the next call asks again.
-    asked.catch(() => {
-      this.#current = undefined;
-    });
+    this.#asked = asked;
+    this.#askedAt = performance.now();
+    // Where it fails whoever waits for it hears why, and the next call asks again.
+    const forget = (): void => {
+      if (this.#asked === asked) this.#asked = undefined;
+    };
+    asked.then(forget, forget);
     return asked;
   }
 }

@@ -1,5 +1,8 @@
 // Where the bearer token comes from, and when it is asked for again.
+import { setImmediate as turn } from 'node:timers/promises';
 import t from 'tap';
+import { Answer } from '../../src/client/answer.js';
+import { TokenSource } from '../../src/client/token.js';
 import { AuthenticationError, TokenExpiredError } from '../../src/protocol/errors.js';
 import {
   answer,
@@ -231,9 +234,78 @@ t.test('a token function that gives the same token again is not asked for ever',
   t.equal(peer.requests.length, 2);
 });
 
-t.test('the time-out goes on while a token is waited for', async (t) => {
-  const { client } = await pair(t, answer(), { token: () => new Promise<string>(() => {}), timeout: 30 });
-  t.equal((await failure(client.chat.start(START))).code, -41006);
+const NEVER = new Promise<string>(() => {});
+
+t.test('the time-out goes on while a token is waited for, and says so', async (t) => {
+  const { peer, client } = await pair(t, answer(), { token: () => NEVER, timeout: 30 });
+  for (const ask of [START, STREAM]) {
+    const error = await failure(client.chat.start(ask));
+    t.ok(error instanceof AuthenticationError);
+    t.match(error, {
+      code: -44001,
+      fromAgent: false,
+      reason: 'No token for the agent came within 30 ms',
+      agentId: 'support',
+      method: 'chat.start',
+    });
+  }
+  t.equal(peer.connections, 0);
+  t.match(client.endpoints(), [{ failures: 0 }], 'the agent is not to blame');
+});
+
+t.test('a token that does not come in place of a refused one says so, too', async (t) => {
+  let asked = 0;
+  const token = () => (++asked === 1 ? 't1' : NEVER);
+  const { client } = await pair(t, http(401), { token, timeout: 200 });
+  t.match(await failure(client.chat.start(START)), { code: -44001, reason: /^No token for the agent came within/ });
+  t.equal(asked, 2);
+});
+
+t.test('a client whose token never comes can be closed', async (t) => {
+  const { client } = await pair(t, answer(), { token: () => NEVER, timeout: 0 });
+  const call = failure(client.chat.start(START));
+  await client.close();
+  t.match(await call, { reason: 'The client was closed' });
+});
+
+t.test('a token function that does not answer is asked again, and the first answer counts', async (t) => {
+  const { peer, client } = await pair(t, answer());
+  const given: Array<(token: string) => void> = [];
+  // No patience at all: each call asks for itself.
+  const tokens = new TokenSource(() => new Promise((resolve) => given.push(resolve)), 0);
+  const ask = async (): Promise<unknown> => {
+    const heard = new Answer(false, undefined);
+    heard.from(() => client.call({ method: 'chat.start', targetAgent: 'a', params: {}, tokens }, heard));
+    return heard.promise;
+  };
+  void ask().catch(() => {});
+  const second = ask();
+  const third = ask();
+  await turn();
+  t.equal(given.length, 3);
+  given[1]?.('b');
+  await second;
+  await ask();
+  t.same(bearers(peer.requests), ['Bearer b', 'Bearer b'], 'the next call takes it');
+  given[2]?.('c');
+  await third;
+  given[0]?.('a');
+  await turn();
+  await ask();
+  t.equal(bearers(peer.requests).at(-1), 'Bearer c', 'the answer to a later question is newer');
+  t.equal(given.length, 3);
+});
+
+t.test('calls that come while a token is asked for wait for the same one', async (t) => {
+  let asked = 0;
+  const tokens = new TokenSource(() => {
+    asked += 1;
+    return NEVER;
+  });
+  t.equal(tokens.get(), tokens.get());
+  t.equal(tokens.refresh('old'), tokens.get());
+  await turn();
+  t.equal(asked, 1);
 });
 
 t.test('what fails after a refused token does not have the refusal’s status', async (t) => {
@@ -272,8 +344,6 @@ t.test('a refused stream that goes on is cut off', async (t) => {
 });
 
 t.test('a call may have tokens of its own', async (t) => {
-  const { TokenSource } = await import('../../src/client/token.js');
-  const { Answer } = await import('../../src/client/answer.js');
   const { peer, client } = await pair(t, answer(), { token: 'shared' });
   const heard = new Answer(false, undefined);
   heard.from(() =>
