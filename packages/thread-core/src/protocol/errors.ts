@@ -52,11 +52,10 @@ export class ArcError extends Error {
     this.reason = reason;
   }
 
-  /** The error as it stands in an envelope or an error frame. */
+  /** The error as it stands in an envelope or an error frame: without the address. */
   toJSON(): ArcErrorObject {
-    return this.details === null
-      ? { code: this.code, message: this.message }
-      : { code: this.code, message: this.message, details: this.details };
+    const { code, reason: message, details } = this;
+    return details === null ? { code, message } : { code, message, details };
   }
 }
 

@@ -98,6 +98,11 @@ t.test('an error is written as it stands in an envelope', async (t) => {
   t.same(JSON.parse(JSON.stringify(arcError(-43001, 'gone'))), { code: -43001, message: 'gone' });
 });
 
+t.test('an error that is written for others does not give the agent’s address away', async (t) => {
+  const error = arcError(-41003, 'no answer', { address: 'http://10.0.0.7/arc' });
+  t.same(JSON.parse(JSON.stringify({ type: 'error', data: error })).data, { code: -41003, message: 'no answer' });
+});
+
 t.test('an error’s message has the address that its reason leaves out', async (t) => {
   const cause = new Error('why');
   const error = arcError(-41003, 'no answer', { address: 'http://agent/arc', cause });
