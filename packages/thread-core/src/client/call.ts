@@ -276,12 +276,8 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
   #retry(after = 0): boolean {
     const left = this.#timer === undefined ? LONGEST_WAIT : this.#timeout - (performance.now() - this.#since);
     const pause = after + pauseBefore(this.#retries);
-    if (
-      this.#target?.breaker.isOpen ||
-      pause >= left ||
-      this.#retries >= (this.#request.retries ?? this.#context.retries)
-    )
-      return false;
+    const most = this.#request.retries ?? this.#context.retries;
+    if (this.#retries >= most || pause >= left || this.#target?.breaker.isOpen) return false;
     this.#retries += 1;
     this.#again();
     this.#retryTimer = setTimeout(onRetry, pause, this);

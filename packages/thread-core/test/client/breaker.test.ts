@@ -13,6 +13,7 @@ import {
   drain,
   event,
   failure,
+  heard,
   http,
   type Peer,
   pair,
@@ -72,12 +73,8 @@ t.test('after ten failures in a row calls fail at once, and nothing is sent', as
 t.test('a call that is not sent says so', async (t) => {
   const { peer, client } = await pair(t, BAD_GATEWAY, { breaker: { failures: 1, pause: LONG } });
   await failTimes(client, 1);
-  const call = await new Promise<{ wasSent: boolean }>((resolve) => {
-    const made = client.call(
-      { method: 'chat.start', targetAgent: 'support', params: {} },
-      { onResponse: () => {}, onEvent: () => {}, onError: () => resolve(made) },
-    );
-  });
+  const { call, ended } = heard(client);
+  t.match(await ended, { reason: OPEN });
   t.equal(call.wasSent, false);
   t.equal(peer.requests.length, 1);
 });

@@ -3,7 +3,6 @@ import { setImmediate as turn } from 'node:timers/promises';
 import t from 'tap';
 import { Agent, MockAgent, Pool } from 'undici';
 import { ArcClient, type ArcClientOptions } from '../../src/client/arc-client.js';
-import type { CallRequest } from '../../src/client/call.js';
 import { AgentNotFoundError, ArcError, InvalidRequestError } from '../../src/protocol/errors.js';
 import {
   answer,
@@ -15,6 +14,7 @@ import {
   event,
   failure,
   HELLO,
+  heard,
   type Json,
   LAST_CHUNK,
   pair,
@@ -521,25 +521,6 @@ t.test('every task method sends its method and parameters, and gives the result'
     agentId: 'worker',
   });
 });
-
-/** A call that is made by hand, as the ThreadManager makes it, and what its listener hears. */
-function heard(client: ArcClient, request: Partial<CallRequest> = {}) {
-  const events: string[] = [];
-  let settle = (_how: unknown): void => {};
-  const ended = new Promise<unknown>((resolve) => (settle = resolve));
-  const call = client.call(
-    { method: 'chat.start', targetAgent: 'support', params: { stream: true }, ...request },
-    {
-      onResponse: (_envelope, text) => settle(text),
-      onError: settle,
-      onEvent: ({ event }) => {
-        events.push(event);
-        if (event === 'done') settle('done');
-      },
-    },
-  );
-  return { call, events, ended };
-}
 
 t.test('a listener gets the text of an answer as it was sent, without its byte order mark', async (t) => {
   const text = '{"arc":"1.0","id":"r",  "result":{"n":12345678901234567890}}';

@@ -4,6 +4,8 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import t, { type Test } from 'tap';
+import type { ArcClient } from '../../src/client/arc-client.js';
+import type { Call } from '../../src/client/call.js';
 import { AgentUnreachableError, RateLimitExceededError } from '../../src/protocol/errors.js';
 import {
   answer,
@@ -14,6 +16,7 @@ import {
   drain,
   event,
   failure,
+  heard,
   http,
   Peer,
   pair,
@@ -81,10 +84,7 @@ t.test('a call may have a number of its own', async (t) => {
   const port = await closedPort();
   const refused = countRefused(t, port);
   const client = connect(t, { url: `http://127.0.0.1:${port}` });
-  await new Promise((resolve) => {
-    const listener = { onResponse: resolve, onEvent: () => {}, onError: resolve };
-    client.call({ method: 'chat.end', targetAgent: 'support', params: {}, retries: 0 }, listener);
-  });
+  await heard(client, { retries: 0 }).ended;
   t.equal(refused(), 1);
 });
 
@@ -231,28 +231,34 @@ t.test('a request whose connection was lost before anything was written is sent 
 
 t.test('a call that is given up while it waits to send again leaves no timer, and sends nothing', async (t) => {
   const later = http(503, '', { 'retry-after': '30' });
-  for (const how of ['abort', 'close', 'cancel'] as const) {
+  const ways: Array<(client: ArcClient, call: Call) => unknown> = [
+    (_client, call) => call.cancel(),
+    (client) => client.close(),
+  ];
+  for (const giveUp of ways) {
     const { peer, client } = await pair(t, later, { timeout: 0 });
     const before = timers();
-    const controller = new AbortController();
-    let call: { cancel(): void } | undefined;
-    const failed = how === 'cancel' ? undefined : reasonOf(client.chat.start({ ...START, signal: controller.signal }));
-    if (how === 'cancel') {
-      const fail = (): void => void t.fail('it says something');
-      const listener = { onResponse: fail, onEvent: fail, onError: fail };
-      call = client.call({ method: 'chat.start', targetAgent: 'support', params: {} }, listener);
-    }
+    const { call, ended } = heard(client);
     // Without a time-out there is no other.
     while (timers() === before) await turn();
-    t.equal(peer.requests.length, 1);
-    if (how === 'abort') controller.abort('enough');
-    else if (how === 'close') await client.close();
-    else call?.cancel();
-    t.equal(timers(), before, how);
-    if (how === 'abort') t.equal(await failed, 'enough');
-    if (how === 'close') t.match(await failed, { reason: 'The client was closed' });
+    const closed = giveUp(client, call);
+    t.equal(timers(), before);
+    if (closed !== undefined) t.match(await ended, { reason: 'The client was closed' });
+    await closed;
     t.equal(peer.requests.length, 1);
   }
+});
+
+t.test('a signal that is aborted while its call waits to be sent again rejects it', async (t) => {
+  const { peer, client } = await pair(t, http(503, '', { 'retry-after': '30' }), { timeout: 0 });
+  const before = timers();
+  const controller = new AbortController();
+  const failed = reasonOf(client.chat.start({ ...START, signal: controller.signal }));
+  while (timers() === before) await turn();
+  controller.abort('enough');
+  t.equal(timers(), before);
+  t.equal(await failed, 'enough');
+  t.equal(peer.requests.length, 1);
 });
 
 t.test('a refused token is renewed in what is sent again, too', async (t) => {

@@ -3,6 +3,7 @@ import net from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Test } from 'tap';
 import { ArcClient, type ArcClientOptions } from '../../src/client/arc-client.js';
+import type { Call, CallRequest } from '../../src/client/call.js';
 import type { ArcEvent } from '../../src/client/event.js';
 import { ArcError } from '../../src/protocol/errors.js';
 
@@ -251,4 +252,30 @@ export async function drain(stream: AsyncIterable<ArcEvent>): Promise<{ events: 
     return { events, error };
   }
   return { events };
+}
+
+/** A call that is made by hand: the names of its events, and its end, which is the answer's text, `done` or an error. */
+export interface Heard {
+  readonly call: Call;
+  readonly events: string[];
+  readonly ended: Promise<unknown>;
+}
+
+/** A call that is made by hand, as the ThreadManager makes it, and what its listener hears. */
+export function heard(client: ArcClient, request: Partial<CallRequest> = {}): Heard {
+  const events: string[] = [];
+  let settle = (_how: unknown): void => {};
+  const ended = new Promise<unknown>((resolve) => (settle = resolve));
+  const call = client.call(
+    { method: 'chat.start', targetAgent: 'support', params: { stream: true }, ...request },
+    {
+      onResponse: (_envelope, text) => settle(text),
+      onError: settle,
+      onEvent: ({ event }) => {
+        events.push(event);
+        if (event === 'done') settle('done');
+      },
+    },
+  );
+  return { call, events, ended };
 }

@@ -1,7 +1,6 @@
 // Where the bearer token comes from, and when it is asked for again.
 import { setImmediate as turn } from 'node:timers/promises';
 import t from 'tap';
-import { Answer } from '../../src/client/answer.js';
 import { TokenSource } from '../../src/client/token.js';
 import { AuthenticationError, TokenExpiredError } from '../../src/protocol/errors.js';
 import {
@@ -11,6 +10,7 @@ import {
   drain,
   event,
   failure,
+  heard,
   http,
   LAST_CHUNK,
   pair,
@@ -273,12 +273,8 @@ t.test('a token function that does not answer is asked again, and the first answ
   const given: Array<(token: string) => void> = [];
   // No patience at all: each call asks for itself.
   const tokens = new TokenSource(() => new Promise((resolve) => given.push(resolve)), 0);
-  const ask = async (): Promise<unknown> => {
-    const heard = new Answer(false, undefined);
-    heard.from(() => client.call({ method: 'chat.start', targetAgent: 'a', params: {}, tokens }, heard));
-    return heard.promise;
-  };
-  void ask().catch(() => {});
+  const ask = (): Promise<unknown> => heard(client, { tokens }).ended;
+  void ask();
   const second = ask();
   const third = ask();
   await turn();
@@ -345,11 +341,7 @@ t.test('a refused stream that goes on is cut off', async (t) => {
 
 t.test('a call may have tokens of its own', async (t) => {
   const { peer, client } = await pair(t, answer(), { token: 'shared' });
-  const heard = new Answer(false, undefined);
-  heard.from(() =>
-    client.call({ method: 'chat.start', targetAgent: 'a', params: {}, tokens: new TokenSource('own') }, heard),
-  );
-  await heard.promise;
+  await heard(client, { tokens: new TokenSource('own') }).ended;
   await client.chat.start(START);
   t.same(bearers(peer.requests), ['Bearer own', 'Bearer shared']);
 });
