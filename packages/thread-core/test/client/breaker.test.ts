@@ -4,6 +4,8 @@ import t, { type Test } from 'tap';
 import type { ArcClient } from '../../src/client/arc-client.js';
 import { wasNeverSent } from '../../src/client/transport-error.js';
 import { AgentUnreachableError, type ArcError } from '../../src/protocol/errors.js';
+import { faults, startTestAgent } from '../../src/testing/index.js';
+import { ThreadManager } from '../../src/threads/thread-manager.js';
 import {
   answer,
   chunk,
@@ -13,6 +15,7 @@ import {
   drain,
   event,
   failure,
+  HELLO,
   heard,
   http,
   type Peer,
@@ -295,4 +298,30 @@ t.test('without a breaker an endpoint is always asked', async (t) => {
   await failTimes(client, 30);
   t.equal(peer.requests.length, 30);
   t.match(client.endpoints(), [{ state: 'closed', failures: 30 }]);
+});
+
+t.test('a thread whose start is not sent is no thread, and nobody tries to end it', async (t) => {
+  const { peer, client } = await pair(t, BAD_GATEWAY, { breaker: { failures: 1, pause: LONG } });
+  await failTimes(client, 1);
+  const threads = new ThreadManager(client);
+  const error = await failure(threads.sendToAgent({ agentId: 'support', message: HELLO }));
+  t.match(error, { cause: { code: 'ERR_CIRCUIT_OPEN' } });
+  t.equal(threads.hasThread('support'), false);
+  t.same(await threads.endAllChats(), []);
+  t.equal(peer.requests.length, 1);
+});
+
+t.test('chats are ended although the circuit was open when that began', async (t) => {
+  const agent = await startTestAgent();
+  t.teardown(() => agent.close());
+  const client = connect(t, { url: '' }, { endpoint: agent.endpoint });
+  const threads = new ThreadManager(client);
+  const ask = (agentId: string) => threads.sendToAgent({ agentId, message: HELLO });
+  await Promise.all(['a', 'b', 'c'].map(ask));
+  agent.script('chat.message', { ...faults.html(502), times: Number.POSITIVE_INFINITY });
+  while (stateOf(client) === 'closed') await failure(ask('a'));
+  const outcomes = await threads.endAllChats();
+  t.match(outcomes, [{ ok: true }, { ok: true }, { ok: true }]);
+  t.match(agent.counters, { started: 3, ended: 3, open: 0 });
+  t.equal(stateOf(client), 'closed');
 });
