@@ -239,10 +239,7 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     const isBegun = this.#redirects > 0 || this.#refreshed;
     if (target.breaker.isOpen && !isBegun && !target.breaker.takesProbe()) return this.#refuse(target.breaker);
     try {
-      // Both time-outs count gaps with a granularity of a second; the call's own timer is exact, and tells the two apart.
-      const headers = this.#context.headers(token);
-      const { targets } = this.#context;
-      targets.dispatch(target, { method: 'POST', headers, body: this.#body, headersTimeout: 0, bodyTimeout: 0 }, this);
+      this.#context.targets.post(target, this.#context.headers(token), this.#body, this);
     } catch (error) {
       this.onResponseError(undefined, error);
     }

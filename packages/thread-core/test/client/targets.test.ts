@@ -29,7 +29,7 @@ function two(t: Test): { targets: Targets; post: (peer: Peer) => Promise<number>
         onResponseError: (_controller, error) => reject(error),
       };
       const target = targets.of(peer.url);
-      if (target !== undefined) targets.dispatch(target, { method: 'POST', body: '{}' }, handler);
+      if (target !== undefined) targets.post(target, [], '{}', handler);
     });
   return { targets, post };
 }
