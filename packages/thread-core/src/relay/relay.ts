@@ -171,8 +171,7 @@ export class Relay implements SessionHost {
       now.threads += threads.threadCount;
       now.pending += pending;
       now.waiting += waiting;
-      bytes.received += request.socket.bytesRead;
-      bytes.sent += request.socket.bytesWritten;
+      addBytes(bytes, request);
     }
     return { ...now, ...counters, sends: { ...sends }, bytes };
   }
@@ -216,9 +215,7 @@ export class Relay implements SessionHost {
   /** @internal */
   ended(session: Session): void {
     this.#sessions.delete(session);
-    const { bytesRead, bytesWritten } = session.request.socket;
-    this.#bytes.received += bytesRead;
-    this.#bytes.sent += bytesWritten;
+    addBytes(this.#bytes, session.request);
     if (this.#sessions.size === 0) {
       clearInterval(this.#timer);
       this.#timer = undefined;
@@ -241,4 +238,10 @@ export class Relay implements SessionHost {
     }, every);
     this.#timer.unref();
   }
+}
+
+/** Adds those of a connection so far. A request that a test has injected has no socket. */
+function addBytes(bytes: RelayStats['bytes'], { socket }: { socket: IncomingMessage['socket'] | undefined }): void {
+  bytes.received += socket?.bytesRead ?? 0;
+  bytes.sent += socket?.bytesWritten ?? 0;
 }
