@@ -3,7 +3,8 @@ import { startTestAgent } from '@arc/thread-core/testing';
 import websocket from '@fastify/websocket';
 import Fastify, { type FastifyInstance } from 'fastify';
 import t, { type Test } from 'tap';
-import { Client, portOf, RawClient, soon, to, upgrade, upgradeText } from '../../../test/contract/client.js';
+import { Client, plain, portOf, RawClient, soon, to, upgrade, upgradeText } from '../../../test/contract/client.js';
+import { socketIo } from '../../../test/contract/neighbours.js';
 import arc from '../src/index.js';
 
 const agent = await startTestAgent();
@@ -61,8 +62,19 @@ t.test('@fastify/websocket is there afterwards, and the routes of the app can us
   await app.register(arc, { endpoint });
   t.ok(app.hasPlugin('@fastify/websocket'));
   addEcho(app, '/echo');
+  app.route({
+    method: 'GET',
+    url: '/both',
+    handler: async () => 'a page',
+    wsHandler: (socket) => socket.send('{"type":"socket"}'),
+  });
+  const neighbour = socketIo();
+  neighbour.attach(app.server);
+  t.teardown(() => neighbour.close());
   const port = await listen(t, app);
   t.match(await (await open(port, '/echo')).ask({ type: 'pong' }), [{ type: 'pong' }]);
+  t.equal((await plain(port, '/both')).body, 'a page');
+  t.strictSame(await (await open(port, '/both')).next(), { type: 'socket' }, 'also beside another library');
   t.equal(await says(port, '/ws'), 'a #1: hello');
 });
 
@@ -192,6 +204,7 @@ t.test('injectWS needs no port', async (t) => {
   const said = new Promise<string>((resolve) => socket.once('message', (text) => resolve(text.toString())));
   socket.send(JSON.stringify(to('a', 'by injection')));
   t.match(await soon(said, 'an answer'), /a #1: by injection/);
+  t.match(app.arc.stats(), { sessions: 1, bytes: { received: 0, sent: 0 } }, 'it has no socket to count on');
   await t.rejects(app.injectWS('/ws'), { message: /401/ });
   socket.terminate();
 });
