@@ -306,7 +306,7 @@ t.test('the limits of PROTOCOL.md are the defaults of the code', async (t) => {
   const config = new Map<string, unknown>(Object.entries(relay.config));
   const rows = tableBelow('PROTOCOL.md', '## 7. Limits');
   t.ok(rows.length > 5);
-  for (const [name = '', value = ''] of rows) {
+  for (const [, name = '', value = ''] of rows) {
     const [, number = '', unit] = /^([\d,]+)( s)?$/.exec(value) ?? [];
     const documented = value === 'no limit' ? Number.POSITIVE_INFINITY : Number(number.replaceAll(',', ''));
     t.equal(value === 'off' ? 0 : documented * (unit ? 1000 : 1), config.get(name.replaceAll('`', '')), name);
@@ -338,20 +338,11 @@ t.test('the relay takes every client frame that PROTOCOL.md shows', async (t) =>
   t.strictSame(errors, []);
 });
 
-t.test(
-  'the statements of PROTOCOL.md are numbered without a gap, and the links of all documents lead somewhere',
-  async (t) => {
-    const ids = Array.from(read('PROTOCOL.md').matchAll(/^- \[F-(\d+)\]/gm), ([, id]) => Number(id));
-    t.ok(ids.length > 40);
-    t.strictSame(
-      ids,
-      ids.map((_, at) => at + 1),
-    );
-    for (const document of [...DOCUMENTS, 'PROTOCOL.md', 'ARCHITECTURE.md', 'CHANGELOG.md']) {
-      for (const [, link = ''] of read(document).matchAll(/\]\(([^)#]+)[^)]*\)/g)) {
-        if (/^https?:/.test(link)) continue;
-        t.ok(existsSync(new URL(link, new URL(document, root))), `${document}: ${link}`);
-      }
+t.test('the links of all documents lead somewhere', async (t) => {
+  for (const document of [...DOCUMENTS, 'PROTOCOL.md', 'ARCHITECTURE.md', 'CHANGELOG.md']) {
+    for (const [, link = ''] of read(document).matchAll(/\]\(([^)#]+)[^)]*\)/g)) {
+      if (/^https?:/.test(link)) continue;
+      t.ok(existsSync(new URL(link, new URL(document, root))), `${document}: ${link}`);
     }
-  },
-);
+  }
+});

@@ -14,7 +14,7 @@ export const hosts: Readonly<Record<string, () => Promise<Host>>> = {
   'koa 3': async () => (await koa()).onKoa3((await import('koa-arc')).default),
   'koa 2': async () => (await koa()).onKoa2((await import('koa-arc')).default),
   ws: async () => (await import('../contract/hosts/ws.js')).onWs({ asks: false }),
-  'ws with admit': async () => (await import('../contract/hosts/ws.js')).onWs({ asks: true }),
+  'ws with verifyClient': async () => (await import('../contract/hosts/ws.js')).onWs({ asks: true }),
 };
 
 const express = () => import('../contract/hosts/express.js');

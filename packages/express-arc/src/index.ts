@@ -9,6 +9,8 @@ import {
   type RelayOptions,
   serveUpgrades,
   takeUpgrade,
+  type VerifyClient,
+  verifyClient,
 } from '@arc/thread-core';
 import type { Application, NextFunction, Request, RequestHandler, Response } from 'express';
 import { type WebSocket, WebSocketServer } from 'ws';
@@ -19,10 +21,7 @@ export interface ExpressArc extends RequestHandler, Attachable {
   readonly verifyClient: VerifyClient;
 }
 
-export type VerifyClient = (
-  info: { req: IncomingMessage },
-  done: (isAllowed: boolean, status?: number, body?: string, headers?: Record<string, string>) => void,
-) => void;
+export type { VerifyClient };
 
 /** A request that express-ws has accepted already. */
 type AcceptedRequest = Request & { ws?: WebSocket; wsHandled?: boolean };
@@ -54,19 +53,18 @@ function arc(options: RelayOptions): ExpressArc {
   const attach: ExpressArc['attach'] = (server, { path } = {}) => {
     serveUpgrades(server, relay, (request) => isBelow(request, path === undefined ? pathsOf(self) : [path]));
   };
-  const verifyClient: VerifyClient = async ({ req }, done) => {
+  const refuse = verifyClient(relay);
+  const verify: VerifyClient = (info, done) => {
     // The app's other WebSocket routes are its own affair.
-    if (!isBelow(req, pathsOf(self))) return done(true);
-    closeWith(serverOf(req), relay);
-    const answer = await answerInstead(relay, req, req);
-    if (answer === undefined) done(true);
-    else done(false, answer.status, JSON.stringify(answer.body), { 'Content-Type': 'application/json' });
+    if (!isBelow(info.req, pathsOf(self))) return done(true);
+    closeWith(serverOf(info.req), relay);
+    refuse(info, done);
   };
   // With `handle`, `set` and `emit` it is a sub-app, and is told of the app that it is used in.
   const self: ExpressArc & Place = Object.assign(middleware, {
     relay,
     attach,
-    verifyClient,
+    verifyClient: verify,
     handle: middleware,
     set: true,
     emit: (_mount: string, app: App) =>

@@ -17,7 +17,15 @@ export type { Token } from './client/token.js';
 export type { Logger } from './logger.js';
 export * from './protocol/errors.js';
 export * from './protocol/types.js';
-export { type Attachable, answerInstead, type HttpAnswer, onListen, readPath } from './relay/adapter.js';
+export {
+  type Attachable,
+  answerInstead,
+  type HttpAnswer,
+  onListen,
+  readPath,
+  type VerifyClient,
+  verifyClient,
+} from './relay/adapter.js';
 export type { Admission, OriginCheck, Refusal } from './relay/doors.js';
 export {
   type CancelFrame,

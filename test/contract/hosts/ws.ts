@@ -1,11 +1,11 @@
 import { createServer } from 'node:http';
-import { createRelay } from '@arc/thread-core';
-import { type VerifyClientCallbackAsync, WebSocketServer } from 'ws';
+import { createRelay, verifyClient } from '@arc/thread-core';
+import { WebSocketServer } from 'ws';
 import { type App, closed, type Host, listening } from '../host.js';
 
 /** A bare server without a framework. `asks`: it asks the relay before it upgrades. */
 export const onWs = ({ asks }: { asks: boolean }): Host => ({
-  name: asks ? 'ws with admit' : 'ws',
+  name: asks ? 'ws with verifyClient' : 'ws',
   cannot: {
     ...(asks ? {} : { refusals: 'ws answers 101 unless it is told to ask; they are closed with 4401, 4403 or 1013' }),
     middleware: 'there is no framework, and so no middleware',
@@ -26,14 +26,12 @@ export const onWs = ({ asks }: { asks: boolean }): Host => ({
     const [relay] = relays;
     if (at === undefined || relay === undefined) throw new Error('A relay is missing');
     const { path = '/ws' } = at;
-    const verifyClient: VerifyClientCallbackAsync = ({ req }, done) => {
-      void relay.admit(req).then((admission) => {
-        if ('identity' in admission) return done(true);
-        const { status, message } = admission.refused;
-        done(false, status, JSON.stringify({ error: message }), { 'Content-Type': 'application/json' });
-      });
-    };
-    const sockets = new WebSocketServer({ server, path, ...relay.wsOptions, ...(asks ? { verifyClient } : {}) });
+    const sockets = new WebSocketServer({
+      server,
+      path,
+      ...relay.wsOptions,
+      ...(asks ? { verifyClient: verifyClient(relay) } : {}),
+    });
     sockets.on('connection', (socket, request) => relay.attach(socket, request));
     // A ws server passes on the errors of its server.
     sockets.on('error', site.onError);

@@ -40,6 +40,21 @@ export async function answerInstead(
   return { status, headers: { connection: 'close' }, body: { error: message } };
 }
 
+/** What a ws server asks about each request, as its option `verifyClient`. */
+export type VerifyClient = (
+  info: { req: IncomingMessage },
+  done: (isAllowed: boolean, status?: number, body?: string, headers?: Record<string, string>) => void,
+) => void;
+
+/** Has a ws server refuse before it upgrades, as the adapters do. */
+export function verifyClient(relay: Relay): VerifyClient {
+  return async ({ req }, done) => {
+    const answer = await answerInstead(relay, req, req);
+    if (answer === undefined) return done(true);
+    done(false, answer.status, JSON.stringify(answer.body), { 'Content-Type': 'application/json' });
+  };
+}
+
 /**
  * The `path` option of an adapter.
  * @throws TypeError where it is none

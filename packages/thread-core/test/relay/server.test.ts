@@ -16,6 +16,7 @@ import {
   readPath,
   serveUpgrades,
   takeUpgrade,
+  verifyClient,
 } from '../../src/index.js';
 import { startTestAgent } from '../../src/testing/index.js';
 import { Client, soon, to } from './helpers.js';
@@ -199,6 +200,15 @@ t.test('what a request is answered that gets no WebSocket', async (t) => {
   t.strictSame(await answer({ ...upgrade, origin: 'http://elsewhere.example' }), elsewhere);
   t.equal(await answer({ ...upgrade, authorization: 'ann' }), undefined);
   t.strictSame(contexts, ['the context', 'the context']);
+
+  // What a ws server is told to answer is the same, as text.
+  const told = (authorization?: string): Promise<unknown[]> =>
+    new Promise((resolve) => {
+      const req = { headers: { ...upgrade, authorization } } as unknown as IncomingMessage;
+      verifyClient(relay)({ req }, (...answer) => resolve(answer));
+    });
+  t.strictSame(await told('ann'), [true]);
+  t.strictSame(await told(), [false, 401, '{"error":"Not authenticated"}', { 'Content-Type': 'application/json' }]);
 });
 
 t.test('isUpgrade tells WebSockets from everything else', async (t) => {
