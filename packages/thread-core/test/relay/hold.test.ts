@@ -57,7 +57,7 @@ t.test('who sends on and on while authenticate runs is closed with 4429', async 
   t.equal(all.agent.counters.requests, 0);
 });
 
-t.test('frames of a connection that is refused are not answered', async (t) => {
+t.test('frames of a connection that is refused are not answered [F-160]', async (t) => {
   const asked = deferred<unknown>();
   const all = await world(t, { attach: {}, authenticate: () => asked.promise });
   const client = await all.connect();
@@ -223,7 +223,7 @@ const waysOut: Record<string, (all: World) => unknown> = {
 
 for (const [holder, options] of Object.entries(holds)) {
   for (const [way, leave] of Object.entries(waysOut)) {
-    t.test(`sends that wait for ${holder} get cancelled at ${way}, each once, and nothing comes of them`, async (t) => {
+    t.test(`sends that wait for ${holder} get cancelled at ${way}, and that is all [F-46] [F-160]`, async (t) => {
       const asked = deferred<unknown>();
       const all = await world(t, options(asked.promise));
       const client = await all.connect();
@@ -247,7 +247,7 @@ for (const [holder, options] of Object.entries(holds)) {
   }
 }
 
-t.test('a send can be cancelled while authorize is asked about it, and while it waits behind', async (t) => {
+t.test('a send can be cancelled while authorize is asked about it, and while it waits behind [F-16]', async (t) => {
   const asked = deferred<boolean>();
   const all = await world(t, { authorize: () => asked.promise });
   const client = await all.connect();
@@ -262,7 +262,7 @@ t.test('a send can be cancelled while authorize is asked about it, and while it 
   t.equal(all.agent.counters.requests, 1);
 });
 
-t.test('a session that authorize keeps waiting is not idle', async (t) => {
+t.test('a session that authorize keeps waiting is not idle [F-115]', async (t) => {
   const asked = deferred<boolean>();
   const all = await world(t, { authorize: () => asked.promise, idleTimeout: 60, heartbeat: 0 });
   const client = await all.connect();

@@ -11,7 +11,7 @@ const tcpOf = (client: Client): Socket => (client.socket as unknown as { _socket
 /** So many arrays in one another. */
 const nest = (levels: number): unknown => (levels === 0 ? 'core' : [nest(levels - 1)]);
 
-t.test('maxFrameDepth: so many levels are let through, one more is -32600 and names the limit', async (t) => {
+t.test('maxFrameDepth: so many levels are let through, one more is -32600 [F-155]', async (t) => {
   const all = await world(t, { maxFrameDepth: 8 });
   const client = await all.connect();
   // The frame, its message, the parts, a part: four levels are there before the content's.
@@ -28,7 +28,7 @@ t.test('maxFrameDepth: so many levels are let through, one more is -32600 and na
   t.equal(all.agent.counters.requests, 3);
 });
 
-t.test('frameRate is a bucket: what flowed in may be spent at once, and no more than one second of it', async (t) => {
+t.test('frameRate is a bucket: what flowed in may be spent at once, and no more [F-112]', async (t) => {
   const all = await world(t, { frameRate: 20, maxBadFrames: 1000 });
   const client = await all.connect();
   const pongs = async (count: number): Promise<number> => {
@@ -44,7 +44,7 @@ t.test('frameRate is a bucket: what flowed in may be spent at once, and no more 
   t.equal(trickle, 1, 'a twentieth of a second later there is one more, not after a whole second');
 });
 
-t.test('starting and cancelling on and on is held up by maxPending', async (t) => {
+t.test('starting and cancelling on and on is held up by maxPending [F-110]', async (t) => {
   const all = await world(t, { maxPending: 4, agent: { createChat: 'when-ready' }, cleanupTimeout: 1000 });
   const client = await all.connect();
   const gate = all.agent.hold('chat.start');
@@ -125,7 +125,7 @@ t.test('stalledTimeout: who reads in the end is not closed', async (t) => {
   t.equal((await client.answer()).at(-1)?.type, 'done');
 });
 
-t.test('onDisconnect: cancel stops the agents, finish lets them answer before the chats are ended', async (t) => {
+t.test('onDisconnect: cancel stops the agents, finish lets them answer first [F-44] [F-159]', async (t) => {
   for (const onDisconnect of ['cancel', 'finish'] as const) {
     const told: SendSummary[] = [];
     const all = await world(t, { onDisconnect, hooks: { onSend: (_session, send) => void told.push(send) } });
@@ -252,7 +252,7 @@ t.test('a start that was cut off, and whose chat the agent never had, is unconfi
   never.resolve('too late');
 });
 
-t.test('streamTimeout bounds a whole stream, though it never stalls', async (t) => {
+t.test('streamTimeout bounds a whole stream, though it never stalls [F-131] [F-156]', async (t) => {
   const all = await world(t, { streamTimeout: 200 });
   const client = await all.connect();
   all.agent.script('chat.start', async function* ({ signal }) {

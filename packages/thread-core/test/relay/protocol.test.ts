@@ -1,6 +1,7 @@
 // What PROTOCOL.md demands and no other test is about.
 import { createHook } from 'node:async_hooks';
 import { once } from 'node:events';
+import type { Socket } from 'node:net';
 import t from 'tap';
 import { WebSocket } from 'ws';
 import { createRelay } from '../../src/index.js';
@@ -12,6 +13,7 @@ import {
   type Json,
   maskedText,
   say,
+  sweepsOf,
   textOf,
   to,
   type World,
@@ -30,13 +32,14 @@ function twoPieces(all: World, agentId: string): () => void {
 }
 
 t.test(
-  'the defaults are those of the document [F-5] [F-7] [F-37] [F-46] [F-73] [F-81] [F-109] [F-110] [F-111] [F-112] [F-113] [F-114] [F-115] [F-116] [F-117] [F-118]',
+  'the defaults are those of the document [F-5] [F-7] [F-37] [F-46] [F-73] [F-81] [F-109] [F-110] [F-111] [F-112] [F-113] [F-114] [F-115] [F-116] [F-117] [F-118] [F-155] [F-156] [F-157]',
   async (t) => {
     const { config } = createRelay({ endpoint: 'http://127.0.0.1:1/arc' });
     t.match(config, { heartbeat: 25_000, busy: 'queue', stream: false, drainTimeout: 5000, cleanupTimeout: 5000 });
     t.match(config, { maxFrameBytes: 1_048_576, maxPending: 32, maxThreads: 64, maxBadFrames: 16 });
     t.match(config, { frameRate: Number.POSITIVE_INFINITY, maxSessions: Number.POSITIVE_INFINITY, idleTimeout: 0 });
     t.match(config, { sendTimeout: 60_000, streamIdleTimeout: 60_000, maxBufferedBytes: 1_048_576 });
+    t.match(config, { maxFrameDepth: 64, streamTimeout: 0, stalledTimeout: 60_000 });
   },
 );
 
@@ -191,6 +194,36 @@ t.test('replies: bare says of no answer whose it is, and of one thread they come
   const restarted = await client.text();
   t.notMatch(restarted, /restarted/);
   t.equal(textOf({ response: JSON.parse(restarted) as Json }), 'a #1: four');
+});
+
+t.test('a chat that is being ended counts towards maxThreads, and is no idleness [F-111] [F-115]', async (t) => {
+  const all = await world(t, { maxThreads: 1, idleTimeout: 60, heartbeat: 0 });
+  const client = await all.connect();
+  await client.ask(to('a'));
+  const gate = all.agent.hold('chat.end');
+  client.send({ type: 'end', agent_id: 'a' });
+  await gate.arrived;
+  t.match(await client.ask(to('b')), { type: 'error', data: { code: -44_007, message: /1 threads/ } });
+  await sweepsOf(all, all.relay.sweeps + 20);
+  t.equal(client.socket.readyState, client.socket.OPEN);
+  gate.release();
+  t.equal((await client.next()).type, 'ended');
+  t.equal((await client.ask(to('b'))).type, 'response');
+  t.equal((await client.closed).code, 4408);
+});
+
+t.test('who does not read for stalledTimeout is dropped [F-157]', async (t) => {
+  const all = await world(t, { maxBufferedBytes: 64 * 1024, stalledTimeout: 100 });
+  const client = await all.connect();
+  const tcp = (client.socket as unknown as { _socket: Socket })._socket;
+  all.agent.script('chat.start', async function* () {
+    for (let i = 0; i < 1000; i++) yield 'x'.repeat(65_536);
+  });
+  tcp.pause();
+  client.send(to('a', 'x', { stream: true }));
+  await all.session.closed;
+  tcp.resume();
+  t.equal((await client.closed).code, 1006);
 });
 
 /** Closes a connection in which a send runs and another waits, and gives what the client still got. */
