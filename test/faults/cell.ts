@@ -70,8 +70,16 @@ const undici = createRequire(import.meta.resolve('@arc/thread-core'))('undici') 
   Agent: new (options: { connect: { ca: string } }) => Dispatcher & { destroy(): Promise<void> };
 };
 
-const SHORT = 400;
-const LONG = 20_000;
+/**
+ * Milliseconds of the time-outs and of the heartbeat, where it is they that end the send; and where they must not, however
+ * busy the machine is.
+ */
+const SHORT = 2000;
+const LONG = 60_000;
+
+/** Milliseconds that anything is waited for that must come; and what the agent must see. Only a failure takes so long. */
+const PATIENCE = 30_000;
+const SEEN = 10_000;
 
 const portOf = (agent: TestAgent): number => (agent.server.address() as AddressInfo).port;
 
@@ -89,8 +97,10 @@ async function create(kind: Kind, cell: Cell): Promise<{ world: World; close(): 
     dispatcher,
     sendTimeout: timeout,
     streamIdleTimeout: timeout,
-    heartbeat: cell.lost === undefined ? 0 : 150,
-    cleanupTimeout: 5000,
+    heartbeat: cell.lost === undefined ? 0 : SHORT / 2,
+    // A chat that may have been started, and was not, is looked for as long as that. Where the network swallows everything,
+    // half of it goes by before chat.end is tried again.
+    cleanupTimeout: 3 * SHORT,
   });
   const front = await TcpProxy.start(Number(new URL(relay.url).port));
   const client = await Client.connect(cell.lost === undefined ? relay.url : `ws://127.0.0.1:${front.port}`);
@@ -124,19 +134,19 @@ async function play(world: World, cell: Cell): Promise<Outcome> {
     return leave(world, cell, { ...count(agent), told, other: '–', again: '–' });
   }
   // Its answer need not have come when the fault strikes: it must come although it does.
-  const other = client.ask(to('other', 'other'));
+  const other = client.ask(to('other', 'other'), PATIENCE);
   await cell.strike?.(world);
-  let told = tell(await client.told('first', 30_000));
+  let told = tell(await client.told('first', PATIENCE));
   if (cell.between !== undefined) {
     await cell.between(world);
-    told += ` · then ${tell(await client.ask(to('faulty', 'second', { stream }), 30_000))}`;
+    told += ` · then ${tell(await client.ask(to('faulty', 'second', { stream }), PATIENCE))}`;
   }
   // What the agent sees of it comes a little later than what the client is told; if it never comes, the count tells.
   const seen = (): boolean => count(agent).aborted >= cell.aborted && count(agent).requests >= cell.requests;
-  await agent.waitFor(seen, { timeout: 3000 }).catch(() => {});
+  await agent.waitFor(seen, { timeout: SEEN }).catch(() => {});
   const counted = count(agent);
   await heal(world);
-  const again = client.ask(to('faulty', 'again', { stream }));
+  const again = client.ask(to('faulty', 'again', { stream }), PATIENCE);
   return leave(world, cell, { ...counted, told, other: last(await other), again: last(await again) });
 }
 
@@ -167,9 +177,10 @@ async function leave(
   await until(
     () => sessions.size === 0,
     () => `the end of ${sessions.size} sessions`,
+    PATIENCE,
   );
   // Nothing may be open; but where something is, the matrix shall say so.
-  await agent.waitFor('idle', { timeout: 3000 }).catch(() => {});
+  await agent.waitFor('idle', { timeout: SEEN }).catch(() => {});
   const { open, running } = agent.counters;
   const unended = cell.lost ? relay.relay.stats().pending : unanswered;
   const outcome: Outcome = { ...seen, ...(cell.lost ? count(agent) : {}), open, unended };

@@ -67,9 +67,12 @@ export function next(
   return { how, between, told: `${WHOLE[kind]} · then ${then}`, requests, aborted: 0 };
 }
 
-/** The agent is where nobody finds it; after the answer its connections are closed, too. */
+/** No name server need be asked for that: a label has at most 63 characters. */
+const NOWHERE = `http://${'x'.repeat(64)}.invalid/arc`;
+
+/** The agent is where nobody finds it. */
 const nowhere = (world: World): void => {
-  world.address = 'http://agent.invalid/arc';
+  world.address = NOWHERE;
 };
 
 export const connectionFaults: Fault[] = [
@@ -89,14 +92,14 @@ export const connectionFaults: Fault[] = [
   {
     name: 'DNS failure',
     before: () => ({
-      how: 'the host is agent.invalid',
+      how: 'the host has no address',
       arrange: nowhere,
       told: 'error −41003',
       requests: 0,
       aborted: 0,
     }),
     middle: () => 'a connection that is made needs no name any more',
-    after: (kind) => next(kind, 'the host becomes agent.invalid', nowhere, 'error −41003', 1),
+    after: (kind) => next(kind, 'the host has no address any more', nowhere, 'error −41003', 1),
   },
   {
     name: 'reset',
@@ -154,9 +157,9 @@ export const connectionFaults: Fault[] = [
       return { ...half(kind, 'bytes that are no TLS record come after a part of the body', spoil), tls: true };
     },
     after: (kind) => {
-      const distrust = ({ tls, proxy }: World): void => {
+      const distrust = ({ tls, proxy }: World): Promise<void> => {
         tls?.trust(false);
-        proxy.cut();
+        return proxy.cut();
       };
       const how = 'the next connection shows a certificate that is not trusted';
       return { ...next(kind, how, distrust, 'error −41003', 1), tls: true };

@@ -11,10 +11,11 @@ export interface Row {
 
 const INTRO = `# What comes of each fault
 
-Made by \`matrix.test.ts\`, which fails where a run gives something else; \`UPDATE_MATRIX=1\` writes it anew. Every row is
-one WebSocket client, one relay and one agent, over real sockets. The client sends to the agent that has the fault, asks
-for a JSON answer or a stream, and at the same time sends to another agent over the same socket. Then the agent is well
-again, the client sends to it once more, and goes without a word.
+Made by \`matrix.test.ts\`: a run writes it anew, and fails where a cell is not as that test expects; with \`CI=true\` it
+fails where this file is not what it would write. Every row is one WebSocket client, one relay and one agent, over real
+sockets. The client sends to the agent that has the fault, asks for a JSON answer or a stream, and at the same time sends
+to another agent over the same socket. Then the agent is well again, the client sends to it once more, and goes without a
+word.
 
 - **The client is told**: the frames of that send, and of a second one in the same chat where the fault comes after the
   first one's answer.

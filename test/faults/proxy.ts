@@ -1,6 +1,10 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { setImmediate } from 'node:timers/promises';
 import { bounded } from './world.js';
+
+/** Turns of the event loop in which a socket hears that its other end, in this process, is closed. */
+const TURNS = 3;
 
 /** The relay's end and the agent's end of one connection through the proxy. */
 interface Pair {
@@ -52,13 +56,13 @@ export class TcpProxy {
   }
 
   /** Resets all connections (RST). */
-  reset(): void {
-    this.#end((socket) => socket.resetAndDestroy());
+  reset(): Promise<void> {
+    return this.#end((socket) => socket.resetAndDestroy());
   }
 
   /** Closes all connections (FIN), whatever was not forwarded yet. */
-  cut(): void {
-    this.#end((socket) => socket.destroySoon());
+  cut(): Promise<void> {
+    return this.#end((socket) => socket.destroySoon());
   }
 
   /** From now on swallows every byte and every FIN, both ways, of the connections that there are and of new ones. */
@@ -76,7 +80,7 @@ export class TcpProxy {
   async refuse(): Promise<void> {
     const closed = once(this.#server, 'close');
     this.#server.close();
-    this.cut();
+    await this.cut();
     await closed;
   }
 
@@ -100,7 +104,7 @@ export class TcpProxy {
   async close(): Promise<void> {
     const closed = this.#server.listening ? once(this.#server, 'close') : undefined;
     this.#server.close();
-    this.#end((socket) => socket.destroy());
+    await this.#end((socket) => socket.destroy());
     await closed;
   }
 
@@ -108,12 +112,19 @@ export class TcpProxy {
     return createServer({ allowHalfOpen: true }, (down) => this.#connected(down));
   }
 
-  #end(how: (socket: Socket) => void): void {
-    for (const { down, up } of this.#pairs) {
+  /** Resolves when the other side, which is in this process, has heard of it. */
+  async #end(how: (socket: Socket) => void): Promise<void> {
+    const closed = [...this.#pairs].map(async ({ down, up }) => {
+      const gone = down.closed ? undefined : once(down, 'close');
+      // What is not read any more would keep it from closing.
+      down.resume();
       how(down);
       up?.destroy();
-    }
+      await gone;
+    });
     this.#pairs.clear();
+    await Promise.all(closed);
+    for (let turn = 0; turn < TURNS; turn++) await setImmediate();
   }
 
   #connected(down: Socket): void {
