@@ -637,6 +637,18 @@ t.test('script', async (t) => {
     await agent.waitFor(({ counters }) => counters.aborted === 2 && counters.running === 0);
   });
 
+  t.test('a refusal that stalls does not hold up the next request over its connection', async (t) => {
+    const agent = await agentFor(t);
+    // The chat is not there: what is answered is shorter than what the script would cut.
+    agent.script({}, { reply: 'never said', after: 5000, finish: 'stall' });
+    const request = httpRequest(agent.endpoint, { method: 'POST' }).end(message('none'));
+    const [response] = await once(request, 'response');
+    t.match(String((await once(response, 'data'))[0]), /-43001/);
+    t.equal(response.complete, false, 'its end has not come, so nobody uses the connection again');
+    request.destroy();
+    await agent.waitFor(({ counters }) => counters.aborted === 1 && counters.running === 0);
+  });
+
   t.test('answers that are not an agent’s', async (t) => {
     const agent = await agentFor(t);
     agent.script({}, faults.html(), faults.empty(204), faults.empty(), faults.redirect(), faults.contentType());

@@ -191,8 +191,10 @@ export class Exchange {
   async #json(status: number, envelope: object): Promise<void> {
     const body = JSON.stringify(envelope);
     const { after, finish = 'end' } = this.delivery;
-    // A body that is cut short but ends properly is chunked: with a length it would be a broken message instead.
-    const length = after !== undefined && finish === 'end' ? {} : { 'content-length': Buffer.byteLength(body) };
+    // A body that is cut short but ends properly is chunked: with a length it would be a broken message instead. So is
+    // one that stalls: with a length that is reached, the client would send its next request behind it, in vain.
+    const isChunked = finish === 'stall' || (after !== undefined && finish === 'end');
+    const length = isChunked ? {} : { 'content-length': Buffer.byteLength(body) };
     this.head(status, { 'content-type': ARC_CONTENT_TYPE, ...length });
     await this.write(body);
     await this.end();
