@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { WebSocket } from 'ws';
+import type { EndpointState } from '../client/breaker.js';
 import { within } from '../threads/ending.js';
 import { LONGEST_TIME } from '../values.js';
 import { type Admission, isOriginAllowed, refusal } from './doors.js';
@@ -42,6 +43,8 @@ export interface RelayStats extends Counters {
   waiting: number;
   /** Bytes from and to the connections, the framing included. */
   bytes: { received: number; sent: number };
+  /** How the endpoints of the relay's client do: which of them fail, and are left in peace for a while. */
+  breakers: EndpointState[];
 }
 
 /** Sockets that do not answer the closing handshake are dropped after so many milliseconds. */
@@ -173,7 +176,7 @@ export class Relay implements SessionHost {
       now.waiting += waiting;
       addBytes(bytes, request);
     }
-    return { ...now, ...counters, sends: { ...sends }, bytes };
+    return { ...now, ...counters, sends: { ...sends }, bytes, breakers: this.config.client.endpoints() };
   }
 
   /**

@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { setTimeout } from 'node:timers/promises';
 import t from 'tap';
-import type { SendSummary } from '../../src/index.js';
-import { faults } from '../../src/testing/index.js';
+import { ArcClient, type SendSummary } from '../../src/index.js';
+import { faults, startTestAgent } from '../../src/testing/index.js';
 import { type Client, deferred, type Frame, say, to, world } from './helpers.js';
 
 const tcpOf = (client: Client): Socket => (client.socket as unknown as { _socket: Socket })._socket;
@@ -266,4 +266,24 @@ t.test('streamTimeout bounds a whole stream, though it never stalls [F-131] [F-1
   t.ok(frames.length > 1);
   t.match(frames.at(-1), { type: 'error', data: { code: -43_104, message: /200 ms in all/ } });
   await all.agent.waitFor(({ counters }) => counters.aborted === 1);
+});
+
+t.test('stats tells of an endpoint that fails again and again, and of its recovery', async (t) => {
+  const agent = await startTestAgent();
+  t.teardown(() => agent.close());
+  const client = new ArcClient({ endpoint: agent.endpoint, breaker: { failures: 2, pause: 50 } });
+  t.teardown(() => client.close());
+  const all = await world(t, { client });
+  const [address] = agent.endpoint.split('?');
+  const socket = await all.connect();
+  await socket.ask(to('a'));
+  t.strictSame(all.relay.stats().breakers, [{ address, state: 'closed', failures: 0 }]);
+  agent.script('chat.message', { ...faults.html(502), times: 2 });
+  for (let i = 0; i < 2; i++) t.match(await socket.ask(to('a')), { type: 'error', data: { code: -41_003 } });
+  t.match(all.relay.stats().breakers, [{ failures: 2, state: /^(open|half-open)$/ }]);
+  let last: Frame;
+  do last = await socket.ask(to('a'));
+  while (last.type === 'error');
+  t.equal(last.type, 'response');
+  t.match(all.relay.stats().breakers, [{ failures: 0, state: 'closed' }]);
 });
