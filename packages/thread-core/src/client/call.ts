@@ -218,12 +218,12 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     this.#timer = isBound(delay) && !this.#paused ? setTimeout(onTimeout, delay, this) : undefined;
   }
 
-  #sendWith(token: Promise<string>): void {
+  #sendWith(token: Promise<string>, goesOn = false): void {
     this.#waitsForToken = true;
     token.then(
       (value) => {
         this.#waitsForToken = false;
-        this.#send(value);
+        this.#send(value, goesOn);
       },
       (cause: unknown) => {
         this.#fail(new AuthenticationError('No token for the agent could be had', this.#asked(cause)));
@@ -231,13 +231,12 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     );
   }
 
-  #send(token: string | undefined): void {
+  /** `goesOn`: after an answer, be it a redirect or a refused token, which is no new question to the endpoint. */
+  #send(token: string | undefined, goesOn = false): void {
     if (this.#ended) return;
     this.#token = token;
     const target = this.#target as Target;
-    // What was answered with a redirect or a refused token is gone on with.
-    const isBegun = this.#redirects > 0 || this.#refreshed;
-    if (target.breaker.isOpen && !isBegun && !target.breaker.takesProbe()) return this.#refuse(target.breaker);
+    if (target.breaker.isOpen && !goesOn && !target.breaker.takesProbe()) return this.#refuse(target.breaker);
     try {
       this.#context.targets.post(target, this.#context.headers(token), this.#body, this);
     } catch (error) {
@@ -293,7 +292,7 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     if (token === undefined) return false;
     this.#refreshed = true;
     this.#again();
-    this.#sendWith(Promise.resolve(token));
+    this.#sendWith(Promise.resolve(token), true);
     return true;
   }
 
@@ -391,7 +390,7 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     this.#next = undefined;
     this.#target = next;
     this.#again();
-    this.#send(this.#token);
+    this.#send(this.#token, true);
   }
 
   /** @internal Called by the reader. */
