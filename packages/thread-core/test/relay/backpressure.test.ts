@@ -2,7 +2,17 @@ import type { Socket } from 'node:net';
 import t from 'tap';
 import type { WebSocket } from 'ws';
 import type { AgentHandler } from '../../src/testing/index.js';
-import { type Client, deferred, type Frame, streamedText, textOf, to, type World, world } from './helpers.js';
+import {
+  type Client,
+  deferred,
+  type Frame,
+  maskedText,
+  streamedText,
+  textOf,
+  to,
+  type World,
+  world,
+} from './helpers.js';
 
 const MiB = 1024 * 1024;
 const KiB64 = 'x'.repeat(65_536);
@@ -190,16 +200,37 @@ t.test('frames of one turn of the event loop leave in one write [S-12]', async (
   const events = Array.from({ length: 50 }, (_, n) => `event: content\ndata: ${n}\n\n`);
   // One chunk of the agent's answer, so one turn at the relay.
   all.agent.script('chat.start', { events: [`${events.join('')}event: done\ndata: 1\n\n`], done: false });
-  const chunks: Buffer[] = [];
+  // Counted where they are written: what is read at once may have been written bit by bit.
+  let writes = 0;
+  const { socket } = all.session.request as unknown as {
+    socket: Record<'_write' | '_writev', (...a: unknown[]) => void>;
+  };
+  for (const way of ['_write', '_writev'] as const) {
+    const write = socket[way];
+    socket[way] = function counted(...args) {
+      writes += 1;
+      write.apply(this, args);
+    };
+  }
+  let received = '';
   const whole = deferred();
-  raw.on('data', (chunk) => {
-    chunks.push(chunk);
-    if (Buffer.concat(chunks).includes('"done"')) whole.resolve();
+  raw.on('data', (chunk: Buffer) => {
+    received += chunk.toString('latin1');
+    if (received.includes('"done"')) whole.resolve();
   });
   const frame = Buffer.from(JSON.stringify({ agent_id: 'a', stream: true, message: { role: 'user', parts: [] } }));
   raw.write(Buffer.concat([Buffer.from([0x81, 0x80 | frame.length, 0, 0, 0, 0]), frame]));
   await whole.promise;
-  t.equal(chunks.length, 1);
+  t.equal(received.split('"content"').length - 1, 50);
+  t.equal(writes, 1, 'pieces of an answer, and its end');
+  writes = 0;
+  const pongs = deferred();
+  raw.on('data', () => {
+    if (received.split('"pong"').length === 6) pongs.resolve();
+  });
+  raw.write(Buffer.concat(Array.from({ length: 5 }, () => maskedText('{"type":"ping"}'))));
+  await pongs.promise;
+  t.equal(writes, 1, 'whole answers');
   raw.destroy();
   await all.session.closed;
 });

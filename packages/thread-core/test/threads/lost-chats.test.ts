@@ -200,7 +200,7 @@ t.test('a parallel send that waits for a restart that fails starts the chat itse
   t.equal(agent.counters.open, 0);
 });
 
-t.test('a parallel send that meets a lost chat again in the new one fails', async (t) => {
+t.test('a parallel send that meets a lost chat again in the new one fails [F-30] [T-6]', async (t) => {
   const { agent, threads } = await setUp(t, { busy: 'parallel' });
   await threads.sendToAgent(one);
   agent.script('chat.message', { error: { code: -43_001 }, times: 3 });

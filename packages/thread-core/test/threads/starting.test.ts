@@ -44,7 +44,7 @@ for (const stream of [false, true]) {
   for (const busy of ['queue', 'parallel'] satisfies BusyPolicy[]) {
     const kind = `${stream ? 'streams' : 'JSON'}, ${busy}`;
 
-    t.test(`20 first messages at once make one chat.start (${kind}) [T-3] [T-4]`, async (t) => {
+    t.test(`20 first messages at once make one chat.start (${kind}) [F-106] [T-3] [T-4]`, async (t) => {
       const { handler, most } = counting();
       const { agent, threads } = await setUp(t, { agent: { handler }, busy });
       const answers = await Promise.all(TWENTY.map((text) => answerOf(threads, text, stream)));
@@ -145,7 +145,7 @@ t.test('an agent that names the chat itself is followed: a stream where JSON was
   follows(t, false, { events: [{ data: 'one ' }], done: true }),
 );
 
-t.test('an agent that names the chat itself is followed at the first event [T-2]', async (t) => {
+t.test('an agent that names the chat itself is followed at the first event [F-106] [T-2]', async (t) => {
   const { agent, threads } = await setUp(t, { agent: { chatIds: 'server' }, busy: 'parallel' });
   let release = (): void => {};
   const released = new Promise<void>((resolve) => {
