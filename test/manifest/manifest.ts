@@ -56,6 +56,8 @@ export function readDocument(path: string, from: string, to?: string): Document 
   const statements = statementsOf(text.slice(begin, end)).map(readStatement);
   const requirements = statements.flatMap(({ requirements }) => requirements);
   const problems = statements.flatMap(({ problems }) => problems);
+  const all = text.match(ID)?.length ?? 0;
+  if (all !== requirements.length) problems.push(`${all - requirements.length} ids stand where none is given`);
   // A word that binds, in a paragraph, would bind without an id.
   for (const paragraph of text.slice(begin, end).split('\n\n')) {
     if (/\b(MUST|SHOULD|MAY)\b/.test(paragraph) && !/^(-|\|)/.test(paragraph)) problems.push(`no id: ${paragraph}`);

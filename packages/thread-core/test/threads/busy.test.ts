@@ -130,3 +130,15 @@ t.test('nothing is told to a listener from within the call that starts its send 
   }
   gate.release();
 });
+
+t.test('parallel: other messages wait until the agent has named the chat [F-106] [T-4]', async (t) => {
+  const { agent, threads } = await setUp(t, { busy: 'parallel' });
+  const gate = agent.hold(({ agentId }) => agentId === 'support');
+  const sends = [1, 2, 3].map(() => threads.sendToAgent(hello));
+  await gate.arrived;
+  // What was sent before this would have arrived before it was answered.
+  await threads.sendToAgent({ ...hello, agentId: 'other' });
+  t.equal(agent.requests.filter(({ agentId }) => agentId === 'support').length, 1);
+  gate.release();
+  t.equal((await Promise.all(sends)).length, 3);
+});

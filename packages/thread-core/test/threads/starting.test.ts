@@ -44,7 +44,7 @@ for (const stream of [false, true]) {
   for (const busy of ['queue', 'parallel'] satisfies BusyPolicy[]) {
     const kind = `${stream ? 'streams' : 'JSON'}, ${busy}`;
 
-    t.test(`20 first messages at once make one chat.start (${kind}) [F-106] [T-3] [T-4]`, async (t) => {
+    t.test(`20 first messages at once make one chat.start (${kind}) [T-3] [T-4]`, async (t) => {
       const { handler, most } = counting();
       const { agent, threads } = await setUp(t, { agent: { handler }, busy });
       const answers = await Promise.all(TWENTY.map((text) => answerOf(threads, text, stream)));
