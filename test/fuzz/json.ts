@@ -8,12 +8,13 @@ class Raw {
   }
 }
 
-const deep = (levels: number, open: string, close: string): Raw => new Raw(open.repeat(levels) + close.repeat(levels));
+const deep = (levels: number, open: string, close: string, inner = ''): Raw =>
+  new Raw(open.repeat(levels) + inner + close.repeat(levels));
 
 /** Values that somebody may not have thought of. */
 const ODD: readonly unknown[] = [
-  ...[null, true, false, 0, -0, -1, 1.5, 1e308, 2 ** 53, -(2 ** 53) - 2, '', ' ', '\u0000', '\ud800', '😀'.repeat(300)],
-  ...[[], {}, [[]], [null], { length: -1 }, { toString: 1 }, { valueOf: null, toString: {} }, 'x'.repeat(5000)],
+  ...[null, true, false, 0, -0, -1, 1.5, 1e308, 2 ** 53, -(2 ** 53) - 2, '', ' ', '\u0000', '\ud800', '😀'],
+  ...[[], {}, [[]], [null], { length: -1 }, { toString: 1 }, { valueOf: null, toString: {} }, 'x'.repeat(257)],
   ...['message', 'cancel', 'end', 'ping', 'pong', '__proto__', 'constructor', 'hasOwnProperty', 'toString'],
   ...[
     '1e999',
@@ -30,14 +31,20 @@ const ODD: readonly unknown[] = [
     '"\\ud800"',
   ].map((text) => new Raw(text)),
   ...[new Raw('{"__proto__":{"polluted":true}}'), new Raw('{"a":1,"a":2}'), new Raw('[1,]'), new Raw('/**/1')],
-  ...[
-    deep(300, '[', ']'),
-    deep(300, '{"a":', '}'),
-    deep(6000, '[', ']'),
-    deep(9, '[', ''),
-    new Raw(`${'{"a":'.repeat(4000)}1${'}'.repeat(4000)}`),
-  ],
+  ...[deep(9, '[', ''), deep(70, '[', ']'), deep(70, '{"a":', '}', '1')],
 ];
+
+/** Values that take so long to be read that they are seldom picked. */
+const LONG: readonly unknown[] = [
+  deep(6000, '[', ']'),
+  deep(4000, '{"a":', '}', '1'),
+  '😀'.repeat(300),
+  'x'.repeat(5000),
+];
+
+function odd(random: Random): unknown {
+  return random.pick(random.chance(0.03) ? LONG : ODD);
+}
 
 const KEYS = [
   'type',
@@ -61,13 +68,13 @@ function isObject(value: unknown): value is Record<string, unknown> {
 
 /** Changes something somewhere in a value: takes it away, doubles it, or puts something odd in its place. */
 export function mutate(random: Random, value: unknown): unknown {
-  if (!isObject(value) || random.chance(0.15)) return random.pick(ODD);
+  if (!isObject(value) || random.chance(0.15)) return odd(random);
   const copy: Record<string, unknown> = Object.assign(Object.create(null), value);
   const keys = Object.keys(copy);
   const key = random.pick(keys.length > 0 ? keys : KEYS);
   const how = random.below(6);
   if (how === 0) delete copy[key];
-  else if (how === 1) copy[random.pick(KEYS)] = random.pick(ODD);
+  else if (how === 1) copy[random.pick(KEYS)] = odd(random);
   else if (how === 2) copy[key] = copy[random.pick(keys.length > 0 ? keys : KEYS)];
   else if (how === 3) copy[key] = [copy[key], copy[key]];
   else copy[key] = mutate(random, copy[key]);
