@@ -12,7 +12,7 @@ const FRAMES = Number(process.env.FUZZ_FRAMES ?? 100_000);
 const ANSWERS = Number(process.env.FUZZ_ANSWERS ?? 20_000);
 const MB = 1024 * 1024;
 
-t.setTimeout(170_000);
+t.setTimeout(300_000);
 
 /** The relay is as it was at first: nothing went wrong in it, nothing is left, and it holds no more memory. */
 function sound(t: Test, first: Report, last: Report): void {

@@ -1,4 +1,4 @@
-// 300 random schedules, or as many as MODEL_RUNS says; 10,000: `MODEL_RUNS=10000 tap --timeout=3600 model/model.test.ts`.
+// 300 random schedules, or as many as MODEL_RUNS says; 10,000: `MODEL_RUNS=10000 npx tap model/model.test.ts`.
 // A schedule that fails is printed with its seed and path; MODEL_SEED=… MODEL_PATH=… plays it again, and looks for a
 // shorter one that fails, too.
 import fc from 'fast-check';

@@ -22,14 +22,14 @@ function unfit(play: Play, sent: Sent, frames: Frame[], last: Frame): string | u
   const { trouble, stopped, agentId, id } = sent;
   const isForgotten = forgetful.has(agentId);
   // A chat whose id never arrived cannot be gone on with, either.
-  if (last.restarted === true && !isForgotten && play.unnamed === 0)
-    return 'it was restarted, though the agent has not lost its chat';
+  const isLost = isForgotten || play.unnamed > 0;
+  if (last.restarted === true && !isLost) return 'it was restarted, though the agent has not lost its chat';
   if (last.type === 'cancelled') return stopped ? undefined : 'it was cancelled by nobody';
   if (last.type === 'error') {
     const { code } = last.data as { code: number };
     if (code === -50_001 && schedule.busy === 'reject') return undefined;
     if (code === schedule.lostChat.code && isForgotten) return undefined;
-    if (code === -32_603 && isForgotten && isHalfAnError(play, sent)) return undefined;
+    if (code === -32_603 && isLost && isHalfAnError(play, sent)) return undefined;
     return codesOf(sent).includes(code) ? undefined : `it failed with ${code}`;
   }
   if (['none', 'held', 'late', 'in pieces'].includes(trouble.kind) && !JSON.stringify(frames).includes(`${id}"`)) {
