@@ -47,7 +47,10 @@ export interface ArcClientOptions {
   headers?: Record<string, string> | undefined;
   /** Any undici dispatcher (Agent, ProxyAgent, MockAgent, …). Default: a pool for each origin; it is closed by its owner. */
   dispatcher?: Dispatcher | undefined;
-  /** Connections to each origin at most; an open stream takes one. Default 1,024. */
+  /**
+   * Connections to each origin at most. An open stream takes one, and an answer that takes long; for all else there are 64.
+   * Default 1,024.
+   */
   connections?: number | undefined;
   /** Bytes of an answer that is not a stream, or was not asked for as one, at most. Default 16 MiB. */
   maxResponseBytes?: number | undefined;

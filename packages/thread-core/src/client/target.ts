@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
-import { buildConnector, type Dispatcher, Pool } from 'undici';
+import { buildConnector, type Dispatcher, type Pool } from 'undici';
 import type { Breaker, EndpointState } from './breaker.js';
+import { Connections } from './connections.js';
 
 /** Where an agent is: one URL for all of them, or a function that knows each agent's own. */
 export type Endpoint = string | URL | ((agentId: string) => string | URL | null | undefined);
@@ -32,10 +33,10 @@ export class Targets {
   readonly #makeBreaker: () => Breaker;
   readonly #mostOrigins: number;
   /** Those that were used last come last. */
-  readonly #pools = new Map<string, Pool>();
+  readonly #pools = new Map<string, Connections>();
   #lastOrigin = '';
   /** Pools that take no more requests, and end with those that they have. */
-  readonly #retired = new Set<Pool>();
+  readonly #retired = new Set<Connections>();
   readonly #breakers = new Map<string, Breaker>();
   readonly #byUrl = new Map<string, Target>();
   readonly #fixed: Target | undefined;
@@ -101,10 +102,10 @@ export class Targets {
     dispatcher.dispatch(options, handler);
   }
 
-  #pool(origin: string): Pool {
+  #pool(origin: string): Connections {
     const known = this.#pools.get(origin);
     if (known !== undefined && origin === this.#lastOrigin) return known;
-    const pool = known ?? new Pool(origin, { ...this.#poolOptions, connect: makeConnector() });
+    const pool = known ?? new Connections(origin, { ...this.#poolOptions, connect: makeConnector() });
     this.#lastOrigin = origin;
     this.#pools.delete(origin);
     this.#pools.set(origin, pool);

@@ -1,4 +1,5 @@
 // Connections are kept, used again, and closed: counted at the agent.
+import type { Socket } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import t from 'tap';
 import type { ArcClient } from '../../src/client/arc-client.js';
@@ -122,3 +123,49 @@ t.test('close closes all connections', async (t) => {
   await client.close();
   await peer.until(() => peer.open === 0);
 });
+
+t.test('slow answers do not keep others waiting, as long as connections may be opened', async (t) => {
+  const held: Socket[] = [];
+  const { peer, client } = await pair(t, (socket) => void held.push(socket), { connections: 300 });
+  const calls = Array.from({ length: 310 }, () => client.chat.start(START));
+  await peer.until(() => held.length === 300);
+  t.equal(peer.connections, 300, 'those beyond wait');
+  const body = answer().toString();
+  while (peer.requests.length < 310 || held.length > 0) {
+    for (const socket of held.splice(0)) socket.write(body);
+    await turn();
+  }
+  await Promise.all(calls);
+  t.equal(peer.connections, 300);
+});
+
+t.test('streams do not keep other calls waiting', async (t) => {
+  const { peer, client } = await pair(t, (socket, request) =>
+    request.body.includes('"stream":true')
+      ? socket.write(STREAM_HEAD + chunk(event('stream', piece('a'))))
+      : socket.write(answer().toString()),
+  );
+  const streams = await Promise.all(Array.from({ length: 200 }, () => client.chat.start(STREAM)));
+  t.equal(peer.open, 200);
+  await Promise.all(Array.from({ length: 100 }, () => client.chat.start(START)));
+  for (const each of streams) each.cancel();
+  await peer.until(() => peer.requests.length === 300);
+});
+
+t.test(
+  'a call that waits for a connection fails when its client is closed, and is not sent when it is cancelled',
+  async (t) => {
+    const { peer, client } = await pair(t, () => {}, { connections: 64 });
+    const calls = Array.from({ length: 64 }, () => failure(client.chat.start(START)));
+    await peer.until(() => peer.requests.length === 64);
+    const waiting = failure(client.chat.start(START));
+    const abort = new AbortController();
+    const cancelled = client.chat.start({ ...START, signal: abort.signal });
+    abort.abort(new Error('not any more'));
+    await t.rejects(cancelled, { message: 'not any more' });
+    await client.close();
+    t.match(await waiting, { message: 'The client was closed' });
+    await Promise.all(calls);
+    t.equal(peer.requests.length, 64);
+  },
+);
