@@ -135,20 +135,20 @@ export function readFrame(text: string, maxDepth: number): ClientFrame | BadFram
     return new BadFrame(new InvalidRequestError(`type: must be one of ${types}`), echoOf(frame));
   }
   const validator = VALIDATORS[type as keyof typeof VALIDATORS];
-  if (validator.Check(frame)) {
-    if (isMessage(frame) && (isDeeper(frame.message, maxDepth - 1) || isDeeper(frame.metadata, maxDepth - 1))) {
-      return new BadFrame(
-        new InvalidRequestError(`The frame is nested more than ${maxDepth} levels deep`),
-        echoOf(frame),
-      );
-    }
-    return frame;
-  }
-  return new BadFrame(new InvalidRequestError(explain(validator.Errors(frame))), echoOf(frame));
+  const problem = validator.Check(frame) ? tooDeep(frame, maxDepth) : explain(validator.Errors(frame));
+  if (problem === undefined) return frame as ClientFrame;
+  return new BadFrame(new InvalidRequestError(problem), echoOf(frame));
 }
 
 export function isMessage(frame: ClientFrame | BadFrame): frame is MessageFrame {
   return !(frame instanceof BadFrame) && (frame.type === undefined || frame.type === 'message');
+}
+
+/** Names the field of a message that is nested too deeply. */
+function tooDeep(frame: ClientFrame, maxDepth: number): string | undefined {
+  if (!isMessage(frame)) return undefined;
+  const field = (['message', 'metadata'] as const).find((name) => isDeeper(frame[name], maxDepth - 1));
+  return field && `${field}: the frame is nested more than ${maxDepth} levels deep`;
 }
 
 /** Whether objects and arrays stand in one another for more levels than that. */
