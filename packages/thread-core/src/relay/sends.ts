@@ -11,11 +11,14 @@ import type { RelayConfig } from './options.js';
 import { Reply, writeEcho } from './reply.js';
 import type { Session } from './session.js';
 
+/** Stands in place of replies before the first: nothing is made for a connection that only rests. */
+const NO_REPLIES: Set<Reply> = new Set();
+
 /** The messages of one connection: which agent each is for, whether it may go there, and which are not answered yet. */
 export class Sends {
   readonly #session: Session;
   readonly #config: RelayConfig;
-  readonly #replies = new Set<Reply>();
+  #replies: Set<Reply> = NO_REPLIES;
   /** The message about which `route` or `authorize` is being asked. */
   #asked: MessageFrame | undefined;
   #isPaused = false;
@@ -107,6 +110,7 @@ export class Sends {
     const { stream, sendTimeout, streamIdleTimeout, streamTimeout } = this.#config;
     const reply = new Reply(this.#session, frame);
     this.#session.accepted();
+    if (this.#replies === NO_REPLIES) this.#replies = new Set();
     this.#replies.add(reply);
     reply.send = this.#session.threads.dispatch(
       {

@@ -51,7 +51,6 @@ export interface AttachOptions {
 
 /** One WebSocket connection: its frames in and out, and its threads. */
 export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
-  readonly id: string = randomUUID();
   readonly threads: ThreadManager;
   readonly request: IncomingMessage;
   /** What `authenticate` gave, or the host of the relay; undefined until it is known. */
@@ -59,6 +58,7 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
   /** Resolves when the connection is gone and its chats are ended, or could not be. */
   readonly closed: Promise<ChatOutcome[]>;
 
+  #id: string | undefined;
   readonly #host: SessionHost;
   readonly #socket: WebSocket;
   readonly #out: Outbound;
@@ -106,6 +106,12 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
     socket.on('error', this.#onError);
     socket.on('pong', this.#onPong);
     if (socket.readyState === socket.CLOSED) queueMicrotask(() => this.#onClose(1006));
+  }
+
+  /** Names the connection in logs. */
+  get id(): string {
+    this.#id ??= randomUUID();
+    return this.#id;
   }
 
   /** Lets the connection in: at once, where it is known who connects. @internal */

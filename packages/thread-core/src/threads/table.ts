@@ -21,6 +21,9 @@ export interface ThreadHooks {
 /** Chats that are being ended have bounds of their own, which a timer may overrun by so many milliseconds. */
 const GRACE = 250;
 
+/** What a table has in place of lanes before its first send: nothing is made for a connection that only rests. */
+const NO_LANES: Map<string, Lane> = new Map();
+
 /** The state behind a ThreadManager: which threads there are, what goes on in them, and which chats are being ended. */
 export class ThreadTable {
   readonly busy: BusyPolicy;
@@ -30,7 +33,7 @@ export class ThreadTable {
   readonly #cleanupTimeout: number;
   readonly #logger: Logger;
   readonly #hooks: ThreadHooks;
-  readonly #lanes = new Map<string, Lane>();
+  #lanes: Map<string, Lane> = NO_LANES;
   /** Chats that are being ended; nobody else waits for those of failed and cancelled starts. */
   #endings: Set<Promise<ChatOutcome>> | undefined;
 
@@ -58,6 +61,7 @@ export class ThreadTable {
     let lane = this.#lanes.get(key);
     if (lane === undefined) {
       lane = new Lane(this, key, agentId, contextId);
+      if (this.#lanes === NO_LANES) this.#lanes = new Map();
       this.#lanes.set(key, lane);
     }
     const send = new Send(lane, request, listener);
