@@ -69,7 +69,7 @@ async function next(child: ChildProcess): Promise<Report> {
       throw new Error(`The relay's process has exited with ${code}`);
     });
     const word = Promise.race([once(child, 'message', { signal }), gone]);
-    const [report] = await bounded(word, 'word of the relay', 30_000);
+    const [report] = await bounded(word, 'word of the relay', 60_000);
     return report as Report;
   } finally {
     over.abort();

@@ -4,6 +4,8 @@ import t, { type Test } from 'tap';
 import { start } from './child.js';
 import { bounded } from './world.js';
 
+t.setTimeout(180_000);
+
 for (const host of ['ws', 'fastify', 'express 5', 'koa 3']) {
   t.test(`${host}: after relay.close() no handle, timer, socket or listener is left`, (t) => exits(t, host));
 }
@@ -18,7 +20,7 @@ async function exits(t: Test, host: string): Promise<void> {
     return agent.close();
   });
   const exit = once(child, 'exit');
-  const word = async (): Promise<unknown> => (await bounded(once(child, 'message'), 'word of the process'))[0];
+  const word = async (): Promise<unknown> => (await bounded(once(child, 'message'), 'word of the process', 30_000))[0];
   const isHeld = ({ agentId, method }: RecordedRequest): boolean => agentId === 'held' && method !== 'chat.end';
   for (const count of [1, 2, 3]) {
     t.equal(await word(), 'sent');
@@ -34,7 +36,7 @@ async function exits(t: Test, host: string): Promise<void> {
   const mine = atClose.filter((kind) => kind !== 'TCPServerWrap');
   t.strictSame(mine, [], 'at once');
   t.strictSame(left, { sessions: 0, atEnd: [], ofServer: 0, ofProcess: 0 }, 'once the server is closed, too');
-  const [code] = await bounded(exit, 'the exit of the process');
+  const [code] = await bounded(exit, 'the exit of the process', 30_000);
   t.equal(code, 0, 'it exits by itself');
   await agent.waitFor('idle');
   t.equal(agent.counters.connections, 0, 'no connection to the agent is left');
