@@ -74,7 +74,7 @@ async function batch(relay: RelayProcess, random: Random, count: number): Promis
     if (isLast(frame) && ++answers === expected) all();
   };
   for (const text of frames) client.socket.send(text);
-  await bounded(answered, () => `${expected} answers; there were ${answers}`, 20_000);
+  await bounded(answered, () => `${expected} answers; there were ${answers}`, 60_000);
   await client.ask({ type: 'ping', id: 'over' });
   if (answers !== expected + 1) throw new Error(`${answers - 1} answers to ${expected} frames`);
   const { socket } = client;
@@ -109,7 +109,7 @@ t.test(`each of ${ANSWERS} sends ends once, whatever the agent answers (seed ${S
       for (let round = 0; round < 20 && next < end; round++) {
         const ids = Array.from({ length: Math.min(24, end - next) }, () => next++);
         const sends = ids.map((id) => to(`agent-${id % 8}`, `a${id}`, { trace_id: `a${id}`, stream: id % 2 === 0 }));
-        for (const frames of await Promise.all(sends.map((send) => client.ask(send, 20_000)))) {
+        for (const frames of await Promise.all(sends.map((send) => client.ask(send, 60_000)))) {
           const { type } = frames.at(-1) ?? { type: 'nothing' };
           told.set(type, (told.get(type) ?? 0) + 1);
         }
