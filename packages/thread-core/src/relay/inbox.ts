@@ -20,6 +20,7 @@ export class Inbox {
   #held: ReadFrame[] | undefined;
   #isAwaiting = false;
   #isShut = false;
+  #isReleasing = false;
 
   constructor(owner: InboxOwner, limit: number) {
     this.#owner = owner;
@@ -67,11 +68,14 @@ export class Inbox {
   }
 
   #release(): void {
-    if (this.#isAwaiting || this.#isShut) return;
-    const held = this.#held ?? [];
-    this.#held = undefined;
-    while (held.length > 0 && this.#held === undefined) this.#owner.onFrame(held.shift() as ReadFrame);
-    // One of them has something awaited again, and those behind it wait with it.
-    (this.#held as ReadFrame[] | undefined)?.push(...held);
+    if (this.#isReleasing) return;
+    this.#isReleasing = true;
+    // One of them may have something awaited again, or all the rest taken out.
+    while (!this.#isAwaiting && !this.#isShut && this.#held !== undefined) {
+      const frame = this.#held.shift();
+      if (frame === undefined) this.#held = undefined;
+      else this.#owner.onFrame(frame);
+    }
+    this.#isReleasing = false;
   }
 }

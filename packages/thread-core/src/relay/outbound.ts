@@ -45,6 +45,13 @@ export class Outbound {
     this.#owner = owner;
   }
 
+  /** Bytes that were written, and that the system has not taken to send. */
+  get backlog(): number {
+    // What is being written counts as a whole until all of it is gone, but for this.
+    const { _handle: handle } = (this.#stream ?? {}) as { _handle?: { writeQueueSize?: number } | null };
+    return (handle?.writeQueueSize ?? 0) + this.#socket.bufferedAmount;
+  }
+
   write(frame: string): void {
     const socket = this.#socket;
     if (socket.readyState !== socket.OPEN) return;

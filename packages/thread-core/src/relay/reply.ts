@@ -31,10 +31,10 @@ export class Reply implements SendListener {
   }
 
   onResponse(_envelope: ArcEnvelope, text: string): void {
-    this.#session.ended(this, 'response');
     this.#session.write(
       this.#session.bare ? text : `{"type":"response"${this.#echo}${this.#restarted()},"response":${text}}`,
     );
+    this.#session.ended(this, 'response');
   }
 
   onEvent(answer: ArcEvent): void {
@@ -46,8 +46,8 @@ export class Reply implements SendListener {
     } else if (event === 'metadata') {
       this.#session.writePart(`{"type":"metadata"${this.#echo},"data":${json}}`);
     } else if (event === 'done') {
-      this.#session.ended(this, 'done');
       this.#session.write(`{"type":"done"${this.#echo}${this.#restarted()},"data":${json}}`);
+      this.#session.ended(this, 'done');
     } else if (event === 'error') {
       this.onError(readAgentError(answer.data, {}));
     } else {
@@ -56,13 +56,13 @@ export class Reply implements SendListener {
   }
 
   onError(error: unknown): void {
-    this.#session.ended(this, 'error', error);
     this.#session.writeError(error, this.#echo + this.#restarted());
+    this.#session.ended(this, 'error', error);
   }
 
   onCancelled(): void {
-    this.#session.ended(this, 'cancelled');
     this.#session.write(`{"type":"cancelled"${this.#echo}${this.#restarted()}}`);
+    this.#session.ended(this, 'cancelled');
   }
 
   get restarted(): boolean {

@@ -14,13 +14,16 @@ import type { Session } from './session.js';
 /** Stands in place of replies before the first: nothing is made for a connection that only rests. */
 const NO_REPLIES: Set<Reply> = new Set();
 
+/** It would be too much with the chats that are being ended. */
+class TooMuchToEnd extends RateLimitExceededError {}
+
 /** The messages of one connection: which agent each is for, whether it may go there, and which are not answered yet. */
 export class Sends {
   readonly #session: Session;
   readonly #config: RelayConfig;
   #replies: Set<Reply> = NO_REPLIES;
-  /** The message about which `route` or `authorize` is being asked. */
-  #asked: MessageFrame | undefined;
+  /** The message about which `route` or `authorize` is being asked, and what lets the next one go on. */
+  #asked: { frame: MessageFrame; goOn: () => void } | undefined;
   #isPaused = false;
   /** Nothing new is begun; resolves when nothing is pending. */
   #drained: Promise<void> | undefined;
@@ -45,7 +48,7 @@ export class Sends {
 
   /**
    * Takes a message in. Where `route` or `authorize` has to be asked first, it gives a promise, which is never
-   * rejected; until then no other may be taken in.
+   * rejected; until then no other may be taken in. It does not wait for an answer that is of no use any more.
    */
   add(frame: MessageFrame): Promise<void> | undefined {
     const { route, authorize } = this.#config;
@@ -54,8 +57,10 @@ export class Sends {
     } else if (frame.agent_id === undefined && route === undefined) {
       this.#session.refuse(new InvalidRequestError('agent_id: is missing'), frame);
     } else if (frame.agent_id === undefined || authorize !== undefined) {
-      this.#asked = frame;
-      return this.#ask(frame);
+      return new Promise((goOn) => {
+        this.#asked = { frame, goOn };
+        void this.#ask(frame).then(goOn);
+      });
     } else {
       this.#try(frame, frame.agent_id, true);
     }
@@ -70,19 +75,21 @@ export class Sends {
       const isAuthorized =
         authorize === undefined || (await authorize(this.#session.identity, agentId, frame)) === true;
       // It may have been cancelled meanwhile.
-      if (this.#asked === frame) this.#try(frame, agentId, isAuthorized);
+      if (this.#asked?.frame === frame) this.#try(frame, agentId, isAuthorized);
     } catch (error) {
-      if (this.#asked === frame) this.#session.writeError(error, writeEcho(frame));
+      if (this.#asked?.frame === frame) this.#session.writeError(error, writeEcho(frame));
     }
-    if (this.#asked === frame) this.#asked = undefined;
+    if (this.#asked?.frame === frame) this.#asked = undefined;
   }
 
   #try(frame: MessageFrame, agentId: string, isAuthorized: boolean): void {
     try {
       this.#check(frame, agentId, isAuthorized);
     } catch (error) {
-      // What is not the client's fault, as a function of the application that throws, is not counted against it.
-      if (error instanceof ArcError) this.#session.refuse(error, frame);
+      // What is not the client's fault is not counted against it: a function of the application that throws, or chats
+      // that take long to end.
+      const isItsFault = error instanceof ArcError && !(error instanceof TooMuchToEnd);
+      if (isItsFault) this.#session.refuse(error, frame);
       else this.#session.writeError(error, writeEcho(frame));
       return;
     }
@@ -96,13 +103,15 @@ export class Sends {
       throw new AuthorizationError(`Agent "${agentId}" is not allowed`);
     }
     const { threads } = this.#session;
-    // A chat that is being ended costs requests, too: who starts and cancels on and on is held up by that.
-    if (this.#replies.size + threads.endingCount >= maxPending) {
-      throw new RateLimitExceededError(`More than ${maxPending} sends are pending`);
-    }
-    const count = threads.threadCount + threads.endingCount;
-    if (count >= maxThreads && !threads.hasThread(agentId, frame.context_id)) {
+    const { threadCount, endingCount } = threads;
+    const pending = this.#replies.size;
+    const isNew = !threads.hasThread(agentId, frame.context_id);
+    if (pending >= maxPending) throw new RateLimitExceededError(`More than ${maxPending} sends are pending`);
+    if (isNew && threadCount >= maxThreads)
       throw new RateLimitExceededError(`More than ${maxThreads} threads are open`);
+    // A chat that is being ended costs requests, too: who starts and cancels on and on is held up by that.
+    if (pending + endingCount >= maxPending || (isNew && threadCount + endingCount >= maxThreads)) {
+      throw new TooMuchToEnd('Too many chats are being ended');
     }
   }
 
@@ -136,7 +145,7 @@ export class Sends {
 
   /** Abandons the sends of that id; one that is not pending has been answered. */
   cancel(id: string | number): void {
-    if (this.#asked?.id === id) this.#drop();
+    if (this.#asked?.frame.id === id) this.#drop();
     for (const reply of this.#replies) if (reply.frame.id === id) reply.send?.cancel();
   }
 
@@ -144,7 +153,9 @@ export class Sends {
   #drop(): void {
     const asked = this.#asked;
     this.#asked = undefined;
-    if (asked !== undefined) this.refuse(asked);
+    if (asked === undefined) return;
+    this.refuse(asked.frame);
+    asked.goOn();
   }
 
   /** A send has its last frame. */

@@ -72,6 +72,10 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
   #reckoned = 0;
   #isAlive = true;
   #lastActivity: number;
+  /** `end` frames that are being answered. */
+  #ends: Promise<unknown> | undefined;
+  /** Bytes that waited for the client when it was pinged last. */
+  #backlog = 0;
   /** Runs while the client does not read. */
   #stalled: NodeJS.Timeout | undefined;
   #ending: Promise<ChatOutcome[]> | undefined;
@@ -220,9 +224,13 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
     const text = data.toString();
     if (this.#isTooFast()) return this.refuse(new RateLimitExceededError('Too many frames a second'), readEcho(text));
     const frame = readFrame(text, config.maxFrameDepth);
-    // What it is about may be waiting in the inbox, and need not be waited for.
-    if (!(frame instanceof BadFrame) && frame.type === 'cancel') this.#cancel(frame.id);
-    else this.#inbox.push(frame);
+    if (!(frame instanceof BadFrame) && frame.type === 'cancel') {
+      // What it is about may be waiting in the inbox, and need not be waited for.
+      if (!this.#out.isFull) return this.#cancel(frame.id);
+      // But who does not read gets no more answers than to what is pending.
+      this.#sends.cancel(frame.id);
+    }
+    this.#inbox.push(frame);
   };
 
   onOverflow(frame: ReadFrame): void {
@@ -252,7 +260,8 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
     }
     this.accepted();
     if (frame.type === 'ping') this.write(`{"type":"pong"${writeEcho({ id: frame.id })}}`);
-    else void this.#end(frame as EndFrame);
+    else if (frame.type === 'cancel') this.#cancel(frame.id);
+    else this.#ends = Promise.all([this.#ends, this.#end(frame as EndFrame)]);
   }
 
   #cancel(id: string | number): void {
@@ -329,6 +338,7 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
   }
 
   onDrain(): void {
+    this.#isAlive = true;
     clearTimeout(this.#stalled);
     this.#inbox.open();
     if (!this.#out.isFull) this.#sends.resume();
@@ -408,14 +418,17 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
       return this.close(4408, 'Idle for too long');
     }
     if (!pings) return;
-    if (!this.#isAlive) return this.terminate();
+    // Its pong waits behind what it has not read: that it reads shows that it lives.
+    const backlog = this.#out.backlog;
+    if (!this.#isAlive && backlog >= this.#backlog) return this.terminate();
+    this.#backlog = backlog;
     this.#isAlive = false;
     this.#socket.ping();
   }
 
   /** Lets pending sends finish, and new ones not begin. @internal */
-  drain(): Promise<void> {
-    return this.#stopTaking();
+  drain(): Promise<unknown> {
+    return Promise.all([this.#stopTaking(), this.#ends]);
   }
 
   /** Cancels what did not finish, and closes the connection. @internal */

@@ -196,7 +196,9 @@ export class Send implements CallListener, Answerable {
         else table.drop(entry);
       }
     } else if (isLostChat(error)) {
-      table.drop(entry);
+      // A chat whose first answer broke off may only be late.
+      if (entry.unsettled) table.abandon(entry);
+      else table.drop(entry);
       if (!this.#delivered && !this.restarted) {
         this.restarted = true;
         this.#lane.restart(this);

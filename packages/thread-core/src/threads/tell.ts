@@ -2,7 +2,8 @@
 export function tell(hook: () => unknown, onError: (error: unknown) => void): void {
   try {
     const told = hook();
-    if (told instanceof Promise) told.catch(onError);
+    // Any thenable: it may be a promise of another library's.
+    if (typeof Object(told).then === 'function') Promise.resolve(told).catch(onError);
   } catch (error) {
     onError(error);
   }

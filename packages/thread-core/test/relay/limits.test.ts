@@ -2,9 +2,10 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { setTimeout } from 'node:timers/promises';
 import t from 'tap';
+import type { WebSocket } from 'ws';
 import { ArcClient, type SendSummary } from '../../src/index.js';
 import { faults, startTestAgent } from '../../src/testing/index.js';
-import { type Client, deferred, type Frame, say, to, world } from './helpers.js';
+import { type Client, deferred, type Frame, maskedText, say, to, world } from './helpers.js';
 
 const tcpOf = (client: Client): Socket => (client.socket as unknown as { _socket: Socket })._socket;
 
@@ -288,4 +289,107 @@ t.test('stats tells of an endpoint that fails again and again, and of its recove
   while (last.type === 'error');
   t.equal(last.type, 'response');
   t.match(all.relay.stats().breakers, [{ failures: 0, state: 'closed' }]);
+});
+
+t.test('who does not read, and asks and cancels on and on, is closed before much waits for it [F-162]', async (t) => {
+  const all = await world(t, { maxBufferedBytes: 64 * 1024, heartbeat: 0 });
+  const client = await all.connect();
+  all.agent.script({ agentId: 'a' }, async function* () {
+    for (let i = 0; i < 200; i++) yield 'x'.repeat(65_536);
+  });
+  tcpOf(client).pause();
+  client.send(to('a', 'x', { stream: true }));
+  const socket = all.sockets[0] as WebSocket;
+  while (socket.bufferedAmount < 64 * 1024) await setTimeout(5);
+  const before = socket.bufferedAmount;
+  const trace_id = 'p'.repeat(250);
+  let most = 0;
+  socket.on('message', () => {
+    most = Math.max(most, socket.bufferedAmount);
+  });
+  for (let id = 0; id < 2000; id++) client.send(to('a', 'x', { id, trace_id }), { type: 'cancel', id });
+  await Promise.race([all.received(4001), all.session.closed]);
+  t.ok(most - before < 64 * 1024, `${most - before} bytes more wait`);
+  tcpOf(client).resume();
+  t.equal((await client.closed).code, 4429);
+});
+
+t.test('hooks.onSend may close the session: the send has its last frame', async (t) => {
+  const all = await world(t, { hooks: { onSend: (session) => session.close(1000) } });
+  const client = await all.connect();
+  client.send(to('a', 'x', { id: 1 }));
+  t.equal((await client.closed).code, 1000);
+  t.match(await client.all(1), [{ type: 'response', id: 1 }]);
+});
+
+t.test('heartbeat: who reads slowly what was sent before the ping is not taken for dead [F-161]', async (t) => {
+  const all = await world(t, { heartbeat: 700 });
+  const size = 5_000_000;
+  all.agent.script({ agentId: 'a' }, { reply: 'x'.repeat(size), times: 6 });
+  const client = await all.connectRaw();
+  const question = maskedText(JSON.stringify({ agent_id: 'a', message: { role: 'user', parts: [] } }));
+  client.write(Buffer.concat(Array<Buffer>(6).fill(question)));
+  let read = 0;
+  let isOver = false;
+  client.on('close', () => {
+    isOver = true;
+  });
+  client.pause();
+  client.on('readable', () => {});
+  while (read < 6 * size && !isOver) {
+    read += (client.read() as Buffer | null)?.length ?? 0;
+    await setTimeout(10);
+  }
+  // It never answers a ping: when nothing waits any more but in the kernel, it is dropped.
+  t.ok(read > 3 * size, `${read} bytes were read`);
+  client.destroy();
+});
+
+t.test('heartbeat: who reads nothing of what waits for it is dropped within two intervals', async (t) => {
+  const all = await world(t, { heartbeat: 200, maxBufferedBytes: 64 * 1024 });
+  const client = await all.connect();
+  all.agent.script({ agentId: 'a' }, async function* () {
+    for (let i = 0; i < 400; i++) yield 'x'.repeat(65_536);
+  });
+  tcpOf(client).pause();
+  client.send(to('a', 'x', { stream: true }));
+  await all.session.closed;
+  t.match(all.agent.counters, { open: 0, running: 0 });
+});
+
+t.test(
+  'chats that are being ended hold up what would be too much, and do not count as bad frames [F-163]',
+  async (t) => {
+    const all = await world(t, {
+      maxPending: 2,
+      maxBadFrames: 3,
+      agent: { createChat: 'when-ready' },
+      cleanupTimeout: 1000,
+    });
+    const client = await all.connect();
+    const gate = all.agent.hold('chat.start');
+    client.send(to('a', 'x', { id: 1 }), to('b', 'x', { id: 2 }));
+    await all.agent.waitFor(({ counters }) => counters.running === 2);
+    client.send({ type: 'cancel', id: 1 }, { type: 'cancel', id: 2 });
+    await client.all(2);
+    for (let id = 3; id < 10; id++) t.match(await client.ask(to('c', 'x', { id })), { id, data: { code: -44_007 } });
+    gate.release();
+    let last: Frame;
+    do last = await client.ask(to('c'));
+    while (last.type === 'error');
+    t.equal(last.type, 'response');
+  },
+);
+
+t.test('an end that is under way when the relay closes is answered [F-164]', async (t) => {
+  const all = await world(t);
+  const client = await all.connect();
+  await client.ask(to('a'));
+  const gate = all.agent.hold('chat.end');
+  client.send({ type: 'end', agent_id: 'a', id: 'e' });
+  await gate.arrived;
+  const closing = all.relay.close();
+  gate.release();
+  t.match(await client.next(), { type: 'ended', id: 'e' });
+  t.strictSame(await closing, { sessions: 1, ended: 1, failed: 0 });
 });

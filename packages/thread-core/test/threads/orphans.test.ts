@@ -201,6 +201,22 @@ t.test('a broken stream whose chat appears late is ended when it does [T-14]', a
   t.equal(requestsOf(agent, 'chat.end').length, 3);
 });
 
+t.test(
+  'a chat that was lost before it appeared is looked for, though its thread goes on in a new one [T-14]',
+  async (t) => {
+    const { agent, threads } = await setUp(t);
+    agent.script('chat.start', { events: [{ data: 'so far' }], finish: 'cut' });
+    const stream = await threads.sendToAgent({ ...hello, stream: true });
+    await t.rejects(readAll(stream), { code: -43_104 });
+    const late = threads.getThreadId('support');
+    agent.script({ chatId: late as string }, { error: { code: -43_001 }, times: 2 });
+    t.equal((await threads.sendToAgent(hello)).restarted, true);
+    t.not(threads.getThreadId('support'), late);
+    await threads.endAllChats();
+    t.match(agent.counters, { started: 2, ended: 2, open: 0 });
+  },
+);
+
 t.test('a chat that has answered since is looked for only once', async (t) => {
   const { agent, threads } = await setUp(t);
   agent.script('chat.start', { events: [{ data: 'so far' }], finish: 'cut' });
