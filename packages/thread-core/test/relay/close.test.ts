@@ -123,7 +123,7 @@ t.test('close waits for an end that is under way', async (t) => {
   const gate = all.agent.hold('chat.end');
   client.send({ type: 'end', agent_id: 'a' });
   await gate.arrived;
-  const closing = all.relay.close();
+  const closing = all.relay.close({ timeout: 0 });
   await client.closed;
   gate.release();
   await closing;

@@ -203,7 +203,7 @@ t.test('a chat that is being ended counts towards maxThreads, and is no idleness
   const gate = all.agent.hold('chat.end');
   client.send({ type: 'end', agent_id: 'a' });
   await gate.arrived;
-  t.match(await client.ask(to('b')), { type: 'error', data: { code: -44_007, message: /1 threads/ } });
+  t.match(await client.ask(to('b')), { type: 'error', data: { code: -44_007, message: /being ended/ } });
   await sweepsOf(all, all.relay.sweeps + 20);
   t.equal(client.socket.readyState, client.socket.OPEN);
   gate.release();
