@@ -227,6 +227,8 @@ function makeContext(options: ArcClientOptions, calls: Set<Call>): CallContext {
     // Pools have no limits of time of their own: a call has its timer, which knows what it waits for.
     headersTimeout: 0,
     bodyTimeout: 0,
+    // uvicorn closes what rests for five seconds, and does not say so; undici's clock may be a second late.
+    keepAliveTimeout: 3000,
   };
   const fixed = Object.entries(headers).flat();
   const prefix = randomUUID();
