@@ -65,7 +65,7 @@ export class Answer implements CallListener {
     this.#signal?.removeEventListener('abort', this.#onAbort);
   }
 
-  onResponse(envelope: ArcEnvelope): void {
+  onResponse(text: string, envelope = JSON.parse(text) as ArcEnvelope): void {
     this.#settled();
     const response = describe(envelope, this.#source?.restarted ?? false);
     if (!this.#wantStream) return this.#resolve(response);

@@ -28,8 +28,11 @@ import { describeTransportError, isOfEndpoint, isPassing, wasNeverSent } from '.
  * Other events may come before `done`, `error` and a failure. Nothing is told from within the call that starts it.
  */
 export interface CallListener {
-  /** The whole answer, as one envelope with a result. `text` is the agent's own bytes. */
-  onResponse(envelope: ArcEnvelope, text: string): void;
+  /**
+   * The whole answer: the agent's own text, which is one envelope with a result. The answer to a chat.message may come
+   * without having been parsed.
+   */
+  onResponse(text: string, envelope: ArcEnvelope | undefined): void;
   onEvent(event: ArcEvent): void;
   /** An ARC error in an envelope, or whatever kept the answer from coming. */
   onError(error: unknown): void;
@@ -428,9 +431,16 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     this.#chunks = [];
     let text = body.toString('utf8');
     if (text.charCodeAt(0) === 0xfeff) text = text.slice(1);
+    const { answers, breaker } = this.#target as Target;
+    const isUsual = this.#status === 200 && this.#request.method === 'chat.message';
+    if (isUsual && answers.fits(text)) {
+      breaker.answered();
+      this.#end();
+      return this.#listener.onResponse(text, undefined);
+    }
     const envelope = parseEnvelope(text);
-    if (envelope !== undefined) this.#target?.breaker.answered();
-    else if (this.#status >= 500) this.#target?.breaker.failed();
+    if (envelope !== undefined) breaker.answered();
+    else if (this.#status >= 500) breaker.failed();
     const error = envelope?.error == null ? undefined : readAgentError(envelope.error, this.about());
     if ((this.#status === 401 || (error !== undefined && isTokenRefused(error))) && this.#renewToken()) return;
     const isAnswered = error === undefined && envelope?.result != null;
@@ -440,8 +450,9 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     }
     if (error !== undefined) return this.#fail(error);
     if (!isAnswered) return this.#notArc('neither result nor error');
+    if (isUsual) answers.learn(text);
     this.#end();
-    this.#listener.onResponse(envelope, text);
+    this.#listener.onResponse(text, envelope);
   }
 
   #notArc(what: string): void {

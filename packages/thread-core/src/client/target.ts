@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { buildConnector, type Dispatcher, type Pool } from 'undici';
 import type { Breaker, EndpointState } from './breaker.js';
 import { Connections } from './connections.js';
+import { Template } from './template.js';
 
 /** Where an agent is: one URL for all of them, or a function that knows each agent's own. */
 export type Endpoint = string | URL | ((agentId: string) => string | URL | null | undefined);
@@ -15,6 +16,8 @@ export interface Target {
   readonly address: string;
   /** Of the endpoint, wherever redirects lead. */
   readonly breaker: Breaker;
+  /** What its answers look like. */
+  readonly answers: Template;
 }
 
 /** So many URLs, and endpoints that do not fail, are remembered: a function may make them up. */
@@ -82,7 +85,8 @@ export class Targets {
     const address = parsed.origin + parsed.pathname;
     const breaker = this.#breakers.get(address) ?? this.#makeBreaker();
     this.#breakers.set(address, breaker);
-    const target: Target = { origin: parsed.origin, path: parsed.pathname + parsed.search, address, breaker };
+    const path = parsed.pathname + parsed.search;
+    const target: Target = { origin: parsed.origin, path, address, breaker, answers: new Template() };
     this.#byUrl.set(key, target);
     return target;
   }

@@ -1,6 +1,5 @@
 import type { ArcEvent } from '../client/event.js';
 import { readAgentError } from '../protocol/errors.js';
-import type { ArcEnvelope } from '../protocol/types.js';
 import type { Send, SendListener } from '../threads/send.js';
 import type { FrameEcho, MessageFrame } from './frames.js';
 import type { Session } from './session.js';
@@ -30,7 +29,7 @@ export class Reply implements SendListener {
     this.#echo = writeEcho(frame);
   }
 
-  onResponse(_envelope: ArcEnvelope, text: string): void {
+  onResponse(text: string): void {
     this.#session.write(
       this.#session.bare ? text : `{"type":"response"${this.#echo}${this.#restarted()},"response":${text}}`,
     );

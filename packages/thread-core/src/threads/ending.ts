@@ -115,9 +115,9 @@ class EndAnswer extends Answer {
   constructor() {
     super(false, undefined);
   }
-  override onResponse(envelope: ArcEnvelope, text = ''): void {
+  override onResponse(text: string, envelope: ArcEnvelope | undefined): void {
     this.text = text;
-    super.onResponse(envelope);
+    super.onResponse(text, envelope);
   }
 }
 

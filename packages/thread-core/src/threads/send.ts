@@ -149,11 +149,11 @@ export class Send implements CallListener, Answerable {
     });
   }
 
-  onResponse(envelope: ArcEnvelope, text: string): void {
-    this.#confirm(chatIdOfResult(envelope.result));
+  onResponse(text: string, envelope: ArcEnvelope | undefined): void {
+    this.#confirm(envelope && chatIdOfResult(envelope.result));
     if (this.#phase === 'detached') return this.#settled?.('started');
     this.#end();
-    this.#listener.onResponse(envelope, text);
+    this.#listener.onResponse(text, envelope);
     this.#lane.pump();
   }
 

@@ -269,7 +269,7 @@ export function heard(client: ArcClient, request: Partial<CallRequest> = {}): He
   const call = client.call(
     { method: 'chat.start', targetAgent: 'support', params: { stream: true }, ...request },
     {
-      onResponse: (_envelope, text) => settle(text),
+      onResponse: (text) => settle(text),
       onError: settle,
       onEvent: ({ event }) => {
         events.push(event);

@@ -3,7 +3,7 @@ import type { ArcResponse } from '../../src/client/answer.js';
 import { ArcClient, type ArcClientOptions } from '../../src/client/arc-client.js';
 import type { ArcEvent } from '../../src/client/event.js';
 import type { Logger } from '../../src/logger.js';
-import type { ArcEnvelope, ArcMessage } from '../../src/protocol/types.js';
+import type { ArcMessage } from '../../src/protocol/types.js';
 import {
   type RecordedRequest,
   startTestAgent,
@@ -132,7 +132,7 @@ export class Ear implements SendListener {
     });
   }
 
-  onResponse(_envelope: ArcEnvelope): void {
+  onResponse(): void {
     this.#over('response');
   }
 
