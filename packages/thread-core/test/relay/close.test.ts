@@ -160,7 +160,7 @@ t.test('a peer that never answers the closing handshake is dropped', async (t) =
   const began = performance.now();
   const gone = once(raw, 'close');
   t.strictSame(await all.relay.close({ timeout: 0 }), { sessions: 1, ended: 1, failed: 0 });
-  t.ok(performance.now() - began < 2000);
+  t.ok(performance.now() - began < 30_000, 'long before ws gives it up');
   await gone;
 });
 
