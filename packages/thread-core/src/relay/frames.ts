@@ -95,6 +95,11 @@ export const framesSchema = {
   },
 };
 
+interface FrameValidator {
+  Check(frame: unknown): boolean;
+  Errors(frame: unknown): SchemaError[];
+}
+
 const VALIDATORS = {
   message: Compile(MessageFrame),
   cancel: Compile(CancelFrame),
@@ -129,15 +134,18 @@ export function readFrame(text: string, maxDepth: number): ClientFrame | BadFram
   const frame = readObject(text);
   if (frame instanceof BadFrame) return frame;
   const type: unknown = 'type' in frame ? frame.type : 'message';
+  if (type === 'message') return check(VALIDATORS.message, frame, maxDepth);
   // Whatever else it is must not be made a string of: an object may have a `toString` that is no function.
-  if (typeof type !== 'string' || !Object.hasOwn(VALIDATORS, type)) {
-    const types = Object.keys(VALIDATORS).join(', ');
-    return new BadFrame(new InvalidRequestError(`type: must be one of ${types}`), echoOf(frame));
+  if (typeof type === 'string' && Object.hasOwn(VALIDATORS, type)) {
+    return check(VALIDATORS[type as keyof typeof VALIDATORS], frame, maxDepth);
   }
-  const validator = VALIDATORS[type as keyof typeof VALIDATORS];
-  const problem = validator.Check(frame) ? tooDeep(frame, maxDepth) : explain(validator.Errors(frame));
-  if (problem === undefined) return frame as ClientFrame;
-  return new BadFrame(new InvalidRequestError(problem), echoOf(frame));
+  const types = Object.keys(VALIDATORS).join(', ');
+  return new BadFrame(new InvalidRequestError(`type: must be one of ${types}`), echoOf(frame));
+}
+
+function check(validator: FrameValidator, frame: object, maxDepth: number): ClientFrame | BadFrame {
+  const problem = validator.Check(frame) ? tooDeep(frame as ClientFrame, maxDepth) : explain(validator.Errors(frame));
+  return problem === undefined ? (frame as ClientFrame) : new BadFrame(new InvalidRequestError(problem), echoOf(frame));
 }
 
 export function isMessage(frame: ClientFrame | BadFrame): frame is MessageFrame {
@@ -147,16 +155,21 @@ export function isMessage(frame: ClientFrame | BadFrame): frame is MessageFrame 
 /** Names the field of a message that is nested too deeply. */
 function tooDeep(frame: ClientFrame, maxDepth: number): string | undefined {
   if (!isMessage(frame)) return undefined;
-  const field = (['message', 'metadata'] as const).find((name) => isDeeper(frame[name], maxDepth - 1));
-  return field && `${field}: the frame is nested more than ${maxDepth} levels deep`;
+  const isMessageTooDeep = isDeeper(frame.message, maxDepth - 1);
+  if (!isMessageTooDeep && !isDeeper(frame.metadata, maxDepth - 1)) return undefined;
+  return `${isMessageTooDeep ? 'message' : 'metadata'}: the frame is nested more than ${maxDepth} levels deep`;
 }
 
 /** Whether objects and arrays stand in one another for more levels than that. */
 function isDeeper(value: unknown, levels: number): boolean {
   if (typeof value !== 'object' || value === null) return false;
   if (levels === 0) return true;
-  const inner: unknown[] = Array.isArray(value) ? value : Object.values(value);
-  return inner.some((one) => isDeeper(one, levels - 1));
+  if (Array.isArray(value)) {
+    for (const one of value) if (isDeeper(one, levels - 1)) return true;
+  } else {
+    for (const name in value) if (isDeeper((value as Record<string, unknown>)[name], levels - 1)) return true;
+  }
+  return false;
 }
 
 /** What an answer repeats of a text frame that is not looked at any further. */
