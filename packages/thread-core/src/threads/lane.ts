@@ -9,7 +9,7 @@ import type { ThreadTable } from './table.js';
  */
 export type BusyPolicy = 'queue' | 'parallel' | 'reject' | 'interrupt';
 
-/** What goes on in one thread: which sends run, and which wait. It exists only while there are any. */
+/** What goes on in one thread: which sends run, and which wait. */
 export class Lane {
   readonly table: ThreadTable;
   readonly key: string;
@@ -34,8 +34,9 @@ export class Lane {
       send.refuse(new AgentBusyError(`Agent "${this.agentId}" is busy with this thread`, { agentId: this.agentId }));
       return;
     }
+    if (!isBusy) return this.#begin(send);
     this.#waiting.push(send);
-    if (isBusy && busy === 'interrupt') {
+    if (busy === 'interrupt') {
       for (const other of this.close()) if (other !== send) other.cancel();
       this.#closed = false;
     }
@@ -45,16 +46,17 @@ export class Lane {
   /** Runs what may run now. */
   pump(): void {
     if (this.#closed) return;
-    while (this.#waiting.length > 0 && this.#mayRun()) {
-      const send = this.#waiting.shift() as Send;
-      this.#running.push(send);
-      this.#run(send);
-    }
+    while (this.#waiting.length > 0 && this.#mayRun()) this.#begin(this.#waiting.shift() as Send);
     if (this.#running.length === 0 && this.#waiting.length === 0) this.table.idle(this);
   }
 
   #mayRun(): boolean {
     return this.table.busy === 'parallel' ? this.#starting === undefined : this.#running.length === 0;
+  }
+
+  #begin(send: Send): void {
+    this.#running.push(send);
+    this.#run(send);
   }
 
   #run(send: Send): void {
@@ -88,10 +90,8 @@ export class Lane {
 
   leave(send: Send): void {
     if (this.#starting === send) this.#starting = undefined;
-    const running = this.#running.indexOf(send);
-    if (running !== -1) this.#running.splice(running, 1);
-    const waiting = this.#waiting.indexOf(send);
-    if (waiting !== -1) this.#waiting.splice(waiting, 1);
+    remove(this.#running, send);
+    remove(this.#waiting, send);
   }
 
   /** Lets nothing more run. Gives all sends of the thread, in the order they came. */
@@ -99,4 +99,10 @@ export class Lane {
     this.#closed = true;
     return [...this.#running, ...this.#waiting];
   }
+}
+
+function remove(sends: Send[], send: Send): void {
+  // Mostly it is the only one.
+  if (sends.length === 0 || sends[sends.length - 1] === send) sends.pop();
+  else if (sends.includes(send)) sends.splice(sends.indexOf(send), 1);
 }

@@ -17,7 +17,11 @@ export interface ThreadStore {
   readonly size: number;
 }
 
-/** Threads are kept by (context, agent). The context's length keeps `("a", "b:c")` and `("a:b", "c")` apart. */
+/**
+ * Threads are kept by (context, agent): by the agent's id alone where there is no context. Only keys of a context begin
+ * with a colon and a number; that is the context's length, which keeps `("a", "b:c")` and `("a:b", "c")` apart.
+ */
 export function threadKey(agentId: string, contextId: string | undefined): string {
-  return contextId === undefined ? `:${agentId}` : `${contextId.length}:${contextId}:${agentId}`;
+  if (contextId !== undefined) return `:${contextId.length}:${contextId}:${agentId}`;
+  return agentId.startsWith(':') ? `::${agentId}` : agentId;
 }

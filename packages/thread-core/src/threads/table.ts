@@ -21,6 +21,9 @@ export interface ThreadHooks {
 /** Chats that are being ended have bounds of their own, which a timer may overrun by so many milliseconds. */
 const GRACE = 250;
 
+/** With more lanes than that, those in which nothing goes on are dropped. */
+const MOST_IDLE = 100;
+
 /** What a table has in place of lanes before its first send: nothing is made for a connection that only rests. */
 const NO_LANES: Map<string, Lane> = new Map();
 
@@ -118,9 +121,9 @@ export class ThreadTable {
     this.#tell('onRestart', entry);
   }
 
-  /** Nothing runs or waits in a lane any more. */
+  /** Nothing runs or waits in a lane any more. It is kept for the next send, where there are few. */
   idle(lane: Lane): void {
-    if (this.#lanes.get(lane.key) === lane) this.#lanes.delete(lane.key);
+    if (this.#lanes.size > MOST_IDLE && this.#lanes.get(lane.key) === lane) this.#lanes.delete(lane.key);
   }
 
   /** Stops what goes on in a thread, forgets it, and ends its chat. Undefined where there was none. */
@@ -146,10 +149,12 @@ export class ThreadTable {
     const lane = this.#lanes.get(key);
     if (lane === undefined) return { entry: stored };
     this.#lanes.delete(key);
-    const reason = new DOMException('The chat was ended', 'AbortError');
     let entry = stored;
     let start: StartInFlight | undefined;
-    for (const send of lane.close()) {
+    const sends = lane.close();
+    if (sends.length === 0) return { entry };
+    const reason = new DOMException('The chat was ended', 'AbortError');
+    for (const send of sends) {
       const { starting } = send;
       const isItsStart = starting !== undefined && starting.chatId === stored?.chatId;
       // A store may give copies, but this is the one that changes.
