@@ -147,6 +147,7 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
   close(code = 1000, reason = ''): void {
     // Sends that are not answered get `cancelled`, which has to leave before the close frame.
     void this.#endAll();
+    this.#out.flush();
     try {
       this.#socket.close(code, cutReason(reason));
     } catch (error) {
@@ -217,6 +218,7 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
     const bytes = typeof data === 'string' ? Buffer.byteLength(data) : (data as Buffer).length;
     if (bytes > config.maxFrameBytes) {
       // As the socket does where the limit is its own: whatever host it is, what is pending gets no frame after 1009.
+      this.#out.flush();
       this.#socket.close(1009, 'The frame is too large');
       void this.#endAll();
       return;
@@ -259,7 +261,7 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
       return;
     }
     this.accepted();
-    if (frame.type === 'ping') this.write(`{"type":"pong"${writeEcho({ id: frame.id })}}`);
+    if (frame.type === 'ping') this.writePart(`{"type":"pong"${writeEcho({ id: frame.id })}}`);
     else if (frame.type === 'cancel') this.#cancel(frame.id);
     else this.#ends = Promise.all([this.#ends, this.#end(frame as EndFrame)]);
   }
@@ -309,7 +311,7 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
     this.#out.write(frame);
   }
 
-  /** Writes a frame of an answer that goes on. @internal */
+  /** Writes a frame by the end of the turn, together with those that follow it until then. @internal */
   writePart(frame: string): void {
     this.#lastActivity = this.#host.sweeps;
     this.#out.writePart(frame);
@@ -321,7 +323,7 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
     const { logger } = this.#host.config;
     if (isInternal) logger.error(this.#about(error), 'a send failed');
     else logger.debug(this.#about(error), 'a frame or send failed');
-    this.write(`{"type":"error"${echo},"data":${writeFailure(data)}}`);
+    this.writePart(`{"type":"error"${echo},"data":${writeFailure(data)}}`);
   }
 
   /** What a log line is about. */
