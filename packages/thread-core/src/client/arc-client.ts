@@ -222,9 +222,8 @@ function makeContext(options: ArcClientOptions, calls: Set<Call>): CallContext {
     return value;
   };
   const connections = number('connections', 1024, 1);
-  const poolOptions = {
-    connections: Number.isFinite(connections) ? connections : null,
-    // Pools have no limits of time of their own: a call has its timer, which knows what it waits for.
+  const clientOptions = {
+    // No limits of time of undici's: a call has its own, and knows what it waits for.
     headersTimeout: 0,
     bodyTimeout: 0,
     // uvicorn closes what rests for five seconds, and does not say so; undici's clock may be a second late.
@@ -235,7 +234,7 @@ function makeContext(options: ArcClientOptions, calls: Set<Call>): CallContext {
   let requests = 0;
   let last: { token: string | undefined; headers: string[] } | undefined;
   return {
-    targets: new Targets(endpoint, dispatcher, poolOptions, breakerOf(options.breaker)),
+    targets: new Targets(endpoint, dispatcher, connections, clientOptions, breakerOf(options.breaker)),
     tokens: new TokenSource(token),
     requestAgent,
     timeout: number('timeout', 60_000, 0),

@@ -1,174 +1,185 @@
-import { type Dispatcher, Pool } from 'undici';
+import { Client, type Dispatcher, errors } from 'undici';
 
 /** So many requests are under way before others wait for them: more connections cost more, and answer no faster. */
 const FEW = 64;
 
-/**
- * What takes so many milliseconds, while little else is answered, waits for its agent. It has its connection for itself
- * then, and another one may be opened.
- */
-const SLOW = 50;
-
-interface Waiting {
-  options: Dispatcher.DispatchOptions;
-  exchange: Exchange;
-}
+/** So many milliseconds others wait before it is looked whether more connections would help. */
+const PATIENCE = 50;
 
 /**
- * The connections to one origin. A stream has one for itself, and so has a slow answer; for what is quick there are few,
- * which others wait for: while agents are slow, for about `SLOW`.
+ * The connections to one origin. A stream has one for itself. For other answers there are few, for which requests wait;
+ * where agents take their time there are more, so that nobody waits for longer than twice `PATIENCE`.
  */
 export class Connections {
-  readonly #few: Pool;
-  /** As many as are slow, for what would wait for those. */
-  readonly #more: Pool | undefined;
-  #inFew = 0;
-  #inMore = 0;
-  /** Counts the times at which it was looked for what is slow. */
-  #look = 0;
-  /** Requests under way: since the last look, since the one before it, and longer. */
-  #new = 0;
-  #recent = 0;
-  #slow = 0;
-  /** The look since which nothing is slow. */
-  #recentSince = 0;
-  /** Answers since the last look. */
+  readonly #origin: string;
+  /** The most connections at a time. */
+  readonly #most: number;
+  readonly #options: Client.Options;
+  /** Each has one connection at most. */
+  readonly #clients: Client[] = [];
+  /** Those of them that are free; the one that was used last comes last, and is taken first. */
+  readonly #free: Client[] = [];
+  /** Those whose answer ended in this turn. */
+  readonly #resting: Client[] = [];
+  #streams = 0;
+  /** Answers that are not known to be streams, and how many there may be at a time. */
+  #others = 0;
+  #limit = FEW;
+  /** A list of those that wait, in the order they came. An array would keep those that have gone. */
+  #first: Exchange | undefined;
+  #last: Exchange | undefined;
+  #waiting = 0;
+  /** Answers since it was looked last. */
   #answers = 0;
-  readonly #waiting: Waiting[] = [];
-  /** How many at the head of those have gone. */
-  #gone = 0;
+  #wasSlow = false;
   #timer: NodeJS.Timeout | undefined;
+  #onIdle: (() => void) | undefined;
 
-  /** `options.connections` is the most that are opened; null: any number. */
-  constructor(origin: string, options: Pool.Options) {
-    const { connections = null } = options;
-    const more = connections === null ? null : connections - FEW;
-    this.#few = new Pool(origin, { ...options, connections: Math.min(connections ?? FEW, FEW) });
-    this.#more = more !== null && more <= 0 ? undefined : new Pool(origin, { ...options, connections: more });
+  constructor(origin: string, most: number, options: Client.Options) {
+    this.#origin = origin;
+    this.#most = most;
+    this.#options = options;
   }
 
   dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
-    const exchange = new Exchange(this, handler);
-    if (this.#waiting.length === 0 && this.#hasRoom()) return this.#start(options, exchange);
-    this.#waiting.push({ options, exchange });
-    if (this.#timer !== undefined) return;
-    // What is under way is looked at from now on.
-    this.#recent += this.#new;
-    this.#new = 0;
-    this.#answers = 0;
-    this.#look += 1;
-    this.#timer = setInterval(() => this.#lookForSlow(), SLOW);
+    const exchange = new Exchange(this, options, handler);
+    if (this.#first === undefined && this.#hasRoom()) return this.#begin(exchange);
+    if (this.#last === undefined) this.#first = exchange;
+    else this.#last.next = exchange;
+    this.#last = exchange;
+    this.#waiting += 1;
+    this.#startLooking();
   }
 
   /** An exchange is over. @internal */
-  left(exchange: Exchange): void {
+  left(client: Client, isStream: boolean): void {
     this.#answers += 1;
-    this.#uncount(exchange.began);
-    if (exchange.isInMore) this.#inMore -= 1;
-    else this.#inFew -= 1;
-    if (this.#waiting.length > 0) this.#release();
+    if (isStream) this.#streams -= 1;
+    else this.#others -= 1;
+    if (this.#resting.push(client) === 1) setImmediate(() => this.#wake());
+    if (this.#onIdle !== undefined && this.#isIdle) this.#onIdle();
   }
 
   /** An exchange has its connection for itself from now on. @internal */
-  isSlow(exchange: Exchange): void {
-    this.#uncount(exchange.began);
-    exchange.began = -1;
-    this.#slow += 1;
-    if (this.#waiting.length > 0) this.#release();
+  becameStream(): void {
+    this.#others -= 1;
+    this.#streams += 1;
+    this.#release();
   }
 
   /** Closes all connections once what is under way, or waits, is answered. Nothing more may be dispatched. */
   async close(): Promise<void> {
-    this.#startAll();
-    await Promise.all([this.#few.close(), this.#more?.close()]);
+    await new Promise<void>((resolve) => {
+      this.#onIdle = resolve;
+      if (this.#isIdle) resolve();
+    });
+    clearInterval(this.#timer);
+    await Promise.all(this.#clients.map((client) => (client.destroyed ? undefined : client.close())));
   }
 
   /** Closes all connections. What is under way, or waits, fails. */
   async destroy(): Promise<void> {
-    const destroyed = [this.#few.destroy(), this.#more?.destroy()];
-    this.#startAll();
+    clearInterval(this.#timer);
+    const destroyed = this.#clients.map((client) => client.destroy());
+    while (this.#first !== undefined) this.#shift(this.#first).onError(new errors.ClientDestroyedError());
     await Promise.all(destroyed);
   }
 
-  /** Leaves what waits to the pools. */
-  #startAll(): void {
-    clearInterval(this.#timer);
-    this.#timer = undefined;
-    const waiting = this.#waiting.splice(0).slice(this.#gone);
-    this.#gone = 0;
-    for (const { options, exchange } of waiting) this.#start(options, exchange);
+  get #isIdle(): boolean {
+    return this.#others + this.#streams + this.#waiting === 0;
   }
 
   #hasRoom(): boolean {
-    return this.#inFew < FEW || (this.#more !== undefined && this.#inMore < this.#slow);
+    const most = Math.min(this.#limit + this.#streams, this.#most);
+    return this.#others < this.#limit && (this.#free.length > 0 || this.#clients.length < most);
   }
 
-  #start(options: Dispatcher.DispatchOptions, exchange: Exchange): void {
-    exchange.began = this.#look;
-    exchange.isInMore = this.#more !== undefined && this.#inFew >= FEW;
-    this.#new += 1;
-    if (exchange.isInMore) this.#inMore += 1;
-    else this.#inFew += 1;
-    (exchange.isInMore ? (this.#more as Pool) : this.#few).dispatch(options, exchange);
+  #begin(exchange: Exchange): void {
+    this.#others += 1;
+    exchange.begin(this.#free.pop() ?? this.#open());
   }
 
-  #uncount(began: number): void {
-    if (began < this.#recentSince) this.#slow -= 1;
-    else if (began === this.#look) this.#new -= 1;
-    else this.#recent -= 1;
+  #open(): Client {
+    const client = new Client(this.#origin, this.#options);
+    this.#clients.push(client);
+    return client;
   }
 
-  #lookForSlow(): void {
-    const answers = this.#answers;
-    this.#answers = 0;
-    // It is this process that is busy, where so much was answered meanwhile: more connections would be more to do for it.
-    if (answers >= FEW) return;
-    this.#slow += this.#recent;
-    this.#recent = this.#new;
-    this.#new = 0;
-    this.#recentSince = this.#look;
-    this.#look += 1;
+  /** Takes out the first of those that wait. */
+  #shift(first: Exchange): Exchange {
+    this.#first = first.next;
+    if (this.#first === undefined) this.#last = undefined;
+    first.next = undefined;
+    this.#waiting -= 1;
+    return first;
+  }
+
+  /**
+   * Lets clients be used again: not in the turn of their last answer. If the agent closed the connection behind that,
+   * or sent more, undici comes to know of it first.
+   */
+  #wake(): void {
+    this.#free.push(...this.#resting);
+    this.#resting.length = 0;
     this.#release();
   }
 
   #release(): void {
-    while (this.#gone < this.#waiting.length && this.#hasRoom()) {
-      const { options, exchange } = this.#waiting[this.#gone] as Waiting;
-      this.#gone += 1;
-      this.#start(options, exchange);
-    }
-    // Not one by one, which would move all others each time.
-    if (this.#gone < this.#waiting.length && this.#gone < 1000) return;
-    this.#waiting.splice(0, this.#gone);
-    this.#gone = 0;
-    if (this.#waiting.length > 0) return;
+    while (this.#first !== undefined && this.#hasRoom()) this.#begin(this.#shift(this.#first));
+  }
+
+  #startLooking(): void {
+    if (this.#timer !== undefined) return;
+    this.#answers = 0;
+    this.#wasSlow = false;
+    this.#timer = setInterval(() => this.#look(), PATIENCE);
+  }
+
+  /** Answers that come twice in that time come no faster over more connections: it is this process that is busy then. */
+  #look(): void {
+    const isQuick = this.#answers >= 2 * this.#others;
+    this.#answers = 0;
+    // Twice in a row, because what has just begun takes its time, too.
+    if (isQuick) this.#limit = FEW;
+    else if (this.#wasSlow && this.#waiting > 0) this.#limit = this.#others + this.#waiting;
+    this.#wasSlow = !isQuick;
+    this.#release();
+    if (this.#limit > FEW || this.#waiting > 0) return;
     clearInterval(this.#timer);
     this.#timer = undefined;
   }
 }
 
 /**
- * One request on a pool, and its answer. undici's own wrapper for this kind of handler makes two objects, and one more of
- * all headers; so it gets the names of undici 6, which it passes on to as they are.
+ * One request, and its answer. undici's own wrapper for this kind of handler makes two objects, and one more of all
+ * headers; so it gets the names of undici 6, which it passes on to as they are.
  */
 class Exchange implements Dispatcher.DispatchHandler, Dispatcher.DispatchController {
-  /** When it began, as `Connections` counts. */
-  began = -1;
-  isInMore = false;
+  /** Who waits behind it. */
+  next: Exchange | undefined;
   aborted = false;
   paused = false;
   reason: Error | null = null;
   rawHeaders = null;
   rawTrailers = null;
   readonly #connections: Connections;
+  readonly #options: Dispatcher.DispatchOptions;
   readonly #handler: Dispatcher.DispatchHandler;
+  /** From its beginning to its end. */
+  #client: Client | undefined;
+  #isStream = false;
   #abort: ((reason: Error) => void) | undefined;
   #resume: (() => void) | undefined;
-  #isOver = false;
 
-  constructor(connections: Connections, handler: Dispatcher.DispatchHandler) {
+  constructor(connections: Connections, options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler) {
     this.#connections = connections;
+    this.#options = options;
     this.#handler = handler;
+  }
+
+  begin(client: Client): void {
+    this.#client = client;
+    client.dispatch(this.#options, this);
   }
 
   pause(): void {
@@ -196,7 +207,10 @@ class Exchange implements Dispatcher.DispatchHandler, Dispatcher.DispatchControl
   onHeaders(status: number, rawHeaders: Buffer[], resume: () => void): boolean {
     this.#resume = resume;
     const headers = readHeaders(rawHeaders);
-    if (headers['content-type']?.startsWith('text/event-stream') === true) this.#connections.isSlow(this);
+    if (!this.#isStream && headers['content-type']?.startsWith('text/event-stream') === true) {
+      this.#isStream = true;
+      this.#connections.becameStream();
+    }
     this.#handler.onResponseStart?.(this, status, headers);
     return !this.paused;
   }
@@ -207,35 +221,59 @@ class Exchange implements Dispatcher.DispatchHandler, Dispatcher.DispatchControl
   }
 
   onComplete(): void {
-    this.#end();
+    this.#leave();
     this.#handler.onResponseEnd?.(this, {});
   }
 
   onError(error: Error): void {
-    this.#end();
+    this.#leave();
     // Where it never had a connection, there is nothing that could be controlled.
     const controller = this.#abort === undefined ? undefined : this;
     this.#handler.onResponseError?.(controller as Dispatcher.DispatchController, error);
   }
 
-  #end(): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
-    this.#connections.left(this);
+  #leave(): void {
+    const client = this.#client;
+    if (client === undefined) return;
+    this.#client = undefined;
+    this.#connections.left(client, this.#isStream);
   }
 }
 
 /** The headers of an answer that a call reads. */
-const HEADERS = new Set(['content-type', 'content-length', 'location', 'retry-after']);
-const LENGTHS = new Set(Array.from(HEADERS, (name) => name.length));
+interface Headers extends Record<string, string | undefined> {
+  'content-type': string | undefined;
+  'content-length': string | undefined;
+  location: string | undefined;
+  'retry-after': string | undefined;
+}
 
-function readHeaders(raw: Buffer[]): Record<string, string> {
-  const headers: Record<string, string> = {};
+function readHeaders(raw: Buffer[]): Headers {
+  const headers: Headers = {
+    'content-type': undefined,
+    'content-length': undefined,
+    location: undefined,
+    'retry-after': undefined,
+  };
   for (let i = 0; i + 1 < raw.length; i += 2) {
-    const key = raw[i] as Buffer;
-    if (!LENGTHS.has(key.length)) continue;
-    const name = key.toString('latin1').toLowerCase();
-    if (HEADERS.has(name)) headers[name] ??= (raw[i + 1] as Buffer).toString('latin1');
+    const name = nameOf(raw[i] as Buffer);
+    // Of a header that comes twice the first counts.
+    if (name !== undefined) headers[name] ??= (raw[i + 1] as Buffer).toString('latin1');
   }
   return headers;
+}
+
+/** By the lengths of the four names: most headers are others, and need not be made strings of. */
+function nameOf(key: Buffer): keyof Headers | undefined {
+  if (key.length === 12) return is(key, 'content-type') ? 'content-type' : undefined;
+  if (key.length === 14) return is(key, 'content-length') ? 'content-length' : undefined;
+  if (key.length === 8) return is(key, 'location') ? 'location' : undefined;
+  if (key.length === 11) return is(key, 'retry-after') ? 'retry-after' : undefined;
+  return undefined;
+}
+
+/** Whether these are the same letters and hyphens, in whatever case. */
+function is(key: Buffer, name: string): boolean {
+  for (let i = 0; i < name.length; i += 1) if (((key[i] as number) | 0x20) !== name.charCodeAt(i)) return false;
+  return true;
 }

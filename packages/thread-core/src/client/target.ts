@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { buildConnector, type Dispatcher, type Pool } from 'undici';
+import { buildConnector, type Client, type Dispatcher } from 'undici';
 import type { Breaker, EndpointState } from './breaker.js';
 import { Connections } from './connections.js';
 import { Template } from './template.js';
@@ -32,7 +32,8 @@ export class Targets {
   closed = false;
   readonly #endpoint: Endpoint;
   readonly #dispatcher: Dispatcher | undefined;
-  readonly #poolOptions: Pool.Options;
+  readonly #connections: number;
+  readonly #clientOptions: Client.Options;
   readonly #makeBreaker: () => Breaker;
   readonly #mostOrigins: number;
   /** Those that were used last come last. */
@@ -47,13 +48,15 @@ export class Targets {
   constructor(
     endpoint: Endpoint,
     dispatcher: Dispatcher | undefined,
-    poolOptions: Pool.Options,
+    connections: number,
+    clientOptions: Client.Options,
     makeBreaker: () => Breaker,
     mostOrigins = MOST_ORIGINS,
   ) {
     this.#endpoint = endpoint;
     this.#dispatcher = dispatcher;
-    this.#poolOptions = poolOptions;
+    this.#connections = connections;
+    this.#clientOptions = clientOptions;
     this.#makeBreaker = makeBreaker;
     this.#mostOrigins = mostOrigins;
     this.#fixed = typeof endpoint === 'function' ? undefined : this.resolve(endpoint);
@@ -98,6 +101,11 @@ export class Targets {
     for (const address of [...this.#breakers.keys()].slice(0, -MOST_URLS / 2)) this.#breakers.delete(address);
   }
 
+  /** Requests go over pools that were made here. */
+  get areOwn(): boolean {
+    return this.#dispatcher === undefined;
+  }
+
   /** Posts a body; the handler hears of all that goes wrong, or it is thrown. */
   post({ origin, path }: Target, headers: string[], body: string, handler: Dispatcher.DispatchHandler): void {
     const dispatcher = this.#dispatcher ?? this.#pool(origin);
@@ -109,7 +117,8 @@ export class Targets {
   #pool(origin: string): Connections {
     const known = this.#pools.get(origin);
     if (known !== undefined && origin === this.#lastOrigin) return known;
-    const pool = known ?? new Connections(origin, { ...this.#poolOptions, connect: makeConnector() });
+    const pool =
+      known ?? new Connections(origin, this.#connections, { ...this.#clientOptions, connect: makeConnector() });
     this.#lastOrigin = origin;
     this.#pools.delete(origin);
     this.#pools.set(origin, pool);

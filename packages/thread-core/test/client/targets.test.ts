@@ -11,7 +11,8 @@ function two(t: Test): { targets: Targets; post: (peer: Peer) => Promise<number>
   const targets = new Targets(
     (url) => url,
     undefined,
-    { connections: 1 },
+    1,
+    {},
     () => new Breaker(10, 500),
     2,
   );
