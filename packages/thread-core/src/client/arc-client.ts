@@ -10,10 +10,11 @@ import {
   type TaskSendResult,
   type TaskSubscribeResult,
 } from '../protocol/types.js';
-import { isObject } from '../values.js';
+import { isObject, quote } from '../values.js';
 import { Answer, type ArcResponse } from './answer.js';
 import { Breaker, type BreakerOptions, type EndpointState } from './breaker.js';
 import { Call, type CallContext, type CallListener, type CallRequest } from './call.js';
+import { Deadlines } from './deadlines.js';
 import type { ArcStream } from './stream.js';
 import { type Endpoint, Targets } from './target.js';
 import { isToken, type Token, TokenSource } from './token.js';
@@ -132,11 +133,10 @@ export class ArcClient {
   readonly chat: ChatMethods;
   readonly task: TaskMethods;
   readonly #context: CallContext;
-  readonly #calls = new Set<Call>();
 
   /** @throws TypeError that names the option that is wrong */
   constructor(options: ArcClientOptions) {
-    this.#context = makeContext(options, this.#calls);
+    this.#context = makeContext(options);
     this.chat = this.#chatMethods();
     this.task = this.#taskMethods();
   }
@@ -154,7 +154,7 @@ export class ArcClient {
   /** Aborts what runs and closes all connections. Calls that are still waiting reject. */
   async close(): Promise<void> {
     this.#context.targets.closed = true;
-    for (const call of [...this.#calls]) call.abandon();
+    for (const call of this.#context.deadlines.all()) call.abandon();
     await this.#context.targets.destroy();
   }
 
@@ -164,6 +164,7 @@ export class ArcClient {
   ): Promise<never> {
     const { targetAgent, traceId, signal, timeout, ...params } = options;
     check(typeof targetAgent === 'string' && targetAgent !== '', 'targetAgent', 'must be the id of an agent');
+    check(traceId === undefined || typeof traceId === 'string', 'traceId', 'must be a string');
     check(timeout === undefined || isNumber(timeout, 0), 'timeout', 'must be a number of at least 0');
     const answer = new Answer(options.stream === true, signal);
     answer.from(() => this.call({ method, targetAgent, traceId, timeout, params }, answer));
@@ -198,7 +199,7 @@ type NumberOption =
   | 'maxResponseBytes'
   | 'maxEventBytes';
 
-function makeContext(options: ArcClientOptions, calls: Set<Call>): CallContext {
+function makeContext(options: ArcClientOptions): CallContext {
   const { endpoint, token, requestAgent = 'arc-threads', headers = {}, dispatcher } = options;
   check(endpoint !== undefined && endpoint !== null, 'endpoint', 'is missing: the URL of the agents');
   check(
@@ -236,7 +237,7 @@ function makeContext(options: ArcClientOptions, calls: Set<Call>): CallContext {
   return {
     targets: new Targets(endpoint, dispatcher, connections, clientOptions, breakerOf(options.breaker)),
     tokens: new TokenSource(token),
-    requestAgent,
+    requestAgent: quote(requestAgent),
     timeout: number('timeout', 60_000, 0),
     streamIdleTimeout: number('streamIdleTimeout', 60_000, 0),
     streamTimeout: number('streamTimeout', 0, 0),
@@ -252,8 +253,7 @@ function makeContext(options: ArcClientOptions, calls: Set<Call>): CallContext {
       last = { token, headers: ['content-type', ARC_CONTENT_TYPE, 'accept', accept, ...bearer, ...fixed] };
       return last.headers;
     },
-    started: (call) => calls.add(call),
-    ended: (call) => calls.delete(call),
+    deadlines: new Deadlines(),
   };
 }
 

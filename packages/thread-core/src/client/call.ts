@@ -14,8 +14,9 @@ import {
   TokenInvalidError,
 } from '../protocol/errors.js';
 import { ARC_VERSION, type ArcEnvelope, type ArcMethod } from '../protocol/types.js';
-import { LONGEST_TIME } from '../values.js';
+import { quote } from '../values.js';
 import type { Breaker } from './breaker.js';
+import type { Deadlines, Timed } from './deadlines.js';
 import type { ArcEvent } from './event.js';
 import { EventReader, type EventReaderOwner } from './event-reader.js';
 import { LONGEST_WAIT, pauseBefore, readRetryAfter } from './retry.js';
@@ -60,6 +61,7 @@ export interface CallRequest {
 export interface CallContext {
   readonly targets: Targets;
   readonly tokens: TokenSource;
+  /** As JSON. */
   readonly requestAgent: string;
   readonly timeout: number;
   readonly streamIdleTimeout: number;
@@ -69,8 +71,7 @@ export interface CallContext {
   readonly maxEventBytes: number;
   nextRequestId(): string;
   headers(token: string | undefined): string[];
-  started(call: Call): unknown;
-  ended(call: Call): unknown;
+  readonly deadlines: Deadlines<Call>;
 }
 
 const MAX_REDIRECTS = 3;
@@ -80,13 +81,19 @@ const MAX_REDIRECT_BYTES = 16_384;
 const LINGER = 1000;
 
 /** One request and its answer, over as many HTTP exchanges as redirects and a token's renewal take. */
-export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
+export class Call implements Dispatcher.DispatchHandler, EventReaderOwner, Timed {
+  /** @internal */
+  place = -1;
+  /** When it runs out. @internal */
+  deadline = Number.POSITIVE_INFINITY;
   readonly #context: CallContext;
   readonly #request: CallRequest;
   readonly #listener: CallListener;
   #target: Target | undefined;
   #body = '';
   #token: string | undefined;
+  /** The caller does not know the call yet, so its listener is told nothing. */
+  #isStarting = true;
   #waitsForToken = false;
   #refreshed = false;
   #redirects = 0;
@@ -96,11 +103,10 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
   #next: Target | undefined;
 
   #controller: Dispatcher.DispatchController | undefined;
-  #timer: NodeJS.Timeout | undefined;
-  /** When the time-out of the answer began. */
-  #since = 0;
-  /** Where the whole of a stream is bounded, too. */
-  #streamTimer: NodeJS.Timeout | undefined;
+  /** When the whole of a stream runs out. */
+  #streamEnd = Number.POSITIVE_INFINITY;
+  /** After `done`, until the agent ends its answer. */
+  #lingering: NodeJS.Timeout | undefined;
   /** The listener has heard the end, or wants to hear no more. */
   #ended = false;
   #paused = false;
@@ -120,19 +126,25 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     this.#context = context;
     this.#request = request;
     this.#listener = listener;
-    context.started(this);
+    context.deadlines.add(this);
     this.#watch();
+    this.#start();
+  }
+
+  #start(): void {
     try {
       this.#target = this.#find();
       this.#body = this.#write();
+      const token = this.#tokens().get();
+      if (typeof token === 'object') this.#sendWith(token);
+      else if (this.#context.targets.areOwn) this.#send(token);
+      // Later, because other dispatchers (a MockAgent, for one) may answer before `dispatch` returns.
+      else queueMicrotask(() => this.#send(token));
     } catch (error) {
-      queueMicrotask(() => this.#fail(error));
-      return;
+      this.#fail(error);
+    } finally {
+      this.#isStarting = false;
     }
-    const token = this.#tokens().get();
-    // Later, because some dispatchers (a MockAgent, a destroyed pool) answer before `dispatch` returns.
-    if (typeof token === 'object') this.#sendWith(token);
-    else queueMicrotask(() => this.#send(token));
   }
 
   /** Abandons the call: the connection is closed, and the listener hears nothing more. */
@@ -205,8 +217,10 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     const { method, targetAgent, traceId, params } = this.#request;
     const { requestAgent } = this.#context;
     const id = this.#context.nextRequestId();
+    const trace = traceId === undefined ? '' : `,"traceId":${quote(traceId)}`;
     try {
-      return JSON.stringify({ arc: ARC_VERSION, id, method, requestAgent, targetAgent, traceId, params });
+      // Piece by piece, because most of them are known to need no escapes.
+      return `{"arc":"${ARC_VERSION}","id":"${id}","method":"${method}","requestAgent":${requestAgent},"targetAgent":${quote(targetAgent)}${trace},"params":${JSON.stringify(params)}}`;
     } catch (cause) {
       // Nested too deeply, circular, or a BigInt.
       throw new InvalidRequestError(`${method} cannot be written as JSON`, this.#asked(cause));
@@ -215,10 +229,10 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
 
   /** Starts the time-out anew: of a stream, between two chunks; of any other answer, until it is complete. */
   #watch(): void {
-    clearTimeout(this.#timer);
     const delay = this.#reader === undefined ? this.#timeout : this.#streamIdleTimeout;
-    this.#since = performance.now();
-    this.#timer = isBound(delay) && !this.#paused ? setTimeout(onTimeout, delay, this) : undefined;
+    const end = delay > 0 && !this.#paused ? performance.now() + delay : Number.POSITIVE_INFINITY;
+    this.deadline = Math.min(end, this.#streamEnd);
+    this.#context.deadlines.note(this.deadline);
   }
 
   #sendWith(token: Promise<string>, goesOn = false): void {
@@ -267,13 +281,13 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     this.#chunks = [];
     this.#size = 0;
     if (reader === undefined) return;
-    clearTimeout(this.#streamTimer);
+    this.#streamEnd = Number.POSITIVE_INFINITY;
     this.#watch();
   }
 
   /** Sends again what surely did not reach the agent, where there is time: after a pause, and what the agent asks for. */
   #retry(after = 0): boolean {
-    const left = this.#timer === undefined ? LONGEST_WAIT : this.#timeout - (performance.now() - this.#since);
+    const left = Math.min(this.deadline - performance.now(), LONGEST_WAIT);
     const pause = after + pauseBefore(this.#retries);
     const most = this.#request.retries ?? this.#context.retries;
     if (this.#retries >= most || pause >= left || this.#target?.breaker.isOpen) return false;
@@ -324,9 +338,9 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
       this.#redirect(String(headers.location ?? ''));
     } else if (this.#contentType.startsWith('text/event-stream')) {
       this.#reader = new EventReader(this, this.#context.maxEventBytes);
-      this.#watch();
       const total = this.#streamTimeout;
-      if (isBound(total)) this.#streamTimer = setTimeout(onStreamTimeout, total, this);
+      if (total > 0) this.#streamEnd = performance.now() + total;
+      this.#watch();
     } else if (Number(headers['content-length'] ?? 0) > this.#context.maxResponseBytes) {
       this.#tooLarge('answer', this.#context.maxResponseBytes);
     }
@@ -344,7 +358,7 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     ) {
       this.#tooLarge('answer', this.#context.maxResponseBytes);
     } else if (this.#reader !== undefined) {
-      this.#timer?.refresh();
+      this.#watch();
       this.#reader.read(chunk);
     } else {
       this.#chunks.push(chunk);
@@ -354,7 +368,7 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
   onResponseEnd(controller: Dispatcher.DispatchController): void {
     if (controller !== this.#controller) return;
     this.#controller = undefined;
-    if (this.#ended) clearTimeout(this.#timer);
+    if (this.#ended) clearTimeout(this.#lingering);
     else if (this.#next !== undefined) this.#follow(this.#next);
     else if (this.#reader !== undefined) this.#endStream(this.#reader);
     else this.#readBody();
@@ -368,7 +382,7 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     // Whoever waits no longer for a connection did so for nothing, where there is none to be had.
     const isFailure = this.#ended ? !wasWritten && wasNeverSent(error) : this.#reader === undefined;
     if (isFailure && isOfEndpoint(error)) this.#target?.breaker.failed();
-    if (this.#ended) return clearTimeout(this.#timer);
+    if (this.#ended) return clearTimeout(this.#lingering);
     if (!wasWritten && isPassing(error) && this.#retry()) return;
     const reason = describeTransportError(error);
     const about = this.about(error);
@@ -415,7 +429,7 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     if (event.event !== 'done' && event.event !== 'error') return this.#listener.onEvent(event);
     this.#end();
     // The agent may still have something to say, such as `done` after `error`, before it ends its answer.
-    if (this.#controller !== undefined) this.#timer = setTimeout(abortLingering, LINGER, this).unref();
+    if (this.#controller !== undefined) this.#lingering = setTimeout(abortLingering, LINGER, this).unref();
     this.resume();
     this.#listener.onEvent(event);
   }
@@ -468,7 +482,10 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
   /** @internal Called by the timer. */
   timeOut(): void {
     const about = this.about();
-    if (this.#reader !== undefined) {
+    if (this.deadline === this.#streamEnd) {
+      const reason = `The stream took too long: it was not complete after ${this.#streamTimeout} ms in all`;
+      this.#fail(new StreamInterruptedError(reason, about));
+    } else if (this.#reader !== undefined) {
       const reason = `The stream stalled: nothing came for ${this.#streamIdleTimeout} ms`;
       this.#fail(new StreamInterruptedError(reason, about));
     } else if (this.#waitsForToken) {
@@ -480,26 +497,19 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
     }
   }
 
-  /** @internal Called by the timer. */
-  streamTimeOut(): void {
-    const reason = `The stream took too long: it was not complete after ${this.#streamTimeout} ms in all`;
-    this.#fail(new StreamInterruptedError(reason, this.about()));
-  }
-
   #agent(): string {
     return `Agent "${this.#request.targetAgent}"`;
   }
 
   #end(): void {
     this.#ended = true;
-    clearTimeout(this.#timer);
-    clearTimeout(this.#streamTimer);
     clearTimeout(this.#retryTimer);
-    this.#context.ended(this);
+    this.#context.deadlines.delete(this);
   }
 
   #fail(error: unknown): void {
     if (this.#ended) return;
+    if (this.#isStarting) return queueMicrotask(() => this.#fail(error));
     this.#end();
     const controller = this.#controller;
     this.#controller = undefined;
@@ -508,21 +518,8 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner {
   }
 }
 
-function onTimeout(call: Call): void {
-  call.timeOut();
-}
-
 function onRetry(call: Call): void {
   call.sendAgain();
-}
-
-function onStreamTimeout(call: Call): void {
-  call.streamTimeOut();
-}
-
-/** A time-out that is longer than any timer is none. */
-function isBound(timeout: number): boolean {
-  return timeout > 0 && timeout <= LONGEST_TIME;
 }
 
 function abortLingering(call: Call): void {

@@ -1,21 +1,24 @@
+import type { BagItem } from '../bag.js';
 import type { ArcEvent } from '../client/event.js';
 import { readAgentError } from '../protocol/errors.js';
 import type { Send, SendListener } from '../threads/send.js';
+import { quote } from '../values.js';
 import type { FrameEcho, MessageFrame } from './frames.js';
 import type { Session } from './session.js';
 
 /** Writes what an answer repeats of its frame, each field with a comma before it. */
 export function writeEcho({ id, agent_id, context_id, trace_id }: FrameEcho): string {
   let echo = '';
-  if (id !== undefined) echo += `,"id":${JSON.stringify(id)}`;
-  if (agent_id !== undefined) echo += `,"agent_id":${JSON.stringify(agent_id)}`;
-  if (context_id !== undefined) echo += `,"context_id":${JSON.stringify(context_id)}`;
-  if (trace_id !== undefined) echo += `,"trace_id":${JSON.stringify(trace_id)}`;
+  if (id !== undefined) echo += `,"id":${typeof id === 'string' ? quote(id) : id}`;
+  if (agent_id !== undefined) echo += `,"agent_id":${quote(agent_id)}`;
+  if (context_id !== undefined) echo += `,"context_id":${quote(context_id)}`;
+  if (trace_id !== undefined) echo += `,"trace_id":${quote(trace_id)}`;
   return echo;
 }
 
 /** Answers one message frame: exactly one of response, done, error and cancelled is its last frame. */
-export class Reply implements SendListener {
+export class Reply implements SendListener, BagItem {
+  place = -1;
   readonly frame: MessageFrame;
   send: Send | undefined;
   readonly #session: Session;
@@ -60,7 +63,7 @@ export class Reply implements SendListener {
   }
 
   onCancelled(): void {
-    this.#session.write(`{"type":"cancelled"${this.#echo}${this.#restarted()}}`);
+    this.#session.writePart(`{"type":"cancelled"${this.#echo}${this.#restarted()}}`);
     this.#session.ended(this, 'cancelled');
   }
 

@@ -1,3 +1,4 @@
+import { Bag } from '../bag.js';
 import {
   AgentNotFoundError,
   ArcError,
@@ -12,7 +13,7 @@ import { Reply, writeEcho } from './reply.js';
 import type { Session } from './session.js';
 
 /** Stands in place of replies before the first: nothing is made for a connection that only rests. */
-const NO_REPLIES: Set<Reply> = new Set();
+const NO_REPLIES = new Bag<Reply>();
 
 /** It would be too much with the chats that are being ended. */
 class TooMuchToEnd extends RateLimitExceededError {}
@@ -21,7 +22,7 @@ class TooMuchToEnd extends RateLimitExceededError {}
 export class Sends {
   readonly #session: Session;
   readonly #config: RelayConfig;
-  #replies: Set<Reply> = NO_REPLIES;
+  #replies = NO_REPLIES;
   /** The message about which `route` or `authorize` is being asked, and what lets the next one go on. */
   #asked: { frame: MessageFrame; goOn: () => void } | undefined;
   #isPaused = false;
@@ -42,7 +43,7 @@ export class Sends {
   /** Those of them that wait for their turn. */
   get waiting(): number {
     let waiting = 0;
-    for (const { send } of this.#replies) if (send?.isWaiting) waiting += 1;
+    for (const { send } of this.#replies.all()) if (send?.isWaiting) waiting += 1;
     return waiting;
   }
 
@@ -119,7 +120,7 @@ export class Sends {
     const { stream, sendTimeout, streamIdleTimeout, streamTimeout } = this.#config;
     const reply = new Reply(this.#session, frame);
     this.#session.accepted();
-    if (this.#replies === NO_REPLIES) this.#replies = new Set();
+    if (this.#replies === NO_REPLIES) this.#replies = new Bag();
     this.#replies.add(reply);
     reply.send = this.#session.threads.dispatch(
       {
@@ -146,7 +147,7 @@ export class Sends {
   /** Abandons the sends of that id; one that is not pending has been answered. */
   cancel(id: string | number): void {
     if (this.#asked?.frame.id === id) this.#drop();
-    for (const reply of this.#replies) if (reply.frame.id === id) reply.send?.cancel();
+    for (const reply of this.#replies.all()) if (reply.frame.id === id) reply.send?.cancel();
   }
 
   /** Answers the message that is being asked about, and does not wait for what comes of it. */
@@ -167,12 +168,12 @@ export class Sends {
   /** Reads no more of what the agents answer, until `resume`. */
   pause(): void {
     this.#isPaused = true;
-    for (const reply of this.#replies) reply.send?.pause();
+    for (const reply of this.#replies.all()) reply.send?.pause();
   }
 
   resume(): void {
     this.#isPaused = false;
-    for (const reply of this.#replies) reply.send?.resume();
+    for (const reply of this.#replies.all()) reply.send?.resume();
   }
 
   /** Begins nothing new, and lets what is pending finish. */
