@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { type Dispatcher, Pool } from 'undici';
+import { Client, type Dispatcher } from 'undici';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { listen } from './listen.js';
 import { type Endpoints, endpointOf } from './options.js';
@@ -69,18 +69,55 @@ function serveConnection(socket: WebSocket, request: IncomingMessage, agentOf: (
 
 const HEADERS = ['content-type', 'application/arc+json', 'accept', 'application/arc+json, text/event-stream'];
 
+/** Fewer than 16 connections, or pipelining, are slower; so are more than 64. */
+const CONNECTIONS = 64;
+
+/**
+ * undici's `Client`s, of which the one that was used last is used next. `Pool` looks through all of them for one that is
+ * free, and keeps all of them awake.
+ */
 class Agent {
-  readonly #pool: Pool;
+  readonly #origin: string;
   readonly #path: string;
+  readonly #free: Client[] = [];
+  /** Those whose answer ended in this turn; before the next one undici would wait for it anyway. */
+  readonly #resting: Client[] = [];
+  readonly #waiting: { body: string; handler: Nothing }[] = [];
+  #clients = 0;
 
   constructor(url: URL) {
-    // Fewer than 16 connections, or pipelining, are slower; so are more than 64.
-    this.#pool = new Pool(url.origin, { connections: 64, headersTimeout: 0, bodyTimeout: 0 });
+    this.#origin = url.origin;
     this.#path = url.pathname;
   }
 
-  ask(body: string, handler: Dispatcher.DispatchHandler): void {
-    this.#pool.dispatch({ path: this.#path, method: 'POST', headers: HEADERS, body }, handler);
+  ask(body: string, handler: Nothing): void {
+    const client = this.#free.pop() ?? this.#open();
+    if (client === undefined) this.#waiting.push({ body, handler });
+    else this.#post(client, body, handler);
+  }
+
+  left(client: Client): void {
+    if (this.#resting.push(client) === 1) setImmediate(this.#wake);
+  }
+
+  readonly #wake = (): void => {
+    this.#free.push(...this.#resting);
+    this.#resting.length = 0;
+    for (const { body, handler } of this.#waiting.splice(0, this.#free.length)) {
+      this.#post(this.#free.pop() as Client, body, handler);
+    }
+  };
+
+  #post(client: Client, body: string, handler: Nothing): void {
+    handler.agent = this;
+    handler.client = client;
+    client.dispatch({ path: this.#path, method: 'POST', headers: HEADERS, body }, handler);
+  }
+
+  #open(): Client | undefined {
+    if (this.#clients === CONNECTIONS) return undefined;
+    this.#clients += 1;
+    return new Client(this.#origin, { headersTimeout: 0, bodyTimeout: 0 });
   }
 }
 
@@ -89,6 +126,9 @@ class Agent {
  * object of the headers.
  */
 class Nothing implements Dispatcher.DispatchHandler {
+  agent!: Agent;
+  client!: Client;
+
   onConnect(): void {}
   onHeaders(): boolean {
     return true;
@@ -96,8 +136,11 @@ class Nothing implements Dispatcher.DispatchHandler {
   onData(_chunk: Buffer): boolean {
     return true;
   }
-  onComplete(): void {}
+  onComplete(): void {
+    this.agent.left(this.client);
+  }
   onError(error: Error): void {
+    this.agent.left(this.client);
     console.error('floor:', error);
   }
 }
@@ -121,6 +164,7 @@ class Whole extends Nothing {
   }
 
   override onComplete(): void {
+    super.onComplete();
     const body = this.#rest === undefined ? (this.#first as Buffer) : Buffer.concat(this.#rest);
     this.#socket.send(body, { binary: false });
   }
