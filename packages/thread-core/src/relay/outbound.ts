@@ -27,6 +27,8 @@ export class Outbound {
   readonly #stream: Duplex | undefined;
   readonly #limit: number;
   readonly #owner: OutboundOwner;
+  /** Frames can be written past `ws`: no extension has to see them, and the connection is the socket's own. */
+  readonly #mayBatch: boolean;
 
   /** `stream` is the connection under the socket, where it is known. */
   constructor(socket: WebSocket, stream: Duplex | undefined, limit: number, owner: OutboundOwner) {
@@ -34,6 +36,8 @@ export class Outbound {
     this.#stream = stream;
     this.#limit = limit;
     this.#owner = owner;
+    const { extensions, _socket } = socket as WebSocket & { _socket?: unknown };
+    this.#mayBatch = extensions === '' && _socket !== undefined && _socket === stream;
   }
 
   /** Bytes that were written, and that the system has not taken to send. */
@@ -48,7 +52,7 @@ export class Outbound {
     const socket = this.#socket;
     if (socket.readyState !== socket.OPEN) return;
     const isFilled = this.#overflows(frame);
-    const isAdded = !isFilled && this.#mayBatch() && this.#add(frame);
+    const isAdded = !isFilled && this.#mayBatch && this.#add(frame);
     this.flush();
     if (isAdded) return;
     if (!isFilled) return socket.send(frame);
@@ -67,7 +71,7 @@ export class Outbound {
   writePart(frame: string): void {
     const socket = this.#socket;
     if (socket.readyState !== socket.OPEN) return;
-    if (!this.#mayBatch() || this.#overflows(frame) || !this.#add(frame)) return this.write(frame);
+    if (!this.#mayBatch || this.#overflows(frame) || !this.#add(frame)) return this.write(frame);
     if (isTickAwaited) return;
     isTickAwaited = true;
     process.nextTick(writeBatch);
@@ -86,12 +90,6 @@ export class Outbound {
   #overflows(frame: string): boolean {
     const waiting = this.#socket.bufferedAmount + (batcher === this ? batched : 0);
     return !this.isFull && waiting + frame.length > this.#limit;
-  }
-
-  /** Whether frames can be written past `ws`: no extension has to see them, and the connection is the socket's own. */
-  #mayBatch(): boolean {
-    const { extensions, _socket } = this.#socket as WebSocket & { _socket?: unknown };
-    return extensions === '' && _socket !== undefined && _socket === this.#stream;
   }
 
   /** Encodes a frame behind those of this turn. False where it is too long. */

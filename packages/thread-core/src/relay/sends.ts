@@ -106,14 +106,12 @@ export class Sends {
     const { threads } = this.#session;
     const { threadCount, endingCount } = threads;
     const pending = this.#replies.size;
-    const isNew = !threads.hasThread(agentId, frame.context_id);
+    const isFull = threadCount + endingCount >= maxThreads && !threads.hasThread(agentId, frame.context_id);
     if (pending >= maxPending) throw new RateLimitExceededError(`More than ${maxPending} sends are pending`);
-    if (isNew && threadCount >= maxThreads)
+    if (isFull && threadCount >= maxThreads)
       throw new RateLimitExceededError(`More than ${maxThreads} threads are open`);
     // A chat that is being ended costs requests, too: who starts and cancels on and on is held up by that.
-    if (pending + endingCount >= maxPending || (isNew && threadCount + endingCount >= maxThreads)) {
-      throw new TooMuchToEnd('Too many chats are being ended');
-    }
+    if (isFull || pending + endingCount >= maxPending) throw new TooMuchToEnd('Too many chats are being ended');
   }
 
   #send(frame: MessageFrame, agentId: string): void {
