@@ -1,9 +1,10 @@
 import { setMaxListeners } from 'node:events';
+import { type Bytes, decode } from '../bytes.js';
 import { type ArcErrorOptions, InternalError, readAgentError } from '../protocol/errors.js';
 import type { ArcEnvelope, ChatResult } from '../protocol/types.js';
 import { isObject } from '../values.js';
 import type { CallListener } from './call.js';
-import { type ArcEvent, chatIdOf } from './event.js';
+import { type ArcEvent, chatIdOf, plain } from './event.js';
 import { ArcStream } from './stream.js';
 
 /** An answer: the agent's envelope. `restarted`, not enumerable, is true where a lost chat was started afresh for it. */
@@ -65,7 +66,7 @@ export class Answer implements CallListener {
     this.#signal?.removeEventListener('abort', this.#onAbort);
   }
 
-  onResponse(text: string, envelope = JSON.parse(text) as ArcEnvelope): void {
+  onResponse(text: Bytes, envelope = JSON.parse(decode(text)) as ArcEnvelope): void {
     this.#settled();
     const response = describe(envelope, this.#source?.restarted ?? false);
     if (!this.#wantStream) return this.#resolve(response);
@@ -127,7 +128,7 @@ export class Answer implements CallListener {
     }
     const result = { type: 'chat', chat: { ...chat, message: { role: 'agent', parts } } };
     const envelope = { arc: '1.0', id: '', responseAgent: '', targetAgent: '', result, error: null };
-    return describe(envelope, this.#source?.restarted ?? false, this.#events);
+    return describe(envelope, this.#source?.restarted ?? false, this.#events.map(plain));
   }
 }
 

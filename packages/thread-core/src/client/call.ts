@@ -1,4 +1,5 @@
 import { type Dispatcher, errors } from 'undici';
+import { type Bytes, decode, encode, readBytes } from '../bytes.js';
 import {
   AgentNotFoundError,
   AgentTimeoutError,
@@ -17,7 +18,7 @@ import { ARC_VERSION, type ArcEnvelope, type ArcMethod } from '../protocol/types
 import { quote } from '../values.js';
 import type { Breaker } from './breaker.js';
 import type { Deadlines, Timed } from './deadlines.js';
-import type { ArcEvent } from './event.js';
+import type { StreamEvent } from './event.js';
 import { EventReader, type EventReaderOwner } from './event-reader.js';
 import { LONGEST_WAIT, pauseBefore, readRetryAfter } from './retry.js';
 import type { Target, Targets } from './target.js';
@@ -33,8 +34,8 @@ export interface CallListener {
    * The whole answer: the agent's own text, which is one envelope with a result. The answer to a chat.message may come
    * without having been parsed.
    */
-  onResponse(text: string, envelope: ArcEnvelope | undefined): void;
-  onEvent(event: ArcEvent): void;
+  onResponse(text: Bytes, envelope: ArcEnvelope | undefined): void;
+  onEvent(event: StreamEvent): void;
   /** An ARC error in an envelope, or whatever kept the answer from coming. */
   onError(error: unknown): void;
 }
@@ -73,6 +74,9 @@ export interface CallContext {
   headers(token: string | undefined): string[];
   readonly deadlines: Deadlines<Call>;
 }
+
+/** What a text may begin with that is no part of it. */
+const BOM = encode('\ufeff');
 
 const MAX_REDIRECTS = 3;
 const MAX_REDIRECT_BYTES = 16_384;
@@ -416,7 +420,7 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner, Timed
   }
 
   /** @internal Called by the reader. */
-  onStreamEvent(event: ArcEvent): void {
+  onStreamEvent(event: StreamEvent): void {
     if (this.#ended) return;
     if (this.#events === 0) this.#target?.breaker.answered();
     if (event.event === 'error' && this.#events === 0) {
@@ -443,8 +447,8 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner, Timed
   #readBody(): void {
     const body = this.#chunks.length === 1 ? (this.#chunks[0] as Buffer) : Buffer.concat(this.#chunks);
     this.#chunks = [];
-    let text = body.toString('utf8');
-    if (text.charCodeAt(0) === 0xfeff) text = text.slice(1);
+    let text = readBytes(body);
+    if (text.startsWith(BOM)) text = text.slice(BOM.length) as Bytes;
     const { answers, breaker } = this.#target as Target;
     const isUsual = this.#status === 200 && this.#request.method === 'chat.message';
     if (isUsual && answers.fits(text)) {
@@ -452,7 +456,7 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner, Timed
       this.#end();
       return this.#listener.onResponse(text, undefined);
     }
-    const envelope = parseEnvelope(text);
+    const envelope = parseEnvelope(decode(text));
     if (envelope !== undefined) breaker.answered();
     else if (this.#status >= 500) breaker.failed();
     const error = envelope?.error == null ? undefined : readAgentError(envelope.error, this.about());

@@ -1,15 +1,15 @@
-import { TextDecoder } from 'node:util';
 import { createParser, type EventSourceParser } from 'eventsource-parser';
-import { type ArcEvent, Events } from './event.js';
+import { type Bytes, encode, endOfWhole, readBytes } from '../bytes.js';
+import { Events, type StreamEvent } from './event.js';
 
 /** Hears the events of a stream. */
 export interface EventReaderOwner {
-  onStreamEvent(event: ArcEvent): void;
+  onStreamEvent(event: StreamEvent): void;
   /** An event is longer than is read. */
   onLongEvent(): void;
 }
 
-/** How many characters of a stream's end are kept, to recognise a last event that has a name and no data. */
+/** How many bytes of a stream's end are kept, to recognise a last event that has a name and no data. */
 const TAIL = 32;
 
 /** What ends a stream as `done`, though by the letter of the SSE standard an event without data is none. */
@@ -23,11 +23,12 @@ export class EventReader {
   readonly #owner: EventReaderOwner;
   readonly #parser: EventSourceParser;
   readonly #events = new Events();
-  readonly #decoder = new TextDecoder();
+  /** The beginning of a character whose end is still to come. */
+  #cut: Buffer | undefined;
   #tail = '';
   #isStopped = false;
 
-  /** `limit` is the most characters that an event may have. */
+  /** `limit` is the most bytes that an event may have. */
   constructor(owner: EventReaderOwner, limit: number) {
     this.#owner = owner;
     this.#parser = createParser({
@@ -35,7 +36,7 @@ export class EventReader {
       onEvent: ({ event = '', data }) => {
         if (this.#isStopped) return;
         if (data.length > limit) owner.onLongEvent();
-        else owner.onStreamEvent(this.#events.read(event, data));
+        else owner.onStreamEvent(this.#events.read(event as Bytes, data as Bytes));
       },
       onError: ({ type }) => {
         if (type === 'max-buffer-size-exceeded' && !this.#isStopped) owner.onLongEvent();
@@ -44,12 +45,15 @@ export class EventReader {
   }
 
   read(chunk: Buffer): void {
-    this.#feed(this.#decoder.decode(chunk, { stream: true }));
+    const bytes = this.#cut === undefined ? chunk : Buffer.concat([this.#cut, chunk]);
+    const end = endOfWhole(bytes);
+    this.#cut = end === bytes.length ? undefined : bytes.subarray(end);
+    if (end > 0) this.#feed(readBytes(this.#cut === undefined ? bytes : bytes.subarray(0, end)));
   }
 
   /** The stream has ended: its last event may lack its blank line, and its last character some bytes. */
   end(): void {
-    this.#feed(`${this.#decoder.decode()}\n\n`);
+    this.#feed(`${this.#cut === undefined ? '' : readBytes(this.#cut)}\n\n`);
   }
 
   /** Nothing more of it is heard, nor of what the chunk that is being read still has. */
@@ -61,7 +65,7 @@ export class EventReader {
     this.#tail = (text.length < TAIL ? this.#tail + text : text).slice(-TAIL);
     this.#parser.feed(text);
     if (!this.#isStopped && mayBeDone(this.#tail) && BARE_DONE.test(this.#tail)) {
-      this.#owner.onStreamEvent(this.#events.read('done', ''));
+      this.#owner.onStreamEvent(this.#events.read(encode('done'), encode('')));
     }
   }
 }

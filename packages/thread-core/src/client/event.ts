@@ -1,3 +1,4 @@
+import { type Bytes, decode, encode } from '../bytes.js';
 import { Shape } from './shape.js';
 
 /** One event of an agent's stream, in one form however the agent spelled it. */
@@ -14,46 +15,64 @@ export interface ArcEvent {
   restarted?: true;
 }
 
-/** The names under which agents send the next piece of an answer. No name at all is one of them. */
-const CONTENT = new Set(['content', 'stream', 'chat', 'message', '']);
-
-/** Makes events of what one stream brings. What has the shape of those before is not parsed until it is asked for. */
-export class Events {
-  readonly #shape = new Shape();
-  /** The chat of the event that was parsed last, and of all that have its shape. */
-  #chatId: string | undefined;
-
-  read(name: string, text: string): ArcEvent {
-    const event = CONTENT.has(name) ? 'content' : name;
-    if (this.#shape.fits(text)) return new KnownEvent(event, text, this.#chatId);
-    if (text === '' && event === 'done') return { event, data: null, json: 'null' };
-    let data: unknown;
-    try {
-      data = JSON.parse(text);
-    } catch {
-      return { event, data: text, json: JSON.stringify(text) };
-    }
-    this.#chatId = chatIdOf(data);
-    this.#shape.learn(text, this.#chatId ?? '');
-    return { event, data, json: text, chatId: this.#chatId };
-  }
-}
-
-/** An event whose text is known to be JSON, and is parsed by whoever wants its data. */
-class KnownEvent implements ArcEvent {
+/** An event as it comes from an agent. It is decoded and parsed for whoever asks for its data. */
+export class StreamEvent implements ArcEvent {
   readonly event: string;
-  readonly json: string;
+  /** The agent's own bytes, which are JSON. */
+  readonly bytes: Bytes;
   readonly chatId: string | undefined;
 
-  constructor(event: string, json: string, chatId: string | undefined) {
+  constructor(event: string, bytes: Bytes, chatId: string | undefined) {
     this.event = event;
-    this.json = json;
+    this.bytes = bytes;
     this.chatId = chatId;
+  }
+
+  get json(): string {
+    return decode(this.bytes);
   }
 
   get data(): unknown {
     return JSON.parse(this.json);
   }
+}
+
+const NULL = encode('null');
+
+/** The names under which agents send the next piece of an answer. No name at all is one of them. */
+const CONTENT = new Set(['content', 'stream', 'chat', 'message', '']);
+
+/** Makes events of what one stream brings. What has the shape of those before is known to be JSON without being parsed. */
+export class Events {
+  readonly #shape = new Shape();
+  /** What the last event was called, and what it is called here: mostly the next one is called the same. */
+  #name = '';
+  #event = 'content';
+  /** The chat of the event that was parsed last, and of all that have its shape. */
+  #chatId: string | undefined;
+
+  read(name: Bytes, bytes: Bytes): StreamEvent {
+    if (name !== this.#name) {
+      this.#name = name;
+      this.#event = CONTENT.has(name) ? 'content' : decode(name);
+    }
+    const event = this.#event;
+    if (this.#shape.fits(bytes)) return new StreamEvent(event, bytes, this.#chatId);
+    if (bytes === '' && event === 'done') return new StreamEvent(event, NULL, undefined);
+    const text = decode(bytes);
+    try {
+      this.#chatId = chatIdOf(JSON.parse(text));
+    } catch {
+      return new StreamEvent(event, encode(JSON.stringify(text)), undefined);
+    }
+    this.#shape.learn(bytes, encode(this.#chatId ?? ''));
+    return new StreamEvent(event, bytes, this.#chatId);
+  }
+}
+
+/** A plain object, whatever the event is made of: it may be written as JSON, or compared. */
+export function plain({ event, data, json, chatId }: ArcEvent): ArcEvent {
+  return { event, data, json, chatId };
 }
 
 /** Finds the chat id in `{chatId}`, `{chat: {chatId}}`, or an envelope's `{result: {chat: {chatId}}}`. */

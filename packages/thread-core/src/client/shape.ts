@@ -1,3 +1,5 @@
+import type { Bytes } from '../bytes.js';
+
 /** What cannot stand in a JSON string as it is. */
 const SPECIAL = /[^ !#-[\]-\uffff]/;
 
@@ -22,7 +24,7 @@ export class Shape {
   #misses = 0;
 
   /** Whether a text is JSON, and all but the value of one string in it as in the text that was learnt last. */
-  fits(text: string): boolean {
+  fits(text: Bytes): boolean {
     const head = this.#head;
     const tail = this.#tail;
     if (head === '' || text.length < head.length + tail.length) return false;
@@ -35,7 +37,7 @@ export class Shape {
   }
 
   /** Takes a text that did not fit, and is JSON. What varies between it and the one before must not be `fixed`. */
-  learn(text: string, fixed: string): void {
+  learn(text: Bytes, fixed: Bytes): void {
     const last = this.#last;
     this.#last = text;
     this.#head = '';

@@ -1,5 +1,5 @@
 import type { Answerable, ArcResponse } from './answer.js';
-import type { ArcEvent } from './event.js';
+import { type ArcEvent, plain } from './event.js';
 
 /** So many events wait for their reader before the agent's answer is no longer read. */
 const HIGH_WATER = 64;
@@ -49,10 +49,9 @@ export class ArcStream implements AsyncIterableIterator<ArcEvent, undefined> {
   }
 
   /** @internal */
-  push({ event: name, data, json, chatId }: ArcEvent): void {
+  push(pushed: ArcEvent): void {
     if (this.#ended) return;
-    // A plain object, whatever it was made of: it may be written as JSON, or compared.
-    const event: ArcEvent = { event: name, data, json, chatId };
+    const event = plain(pushed);
     this.#chatId = event.chatId ?? this.#chatId;
     if (this.restarted) event.restarted = true;
     if (this.#waiting !== undefined) {

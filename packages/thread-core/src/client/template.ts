@@ -1,3 +1,5 @@
+import type { Bytes } from '../bytes.js';
+
 /** A JSON string, whatever it says, and a number. */
 const STRING = '"[ !#-[\\]-\\uffff]*(?:\\\\(?:["\\\\/bfnrt]|u[0-9a-fA-F]{4})[ !#-[\\]-\\uffff]*)*"';
 const NUMBER = '-?(?:0|[1-9]\\d*)(?:\\.\\d+)?(?:[eE][+-]?\\d+)?';
@@ -18,12 +20,12 @@ export class Template {
   #misses = 0;
 
   /** Whether a text is JSON, and as the text that was learnt last, but for the values of its strings and numbers. */
-  fits(text: string): boolean {
+  fits(text: Bytes): boolean {
     return this.#expression !== undefined && text.length <= MOST && this.#expression.test(text);
   }
 
   /** Takes a text that did not fit, and is JSON. The more of them there are, the more seldom it is worth the while. */
-  learn(text: string): void {
+  learn(text: Bytes): void {
     this.#misses += 1;
     if (text.length > MOST || (this.#misses & (this.#misses - 1)) !== 0) return;
     let source = '';

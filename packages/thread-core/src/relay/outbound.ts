@@ -1,7 +1,8 @@
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
+import type { Bytes } from '../bytes.js';
 
-/** Frames of this turn that are encoded, and not written yet: all of one connection. */
+/** Frames of this turn that are not written yet: all of one connection. */
 const batch = Buffer.allocUnsafeSlow(65_536);
 let batched = 0;
 let batcher: Outbound | undefined;
@@ -12,13 +13,11 @@ function writeBatch(): void {
   batcher?.flush();
 }
 
-/** Bytes before the text of a frame: it is one text frame, unmasked, and its length takes two bytes. */
-const HEADER = 4;
-/** A UTF-16 unit takes so many bytes in UTF-8 at most. */
-const WIDEST = 3;
+/** What `ws` is to make of a buffer. */
+const TEXT = { binary: false };
 
 /**
- * What a session writes. It encodes its frames itself, which costs a fraction of what `send` takes. When more than
+ * What a session writes. It makes its frames itself, which costs a fraction of what `send` takes. When more than
  * `limit` bytes wait for a slow reader, `isFull` is true and `onFull` is called, and `onDrain` once they have gone.
  */
 export class Outbound {
@@ -48,16 +47,17 @@ export class Outbound {
   }
 
   /** Writes a frame at once, with those before it that wait for the end of the turn. */
-  write(frame: string): void {
+  write(frame: Bytes): void {
     const socket = this.#socket;
     if (socket.readyState !== socket.OPEN) return;
     const isFilled = this.#overflows(frame);
     const isAdded = !isFilled && this.#mayBatch && this.#add(frame);
     this.flush();
     if (isAdded) return;
-    if (!isFilled) return socket.send(frame);
+    const bytes = Buffer.from(frame, 'latin1');
+    if (!isFilled) return socket.send(bytes, TEXT);
     this.isFull = true;
-    socket.send(frame, () => {
+    socket.send(bytes, TEXT, () => {
       this.isFull = false;
       this.#owner.onDrain();
     });
@@ -68,7 +68,7 @@ export class Outbound {
    * Writes a frame that others may follow: by the end of the turn, in one piece with them. Where somebody else closes
    * the socket in the same turn, it is not written.
    */
-  writePart(frame: string): void {
+  writePart(frame: Bytes): void {
     const socket = this.#socket;
     if (socket.readyState !== socket.OPEN) return;
     if (!this.#mayBatch || this.#overflows(frame) || !this.#add(frame)) return this.write(frame);
@@ -87,31 +87,28 @@ export class Outbound {
     if (this.#socket.readyState === this.#socket.OPEN) this.#stream?.write(frames);
   }
 
-  #overflows(frame: string): boolean {
+  #overflows(frame: Bytes): boolean {
     const waiting = this.#socket.bufferedAmount + (batcher === this ? batched : 0);
     return !this.isFull && waiting + frame.length > this.#limit;
   }
 
-  /** Encodes a frame behind those of this turn. False where it is too long. */
-  #add(frame: string): boolean {
-    const most = HEADER + frame.length * WIDEST;
-    if (most > batch.length) return false;
-    if (batcher !== this || batched + most > batch.length) batcher?.flush();
+  /** Puts a frame behind those of this turn: FIN and text, unmasked (RFC 6455, 5.2). False where it is too long. */
+  #add(frame: Bytes): boolean {
+    const { length } = frame;
+    const header = length < 126 ? 2 : 4;
+    if (header + length > batch.length || length > 0xffff) return false;
+    if (batcher !== this || batched + header + length > batch.length) batcher?.flush();
     batcher = this;
-    const start = batched;
-    const length = batch.write(frame, start + HEADER);
-    // FIN and text, RFC 6455, 5.2.
-    batch[start] = 0x81;
-    if (length < 126) {
-      batch[start + 1] = length;
-      batch.copyWithin(start + 2, start + HEADER, start + HEADER + length);
-      batched = start + 2 + length;
+    batch[batched] = 0x81;
+    if (header === 2) {
+      batch[batched + 1] = length;
     } else {
-      batch[start + 1] = 126;
-      batch[start + 2] = length >> 8;
-      batch[start + 3] = length & 0xff;
-      batched = start + HEADER + length;
+      batch[batched + 1] = 126;
+      batch[batched + 2] = length >> 8;
+      batch[batched + 3] = length & 0xff;
     }
+    batch.write(frame, batched + header, 'latin1');
+    batched += header + length;
     return true;
   }
 }

@@ -1,5 +1,6 @@
 import type { BagItem } from '../bag.js';
-import type { ArcEvent } from '../client/event.js';
+import { type Bytes, encode } from '../bytes.js';
+import type { StreamEvent } from '../client/event.js';
 import { readAgentError } from '../protocol/errors.js';
 import type { Send, SendListener } from '../threads/send.js';
 import { quote } from '../values.js';
@@ -7,13 +8,13 @@ import type { FrameEcho, MessageFrame } from './frames.js';
 import type { Session } from './session.js';
 
 /** Writes what an answer repeats of its frame, each field with a comma before it. */
-export function writeEcho({ id, agent_id, context_id, trace_id }: FrameEcho): string {
+export function writeEcho({ id, agent_id, context_id, trace_id }: FrameEcho): Bytes {
   let echo = '';
   if (id !== undefined) echo += `,"id":${typeof id === 'string' ? quote(id) : id}`;
   if (agent_id !== undefined) echo += `,"agent_id":${quote(agent_id)}`;
   if (context_id !== undefined) echo += `,"context_id":${quote(context_id)}`;
   if (trace_id !== undefined) echo += `,"trace_id":${quote(trace_id)}`;
-  return echo;
+  return encode(echo);
 }
 
 /** Answers one message frame: exactly one of response, done, error and cancelled is its last frame. */
@@ -22,7 +23,7 @@ export class Reply implements SendListener, BagItem {
   readonly frame: MessageFrame;
   send: Send | undefined;
   readonly #session: Session;
-  readonly #echo: string;
+  readonly #echo: Bytes;
   /** How a frame of content begins. */
   #content: string | undefined;
 
@@ -32,38 +33,39 @@ export class Reply implements SendListener, BagItem {
     this.#echo = writeEcho(frame);
   }
 
-  onResponse(text: string): void {
+  onResponse(text: Bytes): void {
     this.#session.write(
-      this.#session.bare ? text : `{"type":"response"${this.#echo}${this.#restarted()},"response":${text}}`,
+      (this.#session.bare ? text : `{"type":"response"${this.#echo}${this.#restarted()},"response":${text}}`) as Bytes,
     );
     this.#session.ended(this, 'response');
   }
 
-  onEvent(answer: ArcEvent): void {
-    // Not its data, which may have to be parsed first.
-    const { event, json } = answer;
+  onEvent(answer: StreamEvent): void {
+    const { event, bytes } = answer;
     if (event === 'content') {
       this.#content ??= `{"type":"content"${this.#echo},"data":`;
-      this.#session.writePart(`${this.#content}${json}}`);
+      this.#session.writePart(`${this.#content}${bytes}}` as Bytes);
     } else if (event === 'metadata') {
-      this.#session.writePart(`{"type":"metadata"${this.#echo},"data":${json}}`);
+      this.#session.writePart(`{"type":"metadata"${this.#echo},"data":${bytes}}` as Bytes);
     } else if (event === 'done') {
-      this.#session.write(`{"type":"done"${this.#echo}${this.#restarted()},"data":${json}}`);
+      this.#session.write(`{"type":"done"${this.#echo}${this.#restarted()},"data":${bytes}}` as Bytes);
       this.#session.ended(this, 'done');
     } else if (event === 'error') {
       this.onError(readAgentError(answer.data, {}));
     } else {
-      this.#session.writePart(`{"type":"event"${this.#echo},"event":${JSON.stringify(event)},"data":${json}}`);
+      this.#session.writePart(
+        `{"type":"event"${this.#echo},"event":${encode(JSON.stringify(event))},"data":${bytes}}` as Bytes,
+      );
     }
   }
 
   onError(error: unknown): void {
-    this.#session.writeError(error, this.#echo + this.#restarted());
+    this.#session.writeError(error, `${this.#echo}${this.#restarted()}` as Bytes);
     this.#session.ended(this, 'error', error);
   }
 
   onCancelled(): void {
-    this.#session.writePart(`{"type":"cancelled"${this.#echo}${this.#restarted()}}`);
+    this.#session.writePart(`{"type":"cancelled"${this.#echo}${this.#restarted()}}` as Bytes);
     this.#session.ended(this, 'cancelled');
   }
 

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { RawData, WebSocket } from 'ws';
+import { type Bytes, encode } from '../bytes.js';
 import { RateLimitExceededError } from '../protocol/errors.js';
 import type { ChatOutcome } from '../threads/ending.js';
 import type { ThreadEntry } from '../threads/store.js';
@@ -261,7 +262,7 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
       return;
     }
     this.accepted();
-    if (frame.type === 'ping') this.writePart(`{"type":"pong"${writeEcho({ id: frame.id })}}`);
+    if (frame.type === 'ping') this.writePart(`{"type":"pong"${writeEcho({ id: frame.id })}}` as Bytes);
     else if (frame.type === 'cancel') this.#cancel(frame.id);
     else this.#ends = Promise.all([this.#ends, this.#end(frame as EndFrame)]);
   }
@@ -278,7 +279,7 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
     const outcome = await this.threads.endThread(agent_id, { contextId: context_id, reason, traceId: trace_id });
     const echo = writeEcho(frame);
     if (outcome?.ok === false) this.writeError(outcome.error, echo);
-    else this.write(`{"type":"ended"${echo}${outcome?.text ? `,"response":${outcome.text}` : ''}}`);
+    else this.write(`{"type":"ended"${echo}${outcome?.text ? `,"response":${outcome.text}` : ''}}` as Bytes);
   }
 
   /** A frame that is not valid, or not let through: it costs an error frame, and too many in a row the connection. @internal */
@@ -306,24 +307,24 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
   }
 
   /** @internal */
-  write(frame: string): void {
+  write(frame: Bytes): void {
     this.#lastActivity = this.#host.sweeps;
     this.#out.write(frame);
   }
 
   /** Writes a frame by the end of the turn, together with those that follow it until then. @internal */
-  writePart(frame: string): void {
+  writePart(frame: Bytes): void {
     this.#lastActivity = this.#host.sweeps;
     this.#out.writePart(frame);
   }
 
   /** Writes an error frame: of an agent what it said, of this side only what a client may know. @internal */
-  writeError(error: unknown, echo: string): void {
+  writeError(error: unknown, echo: Bytes): void {
     const { data, isInternal } = describeFailure(error);
     const { logger } = this.#host.config;
     if (isInternal) logger.error(this.#about(error), 'a send failed');
     else logger.debug(this.#about(error), 'a frame or send failed');
-    this.writePart(`{"type":"error"${echo},"data":${writeFailure(data)}}`);
+    this.writePart(`{"type":"error"${echo},"data":${encode(writeFailure(data))}}` as Bytes);
   }
 
   /** What a log line is about. */

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Bytes } from '../bytes.js';
 import { Answer, type ArcResponse } from '../client/answer.js';
 import type { CallListener, CallRequest } from '../client/call.js';
 import { isClientClosed } from '../client/transport-error.js';
@@ -31,7 +32,7 @@ export interface ChatOutcome {
   /** The agent's answer to chat.end, where it gave one. */
   response?: ArcResponse<ChatEndResult>;
   /** That answer's text, as it came. @internal */
-  text?: string;
+  text?: Bytes | undefined;
 }
 
 export interface EndChatOptions {
@@ -111,11 +112,11 @@ async function tryEnd(
 
 /** The answer of chat.end, and its text. */
 class EndAnswer extends Answer {
-  text = '';
+  text: Bytes | undefined;
   constructor() {
     super(false, undefined);
   }
-  override onResponse(text: string, envelope: ArcEnvelope | undefined): void {
+  override onResponse(text: Bytes, envelope: ArcEnvelope | undefined): void {
     this.text = text;
     super.onResponse(text, envelope);
   }

@@ -1,6 +1,7 @@
+import type { Bytes } from '../bytes.js';
 import type { Answerable } from '../client/answer.js';
 import type { Call, CallListener } from '../client/call.js';
-import type { ArcEvent } from '../client/event.js';
+import type { StreamEvent } from '../client/event.js';
 import { wasNeverSent } from '../client/transport-error.js';
 import { ArcError, isLostChat, readAgentError, TransportError } from '../protocol/errors.js';
 import type { ArcEnvelope, ArcMessage } from '../protocol/types.js';
@@ -149,7 +150,7 @@ export class Send implements CallListener, Answerable {
     });
   }
 
-  onResponse(text: string, envelope: ArcEnvelope | undefined): void {
+  onResponse(text: Bytes, envelope: ArcEnvelope | undefined): void {
     this.#confirm(envelope && chatIdOfResult(envelope.result));
     if (this.#phase === 'detached') return this.#settled?.('started');
     this.#end();
@@ -157,7 +158,7 @@ export class Send implements CallListener, Answerable {
     this.#lane.pump();
   }
 
-  onEvent(event: ArcEvent): void {
+  onEvent(event: StreamEvent): void {
     const failed = event.event === 'error';
     if (failed && this.#failed(readAgentError(event.data, {}))) return;
     if (!failed) this.#confirm(event.chatId);

@@ -3,6 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import t, { type Test } from 'tap';
 import { WebSocket, WebSocketServer } from 'ws';
+import { encode } from '../../src/bytes.js';
 import { Outbound } from '../../src/relay/outbound.js';
 
 interface Ends {
@@ -68,8 +69,8 @@ t.test('frames of every length arrive as they were, in their order', async (t) =
       ['a', 'é', '漢', '😀', '\ud800', '\u0000'].map((letter) => letter.repeat(length / letter.length)),
     );
     for (const [index, frame] of frames.entries()) {
-      if (index % 5 === 4) ends.out.write(frame);
-      else ends.out.writePart(frame);
+      if (index % 5 === 4) ends.out.write(encode(frame));
+      else ends.out.writePart(encode(frame));
       if (index % 7 === 6) await nextTurn();
     }
     await nextTurn();
@@ -87,10 +88,10 @@ t.test('frames of every length arrive as they were, in their order', async (t) =
 t.test('what is written to two connections in one turn reaches each', async (t) => {
   const [one, two] = [await connect(t), await connect(t)];
   for (let n = 0; n < 10; n += 1) {
-    one.out.writePart(`one ${n}`);
-    two.out.writePart(`two ${n}`);
+    one.out.writePart(encode(`one ${n}`));
+    two.out.writePart(encode(`two ${n}`));
   }
-  one.out.write('one, the last');
+  one.out.write(encode('one, the last'));
   await nextTurn();
   await settle(one);
   await settle(two);
@@ -105,20 +106,20 @@ t.test('parts of one turn leave in one write', async (t) => {
   const { out, socket } = await connect(t);
   const stream = (socket as unknown as { _socket: { write: (...args: unknown[]) => boolean } })._socket;
   const writes = t.capture(stream, 'write', stream.write.bind(stream));
-  for (let n = 0; n < 100; n += 1) out.writePart(`part ${n}`);
-  out.write('the last');
+  for (let n = 0; n < 100; n += 1) out.writePart(encode(`part ${n}`));
+  out.write(encode('the last'));
   await nextTurn();
   t.equal(writes().length, 1);
 });
 
 t.test('nothing is written behind a close frame', async (t) => {
   const ends = await connect(t);
-  ends.out.writePart('a part');
+  ends.out.writePart(encode('a part'));
   await nextTurn();
-  ends.out.writePart('a part that the close overtakes');
+  ends.out.writePart(encode('a part that the close overtakes'));
   ends.socket.close(4000);
-  ends.out.writePart('too late');
-  ends.out.write('too late');
+  ends.out.writePart(encode('too late'));
+  ends.out.write(encode('too late'));
   const { code, error } = await ends.closed;
   t.same({ code, error }, { code: 4000, error: undefined });
   t.same(ends.received, ['a part']);
@@ -133,7 +134,7 @@ t.test('parts that nobody reads fill it, and all of them arrive once they are re
     for (let n = 0; n < 20; n += 1) {
       const frame = `${frames.length} ${'x'.repeat(1000)}`;
       frames.push(frame);
-      ends.out.writePart(frame);
+      ends.out.writePart(encode(frame));
       if (ends.out.isFull) break;
     }
     await nextTurn();
@@ -142,7 +143,7 @@ t.test('parts that nobody reads fill it, and all of them arrive once they are re
   const { bufferedAmount } = ends.socket;
   t.ok(bufferedAmount <= limit + 2000, `${bufferedAmount} bytes wait`);
   frames.push('while it is full');
-  ends.out.writePart('while it is full');
+  ends.out.writePart(encode('while it is full'));
   ends.client.resume();
   while (ends.out.isFull) await nextTurn();
   await settle(ends);
