@@ -7,7 +7,7 @@ import { profileFamily } from './profiling.js';
 import { kibibytes } from './report/format.js';
 import { describeMachine } from './report/machine.js';
 import { RESULTS, writeReport } from './report/write.js';
-import { families } from './workloads/families.js';
+import { families, fewerHosts } from './workloads/families.js';
 import type { Family, Workload } from './workloads/types.js';
 
 const args = process.argv.slice(2);
@@ -36,9 +36,9 @@ function tellRound(workload: Workload, round: number, samples: Samples): void {
   const { name, unit } = workload;
   if (round === 0) return console.log(`${name}  warm`);
   const floor = samples.of(workload, 'floor').at(-1);
-  const others = options.hosts.slice(1).map((host) => {
+  const others = options.hosts.slice(1).flatMap((host) => {
     const ratio = ratioOf(samples.of(workload, host).slice(-1), samples.of(workload, 'floor').slice(-1));
-    return `${host} ${ratio?.median.toFixed(2)} ×`;
+    return ratio === undefined ? [] : [`${host} ${ratio.median.toFixed(2)} ×`];
   });
   console.log(`${name}  ${round}/${options.rounds}  floor ${floor?.cpu.toFixed(1)} µs / ${unit}  ${others.join('  ')}`);
 }
@@ -63,7 +63,7 @@ async function main(): Promise<void> {
   if (options.isWanted('idle')) {
     console.log('\nIdle connections');
     idle = await measureIdle({
-      hosts: options.quick ? options.hosts.slice(0, 2) : options.hosts,
+      hosts: fewerHosts(options.hosts, options.quick),
       rounds: options.quick ? 1 : Math.min(3, options.rounds),
       connections: options.quick ? 2000 : 5000,
       onRound: (host, round, { fresh, used }) =>

@@ -5,6 +5,7 @@ type Start = (endpoints: Endpoints) => Promise<number>;
 /** Every host, and how its process starts it; only what is asked for is loaded. */
 const KINDS = {
   floor: { path: '/', load: async (): Promise<Start> => (await import('./floor.js')).start },
+  plain: { path: '/', load: async (): Promise<Start> => (await import('./plain.js')).start },
   core: { path: '/', load: async (): Promise<Start> => (await import('./core.js')).start },
   fastify: { path: '/ws', load: async (): Promise<Start> => (await import('./fastify.js')).start },
   express: { path: '/ws', load: async (): Promise<Start> => (await import('./express.js')).start },
@@ -18,7 +19,7 @@ const KINDS = {
 export type HostKind = keyof typeof KINDS;
 
 /** Those that relay; the others are what their idle connections are held against. */
-export const RELAYS: readonly HostKind[] = ['floor', 'core', 'fastify', 'express', 'koa'];
+export const RELAYS: readonly HostKind[] = ['floor', 'plain', 'core', 'fastify', 'express', 'koa'];
 
 /** The same framework without a relay. */
 export const ECHO: Partial<Record<HostKind, HostKind>> = {

@@ -3,14 +3,22 @@ import { churn, endOfChats } from './closing.js';
 import { sends } from './sends.js';
 import type { Family } from './types.js';
 
-/** All that is measured as CPU. A quick run has smaller batches, and leaves the adapters out of all but JSON and streams. */
+/** Those of the hosts with which anything else than JSON and streams is measured. */
+export function fewerHosts(hosts: readonly HostKind[], quick: boolean): HostKind[] {
+  return hosts.filter((kind) => (quick ? kind === 'floor' || kind === 'core' : kind !== 'plain'));
+}
+
+/**
+ * All that is measured as CPU. Beyond JSON and streams `plain` is left out, and of a quick run, which has smaller batches,
+ * so are the adapters.
+ */
 export function families(hosts: readonly HostKind[], quick: boolean): Family[] {
   const scale = quick ? 0.2 : 1;
   const relays = RELAYS.filter((kind) => hosts.includes(kind));
   const some = (count: number): number => Math.max(1, Math.round(count * scale));
   const numbered = (length: number, name: string): string[] => Array.from({ length }, (_, n) => `${name}-${n}`);
   const base = { hosts: relays, servers: 1 };
-  const fewer = { ...base, hosts: quick ? relays.filter((kind) => kind === 'floor' || kind === 'core') : relays };
+  const fewer = { ...base, hosts: fewerHosts(relays, quick) };
   const json = { core: 1.15, adapters: 1.25 };
   const streams = { core: 1.25, adapters: 1.35 };
   return [

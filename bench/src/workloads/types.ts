@@ -43,6 +43,6 @@ export interface Family {
 }
 
 export function goalOf(goals: Goals | undefined, kind: HostKind): number | undefined {
-  if (goals === undefined || kind === 'floor') return undefined;
+  if (goals === undefined || kind === 'floor' || kind === 'plain') return undefined;
   return kind === 'core' ? goals.core : goals.adapters;
 }
