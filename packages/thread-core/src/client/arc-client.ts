@@ -46,7 +46,7 @@ export interface ArcClientOptions {
   breaker?: BreakerOptions | false | undefined;
   /** Sent with every request, after the protocol's own. */
   headers?: Record<string, string> | undefined;
-  /** Any undici dispatcher (Agent, ProxyAgent, MockAgent, …). Default: a pool for each origin; it is closed by its owner. */
+  /** Any undici dispatcher (Agent, ProxyAgent, MockAgent, …). Default: connections of its own. It is closed by its owner. */
   dispatcher?: Dispatcher | undefined;
   /**
    * Connections to each origin at most. An open stream takes one, and an answer that takes long; for all else there are 64.
@@ -55,7 +55,7 @@ export interface ArcClientOptions {
   connections?: number | undefined;
   /** Bytes of an answer that is not a stream, or was not asked for as one, at most. Default 16 MiB. */
   maxResponseBytes?: number | undefined;
-  /** Characters of one event of a stream, at most. Default 1 MiB. */
+  /** Bytes of one event of a stream, at most. Default 1 MiB. */
   maxEventBytes?: number | undefined;
 }
 

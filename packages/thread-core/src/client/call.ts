@@ -17,6 +17,7 @@ import {
 import { ARC_VERSION, type ArcEnvelope, type ArcMethod } from '../protocol/types.js';
 import { quote } from '../values.js';
 import type { Breaker } from './breaker.js';
+import { isEventStream } from './connections.js';
 import type { Deadlines, Timed } from './deadlines.js';
 import type { StreamEvent } from './event.js';
 import { EventReader, type EventReaderOwner } from './event-reader.js';
@@ -336,11 +337,11 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner, Timed
   ): void {
     if (status < 200 || controller !== this.#controller || this.#ended) return;
     this.#status = status;
-    this.#contentType = String(headers['content-type'] ?? '').toLowerCase();
+    this.#contentType = String(headers['content-type'] ?? '');
     this.#retryAfter = status === 429 || status === 503 ? readRetryAfter(headers['retry-after']) : undefined;
     if (status === 307 || status === 308) {
       this.#redirect(String(headers.location ?? ''));
-    } else if (this.#contentType.startsWith('text/event-stream')) {
+    } else if (isEventStream(this.#contentType)) {
       this.#reader = new EventReader(this, this.#context.maxEventBytes);
       const total = this.#streamTimeout;
       if (total > 0) this.#streamEnd = performance.now() + total;

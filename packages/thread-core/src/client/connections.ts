@@ -207,7 +207,7 @@ class Exchange implements Dispatcher.DispatchHandler, Dispatcher.DispatchControl
   onHeaders(status: number, rawHeaders: Buffer[], resume: () => void): boolean {
     this.#resume = resume;
     const headers = readHeaders(rawHeaders);
-    if (!this.#isStream && headers['content-type']?.startsWith('text/event-stream') === true) {
+    if (!this.#isStream && isEventStream(headers['content-type'])) {
       this.#isStream = true;
       this.#connections.becameStream();
     }
@@ -276,4 +276,9 @@ function nameOf(key: Buffer): keyof Headers | undefined {
 function is(key: Buffer, name: string): boolean {
   for (let i = 0; i < name.length; i += 1) if (((key[i] as number) | 0x20) !== name.charCodeAt(i)) return false;
   return true;
+}
+
+/** By its content type, whatever its parameters are. */
+export function isEventStream(contentType: string | undefined): boolean {
+  return contentType !== undefined && /^text\/event-stream/i.test(contentType);
 }

@@ -51,9 +51,16 @@ export class Outbound {
     const socket = this.#socket;
     if (socket.readyState !== socket.OPEN) return;
     const isFilled = this.#overflows(frame);
-    const isAdded = !isFilled && this.#mayBatch && this.#add(frame);
-    this.flush();
-    if (isAdded) return;
+    if (batcher === this) {
+      const isAdded = !isFilled && this.#add(frame);
+      this.flush();
+      if (isAdded) return;
+    } else if (this.#mayBatch && !isFilled && frame.length <= LONGEST) {
+      const bytes = Buffer.allocUnsafe(headerOf(frame) + frame.length);
+      put(frame, bytes, 0);
+      this.#stream?.write(bytes);
+      return;
+    }
     const bytes = Buffer.from(frame, 'latin1');
     if (!isFilled) return socket.send(bytes, TEXT);
     this.isFull = true;
@@ -92,25 +99,36 @@ export class Outbound {
     return !this.isFull && waiting + frame.length > this.#limit;
   }
 
-  /** Puts a frame behind those of this turn: FIN and text, unmasked (RFC 6455, 5.2). False where it is too long. */
+  /** Puts a frame behind those of this turn. False where it is too long. */
   #add(frame: Bytes): boolean {
-    const { length } = frame;
-    const header = length < 126 ? 2 : 4;
-    if (header + length > batch.length || length > 0xffff) return false;
-    if (batcher !== this || batched + header + length > batch.length) batcher?.flush();
+    const size = headerOf(frame) + frame.length;
+    if (size > batch.length || frame.length > LONGEST) return false;
+    if (batcher !== this || batched + size > batch.length) batcher?.flush();
     batcher = this;
-    batch[batched] = 0x81;
-    if (header === 2) {
-      batch[batched + 1] = length;
-    } else {
-      batch[batched + 1] = 126;
-      batch[batched + 2] = length >> 8;
-      batch[batched + 3] = length & 0xff;
-    }
-    batch.write(frame, batched + header, 'latin1');
-    batched += header + length;
+    put(frame, batch, batched);
+    batched += size;
     return true;
   }
+}
+
+/** Longer frames have another header, and are left to `ws`. */
+const LONGEST = 0xffff;
+
+function headerOf({ length }: Bytes): number {
+  return length < 126 ? 2 : 4;
+}
+
+/** Writes a frame: FIN and text, unmasked (RFC 6455, 5.2). */
+function put(frame: Bytes, bytes: Buffer, at: number): void {
+  const { length } = frame;
+  const header = headerOf(frame);
+  bytes[at] = 0x81;
+  bytes[at + 1] = header === 2 ? length : 126;
+  if (header === 4) {
+    bytes[at + 2] = length >> 8;
+    bytes[at + 3] = length & 0xff;
+  }
+  bytes.write(frame, at + header, 'latin1');
 }
 
 export interface OutboundOwner {
