@@ -95,8 +95,10 @@ export class Outbound {
   }
 
   #overflows(frame: Bytes): boolean {
-    const waiting = this.#socket.bufferedAmount + (batcher === this ? batched : 0);
-    return !this.isFull && waiting + frame.length > this.#limit;
+    if (this.isFull) return false;
+    // Where nothing is given to `ws`, nothing waits there.
+    const waiting = this.#mayBatch ? (this.#stream as Duplex).writableLength : this.#socket.bufferedAmount;
+    return waiting + (batcher === this ? batched : 0) + frame.length > this.#limit;
   }
 
   /** Puts a frame behind those of this turn. False where it is too long. */

@@ -12,7 +12,7 @@ import type { RelayConfig } from './options.js';
 import { Reply, writeEcho } from './reply.js';
 import type { Session } from './session.js';
 
-/** Stands in place of replies before the first: nothing is made for a connection that only rests. */
+/** Stands in place of further replies before there are any. */
 const NO_REPLIES = new Bag<Reply>();
 
 /** It would be too much with the chats that are being ended. */
@@ -22,7 +22,9 @@ class TooMuchToEnd extends RateLimitExceededError {}
 export class Sends {
   readonly #session: Session;
   readonly #config: RelayConfig;
-  #replies = NO_REPLIES;
+  /** What is being answered; mostly it is one reply. */
+  #only: Reply | undefined;
+  #others = NO_REPLIES;
   /** The message about which `route` or `authorize` is being asked, and what lets the next one go on. */
   #asked: { frame: MessageFrame; goOn: () => void } | undefined;
   #isPaused = false;
@@ -37,13 +39,18 @@ export class Sends {
 
   /** Sends that run or wait. */
   get pending(): number {
-    return this.#replies.size;
+    return this.#others.size + (this.#only === undefined ? 0 : 1);
+  }
+
+  #all(): Reply[] {
+    const others = this.#others.all();
+    return this.#only === undefined ? others : [this.#only, ...others];
   }
 
   /** Those of them that wait for their turn. */
   get waiting(): number {
     let waiting = 0;
-    for (const { send } of this.#replies.all()) if (send?.isWaiting) waiting += 1;
+    for (const { send } of this.#all()) if (send?.isWaiting) waiting += 1;
     return waiting;
   }
 
@@ -105,7 +112,7 @@ export class Sends {
     }
     const { threads } = this.#session;
     const { threadCount, endingCount } = threads;
-    const pending = this.#replies.size;
+    const { pending } = this;
     const isFull = threadCount + endingCount >= maxThreads && !threads.hasThread(agentId, frame.context_id);
     if (pending >= maxPending) throw new RateLimitExceededError(`More than ${maxPending} sends are pending`);
     if (isFull && threadCount >= maxThreads)
@@ -118,8 +125,12 @@ export class Sends {
     const { stream, sendTimeout, streamIdleTimeout, streamTimeout } = this.#config;
     const reply = new Reply(this.#session, frame);
     this.#session.accepted();
-    if (this.#replies === NO_REPLIES) this.#replies = new Bag();
-    this.#replies.add(reply);
+    if (this.#only === undefined) {
+      this.#only = reply;
+    } else {
+      if (this.#others === NO_REPLIES) this.#others = new Bag();
+      this.#others.add(reply);
+    }
     reply.send = this.#session.threads.dispatch(
       {
         agentId,
@@ -145,7 +156,7 @@ export class Sends {
   /** Abandons the sends of that id; one that is not pending has been answered. */
   cancel(id: string | number): void {
     if (this.#asked?.frame.id === id) this.#drop();
-    for (const reply of this.#replies.all()) if (reply.frame.id === id) reply.send?.cancel();
+    for (const reply of this.#all()) if (reply.frame.id === id) reply.send?.cancel();
   }
 
   /** Answers the message that is being asked about, and does not wait for what comes of it. */
@@ -159,26 +170,27 @@ export class Sends {
 
   /** A send has its last frame. */
   ended(reply: Reply): void {
-    this.#replies.delete(reply);
-    if (this.#replies.size === 0) this.#resolveDrained?.();
+    if (this.#only === reply) this.#only = undefined;
+    else this.#others.delete(reply);
+    if (this.#resolveDrained !== undefined && this.pending === 0) this.#resolveDrained();
   }
 
   /** Reads no more of what the agents answer, until `resume`. */
   pause(): void {
     this.#isPaused = true;
-    for (const reply of this.#replies.all()) reply.send?.pause();
+    for (const reply of this.#all()) reply.send?.pause();
   }
 
   resume(): void {
     this.#isPaused = false;
-    for (const reply of this.#replies.all()) reply.send?.resume();
+    for (const reply of this.#all()) reply.send?.resume();
   }
 
   /** Begins nothing new, and lets what is pending finish. */
   drain(): Promise<void> {
     this.#drop();
     this.#drained ??= new Promise((resolve) => {
-      if (this.#replies.size === 0) resolve();
+      if (this.pending === 0) resolve();
       else this.#resolveDrained = resolve;
     });
     return this.#drained;

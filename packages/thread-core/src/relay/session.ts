@@ -63,7 +63,8 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
   readonly #host: SessionHost;
   readonly #socket: WebSocket;
   readonly #out: Outbound;
-  readonly #inbox: Inbox;
+  /** Where frames are kept; before there is a reason to keep any there is none. */
+  #inbox: Inbox | undefined;
   readonly #sends: Sends;
   #wasLetIn = false;
   #hasLeft = false;
@@ -91,7 +92,6 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
     this.request = request;
     this.#lastActivity = host.sweeps;
     this.#out = new Outbound(socket, request.socket, config.maxBufferedBytes, this);
-    this.#inbox = new Inbox(this, config.maxPending);
     this.#sends = new Sends(this, config);
     this.#tokens = config.frameRate;
     this.closed = new Promise((resolve) => {
@@ -123,7 +123,7 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
   begin(options: AttachOptions): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
     if ('identity' in options) this.#open(options.identity);
-    else this.#inbox.await(this.#admit(options.context));
+    else this.#hold().await(this.#admit(options.context));
   }
 
   /** @internal */
@@ -173,8 +173,13 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
 
   /** Begins nothing more. Gives a promise of what is pending. */
   #stopTaking(): Promise<void> {
-    for (const frame of this.#inbox.take(isMessage)) this.#sends.refuse(frame as MessageFrame);
+    for (const frame of this.#inbox?.take(isMessage) ?? []) this.#sends.refuse(frame as MessageFrame);
     return this.#sends.drain();
+  }
+
+  #hold(): Inbox {
+    this.#inbox ??= new Inbox(this, this.#host.config.maxPending);
+    return this.#inbox;
   }
 
   #leave(): void {
@@ -194,7 +199,7 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
     try {
       const admission = await this.#host.judge(this.request, context);
       if ('identity' in admission) return this.#open(admission.identity);
-      this.#inbox.take(() => true);
+      this.#inbox?.take(() => true);
       this.close(admission.refused.closeCode, admission.refused.message);
     } catch (err) {
       this.#host.config.logger.error(this.#about(err), 'the relay failed');
@@ -233,7 +238,8 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
       // But who does not read gets no more answers than to what is pending.
       this.#sends.cancel(frame.id);
     }
-    this.#inbox.push(frame);
+    if (this.#inbox === undefined) this.onFrame(frame);
+    else this.#inbox.push(frame);
   };
 
   onOverflow(frame: ReadFrame): void {
@@ -258,7 +264,7 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
     if (frame instanceof BadFrame) return this.refuse(frame.error, frame.echo);
     if (isMessage(frame)) {
       const asked = this.#sends.add(frame);
-      if (asked !== undefined) this.#inbox.await(asked);
+      if (asked !== undefined) this.#hold().await(asked);
       return;
     }
     this.accepted();
@@ -269,7 +275,7 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
 
   #cancel(id: string | number): void {
     this.accepted();
-    const held = this.#inbox.take((frame) => isMessage(frame) && frame.id === id);
+    const held = this.#inbox?.take((frame) => isMessage(frame) && frame.id === id) ?? [];
     this.#sends.cancel(id);
     for (const frame of held) this.#sends.refuse(frame as MessageFrame);
   }
@@ -336,14 +342,14 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
   onFull(): void {
     const { stalledTimeout } = this.#host.config;
     if (stalledTimeout > 0) this.#stalled = setTimeout(this.#onStalled, stalledTimeout).unref();
-    this.#inbox.shut();
+    this.#hold().shut();
     this.#sends.pause();
   }
 
   onDrain(): void {
     this.#isAlive = true;
     clearTimeout(this.#stalled);
-    this.#inbox.open();
+    this.#inbox?.open();
     if (!this.#out.isFull) this.#sends.resume();
   }
 
@@ -416,7 +422,7 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
   /** Called now and then by the relay. @internal */
   sweep(pings: boolean, idleSweeps: number): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
-    const isBusy = this.#sends.pending > 0 || this.threads.endingCount > 0 || this.#inbox.isAwaiting;
+    const isBusy = this.#sends.pending > 0 || this.threads.endingCount > 0 || this.#inbox?.isAwaiting === true;
     if (idleSweeps > 0 && !isBusy && this.#host.sweeps - this.#lastActivity >= idleSweeps) {
       return this.close(4408, 'Idle for too long');
     }

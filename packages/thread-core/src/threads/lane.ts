@@ -9,14 +9,19 @@ import type { ThreadTable } from './table.js';
  */
 export type BusyPolicy = 'queue' | 'parallel' | 'reject' | 'interrupt';
 
+/** Stands in place of an array before there is anything to be in it. */
+const NONE: Send[] = [];
+
 /** What goes on in one thread: which sends run, and which wait. */
 export class Lane {
   readonly table: ThreadTable;
   readonly key: string;
   readonly agentId: string;
   readonly contextId: string | undefined;
-  readonly #running: Send[] = [];
-  readonly #waiting: Send[] = [];
+  /** Of those that run the one that came first; mostly it is the only one. */
+  #running: Send | undefined;
+  #beside: Send[] = NONE;
+  #waiting: Send[] = NONE;
   #starting: Send | undefined;
   #closed = false;
 
@@ -29,12 +34,13 @@ export class Lane {
 
   add(send: Send): void {
     const { busy } = this.table;
-    const isBusy = this.#running.length > 0 || this.#waiting.length > 0;
+    const isBusy = this.#running !== undefined || this.#waiting.length > 0;
     if (isBusy && busy === 'reject') {
       send.refuse(new AgentBusyError(`Agent "${this.agentId}" is busy with this thread`, { agentId: this.agentId }));
       return;
     }
     if (!isBusy) return this.#begin(send);
+    if (this.#waiting === NONE) this.#waiting = [];
     this.#waiting.push(send);
     if (busy === 'interrupt') {
       for (const other of this.close()) if (other !== send) other.cancel();
@@ -47,15 +53,20 @@ export class Lane {
   pump(): void {
     if (this.#closed) return;
     while (this.#waiting.length > 0 && this.#mayRun()) this.#begin(this.#waiting.shift() as Send);
-    if (this.#running.length === 0 && this.#waiting.length === 0) this.table.idle(this);
+    if (this.#running === undefined && this.#waiting.length === 0) this.table.idle(this);
   }
 
   #mayRun(): boolean {
-    return this.table.busy === 'parallel' ? this.#starting === undefined : this.#running.length === 0;
+    return this.table.busy === 'parallel' ? this.#starting === undefined : this.#running === undefined;
   }
 
   #begin(send: Send): void {
-    this.#running.push(send);
+    if (this.#running === undefined) {
+      this.#running = send;
+    } else {
+      if (this.#beside === NONE) this.#beside = [];
+      this.#beside.push(send);
+    }
     this.#run(send);
   }
 
@@ -77,8 +88,8 @@ export class Lane {
   /** Sends again what met a lost chat: in a new one, which an other send may be starting already. */
   restart(send: Send): void {
     if (this.#starting === undefined) return this.#run(send);
-    this.#running.splice(this.#running.indexOf(send), 1);
-    this.#waiting.unshift(send);
+    this.#stop(send);
+    this.#waiting = [send, ...this.#waiting];
   }
 
   /** The thread is known from now on: others need not wait for it. */
@@ -90,19 +101,26 @@ export class Lane {
 
   leave(send: Send): void {
     if (this.#starting === send) this.#starting = undefined;
-    remove(this.#running, send);
-    remove(this.#waiting, send);
+    if (!this.#stop(send)) remove(this.#waiting, send);
+  }
+
+  /** Whether it was one of those that run. */
+  #stop(send: Send): boolean {
+    if (this.#running !== send) return remove(this.#beside, send);
+    this.#running = this.#beside.length > 0 ? this.#beside.shift() : undefined;
+    return true;
   }
 
   /** Lets nothing more run. Gives all sends of the thread, in the order they came. */
   close(): Send[] {
     this.#closed = true;
-    return [...this.#running, ...this.#waiting];
+    const running = this.#running === undefined ? [] : [this.#running, ...this.#beside];
+    return [...running, ...this.#waiting];
   }
 }
 
-function remove(sends: Send[], send: Send): void {
-  // Mostly it is the only one.
-  if (sends.length === 0 || sends[sends.length - 1] === send) sends.pop();
-  else if (sends.includes(send)) sends.splice(sends.indexOf(send), 1);
+function remove(sends: Send[], send: Send): boolean {
+  const at = sends.indexOf(send);
+  if (at !== -1) sends.splice(at, 1);
+  return at !== -1;
 }
