@@ -154,7 +154,9 @@ export class ArcClient {
   /** Aborts what runs and closes all connections. Calls that are still waiting reject. */
   async close(): Promise<void> {
     this.#context.targets.closed = true;
-    for (const call of this.#context.deadlines.all()) call.abandon();
+    const { deadlines } = this.#context;
+    for (const call of deadlines.all()) call.abandon();
+    deadlines.stop();
     await this.#context.targets.destroy();
   }
 

@@ -17,7 +17,7 @@ import {
 import { ARC_VERSION, type ArcEnvelope, type ArcMethod } from '../protocol/types.js';
 import { quote } from '../values.js';
 import type { Breaker } from './breaker.js';
-import { isEventStream } from './connections.js';
+import { type AnswerHandler, isEventStream } from './connections.js';
 import type { Deadlines, Timed } from './deadlines.js';
 import type { StreamEvent } from './event.js';
 import { EventReader, type EventReaderOwner } from './event-reader.js';
@@ -86,7 +86,7 @@ const MAX_REDIRECT_BYTES = 16_384;
 const LINGER = 1000;
 
 /** One request and its answer, over as many HTTP exchanges as redirects and a token's renewal take. */
-export class Call implements Dispatcher.DispatchHandler, EventReaderOwner, Timed {
+export class Call implements AnswerHandler, EventReaderOwner, Timed {
   /** @internal */
   place = -1;
   /** When it runs out. @internal */
@@ -292,7 +292,7 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner, Timed
 
   /** Sends again what surely did not reach the agent, where there is time: after a pause, and what the agent asks for. */
   #retry(after = 0): boolean {
-    const left = Math.min(this.deadline - performance.now(), LONGEST_WAIT);
+    const left = this.deadline === Number.POSITIVE_INFINITY ? LONGEST_WAIT : this.deadline - performance.now();
     const pause = after + pauseBefore(this.#retries);
     const most = this.#request.retries ?? this.#context.retries;
     if (this.#retries >= most || pause >= left || this.#target?.breaker.isOpen) return false;
@@ -323,6 +323,11 @@ export class Call implements Dispatcher.DispatchHandler, EventReaderOwner, Timed
     if (this.#ended) throw new Error('The call was cancelled');
     this.#controller = controller;
     this.#wasSent = true;
+  }
+
+  /** Nothing is to come of it any more: a connection for it would be for nothing. */
+  get isOver(): boolean {
+    return this.#ended;
   }
 
   /** Whether anything of the request may have reached the agent. */

@@ -3,12 +3,18 @@ import { Client, type Dispatcher, errors } from 'undici';
 /** So many requests are under way before others wait for them: more connections cost more, and answer no faster. */
 const FEW = 64;
 
+/** Hears an answer. */
+export interface AnswerHandler extends Dispatcher.DispatchHandler {
+  /** It wants to hear no more: where it waits for a connection it is not sent. */
+  readonly isOver: boolean;
+}
+
 /** So many milliseconds others wait before it is looked whether more connections would help. */
 const PATIENCE = 50;
 
 /**
  * The connections to one origin. A stream has one for itself. For other answers there are few, for which requests wait;
- * where agents take their time there are more, so that nobody waits for longer than twice `PATIENCE`.
+ * where agents take their time there are more: after twice `PATIENCE`, and then after each, twice as many.
  */
 export class Connections {
   readonly #origin: string;
@@ -41,13 +47,10 @@ export class Connections {
     this.#options = options;
   }
 
-  dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
+  dispatch(options: Dispatcher.DispatchOptions, handler: AnswerHandler): void {
     const exchange = new Exchange(this, options, handler);
     if (this.#first === undefined && this.#hasRoom()) return this.#begin(exchange);
-    if (this.#last === undefined) this.#first = exchange;
-    else this.#last.next = exchange;
-    this.#last = exchange;
-    this.#waiting += 1;
+    this.#push(exchange);
     this.#startLooking();
   }
 
@@ -105,6 +108,13 @@ export class Connections {
     return client;
   }
 
+  #push(exchange: Exchange): void {
+    if (this.#last === undefined) this.#first = exchange;
+    else this.#last.next = exchange;
+    this.#last = exchange;
+    this.#waiting += 1;
+  }
+
   /** Takes out the first of those that wait. */
   #shift(first: Exchange): Exchange {
     this.#first = first.next;
@@ -125,7 +135,20 @@ export class Connections {
   }
 
   #release(): void {
-    while (this.#first !== undefined && this.#hasRoom()) this.#begin(this.#shift(this.#first));
+    while (this.#first !== undefined && (this.#first.isOver || this.#hasRoom())) {
+      const exchange = this.#shift(this.#first);
+      if (!exchange.isOver) this.#begin(exchange);
+    }
+  }
+
+  /** Lets go of those that wait for nothing any more, wherever they stand. */
+  #forget(): void {
+    const rest: Exchange[] = [];
+    while (this.#first !== undefined) {
+      const exchange = this.#shift(this.#first);
+      if (!exchange.isOver) rest.push(exchange);
+    }
+    for (const exchange of rest) this.#push(exchange);
   }
 
   #startLooking(): void {
@@ -139,9 +162,11 @@ export class Connections {
   #look(): void {
     const isQuick = this.#answers >= 2 * this.#others;
     this.#answers = 0;
-    // Twice in a row, because what has just begun takes its time, too.
+    this.#forget();
+    // Twice in a row, and step by step, because what has just begun takes its time, too.
     if (isQuick) this.#limit = FEW;
-    else if (this.#wasSlow && this.#waiting > 0) this.#limit = this.#others + this.#waiting;
+    else if (this.#wasSlow && this.#waiting > 0) this.#limit = Math.min(this.#limit * 2, this.#others + this.#waiting);
+    this.#limit = Math.max(this.#limit, FEW);
     this.#wasSlow = !isQuick;
     this.#release();
     if (this.#limit > FEW || this.#waiting > 0) return;
@@ -163,23 +188,30 @@ class Exchange implements Dispatcher.DispatchHandler, Dispatcher.DispatchControl
   rawHeaders = null;
   rawTrailers = null;
   readonly #connections: Connections;
-  readonly #options: Dispatcher.DispatchOptions;
-  readonly #handler: Dispatcher.DispatchHandler;
+  /** Until it is sent: it has the request's body. */
+  #options: Dispatcher.DispatchOptions | undefined;
+  readonly #handler: AnswerHandler;
   /** From its beginning to its end. */
   #client: Client | undefined;
   #isStream = false;
   #abort: ((reason: Error) => void) | undefined;
   #resume: (() => void) | undefined;
 
-  constructor(connections: Connections, options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler) {
+  constructor(connections: Connections, options: Dispatcher.DispatchOptions, handler: AnswerHandler) {
     this.#connections = connections;
     this.#options = options;
     this.#handler = handler;
   }
 
   begin(client: Client): void {
+    const options = this.#options as Dispatcher.DispatchOptions;
+    this.#options = undefined;
     this.#client = client;
-    client.dispatch(this.#options, this);
+    client.dispatch(options, this);
+  }
+
+  get isOver(): boolean {
+    return this.#handler.isOver;
   }
 
   pause(): void {

@@ -1,8 +1,9 @@
-import { Bag, type BagItem } from '../bag.js';
 import { LONGEST_TIME } from '../values.js';
 
 /** What has its time, and hears when that is over. */
-export interface Timed extends BagItem {
+export interface Timed {
+  /** Where it is kept. @internal */
+  place: number;
   /** As `performance.now()` counts; infinite: never. @internal */
   readonly deadline: number;
   /** @internal */
@@ -17,19 +18,27 @@ const LEAST_PAUSE = 5;
  * timer for each would be made for nothing. The timer keeps the process alive only while something is under way.
  */
 export class Deadlines<Item extends Timed> {
-  readonly #items = new Bag<Item>();
+  /** In no order. A Set would make more for each item than the item itself. */
+  readonly #items: Item[] = [];
   #timer: NodeJS.Timeout | undefined;
   /** When the timer looks next. */
   #at = Number.POSITIVE_INFINITY;
 
   add(item: Item): void {
-    this.#items.add(item);
-    if (this.#items.size === 1) this.#timer?.ref();
+    item.place = this.#items.push(item) - 1;
+    if (item.place === 0) this.#timer?.ref();
   }
 
+  /** Nothing happens where it is not in here. */
   delete(item: Item): void {
-    this.#items.delete(item);
-    if (this.#items.size === 0) this.#timer?.unref();
+    const { place } = item;
+    if (this.#items[place] !== item) return;
+    const last = this.#items.pop() as Item;
+    if (last !== item) {
+      this.#items[place] = last;
+      last.place = place;
+    }
+    if (this.#items.length === 0) this.#timer?.unref();
   }
 
   /** Takes note of a deadline that may be earlier than all others. */
@@ -37,28 +46,40 @@ export class Deadlines<Item extends Timed> {
     if (deadline < this.#at) this.#lookAt(deadline, performance.now());
   }
 
-  /** What is under way. */
+  /** Looks no more: nothing is to be under way from now on. */
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#at = Number.NEGATIVE_INFINITY;
+  }
+
+  /** What is under way now. */
   all(): Item[] {
-    return this.#items.all();
+    return this.#items.slice();
   }
 
   #lookAt(at: number, now: number): void {
     clearTimeout(this.#timer);
     this.#at = at;
     this.#timer = setTimeout(() => this.#look(), Math.min(at - now, LONGEST_TIME));
-    if (this.#items.size === 0) this.#timer.unref();
+    if (this.#items.length === 0) this.#timer.unref();
   }
 
   #look(): void {
     this.#timer = undefined;
     this.#at = Number.POSITIVE_INFINITY;
     const now = performance.now();
-    let next = Number.POSITIVE_INFINITY;
-    for (const item of this.#items.all()) {
-      // Timers count whole milliseconds, and may be early by a part of one.
-      if (item.deadline <= now + 1) item.timeOut();
-      else next = Math.min(next, item.deadline);
+    // Should one of them throw, the others are looked at again soon.
+    let next = now;
+    try {
+      let earliest = Number.POSITIVE_INFINITY;
+      for (const item of this.all()) {
+        // Timers count whole milliseconds, and may be early by a part of one.
+        if (item.deadline <= now + 1) item.timeOut();
+        else earliest = Math.min(earliest, item.deadline);
+      }
+      next = earliest;
+    } finally {
+      if (next < this.#at) this.#lookAt(Math.max(next, now + LEAST_PAUSE), now);
     }
-    if (next < this.#at) this.#lookAt(Math.max(next, now + LEAST_PAUSE), now);
   }
 }

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { buildConnector, type Client, type Dispatcher } from 'undici';
 import type { Breaker, EndpointState } from './breaker.js';
-import { Connections } from './connections.js';
+import { type AnswerHandler, Connections } from './connections.js';
 import { Template } from './template.js';
 
 /** Where an agent is: one URL for all of them, or a function that knows each agent's own. */
@@ -101,13 +101,13 @@ export class Targets {
     for (const address of [...this.#breakers.keys()].slice(0, -MOST_URLS / 2)) this.#breakers.delete(address);
   }
 
-  /** Requests go over pools that were made here. */
+  /** Requests go over connections that are made here. */
   get areOwn(): boolean {
     return this.#dispatcher === undefined;
   }
 
   /** Posts a body; the handler hears of all that goes wrong, or it is thrown. */
-  post({ origin, path }: Target, headers: string[], body: string, handler: Dispatcher.DispatchHandler): void {
+  post({ origin, path }: Target, headers: string[], body: string, handler: AnswerHandler): void {
     const dispatcher = this.#dispatcher ?? this.#pool(origin);
     // The time-outs count gaps with a granularity of a second; a call's own timer is exact, and tells the two apart.
     const options = { origin, path, method: 'POST', headers, body, headersTimeout: 0, bodyTimeout: 0 } as const;

@@ -2,6 +2,15 @@ import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import type { Bytes } from '../bytes.js';
 
+/** Streams that were written to in this turn of the event loop, and hold it back until the turn's end. */
+let corked: Duplex[] = [];
+
+function uncorkAll(): void {
+  const streams = corked;
+  corked = [];
+  for (const stream of streams) stream.uncork();
+}
+
 /** Frames of this turn that are not written yet: all of one connection. */
 const batch = Buffer.allocUnsafeSlow(65_536);
 let batched = 0;
@@ -71,9 +80,15 @@ export class Outbound {
     this.#owner.onFull();
   }
 
+  /** Writes a frame, and holds it back to the end of the turn, so that it leaves with what follows until then. */
+  writeSoon(frame: Bytes): void {
+    this.#cork();
+    this.write(frame);
+  }
+
   /**
-   * Writes a frame that others may follow: by the end of the turn, in one piece with them. Where somebody else closes
-   * the socket in the same turn, it is not written.
+   * Writes a piece of an answer, by the end of the turn and in one piece with those that follow: for many that costs a
+   * fraction of what `writeSoon` takes. Where somebody else closes the socket in the same turn, it is not written.
    */
   writePart(frame: Bytes): void {
     const socket = this.#socket;
@@ -101,10 +116,17 @@ export class Outbound {
     return waiting + (batcher === this ? batched : 0) + frame.length > this.#limit;
   }
 
+  #cork(): void {
+    const stream = this.#stream;
+    if (stream === undefined || stream.writableCorked > 0) return;
+    stream.cork();
+    if (corked.push(stream) === 1) process.nextTick(uncorkAll);
+  }
+
   /** Puts a frame behind those of this turn. False where it is too long. */
   #add(frame: Bytes): boolean {
     const size = headerOf(frame) + frame.length;
-    if (size > batch.length || frame.length > LONGEST) return false;
+    if (size > batch.length) return false;
     if (batcher !== this || batched + size > batch.length) batcher?.flush();
     batcher = this;
     put(frame, batch, batched);

@@ -1,4 +1,3 @@
-import type { BagItem } from '../bag.js';
 import { type Bytes, encode } from '../bytes.js';
 import type { StreamEvent } from '../client/event.js';
 import { readAgentError } from '../protocol/errors.js';
@@ -18,8 +17,7 @@ export function writeEcho({ id, agent_id, context_id, trace_id }: FrameEcho): By
 }
 
 /** Answers one message frame: exactly one of response, done, error and cancelled is its last frame. */
-export class Reply implements SendListener, BagItem {
-  place = -1;
+export class Reply implements SendListener {
   readonly frame: MessageFrame;
   send: Send | undefined;
   readonly #session: Session;
@@ -65,7 +63,7 @@ export class Reply implements SendListener, BagItem {
   }
 
   onCancelled(): void {
-    this.#session.writePart(`{"type":"cancelled"${this.#echo}${this.#restarted()}}` as Bytes);
+    this.#session.writeSoon(`{"type":"cancelled"${this.#echo}${this.#restarted()}}` as Bytes);
     this.#session.ended(this, 'cancelled');
   }
 

@@ -1,4 +1,3 @@
-import { Bag } from '../bag.js';
 import {
   AgentNotFoundError,
   ArcError,
@@ -13,7 +12,7 @@ import { Reply, writeEcho } from './reply.js';
 import type { Session } from './session.js';
 
 /** Stands in place of further replies before there are any. */
-const NO_REPLIES = new Bag<Reply>();
+const NO_REPLIES: Set<Reply> = new Set();
 
 /** It would be too much with the chats that are being ended. */
 class TooMuchToEnd extends RateLimitExceededError {}
@@ -22,8 +21,8 @@ class TooMuchToEnd extends RateLimitExceededError {}
 export class Sends {
   readonly #session: Session;
   readonly #config: RelayConfig;
-  /** What is being answered; mostly it is one reply. */
-  #only: Reply | undefined;
+  /** Of what is being answered that which came first; mostly it is the only one. */
+  #first: Reply | undefined;
   #others = NO_REPLIES;
   /** The message about which `route` or `authorize` is being asked, and what lets the next one go on. */
   #asked: { frame: MessageFrame; goOn: () => void } | undefined;
@@ -39,12 +38,17 @@ export class Sends {
 
   /** Sends that run or wait. */
   get pending(): number {
-    return this.#others.size + (this.#only === undefined ? 0 : 1);
+    return this.#others.size + (this.#first === undefined ? 0 : 1);
+  }
+
+  #moveUp(): void {
+    const [next] = this.#others;
+    this.#first = next;
+    this.#others.delete(next as Reply);
   }
 
   #all(): Reply[] {
-    const others = this.#others.all();
-    return this.#only === undefined ? others : [this.#only, ...others];
+    return this.#first === undefined ? [] : [this.#first, ...this.#others];
   }
 
   /** Those of them that wait for their turn. */
@@ -125,10 +129,10 @@ export class Sends {
     const { stream, sendTimeout, streamIdleTimeout, streamTimeout } = this.#config;
     const reply = new Reply(this.#session, frame);
     this.#session.accepted();
-    if (this.#only === undefined) {
-      this.#only = reply;
+    if (this.#first === undefined) {
+      this.#first = reply;
     } else {
-      if (this.#others === NO_REPLIES) this.#others = new Bag();
+      if (this.#others === NO_REPLIES) this.#others = new Set();
       this.#others.add(reply);
     }
     reply.send = this.#session.threads.dispatch(
@@ -170,8 +174,9 @@ export class Sends {
 
   /** A send has its last frame. */
   ended(reply: Reply): void {
-    if (this.#only === reply) this.#only = undefined;
-    else this.#others.delete(reply);
+    if (this.#first !== reply) this.#others.delete(reply);
+    else if (this.#others.size === 0) this.#first = undefined;
+    else this.#moveUp();
     if (this.#resolveDrained !== undefined && this.pending === 0) this.#resolveDrained();
   }
 

@@ -268,7 +268,7 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
       return;
     }
     this.accepted();
-    if (frame.type === 'ping') this.writePart(`{"type":"pong"${writeEcho({ id: frame.id })}}` as Bytes);
+    if (frame.type === 'ping') this.writeSoon(`{"type":"pong"${writeEcho({ id: frame.id })}}` as Bytes);
     else if (frame.type === 'cancel') this.#cancel(frame.id);
     else this.#ends = Promise.all([this.#ends, this.#end(frame as EndFrame)]);
   }
@@ -285,7 +285,8 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
     const outcome = await this.threads.endThread(agent_id, { contextId: context_id, reason, traceId: trace_id });
     const echo = writeEcho(frame);
     if (outcome?.ok === false) this.writeError(outcome.error, echo);
-    else this.write(`{"type":"ended"${echo}${outcome?.text ? `,"response":${outcome.text}` : ''}}` as Bytes);
+    else
+      this.writeSoon(`{"type":"ended"${echo}${outcome?.text ? `,"response":${encode(outcome.text)}` : ''}}` as Bytes);
   }
 
   /** A frame that is not valid, or not let through: it costs an error frame, and too many in a row the connection. @internal */
@@ -318,7 +319,13 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
     this.#out.write(frame);
   }
 
-  /** Writes a frame by the end of the turn, together with those that follow it until then. @internal */
+  /** Writes a frame that leaves with what follows in this turn. @internal */
+  writeSoon(frame: Bytes): void {
+    this.#lastActivity = this.#host.sweeps;
+    this.#out.writeSoon(frame);
+  }
+
+  /** Writes a piece of an answer, by the end of the turn. @internal */
   writePart(frame: Bytes): void {
     this.#lastActivity = this.#host.sweeps;
     this.#out.writePart(frame);
@@ -330,7 +337,7 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
     const { logger } = this.#host.config;
     if (isInternal) logger.error(this.#about(error), 'a send failed');
     else logger.debug(this.#about(error), 'a frame or send failed');
-    this.writePart(`{"type":"error"${echo},"data":${encode(writeFailure(data))}}` as Bytes);
+    this.writeSoon(`{"type":"error"${echo},"data":${encode(writeFailure(data))}}` as Bytes);
   }
 
   /** What a log line is about. */

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Bytes } from '../bytes.js';
+import { type Bytes, decode } from '../bytes.js';
 import { Answer, type ArcResponse } from '../client/answer.js';
 import type { CallListener, CallRequest } from '../client/call.js';
 import { isClientClosed } from '../client/transport-error.js';
@@ -32,7 +32,7 @@ export interface ChatOutcome {
   /** The agent's answer to chat.end, where it gave one. */
   response?: ArcResponse<ChatEndResult>;
   /** That answer's text, as it came. @internal */
-  text?: Bytes | undefined;
+  text?: string | undefined;
 }
 
 export interface EndChatOptions {
@@ -112,12 +112,12 @@ async function tryEnd(
 
 /** The answer of chat.end, and its text. */
 class EndAnswer extends Answer {
-  text: Bytes | undefined;
+  text: string | undefined;
   constructor() {
     super(false, undefined);
   }
   override onResponse(text: Bytes, envelope: ArcEnvelope | undefined): void {
-    this.text = text;
+    this.text = decode(text);
     super.onResponse(text, envelope);
   }
 }

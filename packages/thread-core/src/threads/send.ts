@@ -121,7 +121,8 @@ export class Send implements CallListener, Answerable {
     }
     this.#end();
     this.#listener.onCancelled(reason);
-    this.#lane.pump();
+    // Later, because whoever waits for it may be cancelled next.
+    queueMicrotask(() => this.#lane.pump());
   }
 
   /** Lets its chat.start go on unheard, until it is known whether there is a chat to end. @internal */

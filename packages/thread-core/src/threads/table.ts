@@ -22,7 +22,7 @@ export interface ThreadHooks {
 const GRACE = 250;
 
 /** With more lanes than that, those in which nothing goes on are dropped. */
-const MOST_IDLE = 100;
+const MOST_IDLE = 8;
 
 /** What a table has in place of lanes before its first send: nothing is made for a connection that only rests. */
 const NO_LANES: Map<string, Lane> = new Map();

@@ -126,6 +126,7 @@ export class ThreadManager implements AsyncDisposable {
   async endChat(agentId: string, options: EndChatOptions = {}): Promise<ArcResponse<ChatEndResult> | undefined> {
     checkId('agentId', agentId);
     checkText('contextId', options.contextId);
+    checkText('traceId', options.traceId);
     const outcome = await this.endThread(agentId, options);
     if (outcome !== undefined && !outcome.ok) throw outcome.error;
     return outcome?.response;

@@ -29,6 +29,9 @@ async function settle(client: ArcClient, ask: object): Promise<void> {
   if (asked !== undefined && Symbol.asyncIterator in asked) await drain(asked as never);
 }
 
+/** Timers that keep this process alive. */
+const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+
 /** Answers after which the connection is as good as new. */
 const KEPT: Record<string, [reply: Reply, ask?: object]> = {
   'a result': [answer()],
@@ -137,6 +140,19 @@ t.test('slow answers do not keep others waiting, as long as connections may be o
   }
   await Promise.all(calls);
   t.equal(peer.connections, 300);
+});
+
+t.test('calls that time out while they wait for a connection have none opened for them', async (t) => {
+  const { peer, client } = await pair(t, () => {}, { breaker: false });
+  const held = Array.from({ length: 64 }, () => failure(client.chat.start(START)));
+  await peer.until(() => peer.requests.length === 64);
+  const before = timers();
+  await Promise.all(Array.from({ length: 300 }, () => failure(client.chat.start({ ...START, timeout: 20 }))));
+  // As long as it is looked whether more connections would help, there is a timer.
+  while (timers() > before) await turn();
+  t.equal(peer.connections, 64);
+  await client.close();
+  await Promise.all(held);
 });
 
 t.test('streams do not keep other calls waiting', async (t) => {

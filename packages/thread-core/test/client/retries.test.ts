@@ -249,6 +249,20 @@ t.test('a call that is given up while it waits to send again leaves no timer, an
   }
 });
 
+t.test('a Retry-After of more than a minute is waited for where the call has the time', async (t) => {
+  const { peer, client } = await pair(t, http(503, '', { 'retry-after': '61' }), { timeout: 300_000 });
+  const before = timers();
+  const { call, ended } = heard(client);
+  // One is for the time-outs of all calls, the other for the pause.
+  const waits = async (): Promise<string> => {
+    while (timers() < before + 2) await turn();
+    return 'waits';
+  };
+  t.equal(await Promise.race([ended, waits()]), 'waits');
+  call.cancel();
+  t.equal(peer.requests.length, 1);
+});
+
 t.test('a signal that is aborted while its call waits to be sent again rejects it', async (t) => {
   const { peer, client } = await pair(t, http(503, '', { 'retry-after': '30' }), { timeout: 0 });
   const before = timers();

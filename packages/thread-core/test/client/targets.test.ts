@@ -1,8 +1,8 @@
 // Connections are kept to so many origins, and no more: an endpoint function may make them up.
 
 import t, { type Test } from 'tap';
-import type { Dispatcher } from 'undici';
 import { Breaker } from '../../src/client/breaker.js';
+import type { AnswerHandler } from '../../src/client/connections.js';
 import { Targets } from '../../src/client/target.js';
 import { answer, LAST_CHUNK, type Peer, STREAM_HEAD, serve } from './support.js';
 
@@ -20,7 +20,8 @@ function two(t: Test): { targets: Targets; post: (peer: Peer) => Promise<number>
   const post = (peer: Peer): Promise<number> =>
     new Promise((resolve, reject) => {
       let size = 0;
-      const handler: Dispatcher.DispatchHandler = {
+      const handler: AnswerHandler = {
+        isOver: false,
         onRequestStart: () => {},
         onResponseStart: () => {},
         onResponseData: (_controller, { length }) => {

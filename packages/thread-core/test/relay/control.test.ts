@@ -1,5 +1,7 @@
+import type { Duplex } from 'node:stream';
 import t from 'tap';
 import { faults } from '../../src/testing/index.js';
+import type { ChatOutcome } from '../../src/threads/ending.js';
 import { type Frame, textOf, to, world } from './helpers.js';
 
 const typesOf = (frames: Frame[]): unknown[] => frames.map(({ type, id }) => [type, id]);
@@ -110,6 +112,38 @@ t.test('cancel of several sends of one id cancels them all, in order [F-12] [F-1
   t.strictSame(await client.rest(), []);
 });
 
+t.test('cancel of several sends of one id keeps their order when others of before have ended [F-34]', async (t) => {
+  const { connect, agent } = await world(t);
+  const client = await connect();
+  await client.ask(to('a'));
+  const before = agent.hold({ agentId: 'b' });
+  client.send(to('b', 'x', { id: 'b' }));
+  await before.arrived;
+  const gate = agent.hold({ agentId: 'a' });
+  client.send(...['x', 'y', 'z'].map((trace_id) => to('a', trace_id, { id: 1, trace_id })));
+  await gate.arrived;
+  before.release();
+  t.match(await client.next(), { type: 'response', id: 'b' });
+  client.send({ type: 'cancel', id: 1 });
+  t.strictSame(
+    (await client.all(3)).map(({ trace_id }) => trace_id),
+    ['x', 'y', 'z'],
+  );
+  gate.release();
+});
+
+t.test('what is answered reaches a client that closes with the same packet [F-22]', async (t) => {
+  const { connect } = await world(t);
+  const client = await connect();
+  const { _socket: stream } = client.socket as unknown as { _socket: Duplex };
+  stream.cork();
+  client.send({ type: 'ping', id: 1 }, 'no JSON');
+  client.socket.close(1000);
+  stream.uncork();
+  t.match(await client.all(2), [{ type: 'pong', id: 1 }, { type: 'error' }]);
+  t.equal((await client.closed).code, 1000);
+});
+
 t.test('end ends the chat, and gives the answer of the agent; the next send starts a new one [F-91]', async (t) => {
   const { agent, connect } = await world(t);
   const client = await connect();
@@ -133,6 +167,36 @@ t.test('the answer to chat.end is passed on byte for byte [S-11]', async (t) => 
   agent.script('chat.end', { status: 200, body, headers: { 'content-type': 'application/arc+json' } });
   client.send({ type: 'end', agent_id: 'a' });
   t.equal(await client.text(), `{"type":"ended","agent_id":"a","response":${body}}`);
+});
+
+t.test('text in any script reaches clients and hooks as it is', async (t) => {
+  const outcomes: ChatOutcome[] = [];
+  const { agent, connect } = await world(t, {
+    leaks: true,
+    hooks: { onEnd: (_session, outcome) => outcomes.push(outcome) },
+  });
+  const client = await connect();
+  const agentId = 'Größe 漢 😀';
+  t.match(await client.ask(to(agentId, 'ä', { id: 'é', trace_id: 'ü' })), {
+    id: 'é',
+    agent_id: agentId,
+    trace_id: 'ü',
+  });
+  agent.script('chat.message', {
+    events: [`event: größer\ndata: {"ä":"漢"}\n\nevent: done\ndata: "ß"\n\n`],
+    done: false,
+  });
+  client.send(to(agentId, 'x', { stream: true }));
+  t.match(await client.all(2), [
+    { type: 'event', agent_id: agentId, event: 'größer', data: { ä: '漢' } },
+    { type: 'done', data: 'ß' },
+  ]);
+  agent.script('chat.message', { error: { code: -45_001, message: 'zu groß' } });
+  t.match(await client.ask(to(agentId)), { type: 'error', data: { message: 'zu groß' } });
+  const text = '{"arc":"1.0","id":"x","result":{"success":true,"reason":"groß"}}';
+  agent.script('chat.end', { status: 200, body: text, headers: { 'content-type': 'application/arc+json' } });
+  t.match(await client.ask({ type: 'end', agent_id: agentId }), { response: { result: { reason: 'groß' } } });
+  t.match(outcomes, [{ agentId, text, response: { result: { reason: 'groß' } } }]);
 });
 
 t.test('end is answered also where there was no chat, or the agent had lost it [F-20] [F-98]', async (t) => {

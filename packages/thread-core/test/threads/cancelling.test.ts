@@ -127,6 +127,20 @@ t.test('the send that waits behind a cancelled one runs at once', async (t) => {
   t.match(first.ear.error, { name: 'AbortError' });
 });
 
+t.test('where a send and the one behind it are cancelled, the second is never asked for [T-19]', async (t) => {
+  const { agent, client, threads } = await setUp(t);
+  await threads.sendToAgent(hello);
+  const gate = agent.hold('chat.message');
+  const calls = t.capture(client, 'call', client.call.bind(client));
+  const [first, second] = [dispatch(threads), dispatch(threads)];
+  await gate.arrived;
+  first.send.cancel();
+  second.send.cancel();
+  gate.release();
+  t.equal(saidIn(await threads.sendToAgent(hello)), 'support #3: hello');
+  t.equal(calls().length, 2, 'the first, and the last');
+});
+
 t.test('a cancelled send hears nothing more, and cancelling again does nothing', async (t) => {
   const { agent, threads } = await setUp(t);
   const gate = agent.hold('chat.start');

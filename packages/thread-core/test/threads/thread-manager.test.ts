@@ -402,6 +402,8 @@ t.test('an argument that is wrong is named, and nothing is sent', async (t) => {
     t.match(error, { name: 'TypeError', message: wanted }, JSON.stringify(options));
   }
   await t.rejects(threads.endChat('' as string), { name: 'TypeError', message: /^agentId: / });
+  const traceId = 7 as unknown as string;
+  await t.rejects(threads.endChat('a', { traceId }), { name: 'TypeError', message: /^traceId: / });
   await t.rejects(threads.endAllChats({ timeout: Number.NaN }), { name: 'TypeError', message: /^timeout: / });
   t.throws(() => threads.storeThreadId('', 'x'), { name: 'TypeError', message: /^agentId: / });
   t.throws(() => threads.storeThreadId('support', ''), { name: 'TypeError', message: /^chatId: / });
