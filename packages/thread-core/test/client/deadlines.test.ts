@@ -75,7 +75,7 @@ t.test('where one throws, the others have their time-outs all the same', async (
   const { told, add } = items(t);
   add('throws', -1, true);
   add('another', -1);
-  t.throws(looks[0], { message: 'a listener of the application' });
+  t.throws(looks[0] as () => void, { message: 'a listener of the application' });
   t.strictSame(told, ['throws']);
   looks[1]?.();
   t.strictSame(told, ['throws', 'another']);
