@@ -51,7 +51,9 @@ export class Connections {
     const exchange = new Exchange(this, options, handler);
     if (this.#first === undefined && this.#hasRoom()) return this.#begin(exchange);
     this.#push(exchange);
-    this.#startLooking();
+    // Those before it may have given up.
+    this.#release();
+    if (this.#first !== undefined) this.#startLooking();
   }
 
   /** An exchange is over. @internal */
@@ -67,7 +69,8 @@ export class Connections {
   becameStream(): void {
     this.#others -= 1;
     this.#streams += 1;
-    this.#release();
+    // Later, because undici is in the midst of reading.
+    if (this.#first !== undefined) setImmediate(() => this.#release());
   }
 
   /** Closes all connections once what is under way, or waits, is answered. Nothing more may be dispatched. */
