@@ -53,7 +53,7 @@ async function main(): Promise<void> {
     console.log(`\n${family.title}`);
     const result = await runFamily(family, {
       rounds: options.rounds,
-      budget: options.quick ? 6000 : 600_000,
+      budget: options.quick ? 12_000 : 600_000,
       onRound: tellRound,
       after: options.prof ? (stage, rows) => profileFamily(family, stage, rows) : undefined,
     });
