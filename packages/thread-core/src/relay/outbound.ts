@@ -11,9 +11,8 @@ function uncorkAll(): void {
   for (const stream of streams) stream.uncork();
 }
 
-/** Frames of this turn that are not written yet: all of one connection. */
-const batch = Buffer.allocUnsafeSlow(65_536);
-let batched = 0;
+/** Frames of this turn that are not written yet, with their headers: all of one connection. */
+let batch = '';
 let batcher: Outbound | undefined;
 let isTickAwaited = false;
 
@@ -60,16 +59,13 @@ export class Outbound {
     const socket = this.#socket;
     if (socket.readyState !== socket.OPEN) return;
     const isFilled = this.#overflows(frame);
-    if (batcher === this) {
-      const isAdded = !isFilled && this.#add(frame);
-      this.flush();
-      if (isAdded) return;
-    } else if (this.#mayBatch && !isFilled && frame.length <= LONGEST) {
-      const bytes = Buffer.allocUnsafe(headerOf(frame) + frame.length);
-      put(frame, bytes, 0);
-      this.#stream?.write(bytes);
-      return;
+    const isBatched = batcher === this;
+    if (this.#mayBatch && !isFilled) {
+      if (!isBatched) return this.#writeFrames(headerOf(frame) + frame);
+      batch += headerOf(frame) + frame;
+      return this.flush();
     }
+    if (isBatched) this.flush();
     const bytes = Buffer.from(frame, 'latin1');
     if (!isFilled) return socket.send(bytes, TEXT);
     this.isFull = true;
@@ -93,7 +89,12 @@ export class Outbound {
   writePart(frame: Bytes): void {
     const socket = this.#socket;
     if (socket.readyState !== socket.OPEN) return;
-    if (!this.#mayBatch || this.#overflows(frame) || !this.#add(frame)) return this.write(frame);
+    if (!this.#mayBatch || this.#overflows(frame)) return this.write(frame);
+    if (batcher !== this || batch.length + frame.length > MOST_BATCHED) {
+      batcher?.flush();
+      batcher = this;
+    }
+    batch += headerOf(frame) + frame;
     if (isTickAwaited) return;
     isTickAwaited = true;
     process.nextTick(writeBatch);
@@ -102,18 +103,25 @@ export class Outbound {
   /** Writes what was kept for the end of the turn. */
   flush(): void {
     if (batcher !== this) return;
-    const frames = Buffer.allocUnsafe(batched);
-    batch.copy(frames, 0, 0, batched);
-    batched = 0;
+    const frames = batch;
+    batch = '';
     batcher = undefined;
-    if (this.#socket.readyState === this.#socket.OPEN) this.#stream?.write(frames);
+    if (this.#socket.readyState === this.#socket.OPEN) this.#writeFrames(frames);
+  }
+
+  /** A string is put together from its pieces only where it goes to the system. */
+  #writeFrames(frames: string): void {
+    const stream = this.#stream as Duplex;
+    // What has to wait is not to keep its pieces, and all of the agent's text that they were cut from.
+    if (stream.writableLength > 0) stream.write(Buffer.from(frames, 'latin1'));
+    else stream.write(frames, 'latin1');
   }
 
   #overflows(frame: Bytes): boolean {
     if (this.isFull) return false;
     // Where nothing is given to `ws`, nothing waits there.
     const waiting = this.#mayBatch ? (this.#stream as Duplex).writableLength : this.#socket.bufferedAmount;
-    return waiting + (batcher === this ? batched : 0) + frame.length > this.#limit;
+    return waiting + (batcher === this ? batch.length : 0) + frame.length > this.#limit;
   }
 
   #cork(): void {
@@ -122,37 +130,27 @@ export class Outbound {
     stream.cork();
     if (corked.push(stream) === 1) process.nextTick(uncorkAll);
   }
-
-  /** Puts a frame behind those of this turn. False where it is too long. */
-  #add(frame: Bytes): boolean {
-    const size = headerOf(frame) + frame.length;
-    if (size > batch.length) return false;
-    if (batcher !== this || batched + size > batch.length) batcher?.flush();
-    batcher = this;
-    put(frame, batch, batched);
-    batched += size;
-    return true;
-  }
 }
 
-/** Longer frames have another header, and are left to `ws`. */
-const LONGEST = 0xffff;
+/** More than this does not wait for the end of a turn. */
+const MOST_BATCHED = 65_536;
 
-function headerOf({ length }: Bytes): number {
-  return length < 126 ? 2 : 4;
+/** Headers that were made before, by the length of their frames. */
+const headers: string[] = new Array(1024);
+
+/** The header of a frame: FIN and text, unmasked (RFC 6455, 5.2). */
+function headerOf({ length }: Bytes): string {
+  if (length >= headers.length) return makeHeader(length);
+  headers[length] ??= makeHeader(length);
+  return headers[length];
 }
 
-/** Writes a frame: FIN and text, unmasked (RFC 6455, 5.2). */
-function put(frame: Bytes, bytes: Buffer, at: number): void {
-  const { length } = frame;
-  const header = headerOf(frame);
-  bytes[at] = 0x81;
-  bytes[at + 1] = header === 2 ? length : 126;
-  if (header === 4) {
-    bytes[at + 2] = length >> 8;
-    bytes[at + 3] = length & 0xff;
-  }
-  bytes.write(frame, at + header, 'latin1');
+function makeHeader(length: number): string {
+  if (length < 126) return String.fromCharCode(0x81, length);
+  if (length <= 0xffff) return String.fromCharCode(0x81, 126, length >> 8, length & 0xff);
+  const size = Buffer.alloc(8);
+  size.writeBigUInt64BE(BigInt(length));
+  return `\x81\x7f${size.toString('latin1')}`;
 }
 
 export interface OutboundOwner {
