@@ -347,7 +347,8 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
     if (status === 307 || status === 308) {
       this.#redirect(String(headers.location ?? ''));
     } else if (isEventStream(this.#contentType)) {
-      this.#reader = new EventReader(this, this.#context.maxEventBytes);
+      const { events } = this.#target as Target;
+      this.#reader = new EventReader(this, this.#context.maxEventBytes, events, this.#request.params.chatId);
       const total = this.#streamTimeout;
       if (total > 0) this.#streamEnd = performance.now() + total;
       this.#watch();

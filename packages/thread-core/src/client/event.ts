@@ -44,7 +44,7 @@ const CONTENT = new Set(['content', 'stream', 'chat', 'message', '']);
 
 /** Makes events of what one stream brings. What has the shape of those before is known to be JSON without being parsed. */
 export class Events {
-  readonly #shape = new Shape();
+  readonly shape = new Shape();
   /** What the last event was called, and what it is called here: mostly the next one is called the same. */
   #name = '';
   #event = 'content';
@@ -57,16 +57,21 @@ export class Events {
       this.#event = CONTENT.has(name) ? 'content' : decode(name);
     }
     const event = this.#event;
-    if (this.#shape.fits(bytes)) return new StreamEvent(event, bytes, this.#chatId);
+    if (this.shape.fits(bytes)) return new StreamEvent(event, bytes, this.#chatId);
     if (bytes === '' && event === 'done') return new StreamEvent(event, NULL, undefined);
     const text = decode(bytes);
+    let chatId: string | undefined;
     try {
-      this.#chatId = chatIdOf(JSON.parse(text));
+      chatId = chatIdOf(JSON.parse(text));
     } catch {
       return new StreamEvent(event, encode(JSON.stringify(text)), undefined);
     }
-    this.#shape.learn(bytes, encode(this.#chatId ?? ''));
-    return new StreamEvent(event, bytes, this.#chatId);
+    // It is the last, and no other will be like it.
+    if (event !== 'done') {
+      this.#chatId = chatId;
+      this.shape.learn(bytes, encode(chatId ?? ''));
+    }
+    return new StreamEvent(event, bytes, chatId);
   }
 }
 

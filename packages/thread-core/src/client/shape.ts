@@ -18,29 +18,35 @@ const MISSES = 8;
  * takes an eighth of the time that parsing takes.
  */
 export class Shape {
+  /** What stands before that string, with its first quote, and what behind it; empty where none is known. */
+  head = '';
+  tail = '';
   #last = '';
-  #head = '';
-  #tail = '';
   #misses = 0;
 
   /** Whether a text is JSON, and all but the value of one string in it as in the text that was learnt last. */
   fits(text: Bytes): boolean {
-    const head = this.#head;
-    const tail = this.#tail;
+    const head = this.head;
+    const tail = this.tail;
     if (head === '' || text.length < head.length + tail.length) return false;
     // Not startsWith and endsWith: they compare character by character.
     if (text.slice(0, head.length) !== head || text.slice(-tail.length) !== tail) return false;
     const value = text.slice(head.length, text.length - tail.length);
     if (SPECIAL.test(value) && (value.length > MOST || !PLAIN.test(value))) return false;
-    this.#misses = 0;
+    this.confirm();
     return true;
+  }
+
+  /** Its stream has a shape. */
+  confirm(): void {
+    this.#misses = 0;
   }
 
   /** Takes a text that did not fit, and is JSON. What varies between it and the one before must not be `fixed`. */
   learn(text: Bytes, fixed: Bytes): void {
     const last = this.#last;
     this.#last = text;
-    this.#head = '';
+    this.head = '';
     if (this.#misses === MISSES) return;
     this.#misses += 1;
     const most = Math.min(last.length, text.length);
@@ -63,7 +69,7 @@ export class Shape {
     if (head.includes('\\') || head.split('"').length % 2 !== 0) return;
     // The name of a field is no value: which fields there are would vary with it.
     if (/^"\s*:/.test(tail)) return;
-    this.#head = head;
-    this.#tail = tail;
+    this.head = head;
+    this.tail = tail;
   }
 }

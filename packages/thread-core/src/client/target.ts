@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { buildConnector, type Client, type Dispatcher } from 'undici';
 import type { Breaker, EndpointState } from './breaker.js';
 import { type AnswerHandler, Connections } from './connections.js';
+import type { KnownEvents } from './run.js';
 import { Template } from './template.js';
 
 /** Where an agent is: one URL for all of them, or a function that knows each agent's own. */
@@ -18,6 +19,8 @@ export interface Target {
   readonly breaker: Breaker;
   /** What its answers look like. */
   readonly answers: Template;
+  /** What the events of its streams look like. */
+  readonly events: KnownEvents;
 }
 
 /** So many URLs, and endpoints that do not fail, are remembered: a function may make them up. */
@@ -89,7 +92,14 @@ export class Targets {
     const breaker = this.#breakers.get(address) ?? this.#makeBreaker();
     this.#breakers.set(address, breaker);
     const path = parsed.pathname + parsed.search;
-    const target: Target = { origin: parsed.origin, path, address, breaker, answers: new Template() };
+    const target: Target = {
+      origin: parsed.origin,
+      path,
+      address,
+      breaker,
+      answers: new Template(),
+      events: {},
+    };
     this.#byUrl.set(key, target);
     return target;
   }

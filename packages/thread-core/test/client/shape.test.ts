@@ -1,6 +1,7 @@
 import t from 'tap';
 import { encode } from '../../src/bytes.js';
 import { type ArcEvent, chatIdOf, Events } from '../../src/client/event.js';
+import { randomness } from './support.js';
 
 /** What an event must be, read with nothing but JSON.parse. */
 function plainly(text: string): Pick<ArcEvent, 'data' | 'json' | 'chatId'> {
@@ -10,17 +11,6 @@ function plainly(text: string): Pick<ArcEvent, 'data' | 'json' | 'chatId'> {
   } catch {
     return { data: text, json: JSON.stringify(text), chatId: undefined };
   }
-}
-
-/** Numbers from 0 up to `count`, the same again for the same seed (mulberry32). */
-function randomness(seed: number): (count: number) => number {
-  let state = seed;
-  return (count) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * count) | 0;
-  };
 }
 
 const CHARACTERS = [

@@ -1,0 +1,274 @@
+import { createParser } from 'eventsource-parser';
+import t from 'tap';
+import { decode } from '../../src/bytes.js';
+import { type ArcEvent, chatIdOf } from '../../src/client/event.js';
+import { EventReader } from '../../src/client/event-reader.js';
+import type { KnownEvents } from '../../src/client/run.js';
+import { randomness } from './support.js';
+
+type Read = [event: string, json: string, chatId: string | undefined];
+
+const CONTENT = new Set(['', 'content', 'stream', 'chat', 'message']);
+
+/** What a stream says, read as a whole by nothing but a parser of SSE and JSON.parse. */
+function plainly(stream: string): Read[] {
+  const read: Read[] = [];
+  const onEvent = ({ event = '', data }: { event?: string | undefined; data: string }): void => {
+    const name = CONTENT.has(event) ? 'content' : event;
+    try {
+      read.push([name, data, chatIdOf(JSON.parse(data))]);
+    } catch {
+      read.push([name, data === '' && name === 'done' ? 'null' : JSON.stringify(data), undefined]);
+    }
+  };
+  createParser({ onEvent }).feed(`${stream}\n\n`);
+  return read;
+}
+
+interface Reading {
+  read: Read[];
+  /** How many of the events needed no parser. */
+  inRuns: number;
+}
+
+/** Reads a stream that comes in these chunks. */
+function inChunks(chunks: readonly Buffer[], known: KnownEvents = {}, chatId?: string): Reading {
+  const read: Read[] = [];
+  let inRuns = 0;
+  const owner = {
+    onStreamEvent: ({ event, json, chatId }: ArcEvent) => read.push([event, json, chatId]),
+    onLongEvent: () => t.fail('no event is too long'),
+  };
+  const reader = new EventReader(owner, 1_000_000, known, chatId);
+  const { onRunEvent } = reader;
+  reader.onRunEvent = (event) => {
+    inRuns += 1;
+    return onRunEvent.call(reader, event);
+  };
+  for (const chunk of chunks) reader.read(chunk);
+  reader.end();
+  return { read, inRuns };
+}
+
+const whole = (stream: string): Buffer[] => [Buffer.from(stream)];
+
+const piece = (content: string, chatId = 'c-1', end = '\n'): string =>
+  `event: stream${end}data: ${JSON.stringify({ chatId, parts: [{ content }] })}${end}${end}`;
+const done = (chatId = 'c-1', end = '\n'): string =>
+  `event: done${end}data: {"chatId":"${chatId}","done":true}${end}${end}`;
+
+t.test('events of one form are read without a parser from the third on, whatever ends their lines', async (t) => {
+  for (const end of ['\n', '\r\n']) {
+    const words = ['The ', 'Größe', 'a "quote"', '\n', '漢字', '', '😀', 'a\\b'];
+    const stream = words.map((word) => piece(word, 'c-1', end)).join('') + done('c-1', end);
+    const { read, inRuns } = inChunks(whole(stream));
+    t.same(read, plainly(stream));
+    t.equal(inRuns, 6);
+    for (const cut of [1, 7, 50, 70]) {
+      const bytes = Buffer.from(stream);
+      const chunks = Array.from({ length: Math.ceil(bytes.length / cut) }, (_, n) =>
+        bytes.subarray(n * cut, (n + 1) * cut),
+      );
+      t.same(inChunks(chunks).read, plainly(stream), `${cut} bytes at a time`);
+    }
+  }
+});
+
+t.test('a stream begins and ends as the one before it, in another chat', async (t) => {
+  const known: KnownEvents = {};
+  for (const [chatId, inRuns] of [
+    ['c-1', 1],
+    ['c-2', 4],
+    ['c-333', 4],
+  ] as const) {
+    const stream = ['one', 'two', 'three'].map((word) => piece(word, chatId)).join('') + done(chatId);
+    const reading = inChunks(whole(stream), known, chatId);
+    t.same(reading.read, plainly(stream));
+    t.equal(reading.inRuns, inRuns, chatId);
+  }
+  const stream = piece('another') + piece('chat') + done();
+  t.same(inChunks(whole(stream), known, 'c-9').read, plainly(stream), 'the agent has its own idea of the chat');
+  t.same(inChunks(whole(stream), known, 'c"1').read, plainly(stream));
+});
+
+t.test('an event of another kind between those of one form does not end it', async (t) => {
+  const progress = 'event: progress\ndata: {"percent":5}\n\n';
+  const stream =
+    piece('one') + piece('two') + Array.from({ length: 30 }, (_, n) => piece(`word ${n}`) + progress).join('');
+  const { read, inRuns } = inChunks(whole(stream));
+  t.same(read, plainly(stream));
+  t.equal(inRuns, 30);
+  const other = Array.from({ length: 10 }, (_, n) => `data: {"text":"${n}"}\n\n`).join('');
+  t.equal(inChunks(whole(stream + other)).inRuns, 38, 'and others can be found');
+});
+
+t.test('what is told to stop in a run tells nothing more', async (t) => {
+  const read: string[] = [];
+  const owner = {
+    onStreamEvent({ json }: ArcEvent) {
+      read.push(json);
+      if (read.length === 5) reader.stop();
+    },
+    onLongEvent: () => t.fail(),
+  };
+  const reader = new EventReader(owner, 1000, {}, 'c-1');
+  reader.read(Buffer.from(piece('x').repeat(10) + done()));
+  t.equal(read.length, 5);
+});
+
+t.test('an event that is too long is told of in a run, too', async (t) => {
+  const told: string[] = [];
+  const owner = {
+    onStreamEvent: ({ json }: ArcEvent) => told.push(String(json.length)),
+    onLongEvent() {
+      told.push('long');
+      reader.stop();
+    },
+  };
+  const short = piece('é'.repeat(10));
+  const limit = Buffer.byteLength(short) - Buffer.byteLength('event: stream\ndata: \n\n');
+  const reader = new EventReader(owner, limit, {}, 'c-1');
+  reader.read(Buffer.from(short.repeat(4) + piece(`${'é'.repeat(10)}x`) + short));
+  t.same(told.slice(3), [told[0], 'long']);
+});
+
+/** What looks like the events before it, and is none of them; in the stream before, and in this one. */
+const ALIKE: Record<string, [before: string[], stream: string[]]> = {
+  'an escape that JSON does not know': [[], [piece('a'), piece('b'), piece('c').replace('"c"', '"\\x"'), piece('d')]],
+  'an escape that is too short': [[], [piece('a'), piece('b'), piece('c').replace('"c"', '"\\u12"'), piece('d')]],
+  'a tab in a string': [[], [piece('a'), piece('b'), piece('c').replace('"c"', '"\t"'), piece('d')]],
+  'a string without an end': [[], [piece('a'), piece('b'), piece('c').replace('"c"', '"c\\"'), piece('d')]],
+  'a second line of data': [[], [piece('a'), piece('b'), `${piece('c').slice(0, -1)}data: 1\n\n`, piece('d')]],
+  'something behind the data': [[], [piece('a'), piece('b'), piece('c').replace('\n\n', ' 1\n\n'), piece('d')]],
+  'text that is no JSON': [[], [piece('a'), piece('b'), 'event: stream\ndata: c\n\n', piece('d')]],
+  'another name': [[], [piece('a'), piece('b'), piece('c').replace('stream', 'progress'), piece('d')]],
+  'an event before it, with other ends of lines': [
+    [],
+    ['a', 'b', 'c', 'd'].map((word) => piece('0', 'c-1', '\r\n').replace(/\r\n$/, '\n') + piece(word)),
+  ],
+  'lines of data as long as what they are written as': [
+    ['event: done\ndata: ""\ndata:x\n\n'],
+    ['event: done\ndata: ""\ndata:x\n\n'],
+  ],
+  'an id that stands for something else, too': [
+    ['a', 'b'].map((word) => `data: {"id":"c-1","chatId":"c-1","k":"${word}"}\n\n`),
+    ['a', 'b'].map((word) => `data: {"id":"c-2","chatId":"c-1","k":"${word}"}\n\n`),
+  ],
+  'an id in other characters': [
+    ['a', 'b'].map((word) => `data: {"id":"c-1","k":"${word}","chatId":"\\u0063-1"}\n\n`),
+    ['a', 'b'].map((word) => `data: {"id":"c-2","k":"${word}","chatId":"\\u0063-1"}\n\n`),
+  ],
+  'a last event with an id that stands for something else, too': [
+    [done().replace('true', '"c-1"')],
+    [done('c-1').replace('true', '"c-1"').replace('c-1', 'c-2')],
+  ],
+};
+
+for (const [what, [before, stream]] of Object.entries(ALIKE)) {
+  t.test(`is read as by a parser: ${what}`, async (t) => {
+    const known: KnownEvents = {};
+    const chunks = (events: string[]): Buffer[] => events.map((event) => Buffer.from(event));
+    inChunks(chunks(before), known, 'c-1');
+    t.same(inChunks(chunks(stream), known, 'c-2').read, plainly(stream.join('')), 'event by event');
+    t.same(inChunks(whole(stream.join('')), known, 'c-2').read, plainly(stream.join('')), 'at once');
+  });
+}
+
+const NAMES = ['stream', 'stream', 'chat', '', 'progress', 'progress', 'done'];
+const ENDS = ['\n', '\n', '\r\n', '\r'];
+const WORDS = ['a', 'Größe', '"', '\\', '\n', '漢', '😀', '{', 'c-1', 'chatId', '\u2028', '\ud800'];
+const BREAKS = [
+  '\n',
+  '\r',
+  '\n\n',
+  '\r\n',
+  '"',
+  '\\',
+  '\\u00e9',
+  '\\x',
+  ':',
+  '{',
+  '}',
+  'data: ',
+  'event: x\n',
+  '\u0001',
+  '',
+];
+
+const KINDS: ((word: string, id: string) => string)[] = [
+  (word, id) => `{"chatId":"${id}","message":{"parts":[{"content":${word}}]}}`,
+  (word, id) => `{"content":${word},"chatId":"${id}"}`,
+  (word, id) => `{"chatId":${word},"id":"${id}"}`,
+  (word, id) => `{"id":"${id}","chatId":"${id}","k":${word}}`,
+  (word) => `{"k":${word},"n":[1,2,{}]}`,
+  (word) => word,
+  (_, id) => `{"chatId":"${id}","done":true}`,
+  (word, id) => `{"result":{"chat":{"chatId":"${id}"}},"k":[${word},"x"]}`,
+];
+
+/** Not of a `done` without any, which is one for the reader, though none for the standard. */
+const hasData = ([, json]: Read): boolean => json !== 'null';
+
+t.test('streams are read as a parser reads them, however they are spelled, broken and cut', async (t) => {
+  const seed = Date.now() % 2 ** 31;
+  t.comment(`seed ${seed}`);
+  const random = randomness(seed);
+  const any = <Item>(items: readonly Item[]): Item => items[random(items.length)] as Item;
+  const word = (): string => JSON.stringify(Array.from({ length: random(4) }, () => any(WORDS)).join(''));
+  let events = 0;
+  let inRuns = 0;
+  let known: KnownEvents = {};
+  for (let n = 0; n < 5000; n += 1) {
+    if (n % 50 === 0) known = {};
+    const kind = any(KINDS);
+    const name = any(NAMES);
+    const end = any(ENDS);
+    const space = any([' ', ' ', '']);
+    const id = `c-${random(4)}`;
+    let stream = random(20) === 0 ? '\ufeff' : '';
+    for (let count = random(20); count > 0; count -= 1) {
+      const called = random(10) === 0 ? any(NAMES) : name;
+      const odd = random(20) === 0;
+      if (odd) stream += any([': comment', 'id: 7', 'retry: 5', 'odd', 'data', 'data: 1']) + end;
+      if (called !== '') stream += `event:${space}${called}${end}`;
+      stream += `data:${space}${(random(10) === 0 ? any(KINDS) : kind)(word(), random(20) === 0 ? 'c-9' : id)}${end}${end}`;
+    }
+    if (random(4) === 0) {
+      const at = random(stream.length);
+      stream = stream.slice(0, at) + any(BREAKS) + stream.slice(at + random(3));
+    }
+    // Half a character has no bytes.
+    const bytes = Buffer.from(stream);
+    const chunks: Buffer[] = [];
+    const size = any([5, 200, 10_000, 10_000]);
+    for (let at = 0; at < bytes.length; ) {
+      const next = at + 1 + random(size);
+      chunks.push(bytes.subarray(at, next));
+      at = next;
+    }
+    const expected = plainly(bytes.toString().replace(/^\ufeff/, '')).filter(hasData);
+    const { read, inRuns: more } = inChunks(chunks, known, id);
+    events += expected.length;
+    inRuns += more;
+    if (JSON.stringify(read.filter(hasData)) !== JSON.stringify(expected)) {
+      t.same(read.filter(hasData), expected, `seed ${seed}, stream ${n}: ${JSON.stringify(chunks.map(String))}`);
+      return;
+    }
+  }
+  t.ok(inRuns > 3000, `${inRuns} of ${events} events needed no parser`);
+});
+
+t.test('a very long string is read', async (t) => {
+  const stream = piece('a') + piece('b') + piece('x'.repeat(40_000_000)) + piece('\n'.repeat(20_000_000));
+  const lengths: number[] = [];
+  const owner = { onStreamEvent: ({ json }: ArcEvent) => lengths.push(json.length), onLongEvent: () => t.fail() };
+  new EventReader(owner, Number.POSITIVE_INFINITY, {}, 'c-1').read(Buffer.from(stream));
+  const around = piece('').length - 'event: stream\ndata: \n\n'.length;
+  t.same(lengths, [around + 1, around + 1, around + 40_000_000, around + 40_000_000]);
+});
+
+t.test('bytes that are no UTF-8 are read as the signs for that', async (t) => {
+  const stream = Buffer.concat([Buffer.from(piece('x').repeat(3)), Buffer.from(piece('\xff'), 'latin1')]);
+  t.same(inChunks([stream]).read, plainly(stream.toString()));
+  t.ok(decode(inChunks([stream]).read.at(-1)?.[1] as never).includes('\ufffd'));
+});
