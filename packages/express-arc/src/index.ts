@@ -33,7 +33,8 @@ type App = Application & Place & { ws?: unknown };
 /** `app.use('/ws', arc({ endpoint, token }))`. The options are the relay's. */
 function arc(options: RelayOptions): ExpressArc {
   const relay = createRelay(options);
-  const sockets = new WebSocketServer({ noServer: true, ...relay.wsOptions });
+  // The relay knows its sockets itself.
+  const sockets = new WebSocketServer({ noServer: true, clientTracking: false, ...relay.wsOptions });
 
   const handle = async (req: AcceptedRequest, res: Response, next: NextFunction): Promise<unknown> => {
     if (req.ws !== undefined && req.path === '/.websocket') {
@@ -47,7 +48,7 @@ function arc(options: RelayOptions): ExpressArc {
     if (answer !== undefined) return res.status(answer.status).set(answer.headers).json(answer.body);
     const socket = takeUpgrade(req, 'express-arc');
     // The answer that there will not be, and the way to it, would stay in memory as long as the connection.
-    Object.assign(req, { res: undefined, next: undefined });
+    Object.assign(req, { res: undefined, next: undefined, _parsedUrl: undefined });
     sockets.handleUpgrade(req, socket, Buffer.alloc(0), (webSocket) => relay.attach(webSocket, req));
   };
 

@@ -8,11 +8,13 @@ export interface InboxOwner {
   onFrame(frame: ReadFrame): void;
   /** More frames wait than are kept. */
   onOverflow(frame: ReadFrame): void;
+  /** There is no reason any more to keep any. */
+  onEmpty(): void;
 }
 
 /**
  * Frames on their way in. While something is awaited, or the inbox is shut, they are kept, in the order they came, up
- * to a limit. An inbox in which nothing waits has nothing but itself.
+ * to a limit.
  */
 export class Inbox {
   readonly #owner: InboxOwner;
@@ -77,5 +79,6 @@ export class Inbox {
       else this.#owner.onFrame(frame);
     }
     this.#isReleasing = false;
+    if (this.#held === undefined) this.#owner.onEmpty();
   }
 }

@@ -4,6 +4,7 @@ import type { EndpointState } from '../client/breaker.js';
 import { within } from '../threads/ending.js';
 import { LONGEST_TIME } from '../values.js';
 import { type Admission, isOriginAllowed, refusal } from './doors.js';
+import { shareHeaders } from './headers.js';
 import { type RelayConfig, type RelayOptions, readOptions, type SendState } from './options.js';
 import { type AttachOptions, Session, type SessionHost } from './session.js';
 
@@ -105,11 +106,14 @@ export class Relay implements SessionHost {
   /**
    * Drives a `ws` socket from now on. Call it in the same turn in which the socket was opened. A request that `admit`
    * let in keeps its identity; where `identity` is given, even as undefined, that is it; else `admit` is asked first.
+   * @throws TypeError where the socket is attached already, or `client` is no ArcClient
    */
   attach(socket: WebSocket, request: IncomingMessage, options: AttachOptions = {}): Session {
     const isFull = this.#places >= this.config.maxSessions;
     const isAdmitted = this.#admitted.has(request) && !('identity' in options);
     const known = isAdmitted ? { ...options, identity: this.#admitted.get(request) } : options;
+    this.#admitted.delete(request);
+    shareHeaders(request);
     const session = new Session(this, socket, request, known);
     this.#sessions.add(session);
     this.#places += 1;
@@ -141,6 +145,7 @@ export class Relay implements SessionHost {
       this.#asked.add(refuse);
       void this.judge(request, context).then((admission) => {
         this.#asked.delete(refuse);
+        if ('identity' in admission) this.#admitted.set(request, admission.identity);
         resolve(this.isClosing ? shuttingDown : admission);
       });
     });
@@ -154,7 +159,6 @@ export class Relay implements SessionHost {
       const identity = await authenticate?.(request, context);
       const isRefused = identity === null || identity === undefined || identity === false;
       if (authenticate !== undefined && isRefused) return { refused: refusal(401, NOT_AUTHENTICATED) };
-      this.#admitted.set(request, identity);
       return { identity };
     } catch (err) {
       logger.warn({ err }, 'a connection was refused');
@@ -170,8 +174,8 @@ export class Relay implements SessionHost {
     const { sends, ...counters } = this.counters;
     const now = { sessions: this.#sessions.size, threads: 0, pending: 0, waiting: 0 };
     const bytes = { ...this.#bytes };
-    for (const { threads, pending, waiting, request } of this.#sessions) {
-      now.threads += threads.threadCount;
+    for (const { threadCount, pending, waiting, request } of this.#sessions) {
+      now.threads += threadCount;
       now.pending += pending;
       now.waiting += waiting;
       addBytes(bytes, request);

@@ -93,6 +93,8 @@ export function takeUpgrade(request: IncomingMessage, adapter: string): Socket {
   if (response === undefined) throw new NotAttachedError(adapter);
   upgrades.delete(request);
   const { socket } = request;
+  socket.off('error', destroy);
+  socket.off('drain', passOnDrain);
   response.off('finish', endSocket);
   response.detachSocket(socket);
   // For what watches over the answer, to log it or to report what becomes of its socket, this was the answer.

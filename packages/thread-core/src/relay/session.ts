@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import type { RawData, WebSocket } from 'ws';
 import { type Bytes, encode } from '../bytes.js';
 import { RateLimitExceededError } from '../protocol/errors.js';
+import { checkClient } from '../threads/checks.js';
 import type { ChatOutcome } from '../threads/ending.js';
 import type { ThreadEntry } from '../threads/store.js';
 import type { ThreadHooks } from '../threads/table.js';
@@ -50,27 +51,47 @@ export interface AttachOptions {
   client?: RelayConfig['client'];
 }
 
-/** One WebSocket connection: its frames in and out, and its threads. */
+/** Where a socket keeps its session: functions of each session's own would take as much memory as the session itself. */
+const SESSION = Symbol('session');
+
+type Driven = WebSocket & { [SESSION]: Session };
+
+function onMessage(this: WebSocket, data: RawData | string, isBinary?: boolean): void {
+  (this as Driven)[SESSION].onMessage(data, isBinary);
+}
+
+function onPong(this: WebSocket): void {
+  (this as Driven)[SESSION].onPong();
+}
+
+function onError(this: WebSocket, error: unknown): void {
+  (this as Driven)[SESSION].onError(error);
+}
+
+function onClose(this: WebSocket, code: number): void {
+  (this as Driven)[SESSION].onClose(code);
+}
+
+/** One WebSocket connection: its frames in and out, and its threads. While it rests, it has as little as may be. */
 export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
-  readonly threads: ThreadManager;
   readonly request: IncomingMessage;
   /** What `authenticate` gave, or the host of the relay; undefined until it is known. */
   identity: unknown;
-  /** Resolves when the connection is gone and its chats are ended, or could not be. */
-  readonly closed: Promise<ChatOutcome[]>;
-
   #id: string | undefined;
   readonly #host: SessionHost;
   readonly #socket: WebSocket;
   readonly #out: Outbound;
   /** Where frames are kept; before there is a reason to keep any there is none. */
   #inbox: Inbox | undefined;
-  readonly #sends: Sends;
+  /** As well only when there is something for them. */
+  #sends: Sends | undefined;
+  #threads: ThreadManager | undefined;
+  readonly #client: RelayConfig['client'];
   #wasLetIn = false;
   #hasLeft = false;
   #badFrames = 0;
-  /** What is left of `frameRate`, and when that was reckoned. */
-  #tokens: number;
+  /** What of `frameRate` was used, and when that was reckoned. */
+  #used = 0;
   #reckoned = 0;
   #isAlive = true;
   #lastActivity: number;
@@ -82,41 +103,61 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
   #stalled: NodeJS.Timeout | undefined;
   #ending: Promise<ChatOutcome[]> | undefined;
   #error: unknown;
-  #resolveClosed!: (outcomes: ChatOutcome[]) => void;
+  /** Made for whoever asks for it, or when there is something to say. */
+  #closed: Promise<ChatOutcome[]> | undefined;
+  #resolveClosed: ((outcomes: ChatOutcome[]) => void) | undefined;
 
   /** @internal */
   constructor(host: SessionHost, socket: WebSocket, request: IncomingMessage, options: AttachOptions) {
     const { config } = host;
+    const { client = config.client } = options;
+    checkClient(client);
+    const isDriven = (socket as Partial<Driven>)[SESSION] !== undefined && socket.readyState !== socket.CLOSED;
+    if (isDriven) throw new TypeError('socket: is attached already');
     this.#host = host;
     this.#socket = socket;
     this.request = request;
     this.#lastActivity = host.sweeps;
     this.#out = new Outbound(socket, request.socket, config.maxBufferedBytes, this);
-    this.#sends = new Sends(this, config);
-    this.#tokens = config.frameRate;
-    this.closed = new Promise((resolve) => {
-      this.#resolveClosed = resolve;
-    });
-    const { sessionToken } = config;
-    this.threads = new ThreadManager(options.client ?? config.client, {
-      busy: config.busy,
-      cleanupTimeout: config.cleanupTimeout,
-      logger: config.logger,
-      hooks: this,
-      token: sessionToken === undefined ? undefined : () => sessionToken(this),
-    });
+    this.#client = client;
     socket.binaryType = 'nodebuffer';
-    socket.on('message', this.#onMessage);
-    socket.on('close', this.#onClose);
-    socket.on('error', this.#onError);
-    socket.on('pong', this.#onPong);
-    if (socket.readyState === socket.CLOSED) queueMicrotask(() => this.#onClose(1006));
+    (socket as Driven)[SESSION] = this;
+    socket.on('message', onMessage);
+    socket.on('close', onClose);
+    socket.on('error', onError);
+    socket.on('pong', onPong);
+    if (socket.readyState === socket.CLOSED) queueMicrotask(() => this.onClose(1006));
   }
 
   /** Names the connection in logs. */
   get id(): string {
     this.#id ??= randomUUID();
     return this.#id;
+  }
+
+  /** Resolves when the connection is gone and its chats are ended, or could not be. */
+  get closed(): Promise<ChatOutcome[]> {
+    this.#closed ??= new Promise((resolve) => {
+      this.#resolveClosed = resolve;
+    });
+    return this.#closed;
+  }
+
+  get threads(): ThreadManager {
+    if (this.#threads === undefined) {
+      const { busy, cleanupTimeout, logger, sessionToken } = this.#host.config;
+      const token = sessionToken === undefined ? undefined : () => sessionToken(this);
+      this.#threads = new ThreadManager(this.#client, { busy, cleanupTimeout, logger, hooks: this, token });
+    }
+    return this.#threads;
+  }
+
+  get #sending(): Sends {
+    if (this.#sends === undefined) {
+      this.#sends = new Sends(this, this.#host.config);
+      if (this.#out.isFull) this.#sends.pause();
+    }
+    return this.#sends;
   }
 
   /** Lets the connection in: at once, where it is known who connects. @internal */
@@ -133,12 +174,17 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
 
   /** Sends that run or wait. */
   get pending(): number {
-    return this.#sends.pending;
+    return this.#sends?.pending ?? 0;
   }
 
   /** Those of them that wait for their turn. @internal */
   get waiting(): number {
-    return this.#sends.waiting;
+    return this.#sends?.waiting ?? 0;
+  }
+
+  /** Chats that are open. @internal */
+  get threadCount(): number {
+    return this.#threads?.threadCount ?? 0;
   }
 
   /**
@@ -166,15 +212,15 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
     this.#leave();
     if (this.#ending === undefined) {
       void this.#stopTaking();
-      this.#ending = this.threads.endAllChats({ reason: 'disconnected' });
+      this.#ending = this.#threads?.endAllChats({ reason: 'disconnected' }) ?? Promise.resolve([]);
     }
     return this.#ending;
   }
 
   /** Begins nothing more. Gives a promise of what is pending. */
   #stopTaking(): Promise<void> {
-    for (const frame of this.#inbox?.take(isMessage) ?? []) this.#sends.refuse(frame as MessageFrame);
-    return this.#sends.drain();
+    for (const frame of this.#inbox?.take(isMessage) ?? []) this.#sending.refuse(frame as MessageFrame);
+    return this.#sending.drain();
   }
 
   #hold(): Inbox {
@@ -214,7 +260,8 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
     this.#tell('onOpen');
   }
 
-  readonly #onMessage = (data: RawData | string, isBinary?: boolean): void => {
+  /** @internal */
+  onMessage(data: RawData | string, isBinary: boolean | undefined): void {
     const { config, sweeps } = this.#host;
     this.#isAlive = true;
     this.#lastActivity = sweeps;
@@ -236,11 +283,15 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
       // What it is about may be waiting in the inbox, and need not be waited for.
       if (!this.#out.isFull) return this.#cancel(frame.id);
       // But who does not read gets no more answers than to what is pending.
-      this.#sends.cancel(frame.id);
+      this.#sends?.cancel(frame.id);
     }
     if (this.#inbox === undefined) this.onFrame(frame);
     else this.#inbox.push(frame);
-  };
+  }
+
+  onEmpty(): void {
+    this.#inbox = undefined;
+  }
 
   onOverflow(frame: ReadFrame): void {
     const echo = frame instanceof BadFrame ? frame.echo : echoOf(frame);
@@ -252,10 +303,10 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
     const { frameRate } = this.#host.config;
     if (frameRate === Number.POSITIVE_INFINITY) return false;
     const now = performance.now();
-    this.#tokens = Math.min(frameRate, this.#tokens + ((now - this.#reckoned) * frameRate) / 1000);
+    this.#used = Math.max(0, this.#used - ((now - this.#reckoned) * frameRate) / 1000);
     this.#reckoned = now;
-    if (this.#tokens < 1) return true;
-    this.#tokens -= 1;
+    if (this.#used + 1 > frameRate) return true;
+    this.#used += 1;
     return false;
   }
 
@@ -263,7 +314,7 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
     if (frame instanceof BadFrame) return this.refuse(frame.error, frame.echo);
     if (isMessage(frame)) {
-      const asked = this.#sends.add(frame);
+      const asked = this.#sending.add(frame);
       if (asked !== undefined) this.#hold().await(asked);
       return;
     }
@@ -276,8 +327,8 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
   #cancel(id: string | number): void {
     this.accepted();
     const held = this.#inbox?.take((frame) => isMessage(frame) && frame.id === id) ?? [];
-    this.#sends.cancel(id);
-    for (const frame of held) this.#sends.refuse(frame as MessageFrame);
+    this.#sends?.cancel(id);
+    for (const frame of held) this.#sending.refuse(frame as MessageFrame);
   }
 
   async #end(frame: EndFrame): Promise<void> {
@@ -303,7 +354,7 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
 
   /** A send has its last frame. @internal */
   ended(reply: Reply, state: SendState, error?: unknown): void {
-    this.#sends.ended(reply);
+    this.#sends?.ended(reply);
     if (!this.#wasLetIn) return;
     const { counters, config } = this.#host;
     counters.sends[state] += 1;
@@ -348,23 +399,23 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
   /** Who does not read what it asked for is not asked what else it wants: neither its agents nor its frames are read on. */
   onFull(): void {
     const { stalledTimeout } = this.#host.config;
-    if (stalledTimeout > 0) this.#stalled = setTimeout(this.#onStalled, stalledTimeout).unref();
+    if (stalledTimeout > 0) this.#stalled = setTimeout(() => this.#drop(), stalledTimeout).unref();
     this.#hold().shut();
-    this.#sends.pause();
+    this.#sends?.pause();
   }
 
   onDrain(): void {
     this.#isAlive = true;
     clearTimeout(this.#stalled);
     this.#inbox?.open();
-    if (!this.#out.isFull) this.#sends.resume();
+    if (!this.#out.isFull) this.#sends?.resume();
   }
 
-  readonly #onStalled = (): void => {
+  #drop(): void {
     this.close(1008, 'The client does not read');
     // The close frame stands behind what is not read.
     this.terminate();
-  };
+  }
 
   onStart(thread: ThreadEntry): void {
     this.#host.counters.started += 1;
@@ -393,15 +444,18 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
     );
   }
 
-  readonly #onPong = (): void => {
+  /** @internal */
+  onPong(): void {
     this.#isAlive = true;
-  };
+  }
 
-  readonly #onError = (error: unknown): void => {
+  /** @internal */
+  onError(error: unknown): void {
     this.#error = error;
-  };
+  }
 
-  readonly #onClose = (code: number): void => {
+  /** @internal */
+  onClose(code: number): void {
     const { logger } = this.#host.config;
     const about = { ...this.#about(this.#error), code };
     if (this.#error !== undefined) logger.warn(about, 'a connection failed');
@@ -410,17 +464,18 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
     this.#leave();
     void this.#finish().then((outcomes) => {
       if (this.#wasLetIn) this.#tell('onClose', outcomes);
-      this.#resolveClosed(outcomes);
+      this.#closed ??= Promise.resolve(outcomes);
+      this.#resolveClosed?.(outcomes);
       this.#host.ended(this);
     });
-  };
+  }
 
   /** The connection is gone. What that does to pending sends is up to `onDisconnect`. */
   async #finish(): Promise<ChatOutcome[]> {
     const rest = this.#stopTaking();
     if (this.#host.config.onDisconnect === 'finish' && this.#ending === undefined) {
       // Nobody reads them any more, so nothing is to hold them up.
-      this.#sends.resume();
+      this.#sends?.resume();
       await rest;
     }
     return this.#endAll();
@@ -429,7 +484,8 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
   /** Called now and then by the relay. @internal */
   sweep(pings: boolean, idleSweeps: number): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
-    const isBusy = this.#sends.pending > 0 || this.threads.endingCount > 0 || this.#inbox?.isAwaiting === true;
+    const isEnding = this.#threads !== undefined && this.#threads.endingCount > 0;
+    const isBusy = this.pending > 0 || isEnding || this.#inbox?.isAwaiting === true;
     if (idleSweeps > 0 && !isBusy && this.#host.sweeps - this.#lastActivity >= idleSweeps) {
       return this.close(4408, 'Idle for too long');
     }

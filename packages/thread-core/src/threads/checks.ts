@@ -23,9 +23,13 @@ export function checkText(name: string, value: unknown): void {
   check(value === undefined || typeof value === 'string', name, 'must be a string');
 }
 
+export function checkClient(client: unknown): void {
+  check(client instanceof ArcClient, 'client', 'must be an ArcClient');
+}
+
 /** @throws TypeError that names the option that is wrong */
 export function checkManager(client: unknown, options: ThreadManagerOptions): void {
-  check(client instanceof ArcClient, 'client', 'must be an ArcClient');
+  checkClient(client);
   check(isObject(options), 'options', 'must be an object');
   const { store, busy, token, cleanupTimeout, logger, hooks } = options;
   const isStore =

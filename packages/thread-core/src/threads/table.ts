@@ -27,10 +27,13 @@ const MOST_IDLE = 8;
 /** What a table has in place of lanes before its first send: nothing is made for a connection that only rests. */
 const NO_LANES: Map<string, Lane> = new Map();
 
+/** What it has in place of a store of its own before its first thread. */
+const NO_THREADS: ThreadStore = new Map();
+
 /** The state behind a ThreadManager: which threads there are, what goes on in them, and which chats are being ended. */
 export class ThreadTable {
   readonly busy: BusyPolicy;
-  readonly store: ThreadStore;
+  store: ThreadStore;
   readonly #client: ArcClient;
   readonly #tokens: TokenSource | undefined;
   readonly #cleanupTimeout: number;
@@ -42,7 +45,7 @@ export class ThreadTable {
 
   constructor(
     client: ArcClient,
-    store: ThreadStore,
+    store: ThreadStore = NO_THREADS,
     busy: BusyPolicy,
     tokens: TokenSource | undefined,
     cleanupTimeout: number,
@@ -82,8 +85,13 @@ export class ThreadTable {
 
   /** Makes a thread known, before its chat.start is sent. */
   open(key: string, entry: ThreadEntry): void {
-    this.store.set(key, entry);
+    this.keep(key, entry);
     this.#tell('onStart', entry);
+  }
+
+  keep(key: string, entry: ThreadEntry): void {
+    if (this.store === NO_THREADS) this.store = new Map<string, ThreadEntry>();
+    this.store.set(key, entry);
   }
 
   /** The agent has named the chat otherwise, or it became certain, or doubtful, that there is one. */

@@ -8,7 +8,7 @@ import { checkId, checkManager, checkSend, checkText, checkTimeout } from './che
 import type { ChatOutcome, EndChatOptions } from './ending.js';
 import type { BusyPolicy } from './lane.js';
 import type { Send, SendListener, SendRequest } from './send.js';
-import { type ThreadEntry, type ThreadStore, threadKey } from './store.js';
+import { type ThreadStore, threadKey } from './store.js';
 import { type ThreadHooks, ThreadTable } from './table.js';
 
 export interface ThreadManagerOptions {
@@ -47,7 +47,7 @@ export class ThreadManager implements AsyncDisposable {
   /** @throws TypeError that names the option that is wrong */
   constructor(client: ArcClient, options: ThreadManagerOptions = {}) {
     checkManager(client, options);
-    const { store = new Map<string, ThreadEntry>(), busy = 'queue', token, cleanupTimeout = 5000 } = options;
+    const { store, busy = 'queue', token, cleanupTimeout = 5000 } = options;
     const { logger = silentLogger, hooks = {} } = options;
     const tokens = token === undefined ? undefined : new TokenSource(token);
     this.#table = new ThreadTable(client, store, busy, tokens, cleanupTimeout, logger, hooks);
@@ -88,7 +88,7 @@ export class ThreadManager implements AsyncDisposable {
     checkId('agentId', agentId);
     checkId('chatId', chatId);
     checkText('contextId', contextId);
-    this.#table.store.set(threadKey(agentId, contextId), { agentId, contextId, chatId });
+    this.#table.keep(threadKey(agentId, contextId), { agentId, contextId, chatId });
   }
 
   /** Forgets a thread without ending its chat. Returns the id of that chat. */

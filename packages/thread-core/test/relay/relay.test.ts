@@ -215,6 +215,15 @@ t.test('an attach with a wrong client throws, and the relay goes on', async (t) 
   t.equal(all.relay.sessions.size, 1);
 });
 
+t.test('a socket is attached once', async (t) => {
+  const all = await world(t);
+  const client = await all.connect();
+  const [socket] = all.sockets as [WebSocket];
+  t.throws(() => all.relay.attach(socket, all.session.request), new TypeError('socket: is attached already'));
+  t.equal(all.relay.sessions.size, 1);
+  t.equal(textOf(await client.ask(to('a'))), 'a #1: hello');
+});
+
 t.test('a socket that is closed already is a session that is over', async (t) => {
   for (const attach of [{}, { identity: 'me' }]) {
     const told: string[] = [];
