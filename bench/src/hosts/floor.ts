@@ -53,7 +53,7 @@ class Connections implements Agent {
     handler.connections = this;
     handler.used = connection;
     connection.dispatch(
-      { path: this.#path, method: 'POST', headers: HEADERS, body } as Dispatcher.DispatchOptions,
+      { origin: this.#origin, path: this.#path, method: 'POST', headers: HEADERS, body } as Dispatcher.DispatchOptions,
       handler,
     );
   }

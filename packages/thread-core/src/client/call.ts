@@ -428,21 +428,26 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
 
   /** @internal Called by the reader. */
   onStreamEvent(event: StreamEvent): void {
-    if (this.#ended) return;
-    if (this.#events === 0) this.#target?.breaker.answered();
-    if (event.event === 'error' && this.#events === 0) {
-      const isRefused = this.#status === 401 || isTokenRefused(readAgentError(event.data, {}));
-      if (isRefused && this.#renewToken()) return;
-    }
+    if (this.#ended || (this.#events === 0 && !this.#isAnswered(event))) return;
     this.#events += 1;
-    // It is not sent again now, and a stream may be long.
-    this.#body = '';
     if (event.event !== 'done' && event.event !== 'error') return this.#listener.onEvent(event);
     this.#end();
     // The agent may still have something to say, such as `done` after `error`, before it ends its answer.
     if (this.#controller !== undefined) this.#lingering = setTimeout(abortLingering, LINGER, this).unref();
     this.resume();
     this.#listener.onEvent(event);
+  }
+
+  /** Whether a stream's first event is one of an answer, and not of a refused token for which there is a newer one. */
+  #isAnswered(event: StreamEvent): boolean {
+    this.#target?.breaker.answered();
+    if (event.event === 'error') {
+      const isRefused = this.#status === 401 || isTokenRefused(readAgentError(event.data, {}));
+      if (isRefused && this.#renewToken()) return false;
+    }
+    // It is not sent again now, and a stream may be long.
+    this.#body = '';
+    return true;
   }
 
   #endStream(reader: EventReader): void {

@@ -39,8 +39,20 @@ export class StreamEvent implements ArcEvent {
 
 const NULL = encode('null');
 
-/** The names under which agents send the next piece of an answer. No name at all is one of them. */
-const CONTENT = new Set(['content', 'stream', 'chat', 'message', '']);
+/**
+ * What is called how here: agents send the next piece of an answer under several names, no name at all being one of them.
+ * The others stand here because texts that are the very same are compared at once.
+ */
+const NAMES = new Map([
+  ['', 'content'],
+  ['chat', 'content'],
+  ['content', 'content'],
+  ['message', 'content'],
+  ['stream', 'content'],
+  ['done', 'done'],
+  ['error', 'error'],
+  ['metadata', 'metadata'],
+]);
 
 /** Makes events of what one stream brings. What has the shape of those before is known to be JSON without being parsed. */
 export class Events {
@@ -54,7 +66,7 @@ export class Events {
   read(name: Bytes, bytes: Bytes): StreamEvent {
     if (name !== this.#name) {
       this.#name = name;
-      this.#event = CONTENT.has(name) ? 'content' : decode(name);
+      this.#event = NAMES.get(name) ?? decode(name);
     }
     const event = this.#event;
     if (this.shape.fits(bytes)) return new StreamEvent(event, bytes, this.#chatId);

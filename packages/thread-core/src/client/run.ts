@@ -81,9 +81,8 @@ export class Run {
       const quote = STRING.lastIndex;
       const goesOn = stands(between, text, quote);
       if (!goesOn && !stands(close, text, quote)) return start;
+      if (start === at) this.#confirm();
       const end = quote + close.length;
-      this.#misses = 0;
-      this.#shape.confirm();
       const bytes = text.slice(start + data, end - behind) as Bytes;
       if (!owner.onRunEvent(new StreamEvent(event, bytes, chatId)) || !goesOn) return end;
       start = end;
@@ -116,6 +115,11 @@ export class Run {
     this.#known.run = kept(form);
   }
 
+  #confirm(): void {
+    this.#misses = 0;
+    this.#shape.confirm();
+  }
+
   #use(form: Form | undefined): void {
     this.#form = form;
     if (form !== undefined) this.#between = form.close + form.open;
@@ -128,9 +132,11 @@ function stands(part: string, text: string, at: number): boolean {
 
 /** The same in another chat. Undefined where that is not certain. */
 function inChat(form: Form | undefined, chatId: unknown): Form | undefined {
-  if (form?.chatId === undefined) return form;
+  if (form === undefined || form.chatId === undefined) return form;
   if (typeof chatId !== 'string' || !PLAIN_ID.test(chatId)) return undefined;
-  return { ...form, open: form.open.replace(`"${form.chatId}"`, `"${chatId}"`), chatId };
+  const { open, close, data, event } = form;
+  const at = open.indexOf(`"${form.chatId}"`) + 1;
+  return { open: open.slice(0, at) + chatId + open.slice(at + form.chatId.length), close, data, event, chatId };
 }
 
 /** A form that may be used in other chats: where the id is said, it is said once. */

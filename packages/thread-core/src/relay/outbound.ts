@@ -14,6 +14,8 @@ function uncorkAll(): void {
 /** Frames of this turn that are not written yet, with their headers: all of one connection. */
 let batch = '';
 let batcher: Outbound | undefined;
+/** How long they may become together. */
+let room = 0;
 let isTickAwaited = false;
 
 function writeBatch(): void {
@@ -87,14 +89,19 @@ export class Outbound {
    * fraction of what `writeSoon` takes. Where somebody else closes the socket in the same turn, it is not written.
    */
   writePart(frame: Bytes): void {
+    if (batcher === this && batch.length + frame.length <= room) batch += headerOf(frame) + frame;
+    else this.#startBatch(frame);
+  }
+
+  #startBatch(frame: Bytes): void {
     const socket = this.#socket;
     if (socket.readyState !== socket.OPEN) return;
     if (!this.#mayBatch || this.#overflows(frame)) return this.write(frame);
-    if (batcher !== this || batch.length + frame.length > MOST_BATCHED) {
-      batcher?.flush();
-      batcher = this;
-    }
-    batch += headerOf(frame) + frame;
+    batcher?.flush();
+    batcher = this;
+    batch = headerOf(frame) + frame;
+    const left = this.#limit - (this.#stream as Duplex).writableLength;
+    room = this.isFull ? MOST_BATCHED : Math.min(MOST_BATCHED, left);
     if (isTickAwaited) return;
     isTickAwaited = true;
     process.nextTick(writeBatch);

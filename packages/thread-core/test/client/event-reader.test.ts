@@ -80,6 +80,9 @@ t.test('a stream begins and ends as the one before it, in another chat', async (
     ['c-1', 1],
     ['c-2', 4],
     ['c-333', 4],
+    ['data', 4],
+    ['chatId', 4],
+    ['c-4', 4],
   ] as const) {
     const stream = ['one', 'two', 'three'].map((word) => piece(word, chatId)).join('') + done(chatId);
     const reading = inChunks(whole(stream), known, chatId);
