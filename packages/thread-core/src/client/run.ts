@@ -32,6 +32,9 @@ const STRING = /[ !#-[\]-\xff]*(?:\\(?:["\\/bfnrt]|u[\da-fA-F]{4})[ !#-[\]-\xff]
 /** More of a text is not looked through: the expression remembers each character of a string. */
 const MOST = 1024 * 1024;
 
+/** Longer forms are not kept beyond their stream, in bytes: there may be one for each of a thousand endpoints. */
+const MOST_KEPT = 4096;
+
 /** After so many events in a row that had to be parsed, because they were not as one before, no others are looked for. */
 const MISSES = 8;
 
@@ -142,6 +145,7 @@ function inChat(form: Form | undefined, chatId: unknown): Form | undefined {
 /** A form that may be used in other chats: where the id is said, it is said once. */
 function kept(form: Form): Form | undefined {
   const { open, close, chatId } = form;
+  if (open.length + close.length > MOST_KEPT) return undefined;
   if (chatId !== undefined) {
     const text = open + close;
     const id = `"${chatId}"`;

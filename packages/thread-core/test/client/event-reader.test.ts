@@ -94,6 +94,17 @@ t.test('a stream begins and ends as the one before it, in another chat', async (
   t.same(inChunks(whole(stream), known, 'c"1').read, plainly(stream));
 });
 
+t.test('a form that is too long is that of one stream alone', async (t) => {
+  const known: KnownEvents = {};
+  const long = 'x'.repeat(4096);
+  const events = ['one', 'two', 'three', 'four'].map((word) => piece(word, long));
+  const stream = [...events, done(long)].join('');
+  const reading = inChunks(whole(stream), known, long);
+  t.same(reading.read, plainly(stream));
+  t.equal(reading.inRuns, 2);
+  t.same([known.run, known.done], [undefined, undefined]);
+});
+
 t.test('an event of another kind between those of one form does not end it', async (t) => {
   const progress = 'event: progress\ndata: {"percent":5}\n\n';
   const stream =
