@@ -1,5 +1,6 @@
 // A relay in a process of its own: started by `RelayProcess`, and told by it what to do.
 import { setImmediate } from 'node:timers/promises';
+import { ArcClient } from '@arc/thread-core';
 import type { Report } from './child.js';
 import { RelayServer } from './world.js';
 
@@ -10,8 +11,10 @@ process.on('uncaughtException', (error) => mishaps.push(`uncaught: ${error.stack
 
 let ended = 0;
 let failed = 0;
+// Connections to agents are kept for seconds, 5 KB each. Were there as many as it takes, memory would vary by them.
+const client = new ArcClient({ endpoint, connections: 64 });
 const server = await RelayServer.start({
-  endpoint,
+  client,
   heartbeat: 0,
   ...(JSON.parse(options) as object),
   hooks: {
@@ -38,6 +41,7 @@ process.once('disconnect', orphaned);
 process.on('message', (order) => {
   if (order === 'report') return void report();
   process.off('disconnect', orphaned);
-  return void server.close().then(() => process.disconnect());
+  const closed = server.close().then(() => client.close());
+  return void closed.then(() => process.disconnect());
 });
 await report();
