@@ -110,8 +110,6 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
   #controller: Dispatcher.DispatchController | undefined;
   /** When the whole of a stream runs out. */
   #streamEnd = Number.POSITIVE_INFINITY;
-  /** After `done`, until the agent ends its answer. */
-  #lingering: NodeJS.Timeout | undefined;
   /** The listener has heard the end, or wants to hear no more. */
   #ended = false;
   #paused = false;
@@ -154,7 +152,7 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
 
   /** Abandons the call: the connection is closed, and the listener hears nothing more. */
   cancel(): void {
-    if (!this.#ended) this.#end();
+    this.#end();
     this.#controller?.abort(new Error('The call was cancelled'));
   }
 
@@ -379,7 +377,7 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
   onResponseEnd(controller: Dispatcher.DispatchController): void {
     if (controller !== this.#controller) return;
     this.#controller = undefined;
-    if (this.#ended) clearTimeout(this.#lingering);
+    if (this.#ended) this.#context.deadlines.delete(this);
     else if (this.#next !== undefined) this.#follow(this.#next);
     else if (this.#reader !== undefined) this.#endStream(this.#reader);
     else this.#readBody();
@@ -393,7 +391,7 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
     // Whoever waits no longer for a connection did so for nothing, where there is none to be had.
     const isFailure = this.#ended ? !wasWritten && wasNeverSent(error) : this.#reader === undefined;
     if (isFailure && isOfEndpoint(error)) this.#target?.breaker.failed();
-    if (this.#ended) return clearTimeout(this.#lingering);
+    if (this.#ended) return this.#context.deadlines.delete(this);
     if (!wasWritten && isPassing(error) && this.#retry()) return;
     const reason = describeTransportError(error);
     const about = this.about(error);
@@ -433,7 +431,7 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
     if (event.event !== 'done' && event.event !== 'error') return this.#listener.onEvent(event);
     this.#end();
     // The agent may still have something to say, such as `done` after `error`, before it ends its answer.
-    if (this.#controller !== undefined) this.#lingering = setTimeout(abortLingering, LINGER, this).unref();
+    if (this.#controller !== undefined) this.#linger();
     this.resume();
     this.#listener.onEvent(event);
   }
@@ -497,6 +495,7 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
 
   /** @internal Called by the timer. */
   timeOut(): void {
+    if (this.#ended) return this.cancel();
     const about = this.about();
     if (this.deadline === this.#streamEnd) {
       const reason = `The stream took too long: it was not complete after ${this.#streamTimeout} ms in all`;
@@ -523,6 +522,13 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
     this.#context.deadlines.delete(this);
   }
 
+  /** It has ended, and waits for the agent to say so. */
+  #linger(): void {
+    this.deadline = performance.now() + LINGER;
+    this.#context.deadlines.add(this);
+    this.#context.deadlines.note(this.deadline);
+  }
+
   #fail(error: unknown): void {
     if (this.#ended) return;
     if (this.#isStarting) return queueMicrotask(() => this.#fail(error));
@@ -536,10 +542,6 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
 
 function onRetry(call: Call): void {
   call.sendAgain();
-}
-
-function abortLingering(call: Call): void {
-  call.cancel();
 }
 
 function isTokenRefused(error: ArcError): boolean {
