@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
 import t from 'tap';
 import { WebSocket } from 'ws';
 import type { ChatOutcome } from '../../src/index.js';
@@ -255,6 +256,40 @@ t.test('any frame of the peer shows that it lives [F-57]', async (t) => {
   });
   await all.session.closed;
   t.ok(performance.now() - began >= 300, 'it stayed as long as it spoke');
+});
+
+t.test('a frame that comes slowly shows that the peer lives [F-57]', async (t) => {
+  const all = await world(t, { heartbeat: 50 });
+  const raw = await all.connectRaw();
+  const frame = [...maskedText('{"type":"ping"}')];
+  let pings = 0;
+  raw.on('data', (bytes: Buffer) => {
+    if (!bytes.includes(Buffer.from([0x89, 0x00]))) return;
+    pings += 1;
+    if (frame.length > 12) raw.write(Buffer.of(frame.shift() as number));
+  });
+  await all.session.closed;
+  t.ok(pings >= 9, `${pings} pings before it was dropped, which said no more after nine`);
+});
+
+t.test('heartbeat: where nobody knows how much has come, it is pongs that count', async (t) => {
+  const { relay, server, log } = await world(t, { heartbeat: 50 });
+  server.removeAllListeners('connection');
+  const closed: Promise<unknown>[] = [];
+  server.on('connection', (socket, request) => {
+    // As of a request that a test has injected.
+    const injected = Object.create(request, { socket: { value: undefined } });
+    closed.push(relay.attach(socket, injected, { identity: 'me' }).closed);
+  });
+  const { port } = server.address() as AddressInfo;
+  const client = new WebSocket(`ws://127.0.0.1:${port}`);
+  let pings = 0;
+  await new Promise<void>((resolve) => client.on('ping', () => ++pings === 4 && resolve()));
+  const dead = new WebSocket(`ws://127.0.0.1:${port}`, { autoPong: false });
+  await once(dead, 'close');
+  await closed[1];
+  t.equal(client.readyState, WebSocket.OPEN);
+  t.match(log.at('info'), [{ message: 'a connection was lost', about: { code: 1006 } }]);
 });
 
 t.test('idleTimeout closes with 4408, and not before its time [F-115] [F-145] [S-5]', async (t) => {
