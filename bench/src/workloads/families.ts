@@ -1,7 +1,7 @@
 import { type HostKind, RELAYS } from '../hosts/kinds.js';
 import { churn, endOfChats } from './closing.js';
 import { sends } from './sends.js';
-import type { Family } from './types.js';
+import type { Family, Workload } from './types.js';
 
 /** Those of the hosts with which anything else than JSON and streams is measured. */
 export function fewerHosts(hosts: readonly HostKind[], quick: boolean): HostKind[] {
@@ -21,6 +21,16 @@ export function families(hosts: readonly HostKind[], quick: boolean): Family[] {
   const fewer = { ...base, hosts: fewerHosts(relays, quick) };
   const json = { core: 1.15, adapters: 1.25 };
   const streams = { core: 1.25, adapters: 1.35 };
+  // Each host keeps 16 connections to each origin: with more, all hosts together come to the end of the agents' descriptors.
+  const inTurn = (name: string, agents: number, count: number): Workload =>
+    sends({
+      name: `${name}-${agents}`,
+      x: agents,
+      connections: 16,
+      count,
+      agents: numbered(agents, 'support'),
+      startsChats: true,
+    });
   return [
     {
       ...base,
@@ -98,21 +108,19 @@ export function families(hosts: readonly HostKind[], quick: boolean): Family[] {
     {
       ...fewer,
       name: 'agents',
-      title: 'Growth: agents, each at an origin of its own',
+      title: 'Growth: agents at one endpoint',
       about: 'JSON round trips on 16 connections, each of which talks to all agents in turn.',
       growsBy: 'agents',
+      workloads: [1, 10, 100].map((agents) => inTurn('agents', agents, some(4000))),
+    },
+    {
+      ...fewer,
+      name: 'origins',
+      title: 'Growth: agents, each at an origin of its own',
+      about: 'The same, but each agent is behind a server of its own, with connections of its own.',
+      growsBy: 'agents',
       servers: 100,
-      workloads: [1, 10, 100].map((agents) =>
-        sends({
-          name: `agents-${agents}`,
-          x: agents,
-          // Each host keeps as many to each origin: with more, all hosts together come to the end of the agents' descriptors.
-          connections: 16,
-          count: some(4000),
-          agents: numbered(agents, 'support'),
-          startsChats: true,
-        }),
-      ),
+      workloads: [1, 10, 100].map((agents) => inTurn('origins', agents, some(4000))),
     },
     {
       ...fewer,

@@ -100,7 +100,7 @@ export interface RelayOptions {
   /** Frames in a row that are not valid, or refused, before the connection is closed with 4429. Default 16. */
   maxBadFrames?: number | undefined;
 
-  /** Between two pings; a peer that does not answer one until the next is dropped. 0: none. Default 25,000. */
+  /** Between two pings; a peer that sends nothing until the next is dropped. 0: none. Default 25,000. */
   heartbeat?: number | undefined;
   /** Without a frame either way and without a running send, before 4408. 0: for ever. Default 0. */
   idleTimeout?: number | undefined;
