@@ -64,9 +64,15 @@ export interface CallOptions {
   traceId?: string | undefined;
   /** Aborts the call: it rejects with the signal's reason, and the connection is closed. */
   signal?: AbortSignal | undefined;
-  /** Milliseconds; the client's `timeout` without it. */
+  /** Each as the client's option of that name, which holds without it. */
   timeout?: number | undefined;
+  streamIdleTimeout?: number | undefined;
+  streamTimeout?: number | undefined;
+  retries?: number | undefined;
 }
+
+/** Those of them that are numbers. */
+const NUMBERS = ['timeout', 'streamIdleTimeout', 'streamTimeout', 'retries'] as const;
 
 export interface ChatStartOptions extends CallOptions {
   targetAgent: string;
@@ -164,12 +170,15 @@ export class ArcClient {
     method: ArcMethod,
     options: CallOptions & { targetAgent: string; stream?: boolean | undefined },
   ): Promise<never> {
-    const { targetAgent, traceId, signal, timeout, ...params } = options;
+    const { targetAgent, traceId, signal, timeout, streamIdleTimeout, streamTimeout, retries, ...params } = options;
     check(typeof targetAgent === 'string' && targetAgent !== '', 'targetAgent', 'must be the id of an agent');
     check(traceId === undefined || typeof traceId === 'string', 'traceId', 'must be a string');
-    check(timeout === undefined || isNumber(timeout, 0), 'timeout', 'must be a number of at least 0');
+    for (const name of NUMBERS) {
+      check(options[name] === undefined || isNumber(options[name], 0), name, 'must be a number of at least 0');
+    }
     const answer = new Answer(options.stream === true, signal);
-    answer.from(() => this.call({ method, targetAgent, traceId, timeout, params }, answer));
+    const limits = { timeout, streamIdleTimeout, streamTimeout, retries };
+    answer.from(() => this.call({ method, targetAgent, traceId, params, ...limits }, answer));
     return answer.promise as Promise<never>;
   }
 

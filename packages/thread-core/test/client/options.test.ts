@@ -182,6 +182,9 @@ t.test('a wrong option of a call rejects with a TypeError that names it', async 
     { targetAgent: '' },
     { targetAgent: undefined },
     { timeout: -1 },
+    { streamIdleTimeout: -1 },
+    { streamTimeout: '1' },
+    { retries: Number.NaN },
     { timeout: Number.NaN },
     { timeout: '5' },
   ]) {

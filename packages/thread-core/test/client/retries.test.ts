@@ -86,6 +86,8 @@ t.test('a call may have a number of its own', async (t) => {
   const client = connect(t, { url: `http://127.0.0.1:${port}` });
   await heard(client, { retries: 0 }).ended;
   t.equal(refused(), 1);
+  await failure(client.chat.start({ ...START, retries: 1 }));
+  t.equal(refused(), 3);
 });
 
 t.test('the time-out runs over all attempts', async (t) => {

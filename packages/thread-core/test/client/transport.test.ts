@@ -273,6 +273,8 @@ t.test('a stream that stalls is interrupted, and its connection closed', async (
   checkTransport(t, error as ArcError, `${peer.url}/arc`);
   t.equal((error as ArcError).reason, 'The stream stalled: nothing came for 40 ms');
   await peer.until(() => peer.open === 0);
+  const own = await drain(await client.chat.start({ ...STREAM, streamIdleTimeout: 20 }));
+  t.match(own.error, { reason: 'The stream stalled: nothing came for 20 ms' }, 'a call may have one of its own');
 });
 
 t.test('a stream that is slower than the time-out, and quicker than the idle time-out, goes on', async (t) => {
@@ -317,6 +319,9 @@ t.test('a stream that goes on for longer than it may in all is interrupted, and 
 t.test('the total time of a stream is of the call, where the call has one', async (t) => {
   const { peer, client } = await pair(t, endless, { streamTimeout: 60_000 });
   t.match(await heard(client, { streamTimeout: 30 }).ended, { code: -43104, reason: /after 30 ms in all$/ });
+  const { error } = await drain(await client.chat.start({ ...STREAM, streamTimeout: 40 }));
+  t.match(error, { code: -43104, reason: /after 40 ms in all$/ });
+  t.notOk(JSON.stringify(peer.requests[1]?.json).includes('streamTimeout'), 'it is not for the agent');
   await peer.until(() => peer.open === 0);
 });
 
