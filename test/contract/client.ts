@@ -10,10 +10,11 @@ export function to(agentId: string, text = 'hello', more: Frame = {}): Frame {
   return { agent_id: agentId, message: { role: 'user', parts: [{ type: 'text', content: text }] }, ...more };
 }
 
-/** The text of a response frame. */
+/** The text of a response frame, or of a piece of one. */
 export function textOf(frame: Frame): string {
-  type Response = { result?: { chat?: { message?: { parts?: { content: string }[] } } } };
-  const parts = (frame.response as Response | undefined)?.result?.chat?.message?.parts ?? [];
+  type Chat = { message?: { parts?: { content: string }[] } };
+  const chat = (frame.response as { result?: { chat?: Chat } } | undefined)?.result?.chat ?? (frame.data as Chat);
+  const parts = chat?.message?.parts ?? [];
   return parts.map(({ content }) => content).join('');
 }
 

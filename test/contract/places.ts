@@ -1,6 +1,6 @@
 import { createServer } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
-import { Client, gate as makeGate, plain, RawClient, upgrade, upgradeText } from './client.js';
+import { Client, gate as makeGate, plain, RawClient, textOf, to, upgrade, upgradeText } from './client.js';
 import type { Declare } from './contract.js';
 import type { Host } from './host.js';
 import { selfSigned } from './tls.js';
@@ -23,6 +23,9 @@ export function places(declare: Declare, host: Host): void {
     });
     const client = await connect({ ca: selfSigned.cert, origin: `https://127.0.0.1:${port}` });
     t.equal(await client.say('a'), 'a #1: hello');
+    const text = 'größer als ein Wort '.repeat(50);
+    const frames = await client.ask(to('a', text, { stream: true }));
+    t.equal(frames.slice(0, -1).map(textOf).join(''), `a #2: ${text}`);
     const closing = app.close();
     t.equal((await client.closed).code, 1001);
     await closing;
