@@ -189,25 +189,28 @@ t.test('a reader that stops makes the agent stop, and one that goes on gets ever
   let blocked = false;
   const { peer, client } = await pair(
     t,
-    async (socket) => {
-      socket.write(STREAM_HEAD);
-      for (; written < COUNT; written++) {
-        if (socket.write(chunk(event('stream', { i: written, block })))) continue;
-        blocked = true;
-        await new Promise((resolve) => socket.once('drain', resolve));
-        blocked = false;
-      }
-      socket.write(chunk(DONE) + LAST_CHUNK);
-    },
+    [
+      async (socket) => {
+        socket.write(STREAM_HEAD);
+        for (; written < COUNT; written++) {
+          if (socket.write(chunk(event('stream', { i: written, block })))) continue;
+          blocked = true;
+          await new Promise((resolve) => socket.once('drain', resolve));
+          blocked = false;
+        }
+        socket.write(chunk(DONE) + LAST_CHUNK);
+      },
+      (socket) => socket.write(STREAM_HEAD),
+    ],
     { streamIdleTimeout: 250 },
   );
   const asked = await client.chat.start(STREAM);
   await asked.next();
-  // Nobody reads. The agent's socket fills up, and stays full for longer than a silent agent would be given.
+  // Nobody reads. The agent's socket fills up, and stays full for longer than a silent agent is given.
   await peer.until(() => blocked);
   for (let before = -1; before !== written; ) {
     before = written;
-    await new Promise((resolve) => setTimeout(resolve, 400));
+    t.match(await failure(client.chat.start(STREAM)), { code: -43104 });
   }
   t.equal(blocked, true);
   t.ok(written < COUNT, `${written} of ${COUNT} events left the agent`);
