@@ -156,8 +156,9 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
     this.#controller?.abort(new Error('The call was cancelled'));
   }
 
-  /** Fails the call, because its client is closed. */
+  /** Fails the call, because its client is closed. One that has ended waits for its agent no longer. */
   abandon(): void {
+    if (this.#ended) this.cancel();
     this.#fail(new AgentUnreachableError('The client was closed', this.about()));
   }
 

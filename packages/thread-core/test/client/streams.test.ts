@@ -1,5 +1,6 @@
 // Answers that are streams of events, in every form that agents give them.
 import t, { type Test } from 'tap';
+import { Agent } from 'undici';
 import type { ArcEvent } from '../../src/client/event.js';
 import type { ArcStream } from '../../src/client/stream.js';
 import { StreamInterruptedError, StreamTimeoutError } from '../../src/protocol/errors.js';
@@ -236,6 +237,16 @@ t.test('done ends a stream at once, though the agent keeps its connection open',
       await peer.until(() => peer.open === 0);
     }),
   );
+});
+
+t.test('the connection of a stream that is done is closed with its client, whoever made it', async (t) => {
+  const dispatcher = new Agent();
+  t.teardown(() => dispatcher.destroy());
+  const { peer, client } = await pair(t, STREAM_HEAD + chunk(DONE), { dispatcher });
+  await drain(await client.chat.start(STREAM));
+  t.equal(peer.open, 1);
+  await client.close();
+  await peer.until(() => peer.open === 0);
 });
 
 t.test('a done without data is seen though it comes a byte at a time', async (t) => {
