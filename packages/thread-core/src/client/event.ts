@@ -66,7 +66,8 @@ export class Events {
   read(name: Bytes, bytes: Bytes): StreamEvent {
     if (name !== this.#name) {
       this.#name = name;
-      this.#event = NAMES.get(name) ?? decode(name);
+      // A copy, because it may be kept, and with it all that it was cut from.
+      this.#event = NAMES.get(name) ?? Buffer.from(name, 'latin1').toString();
     }
     const event = this.#event;
     if (this.shape.fits(bytes)) return new StreamEvent(event, bytes, this.#chatId);

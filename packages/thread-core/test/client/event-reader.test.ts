@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { createParser } from 'eventsource-parser';
 import t from 'tap';
 import { decode } from '../../src/bytes.js';
@@ -103,6 +105,28 @@ t.test('a form that is too long is that of one stream alone', async (t) => {
   t.same(reading.read, plainly(stream));
   t.equal(reading.inRuns, 2);
   t.same([known.run, known.done], [undefined, undefined]);
+});
+
+t.test('a form that is kept does not keep the stream that it is of', async (t) => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const progress = (n: number): string => `event: tool_call_progress\ndata: {"text":"${n} ${'x'.repeat(100)}"}\n\n`;
+  const stream = Array.from({ length: 500 }, (_, n) => progress(n)).join('');
+  const all: KnownEvents[] = [];
+  collect();
+  const before = process.memoryUsage().heapUsed;
+  for (let n = 0; n < 200; n += 1) {
+    const known: KnownEvents = {};
+    inChunks(whole(stream + done(`c-${n}`)), known, `c-${n}`);
+    all.push(known);
+  }
+  collect();
+  const each = (process.memoryUsage().heapUsed - before) / all.length;
+  t.ok(
+    all.every(({ run, done }) => run !== undefined && done !== undefined),
+    'all are kept',
+  );
+  t.ok(each < 10_000, `${each} bytes for each of ${stream.length} bytes`);
 });
 
 t.test('an event of another kind between those of one form does not end it', async (t) => {
