@@ -11,12 +11,12 @@ process.on('uncaughtException', (error) => mishaps.push(`uncaught: ${error.stack
 
 let ended = 0;
 let failed = 0;
-// Connections to agents are kept for seconds, 5 KB each. Were there as many as it takes, memory would vary by them.
-const client = new ArcClient({ endpoint, connections: 64 });
+const { connections, ...others } = JSON.parse(options) as { connections?: number };
+const client = connections === undefined ? undefined : new ArcClient({ endpoint, connections });
 const server = await RelayServer.start({
-  client,
+  ...(client === undefined ? { endpoint } : { client }),
   heartbeat: 0,
-  ...(JSON.parse(options) as object),
+  ...others,
   hooks: {
     onEnd: (_session, { ok }) => {
       if (ok) ended += 1;
@@ -41,7 +41,7 @@ process.once('disconnect', orphaned);
 process.on('message', (order) => {
   if (order === 'report') return void report();
   process.off('disconnect', orphaned);
-  const closed = server.close().then(() => client.close());
+  const closed = server.close().then(() => client?.close());
   return void closed.then(() => process.disconnect());
 });
 await report();

@@ -112,9 +112,9 @@ export class Relay implements SessionHost {
     const isFull = this.#places >= this.config.maxSessions;
     const isAdmitted = this.#admitted.has(request) && !('identity' in options);
     const known = isAdmitted ? { ...options, identity: this.#admitted.get(request) } : options;
-    this.#admitted.delete(request);
     shareHeaders(request);
     const session = new Session(this, socket, request, known);
+    this.#admitted.delete(request);
     this.#sessions.add(session);
     this.#places += 1;
     this.#startSweeping();

@@ -93,7 +93,7 @@ export function takeUpgrade(request: IncomingMessage, adapter: string): Socket {
   if (response === undefined) throw new NotAttachedError(adapter);
   upgrades.delete(request);
   const { socket } = request;
-  socket.off('error', destroy);
+  // That for errors stays: who takes the socket may have others to ask before there is a WebSocket.
   socket.off('drain', passOnDrain);
   response.off('finish', endSocket);
   response.detachSocket(socket);

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import t, { type Test } from 'tap';
-import { createRelay, type RelayOptions } from '../../src/index.js';
+import { type ArcClient, createRelay, type RelayOptions } from '../../src/index.js';
 import { Log, to, world } from './helpers.js';
 
 /** A relay, and what it says to real requests with these headers. */
@@ -249,6 +249,9 @@ t.test('a request that admit let in keeps its identity when its socket is attach
     server: {
       verifyClient: ({ req }, done) => void all.relay.admit(req).then((admission) => done('identity' in admission)),
     },
+  });
+  all.server.prependListener('connection', (socket, request) => {
+    t.throws(() => all.relay.attach(socket, request, { client: {} as ArcClient }), TypeError, 'though it failed once');
   });
   const client = await all.connect();
   t.strictSame(await client.rest(), []);

@@ -90,20 +90,26 @@ t.test('an upgrade that comes as a plain request cannot be taken, and the error 
   t.match(await exchange(port, upgradeOf('/')), 'asked');
 });
 
-t.test('a socket that fails before it is accepted harms nobody', async (t) => {
-  const { server, port } = await listen(t, (request, response) => {
-    if (!isUpgrade(request)) response.end('a page');
+for (const [what, take] of [
+  ['a socket', undefined],
+  ['a socket that was taken', takeUpgrade],
+] as const) {
+  t.test(`${what} that fails before it is accepted harms nobody`, async (t) => {
+    const { server, port } = await listen(t, (request, response) => {
+      if (isUpgrade(request)) take?.(request, 'x-arc');
+      else response.end('a page');
+    });
+    serveUpgrades(server, makeRelay(), always);
+    const arrived = once(server, 'upgrade');
+    const client = connect({ port, host: '127.0.0.1' });
+    client.write(upgradeOf('/'));
+    const [, socket] = await soon(arrived, 'the upgrade');
+    const gone = new Promise((resolve) => socket.once('close', resolve));
+    client.resetAndDestroy();
+    await soon(gone, 'the end of the socket');
+    t.equal(await (await fetch(`http://127.0.0.1:${port}`)).text(), 'a page');
   });
-  serveUpgrades(server, makeRelay(), always);
-  const arrived = once(server, 'upgrade');
-  const client = connect({ port, host: '127.0.0.1' });
-  client.write(upgradeOf('/'));
-  const [, socket] = await soon(arrived, 'the upgrade');
-  const gone = new Promise((resolve) => socket.once('close', resolve));
-  client.resetAndDestroy();
-  await soon(gone, 'the end of the socket');
-  t.equal(await (await fetch(`http://127.0.0.1:${port}`)).text(), 'a page');
-});
+}
 
 t.test("another listener's upgrades are left to it", async (t) => {
   const { server, port } = await listen(t, (_request, response) => response.end('ours'));
