@@ -18,6 +18,15 @@ export function decode(bytes: Bytes): string {
   return NOT_ASCII.test(bytes) ? Buffer.from(bytes, 'latin1').toString() : bytes;
 }
 
+/**
+ * The same text in one piece. V8 keeps the pieces of one that was put together until something reads it, and copies each of
+ * them wherever the text is a part of others: that costs more than once to put together what is written many times.
+ */
+export function whole(text: Bytes): Bytes {
+  NOT_ASCII.test(text);
+  return text;
+}
+
 /** Of a buffer. What is no UTF-8 in it becomes U+FFFD. */
 export function readBytes(buffer: Buffer): Bytes {
   return (isUtf8(buffer) ? buffer : Buffer.from(buffer.toString())).toString('latin1') as Bytes;

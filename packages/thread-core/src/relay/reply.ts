@@ -1,4 +1,4 @@
-import { type Bytes, encode } from '../bytes.js';
+import { type Bytes, encode, whole } from '../bytes.js';
 import type { StreamEvent } from '../client/event.js';
 import { readAgentError } from '../protocol/errors.js';
 import type { Send, SendListener } from '../threads/send.js';
@@ -23,7 +23,7 @@ export class Reply implements SendListener {
   readonly #session: Session;
   readonly #echo: Bytes;
   /** How a frame of content begins. */
-  #content: string | undefined;
+  #content: Bytes | undefined;
 
   constructor(session: Session, frame: MessageFrame) {
     this.#session = session;
@@ -41,7 +41,7 @@ export class Reply implements SendListener {
   onEvent(answer: StreamEvent): void {
     const { event, bytes } = answer;
     if (event === 'content') {
-      this.#content ??= `{"type":"content"${this.#echo},"data":`;
+      this.#content ??= whole(`{"type":"content"${this.#echo},"data":` as Bytes);
       this.#session.writePart(`${this.#content}${bytes}}` as Bytes);
     } else if (event === 'metadata') {
       this.#session.writePart(`{"type":"metadata"${this.#echo},"data":${bytes}}` as Bytes);
