@@ -64,7 +64,7 @@ async function main(): Promise<void> {
     console.log('\nIdle connections');
     idle = await measureIdle({
       hosts: fewerHosts(options.hosts, options.quick),
-      rounds: options.quick ? 1 : Math.min(3, options.rounds),
+      rounds: options.quick ? 1 : Math.min(5, options.rounds),
       connections: options.quick ? 2000 : 5000,
       onRound: (host, round, { fresh, used }) =>
         console.log(`idle  ${round}  ${host}: ${kibibytes(fresh)} KiB, ${kibibytes(used)} KiB after one message`),

@@ -62,7 +62,7 @@ export function serveByHand(endpoints: Endpoints, ways: Ways): Promise<number> {
   return listen(server);
 }
 
-let ids = 0;
+let ids = 100_000_000_000;
 
 function serveConnection(
   socket: WebSocket,
@@ -79,8 +79,9 @@ function serveConnection(
     let method = 'chat.message';
     let field = 'message';
     if (chatId === undefined) {
-      // A counter: even the fastest random id costs more.
-      chatId = `c${++ids}`;
+      // A counter: even the fastest random id costs more. As long as a UUID, because agents repeat it in each event: with
+      // shorter ones there would be fewer bytes to pass on than the relay has.
+      chatId = `00000000-0000-4000-8000-${++ids}`;
       chats.set(agentId, chatId);
       method = 'chat.start';
       field = 'initialMessage';

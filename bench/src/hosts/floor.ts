@@ -121,6 +121,8 @@ class Whole extends Free {
   }
 }
 
+const NOTHING = /\0/;
+
 /**
  * What stands between `data: ` and a blank line is spliced into a frame. Nothing is decoded and encoded.
  */
@@ -134,6 +136,8 @@ class Stream extends Free {
     super();
     this.#connection = connection;
     this.#content = `{"type":"content","id":${id},"agent_id":"${agent_id}","data":`;
+    // To look into it puts it together, once and not in each of its frames.
+    NOTHING.test(this.#content);
     this.#done = `{"type":"done","id":${id},"agent_id":"${agent_id}","data":`;
   }
 

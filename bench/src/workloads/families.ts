@@ -58,7 +58,7 @@ export function families(hosts: readonly HostKind[], quick: boolean): Family[] {
           name: `stream-${how}`,
           x,
           connections: 64,
-          count: some(how === 'burst' ? 1280 : 512),
+          count: some(how === 'burst' ? 5120 : 512),
           agents: [`${how}-100`],
           events: 100,
           goals: streams,
