@@ -42,7 +42,7 @@ export function families(hosts: readonly HostKind[], quick: boolean): Family[] {
           name: `json-${connections}`,
           x: connections,
           connections,
-          count: some(connections === 1 ? 1000 : 4000),
+          count: some(connections === 1 ? 1000 : 8000),
           goals: connections >= 64 ? json : undefined,
         }),
       ),
