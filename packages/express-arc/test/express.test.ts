@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import type { Session } from '@arc/thread-core';
 import { startTestAgent } from '@arc/thread-core/testing';
 import express from 'express';
 import t from 'tap';
@@ -55,6 +56,17 @@ t.test('an app in an app in an app knows its server', async (t) => {
   outer.use('/b', inner);
   app.use('/a', outer);
   t.equal(await says(await listen(t, app), '/a/b/ws'), 'a #1: hello');
+});
+
+t.test('a session keeps what its request was, and nothing of the answer that there will not be', async (t) => {
+  const app = express();
+  const middleware = arc({ endpoint: agent.endpoint });
+  app.use('/of/:tenant/ws', middleware);
+  await Client.open(`ws://127.0.0.1:${await listen(t, app)}/of/ann/ws`);
+  const [{ request }] = [...middleware.relay.sessions] as [Session];
+  const { params, originalUrl, res, next, socket } = request as express.Request;
+  t.same({ ...params, originalUrl, res, next }, { tenant: 'ann', originalUrl: '/of/ann/ws' });
+  t.equal(socket.listenerCount('error'), 1, 'that of the WebSocket');
 });
 
 t.test('an upgrade with a body is 400: the app would take the body for an empty one', async (t) => {

@@ -6,6 +6,7 @@ import { LONGEST_TIME } from '../values.js';
 import { type Admission, isOriginAllowed, refusal } from './doors.js';
 import { shareHeaders } from './headers.js';
 import { type RelayConfig, type RelayOptions, readOptions, type SendState } from './options.js';
+import { leaveErrors } from './server.js';
 import { type AttachOptions, Session, type SessionHost } from './session.js';
 
 /** What closing the relay came to. */
@@ -114,6 +115,7 @@ export class Relay implements SessionHost {
     const known = isAdmitted ? { ...options, identity: this.#admitted.get(request) } : options;
     shareHeaders(request);
     const session = new Session(this, socket, request, known);
+    leaveErrors(request.socket);
     this.#admitted.delete(request);
     this.#sessions.add(session);
     this.#places += 1;

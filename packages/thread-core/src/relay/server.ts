@@ -55,6 +55,11 @@ function destroy(this: Socket): void {
   this.destroy();
 }
 
+/** Lets go of an upgraded socket whose errors a WebSocket hears: two that hear them would have to be kept in a list. */
+export function leaveErrors(socket: Socket | undefined): void {
+  socket?.off('error', destroy);
+}
+
 function passOnDrain(this: AnsweredSocket): void {
   this._httpMessage?.emit('drain');
 }
@@ -93,7 +98,7 @@ export function takeUpgrade(request: IncomingMessage, adapter: string): Socket {
   if (response === undefined) throw new NotAttachedError(adapter);
   upgrades.delete(request);
   const { socket } = request;
-  // That for errors stays: who takes the socket may have others to ask before there is a WebSocket.
+  // That for errors stays until there is a WebSocket: who takes the socket may have others to ask before.
   socket.off('drain', passOnDrain);
   response.off('finish', endSocket);
   response.detachSocket(socket);
