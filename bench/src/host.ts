@@ -25,6 +25,8 @@ const api = {
     }
     return process.memoryUsage.rss();
   },
+  /** Bytes of V8's heap that are in use. */
+  heap: (): number => process.memoryUsage().heapUsed,
   watchPeak: (): void => {
     peak = process.memoryUsage.rss();
     watch = setInterval(() => {

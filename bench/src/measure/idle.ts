@@ -12,6 +12,7 @@ const GOAL = 1.2;
 interface Bytes {
   fresh: number;
   used: number;
+  heap: number;
 }
 
 interface IdleOptions {
@@ -50,8 +51,10 @@ export async function measureIdle({ hosts, rounds, connections, onRound }: IdleO
       rounds,
       fresh: spreadOf(own.map(({ fresh }) => fresh)),
       used: spreadOf(own.map(({ used }) => used)),
+      heap: spreadOf(own.map(({ heap }) => heap)),
       freshRatio: ratio('fresh'),
       usedRatio: ratio('used'),
+      heapRatio: ratio('heap'),
       goal: echo === undefined || host === 'floor' ? undefined : GOAL,
     };
   });
@@ -61,9 +64,11 @@ async function measureOne({ load }: Stage, { process, url }: Host, connections: 
   const sends = { name: 'idle', agents: ['support'], bytes: 0, events: 0 };
   await load.call('open', 'idle', url, FIRST);
   const before = await process.call('rss', true);
+  const heapBefore = await process.call('heap');
   await load.call('open', 'idle', url, connections);
   const fresh = ((await process.call('rss', true)) - before) / connections;
+  const heap = ((await process.call('heap')) - heapBefore) / connections;
   await load.call('send', { ...sends, count: FIRST + connections });
   const used = ((await process.call('rss', true)) - before) / connections;
-  return { fresh, used };
+  return { fresh, used, heap };
 }

@@ -52,9 +52,12 @@ export interface IdleRow {
   /** Of connections that never said anything, and of those that had one message answered. */
   fresh: Spread;
   used: Spread;
+  /** What V8's heap has in use of the former. */
+  heap: Spread;
   /** The same as multiples of the framework's bare echo socket. */
   freshRatio?: Spread | undefined;
   usedRatio?: Spread | undefined;
+  heapRatio?: Spread | undefined;
   goal?: number | undefined;
 }
 

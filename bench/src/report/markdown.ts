@@ -97,12 +97,24 @@ function writePeaks(peaks: readonly Peak[]): string[] {
 
 function writeIdle(rows: readonly IdleRow[], plot: string | undefined): string {
   if (rows.length === 0) return '';
-  const head = ['host', 'fresh: KiB', '× echo', 'goal', 'after one message: KiB', '× echo', 'command'];
+  const head = [
+    'host',
+    'fresh: KiB',
+    '× echo',
+    'goal',
+    'in use: KiB',
+    '× echo',
+    'after one message: KiB',
+    '× echo',
+    'command',
+  ];
   const body = rows.map((row) => [
     row.host,
     spread(row.fresh, kibibytes),
     ratio(row.freshRatio),
     verdict(row.freshRatio?.median, row.goal),
+    spread(row.heap, kibibytes),
+    ratio(row.heapRatio),
     spread(row.used, kibibytes),
     ratio(row.usedRatio),
     commandFor('idle'),
@@ -111,7 +123,8 @@ function writeIdle(rows: readonly IdleRow[], plot: string | undefined): string {
     '## Idle connections',
     '',
     `RSS of each of ${number(rows[0]?.connections ?? 0)} connections, in a fresh process: opened and never used, and after one message and`,
-    'its answer. Against the bare echo socket of the same framework (for the core: of ws).',
+    'its answer. Against the bare echo socket of the same framework (for the core: of ws). What a fresh one has in use of V8’s heap is',
+    'much less: V8 makes room for new objects once, on all hosts, and RSS has the system’s and Node’s own part.',
     ...(plot === undefined ? [] : ['', `![Idle connections](${plot})`]),
     '',
     table(head, body),
