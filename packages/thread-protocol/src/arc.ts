@@ -1,0 +1,118 @@
+/**
+ * The ARC wire, version 1.0, as types. Field names are the wire's own (camelCase); every object may carry more
+ * fields than are listed, and a relay passes those on untouched.
+ */
+
+/** The protocol version that is sent in every request. */
+export const ARC_VERSION = '1.0';
+
+/** The media type of ARC requests and answers. */
+export const ARC_CONTENT_TYPE = 'application/arc+json';
+
+/** One part of a message. Agents spell the type `text` or `TextPart` (and so on); neither is ever rewritten. */
+export interface ArcPart {
+  type: string;
+  content?: unknown;
+  [field: string]: unknown;
+}
+
+export interface ArcMessage {
+  role: 'user' | 'agent' | 'system' | (string & {});
+  parts: ArcPart[];
+  timestamp?: string;
+  agentId?: string;
+  [field: string]: unknown;
+}
+
+export type ChatStatus = 'ACTIVE' | 'PAUSED' | 'CLOSED' | 'ENDED' | (string & {});
+
+export interface ArcChat {
+  chatId: string;
+  status?: ChatStatus;
+  message?: ArcMessage;
+  participants?: unknown[];
+  createdAt?: string;
+  closedAt?: string;
+  reason?: string | null;
+  [field: string]: unknown;
+}
+
+/** The result of `chat.start` and `chat.message`. */
+export interface ChatResult {
+  type: 'chat';
+  chat: ArcChat;
+  [field: string]: unknown;
+}
+
+/** The result of `chat.end`: the closed chat, or nothing but success. */
+export type ChatEndResult = ChatResult | { success: boolean; chat?: undefined };
+
+export type TaskPriority = 'LOW' | 'NORMAL' | 'HIGH' | 'URGENT';
+
+export interface ArcTask {
+  taskId: string;
+  status?: string;
+  messages?: ArcMessage[];
+  artifacts?: unknown[];
+  [field: string]: unknown;
+}
+
+/** The result of `task.create`, `task.info` and `task.cancel`. */
+export interface TaskResult {
+  type: 'task';
+  task: ArcTask;
+  [field: string]: unknown;
+}
+
+/** The result of `task.send`. */
+export interface TaskSendResult {
+  success: boolean;
+  message?: string;
+  [field: string]: unknown;
+}
+
+/** The result of `task.subscribe`. */
+export interface TaskSubscribeResult {
+  type: 'task';
+  subscription: Record<string, unknown>;
+  [field: string]: unknown;
+}
+
+export type ArcMethod =
+  | 'chat.start'
+  | 'chat.message'
+  | 'chat.end'
+  | 'task.create'
+  | 'task.send'
+  | 'task.info'
+  | 'task.cancel'
+  | 'task.subscribe';
+
+/** A request, as it is posted to the endpoint. */
+export interface ArcRequest {
+  arc: string;
+  id: string;
+  method: ArcMethod | (string & {});
+  requestAgent: string;
+  targetAgent: string;
+  traceId?: string;
+  params: Record<string, unknown>;
+}
+
+/** The `error` member of an envelope. */
+export interface ArcErrorObject {
+  code: number;
+  message: string;
+  details?: unknown;
+}
+
+/** An answer. Exactly one of `result` and `error` is meaningful; the other is absent or null. */
+export interface ArcEnvelope<Result = unknown> {
+  arc: string;
+  id: string | number;
+  responseAgent: string;
+  targetAgent: string;
+  traceId?: string;
+  result: Result;
+  error?: ArcErrorObject | null;
+}

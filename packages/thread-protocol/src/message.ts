@@ -1,0 +1,52 @@
+import type { ArcMessage, ArcPart } from './arc.js';
+
+/** A user's message with one part of text. */
+export function text(content: string): ArcMessage {
+  return { role: 'user', parts: [{ type: 'text', content }] };
+}
+
+/**
+ * The text of an answer, or of one piece of it: of an envelope, the data of a streamed event in any of its shapes, a
+ * chat, a message, or a bare string. The text parts are joined without a separator, because a streamed piece may end
+ * inside a word. Empty if there is no text.
+ */
+export function textOf(answer: unknown): string {
+  let joined = '';
+  for (const { type, content } of partsOf(answer) ?? []) {
+    if ((type === 'text' || type === 'TextPart') && typeof content === 'string') joined += content;
+  }
+  return joined;
+}
+
+/**
+ * The parts of the message in an answer, or in one piece of it. Takes what `textOf` takes. Undefined if there is no
+ * message in it. A part that is not an object with a `type` is wrapped as `{ type: 'data', content }`.
+ */
+export function partsOf(answer: unknown): ArcPart[] | undefined {
+  if (typeof answer === 'string') return [{ type: 'text', content: answer }];
+  const chat = chatOf(answer);
+  const message = isObject(chat?.message) ? chat.message : chat;
+  if (!Array.isArray(message?.parts)) return undefined;
+  return message.parts.map((part: unknown) => (isPart(part) ? part : { type: 'data', content: part }));
+}
+
+/** The chat id in an answer, or in one piece of it. Undefined if there is none. */
+export function chatIdOf(answer: unknown): string | undefined {
+  const chatId = chatOf(answer)?.chatId;
+  return typeof chatId === 'string' && chatId !== '' ? chatId : undefined;
+}
+
+/** Agents put the chat into an envelope's result, into `chat`, or send its fields alone. */
+function chatOf(answer: unknown): Record<string, unknown> | undefined {
+  if (!isObject(answer)) return undefined;
+  const result = isObject(answer.result) ? answer.result : answer;
+  return isObject(result.chat) ? result.chat : result;
+}
+
+function isPart(value: unknown): value is ArcPart {
+  return isObject(value) && typeof value.type === 'string';
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
