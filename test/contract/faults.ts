@@ -8,7 +8,7 @@ export function faults(declare: Declare, host: Host): void {
   const cases: [what: string, code: number | undefined, act: (client: RawClient) => void][] = [
     ['a frame that is too large', 1009, ({ socket }) => socket.write(frameBytes('x'.repeat(5000)))],
     ['a frame that is not UTF-8', 1007, ({ socket }) => socket.write(frameBytes(Buffer.from([0xc3, 0x28])))],
-    ['a frame without a mask', 1002, ({ socket }) => socket.write(Buffer.from([0x81, 1, 65]))],
+    ['a frame without a mask [F-166]', 1002, ({ socket }) => socket.write(Buffer.from([0x81, 1, 65]))],
     ['a dropped connection', undefined, ({ socket }) => socket.resetAndDestroy()],
   ];
   for (const [what, code, act] of cases) {

@@ -212,9 +212,17 @@ t.test('a chat that is being ended counts towards maxThreads, and is no idleness
   t.equal((await client.closed).code, 4408);
 });
 
-t.test('who does not read for stalledTimeout is dropped [F-157]', async (t) => {
+t.test('a client that does not read for stalledTimeout is closed with 1008 and dropped [F-157] [F-165]', async (t) => {
   const all = await world(t, { maxBufferedBytes: 64 * 1024, stalledTimeout: 100 });
   const client = await all.connect();
+  // The close frame is queued behind the data that the client does not read, so only the server's side can show it.
+  const closedWith: unknown[] = [];
+  const socket = all.sockets[0] as WebSocket;
+  const close = socket.close.bind(socket);
+  socket.close = (code, reason) => {
+    closedWith.push(code);
+    close(code, reason);
+  };
   const tcp = (client.socket as unknown as { _socket: Socket })._socket;
   all.agent.script('chat.start', async function* () {
     for (let i = 0; i < 1000; i++) yield 'x'.repeat(65_536);
@@ -222,6 +230,7 @@ t.test('who does not read for stalledTimeout is dropped [F-157]', async (t) => {
   tcp.pause();
   client.send(to('a', 'x', { stream: true }));
   await all.session.closed;
+  t.strictSame(closedWith, [1008]);
   tcp.resume();
   t.equal((await client.closed).code, 1006);
 });
