@@ -1,3 +1,4 @@
+export * from '@arc/thread-protocol';
 export type { ArcResponse } from './client/answer.js';
 export {
   ArcClient,
@@ -16,7 +17,6 @@ export type { Endpoint } from './client/target.js';
 export type { Token } from './client/token.js';
 export type { Logger } from './logger.js';
 export * from './protocol/errors.js';
-export * from './protocol/types.js';
 export {
   type Attachable,
   answerInstead,

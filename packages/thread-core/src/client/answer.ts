@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
+import type { ArcEnvelope, ChatResult } from '@arc/thread-protocol';
 import { type Bytes, decode } from '../bytes.js';
 import { type ArcErrorOptions, InternalError, readAgentError } from '../protocol/errors.js';
-import type { ArcEnvelope, ChatResult } from '../protocol/types.js';
 import { isObject } from '../values.js';
 import type { CallListener } from './call.js';
 import { type ArcEvent, chatIdOf, plain } from './event.js';

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import type { Dispatcher } from 'undici';
 import {
   ARC_CONTENT_TYPE,
   type ArcMessage,
@@ -9,7 +8,8 @@ import {
   type TaskResult,
   type TaskSendResult,
   type TaskSubscribeResult,
-} from '../protocol/types.js';
+} from '@arc/thread-protocol';
+import type { Dispatcher } from 'undici';
 import { isObject, quote } from '../values.js';
 import { Answer, type ArcResponse } from './answer.js';
 import { Breaker, type BreakerOptions, type EndpointState } from './breaker.js';

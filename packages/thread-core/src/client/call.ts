@@ -1,3 +1,4 @@
+import { ARC_VERSION, type ArcEnvelope, type ArcMethod } from '@arc/thread-protocol';
 import { type Dispatcher, errors } from 'undici';
 import { type Bytes, decode, encode, readBytes } from '../bytes.js';
 import {
@@ -14,7 +15,6 @@ import {
   TokenExpiredError,
   TokenInvalidError,
 } from '../protocol/errors.js';
-import { ARC_VERSION, type ArcEnvelope, type ArcMethod } from '../protocol/types.js';
 import { quote } from '../values.js';
 import type { Breaker } from './breaker.js';
 import { type AnswerHandler, isEventStream } from './connections.js';

@@ -1,5 +1,5 @@
+import type { ArcErrorObject } from '@arc/thread-protocol';
 import { isObject } from '../values.js';
-import type { ArcErrorObject } from './types.js';
 
 /** What is known about a failed call, beside its code and message. Every field is optional. */
 export interface ArcErrorOptions {

@@ -1,5 +1,5 @@
+import type { ArcErrorObject } from '@arc/thread-protocol';
 import { ArcError, InternalError } from '../protocol/errors.js';
-import type { ArcErrorObject } from '../protocol/types.js';
 
 /** What the relay itself may say to a client; anything else is an internal error. */
 const OWN_CODES = new Set([-32_700, -32_600, -45_004, -44_002, -44_007, -41_001, -41_003, -41_006, -43_104, -50_001]);

@@ -1,3 +1,4 @@
+import type { ArcMessage } from '@arc/thread-protocol';
 import {
   AgentNotFoundError,
   ArcError,
@@ -5,7 +6,6 @@ import {
   InvalidRequestError,
   RateLimitExceededError,
 } from '../protocol/errors.js';
-import type { ArcMessage } from '../protocol/types.js';
 import type { MessageFrame } from './frames.js';
 import type { RelayConfig } from './options.js';
 import { Reply, writeEcho } from './reply.js';

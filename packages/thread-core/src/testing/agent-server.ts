@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { ARC_VERSION, type ArcMessage, type ArcMethod } from '@arc/thread-protocol';
 import {
   AgentNotFoundError,
   type ArcError,
@@ -11,7 +12,6 @@ import {
   ParseError,
   UnsupportedVersionError,
 } from '../protocol/errors.js';
-import { ARC_VERSION, type ArcMessage, type ArcMethod } from '../protocol/types.js';
 import type { AgentHandler, AgentTurn } from './agent.js';
 import type { Plan } from './answers.js';
 import { type AgentChat, ChatRegistry, chatResult } from './chats.js';

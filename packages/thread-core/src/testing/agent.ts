@@ -1,4 +1,4 @@
-import type { ArcMessage, ArcPart } from '../protocol/types.js';
+import type { ArcMessage, ArcPart } from '@arc/thread-protocol';
 
 /** One message for an agent, and everything the agent may want to know to answer it. */
 export interface AgentTurn {

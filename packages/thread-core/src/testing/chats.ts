@@ -1,5 +1,5 @@
+import type { ArcChat, ArcMessage } from '@arc/thread-protocol';
 import { ChatAlreadyClosedError } from '../protocol/errors.js';
-import type { ArcChat, ArcMessage } from '../protocol/types.js';
 
 /** A chat as the agent server remembers it. */
 export interface AgentChat {

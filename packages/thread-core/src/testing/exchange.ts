@@ -1,7 +1,7 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import { setImmediate } from 'node:timers/promises';
+import { ARC_CONTENT_TYPE, ARC_VERSION } from '@arc/thread-protocol';
 import { type ArcError, MessageTooLargeError } from '../protocol/errors.js';
-import { ARC_CONTENT_TYPE, ARC_VERSION } from '../protocol/types.js';
 
 /** How the bytes of an answer are put on the wire. Works with every kind of answer, and alike for JSON and streams. */
 export interface Delivery {

@@ -1,5 +1,5 @@
+import type { ArcMessage, ArcPart } from '@arc/thread-protocol';
 import { ArcError, InternalError, readAgentError } from '../protocol/errors.js';
-import type { ArcMessage, ArcPart } from '../protocol/types.js';
 import { type AgentHandler, type AgentTurn, append, isEvent, partOf, piecesOf } from './agent.js';
 import { type AgentChat, now } from './chats.js';
 import type { Exchange } from './exchange.js';

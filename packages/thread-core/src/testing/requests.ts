@@ -1,5 +1,5 @@
+import type { ArcMessage } from '@arc/thread-protocol';
 import { InvalidParamsError, InvalidRequestError } from '../protocol/errors.js';
-import type { ArcMessage } from '../protocol/types.js';
 
 /** @internal */
 export type Params = Record<string, unknown>;

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import type { ArcMessage, ArcTask, TaskResult, TaskSubscribeResult } from '@arc/thread-protocol';
 import { TaskAlreadyCancelledError, TaskNotFoundError } from '../protocol/errors.js';
-import type { ArcMessage, ArcTask, TaskResult, TaskSubscribeResult } from '../protocol/types.js';
 import { now } from './chats.js';
 import { type Params, stringOf } from './requests.js';
 

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders, Server } from 'node:http';
 import type { Socket } from 'node:net';
-import type { ArcMethod } from '../protocol/types.js';
+import type { ArcMethod } from '@arc/thread-protocol';
 import { type AgentHandler, abortable, echo } from './agent.js';
 import { type AgentServerOptions, ArcServer, type LostChat } from './agent-server.js';
 import { type Answer, type Plan, planOf, type ScriptedAnswer } from './answers.js';

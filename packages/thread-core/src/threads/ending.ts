@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { ArcEnvelope, ChatEndResult } from '@arc/thread-protocol';
 import { type Bytes, decode } from '../bytes.js';
 import { Answer, type ArcResponse } from '../client/answer.js';
 import type { CallListener, CallRequest } from '../client/call.js';
@@ -10,7 +11,6 @@ import {
   isLostChat,
   RateLimitExceededError,
 } from '../protocol/errors.js';
-import type { ArcEnvelope, ChatEndResult } from '../protocol/types.js';
 import type { Send, StartOutcome } from './send.js';
 import type { ThreadEntry } from './store.js';
 

@@ -1,10 +1,10 @@
+import type { ArcEnvelope, ArcMessage } from '@arc/thread-protocol';
 import type { Bytes } from '../bytes.js';
 import type { Answerable } from '../client/answer.js';
 import type { Call, CallListener } from '../client/call.js';
 import type { StreamEvent } from '../client/event.js';
 import { wasNeverSent } from '../client/transport-error.js';
 import { ArcError, isLostChat, readAgentError, TransportError } from '../protocol/errors.js';
-import type { ArcEnvelope, ArcMessage } from '../protocol/types.js';
 import type { Lane } from './lane.js';
 import type { ThreadEntry } from './store.js';
 

@@ -1,9 +1,9 @@
+import type { ChatEndResult } from '@arc/thread-protocol';
 import { Answer, type ArcResponse } from '../client/answer.js';
 import type { ArcClient } from '../client/arc-client.js';
 import type { ArcStream } from '../client/stream.js';
 import { type Token, TokenSource } from '../client/token.js';
 import { type Logger, silentLogger } from '../logger.js';
-import type { ChatEndResult } from '../protocol/types.js';
 import { checkId, checkManager, checkSend, checkText, checkTimeout } from './checks.js';
 import type { ChatOutcome, EndChatOptions } from './ending.js';
 import type { BusyPolicy } from './lane.js';

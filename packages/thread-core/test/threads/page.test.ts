@@ -1,10 +1,10 @@
 // The examples of ThreadManager's documentation, on real WebSockets: one manager for each connection.
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
+import type { ArcMessage } from '@arc/thread-protocol';
 import t, { type Test } from 'tap';
 import { WebSocket, WebSocketServer } from 'ws';
 import { ArcClient } from '../../src/client/arc-client.js';
-import type { ArcMessage } from '../../src/protocol/types.js';
 import { faults, startTestAgent, textOf } from '../../src/testing/index.js';
 import { ThreadManager } from '../../src/threads/thread-manager.js';
 import { methods, requestsOf, say } from './helpers.js';
