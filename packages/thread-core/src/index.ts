@@ -40,6 +40,26 @@ export type { RelayHooks, RelayOptions, SendState, SendSummary } from './relay/o
 export { type CloseSummary, type Counters, createRelay, type Relay, type RelayStats } from './relay/relay.js';
 export { closeWith, isBelow, isUpgrade, NotAttachedError, serveUpgrades, takeUpgrade } from './relay/server.js';
 export type { AttachOptions, Session } from './relay/session.js';
+export {
+  type ClaimResult,
+  FencedError,
+  type JournalSlice,
+  type JsonValue,
+  type Ownership,
+  type ReapedSession,
+  type ReapOptions,
+  type Renewal,
+  type SessionMeta,
+  type SessionPlace,
+  type SessionProgress,
+  type SessionState,
+  type SessionStore,
+  STORED_VERSION,
+  type StoredSession,
+  StoreError,
+  type StoreErrorCode,
+  type StoreNode,
+} from './relay/session-store.js';
 export type { ChatOutcome, EndChatOptions } from './threads/ending.js';
 export type { BusyPolicy } from './threads/lane.js';
 export type { SendRequest } from './threads/send.js';
