@@ -9,7 +9,7 @@ export interface ArcEvent {
   readonly data: unknown;
   /** The same as JSON text: the agent's own bytes, for passing on without rebuilding them. */
   readonly json: string;
-  /** The chat that the event belongs to, where it says so. */
+  /** The chat that the answer belongs to, where the event says so. Only `content` and `done` events do. */
   readonly chatId?: string | undefined;
   /** True on each event of a `sendToAgent` for which a lost chat was started afresh. */
   restarted?: true;
@@ -70,7 +70,7 @@ export class Events {
       this.#event = NAMES.get(name) ?? Buffer.from(name, 'latin1').toString();
     }
     const event = this.#event;
-    if (this.shape.fits(bytes)) return new StreamEvent(event, bytes, this.#chatId);
+    if (this.shape.fits(bytes)) return new StreamEvent(event, bytes, namesChat(event) ? this.#chatId : undefined);
     if (bytes === '' && event === 'done') return new StreamEvent(event, NULL, undefined);
     const text = decode(bytes);
     let chatId: string | undefined;
@@ -84,8 +84,13 @@ export class Events {
       this.#chatId = chatId;
       this.shape.learn(bytes, encode(chatId ?? ''));
     }
-    return new StreamEvent(event, bytes, chatId);
+    return new StreamEvent(event, bytes, namesChat(event) ? chatId : undefined);
   }
+}
+
+/** All other events carry what others wrote (metadata of a client, the result of a tool), chat ids included. */
+function namesChat(event: string): boolean {
+  return event === 'content' || event === 'done';
 }
 
 /** A plain object, whatever the event is made of: it may be written as JSON, or compared. */

@@ -31,7 +31,7 @@ export class ArcStream implements AsyncIterableIterator<ArcEvent, undefined> {
 
   /** The chat that this is an answer in, as far as it is known. */
   get chatId(): string | undefined {
-    return this.#chatId ?? this.#source.chatId;
+    return this.#source.chatId ?? this.#chatId;
   }
 
   /** True where the agent had lost the chat, and this is the answer of a new one. */

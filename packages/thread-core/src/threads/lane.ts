@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { AgentBusyError } from '../protocol/errors.js';
 import type { Send } from './send.js';
+import type { ThreadEntry } from './store.js';
 import type { ThreadTable } from './table.js';
 
 /**
@@ -24,6 +25,7 @@ export class Lane {
   #waiting: Send[] = NONE;
   #starting: Send | undefined;
   #closed = false;
+  #hasWarned = false;
 
   constructor(table: ThreadTable, key: string, agentId: string, contextId: string | undefined) {
     this.table = table;
@@ -97,6 +99,13 @@ export class Lane {
     if (this.#starting !== send) return;
     this.#starting = undefined;
     if (this.table.busy === 'parallel') this.pump();
+  }
+
+  /** The agent has called the chat by another name. Said once, because it may do so in every answer. */
+  warnOfName(entry: ThreadEntry, named: string, message: string): void {
+    if (this.#hasWarned) return;
+    this.#hasWarned = true;
+    this.table.warnOfName(entry, named, message);
   }
 
   leave(send: Send): void {

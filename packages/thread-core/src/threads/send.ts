@@ -47,6 +47,8 @@ export class Send implements CallListener, Answerable {
   #delivered = false;
   /** The agent has told under which id it has the chat. */
   #named = false;
+  /** The id that the agent gave the chat first, where it gave it another one within the same answer. */
+  #formerChatId: string | undefined;
   #paused = false;
   #settled: ((outcome: StartOutcome) => void) | undefined;
 
@@ -210,21 +212,40 @@ export class Send implements CallListener, Answerable {
     return false;
   }
 
-  /** The agent has the chat. It may have given it another id than the one that it was asked for. */
+  /**
+   * The agent has the chat. Only its first answer may say under which id: later ones can repeat what somebody else
+   * wrote.
+   */
   #confirm(chatId: string | undefined): void {
     const entry = this.#entry as ThreadEntry;
+    const isOther = chatId !== undefined && chatId !== entry.chatId;
     if (this.#phase === 'messaging') {
       if (entry.unsettled) this.#lane.table.update(entry, { unsettled: false });
+      if (isOther) this.#lane.warnOfName(entry, chatId, 'the agent named another chat; the name is ignored');
     } else if (chatId !== undefined) {
-      if (chatId !== entry.chatId) this.#lane.table.update(entry, { chatId });
+      if (isOther) this.#rename(entry, chatId);
       if (!this.#named) this.#lane.started(this);
       this.#named = true;
     }
   }
 
+  #rename(entry: ThreadEntry, chatId: string): void {
+    if (this.#named) {
+      this.#formerChatId ??= entry.chatId;
+      this.#lane.warnOfName(entry, chatId, 'the agent named two chats in its first answer; both are ended');
+    }
+    this.#lane.table.update(entry, { chatId });
+  }
+
   #end(): void {
     this.#phase = 'ended';
     this.#lane.leave(this);
+    const { agentId, contextId, chatId } = this.#entry ?? {};
+    const former = this.#formerChatId;
+    this.#formerChatId = undefined;
+    if (former !== undefined && former !== chatId && agentId !== undefined) {
+      this.#lane.table.endChat({ agentId, contextId, chatId: former });
+    }
   }
 }
 

@@ -24,6 +24,9 @@ const GRACE = 250;
 /** With more lanes than that, those in which nothing goes on are dropped. */
 const MOST_IDLE = 8;
 
+/** So many characters of an agent's text are logged. */
+const MOST_LOGGED = 256;
+
 /** What a table has in place of lanes before its first send: nothing is made for a connection that only rests. */
 const NO_LANES: Map<string, Lane> = new Map();
 
@@ -123,6 +126,15 @@ export class ThreadTable {
   abandon(entry: ThreadEntry): void {
     this.drop(entry);
     void this.#end(entry, {}, this.#cleanupTimeout);
+  }
+
+  /** Has a chat ended that is no thread's, in the background. */
+  endChat(entry: ThreadEntry): void {
+    void this.#end(entry, {}, this.#cleanupTimeout);
+  }
+
+  warnOfName({ agentId, contextId, chatId }: ThreadEntry, named: string, message: string): void {
+    this.#logger.warn({ agentId, contextId, chatId, named: named.slice(0, MOST_LOGGED) }, message);
   }
 
   restarted(entry: ThreadEntry): void {

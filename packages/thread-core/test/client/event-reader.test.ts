@@ -12,13 +12,17 @@ type Read = [event: string, json: string, chatId: string | undefined];
 
 const CONTENT = new Set(['', 'content', 'stream', 'chat', 'message']);
 
+/** The events that say which chat they belong to. */
+const NAMING = new Set(['content', 'done']);
+
 /** What a stream says, read as a whole by nothing but a parser of SSE and JSON.parse. */
 function plainly(stream: string): Read[] {
   const read: Read[] = [];
   const onEvent = ({ event = '', data }: { event?: string | undefined; data: string }): void => {
     const name = CONTENT.has(event) ? 'content' : event;
     try {
-      read.push([name, data, chatIdOf(JSON.parse(data))]);
+      const parsed: unknown = JSON.parse(data);
+      read.push([name, data, NAMING.has(name) ? chatIdOf(parsed) : undefined]);
     } catch {
       read.push([name, data === '' && name === 'done' ? 'null' : JSON.stringify(data), undefined]);
     }

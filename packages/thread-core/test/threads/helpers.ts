@@ -59,6 +59,8 @@ interface SetUp {
   threads: ThreadManager;
   /** What was logged as an error. */
   log: LogLine[];
+  /** What was logged as a warning. */
+  warnings: LogLine[];
   /** What the hooks were told of. */
   started: ThreadEntry[];
   restarted: ThreadEntry[];
@@ -72,11 +74,12 @@ export async function setUp(t: Test, { agent: agentOptions, client: clientOption
   const client = new ArcClient({ endpoint: agent.endpoint, ...clientOptions });
   t.teardown(() => client.close());
   const log: LogLine[] = [];
+  const warnings: LogLine[] = [];
   const started: ThreadEntry[] = [];
   const restarted: ThreadEntry[] = [];
   const ended: ChatOutcome[] = [];
   const threads = new ThreadManager(client, {
-    logger: loggerTo(log),
+    logger: loggerTo(log, warnings),
     hooks: {
       onStart: (thread) => started.push({ ...thread }),
       onRestart: (thread) => restarted.push({ ...thread }),
@@ -84,15 +87,17 @@ export async function setUp(t: Test, { agent: agentOptions, client: clientOption
     },
     ...options,
   });
-  return { agent, client, threads, log, started, restarted, ended } satisfies SetUp;
+  return { agent, client, threads, log, warnings, started, restarted, ended } satisfies SetUp;
 }
 
-function loggerTo(log: LogLine[]): Logger {
+function loggerTo(errors: LogLine[], warnings: LogLine[]): Logger {
   const nothing = (): void => {};
-  const error = (about: object, message: string): void => {
-    log.push({ about: about as Record<string, unknown>, message });
-  };
-  return { debug: nothing, info: nothing, warn: nothing, error };
+  const writeTo =
+    (lines: LogLine[]) =>
+    (about: object, message: string): void => {
+      lines.push({ about: about as Record<string, unknown>, message });
+    };
+  return { debug: nothing, info: nothing, warn: writeTo(warnings), error: writeTo(errors) };
 }
 
 /** The methods of the requests that reached the agent, in order. */
@@ -125,6 +130,7 @@ export class Ear implements SendListener {
   error: unknown;
   readonly ended: Promise<string>;
   #end!: (how: string) => void;
+  #waiter: () => void = () => {};
 
   constructor() {
     this.ended = new Promise((resolve) => {
@@ -151,9 +157,20 @@ export class Ear implements SendListener {
     this.#over('cancelled');
   }
 
+  /** Resolves when so many events of that name have come. */
+  times(name: string, count: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiter = () => {
+        if (this.heard.filter((what) => what === name).length >= count) resolve();
+      };
+      this.#waiter();
+    });
+  }
+
   #hear(what: string): void {
     // What comes after the end is to be seen.
     this.heard.push(this.endings > 0 ? `late ${what}` : what);
+    this.#waiter();
   }
 
   #over(how: string): void {
