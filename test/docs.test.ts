@@ -1,297 +1,235 @@
-import { type ChildProcess, fork } from 'node:child_process';
 import { on, once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { existsSync } from 'node:fs';
 import { createRelay } from '@arc/thread-core';
-import { startTestAgent, type TestAgent, type TestAgentOptions } from '@arc/thread-core/testing';
+import { text } from '@arc/thread-protocol';
 import t, { type Test } from 'tap';
-import { type ClientOptions, WebSocket, WebSocketServer } from 'ws';
+import { WebSocketServer } from 'ws';
+import {
+  anchorsOf,
+  type Block,
+  blocksOf,
+  DOCUMENTS,
+  OTHER_DOCUMENTS,
+  read,
+  root,
+  rowsBelow,
+} from './docs/documents.js';
+import { createFolder, Program, removeFolder } from './docs/program.js';
+import {
+  answering,
+  ask,
+  connect,
+  ENDPOINT,
+  methodsOf,
+  PORT,
+  put,
+  refusal,
+  serve,
+  startAgent,
+} from './docs/scenarios.js';
+import { compile, emitted } from './docs/typescript.js';
 import { hosts } from './shutdown/hosts.js';
 
-/** What the documents name in their examples, and what a test puts in its place. */
-const ENDPOINT = 'http://127.0.0.1:8000/arc';
-const PORT = '3000';
-
-const DOCUMENTS = [
-  'README.md',
-  'packages/thread-core/README.md',
-  'packages/fastify-arc/README.md',
-  'packages/express-arc/README.md',
-  'packages/koa-arc/README.md',
-] as const;
-
-const root = new URL('../', import.meta.url);
-/** Inside the workspace, so that imports resolve as they do for an application. */
-const folder = new URL(`.tap/docs-${process.pid}/`, import.meta.url);
-
-const read = (path: string): string => readFileSync(new URL(path, root), 'utf8');
-
-interface Block {
-  /** File and line. */
-  name: string;
-  kind: string;
-  code: string;
-}
-
-/** The code blocks of a document that a comment before them marks: `<!-- run: server -->`. */
-function blocksOf(document: string): Block[] {
-  const text = read(document);
-  return Array.from(
-    text.matchAll(/^<!-- ([^\n]+) -->\n```\w+\n(.*?)^```$/gms),
-    ({ 1: kind = '', 2: code = '', index }) => ({
-      name: `${document}:${text.slice(0, index).split('\n').length}`,
-      kind,
-      code,
-    }),
-  );
-}
-
 const blocks = DOCUMENTS.flatMap(blocksOf);
-const blocksLike = (kind: RegExp): Block[] => blocks.filter((block) => kind.test(block.kind));
-const blockLike = (kind: RegExp): Block => blocksLike(kind)[0] as Block;
 
-t.before(() => {
-  mkdirSync(folder, { recursive: true });
-  // Tells the port that a server listens on, and gives Node 20 what later versions have.
-  const preload = `
-    import { Server } from 'node:net';
-    import { WebSocket } from 'ws';
-    globalThis.WebSocket ??= WebSocket;
-    const { listen } = Server.prototype;
-    Server.prototype.listen = function (...args) {
-      this.once('listening', () => process.send(this.address().port));
-      return listen.apply(this, args);
-    };
-  `;
-  writeFileSync(new URL('preload.mjs', folder), preload);
-});
-t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+t.before(createFolder);
+t.teardown(removeFolder);
 
-/** Code of a document, run as a program of its own. */
-class Program {
-  static #count = 0;
-  readonly #process: ChildProcess;
-  /** The port that it listens on; rejects where it ends without one. */
-  readonly port: Promise<number>;
-  readonly ended: Promise<{ code: number | null; output: string; errors: string }>;
+/** Whether a block is one of several that make one program. */
+const isPart = ({ kind }: Block): boolean => kind === 'run: python';
 
-  constructor(t: Test, code: string) {
-    const path = fileURLToPath(new URL(`${++Program.#count}.mjs`, folder));
-    writeFileSync(path, code);
-    const execArgv = ['--import', new URL('preload.mjs', folder).href];
-    this.#process = fork(path, { execArgv, env: { PATH: process.env.PATH ?? '' }, silent: true });
-    let output = '';
-    let errors = '';
-    this.#process.stdout?.on('data', (chunk) => (output += chunk));
-    this.#process.stderr?.on('data', (chunk) => (errors += chunk));
-    this.ended = once(this.#process, 'close').then(([code]) => ({ code, output, errors }));
-    this.port = new Promise((resolve, reject) => {
-      this.#process.once('message', resolve);
-      void this.ended.then(() => reject(new Error(`It ended before it listened: ${errors}`)));
-    });
-    this.port.catch(() => {});
-    t.teardown(() => this.#process.kill('SIGKILL'));
-  }
+/** The programs of the documents: each block of its own, and those in parts as a whole. */
+const programs = new Map<string, string>();
+for (const block of blocks.filter(({ kind }) => kind.startsWith('run: '))) {
+  const name = isPart(block) ? `${block.document} (${block.kind})` : block.name;
+  programs.set(name, (programs.get(name) ?? '') + block.code);
+}
+// These wait for types of the packages that fit them.
+const typed = new Map(programs);
+for (const { name } of blocks.filter(({ isUntyped }) => isUntyped)) typed.delete(name);
 
-  stop(): void {
-    this.#process.kill('SIGTERM');
-  }
+/** Compares the names that a document lists with the keys of a type: an error names those that differ. */
+function sameKeys(type: string, names: readonly string[]): string {
+  const listed = names.map((name) => `'${name}'`).join(' | ');
+  return [
+    `import type { ${type} as Type } from '@arc/thread-core';`,
+    `declare const undocumented: Exclude<keyof Type, ${listed}>;`,
+    `declare const nonexistent: Exclude<${listed}, keyof Type>;`,
+    'export const differences: never[] = [undocumented, nonexistent];',
+  ].join('\n');
 }
 
-/** Puts something in the place of what stands in the code once. */
-function put(t: Test, code: string, documented: string, actual: string): string {
-  const parts = code.split(documented);
-  t.equal(parts.length, 2, `${documented} stands there once`);
-  return parts.join(actual);
-}
+const unquoted = (cell = ''): string => cell.replaceAll('`', '');
+const namesBelow = (document: string, heading: string): string[] =>
+  rowsBelow(document, heading).map(([name]) => unquoted(name).replace(/\(.*/, ''));
 
-async function startAgent(t: Test, options?: TestAgentOptions): Promise<TestAgent> {
-  const agent = await startTestAgent(options);
-  t.teardown(() => agent.close());
-  return agent;
-}
+const OPTIONS = {
+  RelayOptions: '## Options of the relay',
+  ArcClientOptions: '## Options of ArcClient',
+  ThreadManagerOptions: '## Options of ThreadManager',
+};
+const listed = new Map([
+  ...Object.entries(OPTIONS).map(
+    ([type, heading]) => [`docs/options.md (${type})`, sameKeys(type, namesBelow('docs/options.md', heading))] as const,
+  ),
+  ['docs/monitoring.md (RelayStats)', sameKeys('RelayStats', namesBelow('docs/monitoring.md', '## Counters'))] as const,
+  ['docs/monitoring.md (RelayHooks)', sameKeys('RelayHooks', namesBelow('docs/monitoring.md', '## Hooks'))] as const,
+]);
 
-/** Runs an example of a server with an agent behind it, on any free port. */
-async function serve(t: Test, { code }: Block, agent: TestAgent): Promise<{ program: Program; port: number }> {
-  const program = new Program(t, put(t, put(t, code, ENDPOINT, agent.endpoint), PORT, '0'));
-  return { program, port: await program.port };
-}
-
-async function connect(t: Test, port: number, options: ClientOptions = {}): Promise<WebSocket> {
-  const socket = new WebSocket(`ws://127.0.0.1:${port}/ws`, options);
-  t.teardown(() => socket.terminate());
-  await once(socket, 'open');
-  return socket;
-}
-
-async function ask(socket: WebSocket, frame: object): Promise<Record<string, unknown>> {
-  socket.send(JSON.stringify(frame));
-  const [data] = await once(socket, 'message');
-  return JSON.parse(String(data));
-}
-
-const saying = (content: string) => ({ role: 'user', parts: [{ type: 'text', content }] });
-const answering = (content: string) => ({ result: { chat: { message: { parts: [{ content }] } } }, error: null });
-const methodsOf = (agent: TestAgent) => agent.requests.map(({ method }) => method);
-
-t.test('every code block is marked, and none has got lost', async (t) => {
-  for (const document of DOCUMENTS) {
-    const codes = read(document).match(/^```\w/gm)?.length;
-    t.equal(blocksOf(document).length, codes, document);
-  }
-  const kinds: Record<string, number> = {};
-  for (const { kind } of blocks) kinds[kind] = (kinds[kind] ?? 0) + 1;
-  t.strictSame(kinds, {
-    'run: server': 6,
-    'run: server, closes': 3,
-    'run: client': 1,
-    'run: doors': 1,
-    'run: page': 5,
-    'prints: page': 1,
-    'run: loop': 1,
-    'run: script': 2,
-  });
+t.test('every code block compiles as strict TypeScript, and the lists of options are complete', async (t) => {
+  t.strictSame(compile(new Map([...typed, ...listed])), []);
 });
 
-for (const block of blocksLike(/^run: server/)) {
-  t.test(`${block.name}: two messages make one chat, which ends with the connection`, async (t) => {
+/** What runs of a program: JavaScript as it is in the document, TypeScript as it was compiled. */
+function codeOf({ name, language, code }: Block): string {
+  return language === 'js' ? code : emitted([...typed.keys()].indexOf(name));
+}
+
+/** Runs the code of a server: two messages make one chat, which ends with the connection. */
+async function serves(t: Test, block: Block): Promise<void> {
+  const agent = await startAgent(t);
+  const { program, port } = await serve(t, codeOf(block), agent);
+  const socket = await connect(t, port);
+
+  const first = await ask(socket, { agent_id: 'support', message: text('Hello'), trace_id: 'trace-1' });
+  const expected = { type: 'response', agent_id: 'support', trace_id: 'trace-1' };
+  t.match(first, { ...expected, response: answering('support #1: Hello') });
+  const second = await ask(socket, { agent_id: 'support', message: text('Again') });
+  t.match(second, { type: 'response', response: answering('support #2: Again') });
+  t.match(JSON.parse(agent.requests[0]?.body ?? ''), { requestAgent: 'arc-threads', traceId: 'trace-1' });
+
+  socket.close();
+  await agent.waitFor('idle');
+  t.strictSame(methodsOf(agent), ['chat.start', 'chat.message', 'chat.end']);
+
+  if (!block.kind.endsWith('closes')) return;
+  const other = await connect(t, port);
+  await ask(other, { agent_id: 'hr', message: text('Hello') });
+  const refused = await ask(other, { agent_id: 'finance', message: text('Hello') });
+  t.match(refused, { type: 'error', data: { code: -44002 } }, 'an agent that is not in the list');
+  const health = await fetch(`http://127.0.0.1:${port}/health`);
+  t.match(await health.json(), { sessions: 1, threads: 1, pending: 0 });
+  program.stop();
+  t.match(await once(other, 'close'), [1001]);
+  t.match(await program.ended, { code: 0, errors: '' });
+  t.equal(agent.counters.open, 0, 'no chat is left open');
+}
+
+/** Runs a program that ends by itself, without an error, and says what it should. */
+async function runs(t: Test, block: Block): Promise<void> {
+  const { code, output, errors } = await new Program(t, codeOf(block)).ended;
+  t.strictSame({ code, errors }, { code: 0, errors: '' });
+  t.match(output, block.code.includes('console.log(error.code') ? /^done .*\n-43001 404 support\n$/ms : /^$/);
+}
+
+/** How each kind of block is tested, by the comment above it. */
+const scenarios: Record<string, (t: Test, block: Block) => Promise<void>> = {
+  'run: server': serves,
+  'run: server, closes': serves,
+  'run: script': runs,
+
+  'run: client': async (t, block) => {
     const agent = await startAgent(t);
-    const { program, port } = await serve(t, block, agent);
+    const server = blocks.find(({ document, kind }) => document === block.document && kind === 'run: server') as Block;
+    const { port } = await serve(t, codeOf(server), agent);
+    const client = new Program(t, put(t, codeOf(block), PORT, String(port)));
+    t.strictSame(await client.ended, { code: 0, output: 'support #1: Hello\n', errors: '' });
+    await agent.waitFor('idle');
+  },
+
+  'run: authentication': async (t, block) => {
+    const agent = await startAgent(t, { token: 'token-for-ada' });
+    const { program, port } = await serve(t, codeOf(block), agent);
+    t.equal(await refusal(port), 401);
+
+    const socket = await connect(t, port, { headers: { 'x-api-key': 'key-of-ada' } });
+    const allowed = await ask(socket, { agent_id: 'support', message: text('Hello') });
+    t.match(allowed, { type: 'response', response: answering('support #1: Hello') });
+    const refused = await ask(socket, { agent_id: 'hr', message: text('Hello') });
+    t.match(refused, { type: 'error', agent_id: 'hr', data: { code: -44002 } });
+
+    program.stop();
+    const { output } = await program.ended;
+    t.match(output, /"session":"[\w-]{36}","user":"ada","msg":"connected"/);
+    t.notMatch(output, 'key-of-ada');
+  },
+
+  'run: monitoring': async (t, block) => {
+    const agent = await startAgent(t);
+    const { program, port } = await serve(t, codeOf(block), agent);
     const socket = await connect(t, port);
+    await ask(socket, { agent_id: 'support', message: text('Hello') });
+    const health = await fetch(`http://127.0.0.1:${port}/health`);
+    t.match(await health.json(), { sessions: 1, sends: { response: 1 } });
+    program.stop();
+    const { output } = await program.ended;
+    t.match(output, /"session":"[\w-]{36}","state":"response".*"msg":"answered"/);
+  },
 
-    const first = await ask(socket, { agent_id: 'support', message: saying('Hello'), trace_id: 'trace-1' });
-    const expected = { type: 'response', agent_id: 'support', trace_id: 'trace-1' };
-    t.match(first, { ...expected, response: answering('support #1: Hello') });
-    const second = await ask(socket, { agent_id: 'support', message: saying('Again') });
-    t.match(second, { type: 'response', response: answering('support #2: Again') });
-    t.match(JSON.parse(agent.requests[0]?.body ?? ''), { requestAgent: 'arc-threads', traceId: 'trace-1' });
-
+  'run: loop': async (t, block) => {
+    const agent = await startAgent(t, { agents: ['support'] });
+    const { port } = await serve(t, codeOf(block), agent);
+    const socket = await connect(t, port);
+    t.match(await ask(socket, { agent_id: 'support', message: text('Hello') }), answering('support #1: Hello'));
+    t.match(await ask(socket, { agent_id: 'support', message: text('Again') }), answering('support #2: Again'));
+    t.match(await ask(socket, { agent_id: 'hr', message: text('Hello') }), { type: 'error' });
     socket.close();
     await agent.waitFor('idle');
-    t.strictSame(methodsOf(agent), ['chat.start', 'chat.message', 'chat.end']);
+    t.equal(agent.counters.ended, 1);
+  },
+};
 
-    if (!block.kind.endsWith('closes')) return;
-    const other = await connect(t, port);
-    await ask(other, { agent_id: 'hr', message: saying('Hello') });
-    const refused = await ask(other, { agent_id: 'finance', message: saying('Hello') });
-    t.match(refused, { type: 'error', data: { code: -44002 } }, 'an agent that is not in the list');
-    const health = await fetch(`http://127.0.0.1:${port}/health`);
-    t.match(await health.json(), { sessions: 1, threads: 1, pending: 0 });
-    program.stop();
-    t.match(await once(other, 'close'), [1001]);
-    t.match(await program.ended, { code: 0, errors: '' });
-    t.equal(agent.counters.open, 0, 'no chat is left open');
-  });
+/** Blocks that no scenario runs: parts of a program, and what it prints. */
+const WITHOUT_SCENARIO = ['run: python', 'prints: python'];
+
+t.test('every code block is marked, and every scenario has a block', async (t) => {
+  for (const document of DOCUMENTS) {
+    t.equal(blocksOf(document).length, read(document).match(/^```\w/gm)?.length ?? 0, document);
+  }
+  const kinds = [...new Set(blocks.map(({ kind }) => kind))];
+  t.strictSame(kinds.sort(), [...Object.keys(scenarios), ...WITHOUT_SCENARIO].sort());
+});
+
+for (const block of blocks) {
+  const scenario = scenarios[block.kind];
+  if (scenario !== undefined)
+    t.test(`${block.name} (${block.kind}) does what the document says`, (t) => scenario(t, block));
 }
 
-t.test('the client of README.md talks to the server of README.md', async (t) => {
-  const agent = await startAgent(t);
-  const { port } = await serve(t, blockLike(/^run: server$/), agent);
-  const client = new Program(t, put(t, blockLike(/^run: client$/).code, PORT, String(port)));
-  const { code, output, errors } = await client.ended;
-  t.strictSame({ code, errors }, { code: 0, errors: '' });
-  t.match(output, "content: 'support #1: Hello'");
-  await agent.waitFor('idle');
-});
-
-t.test('the doors of README.md let in whom they should, with their own token', async (t) => {
-  const agent = await startAgent(t, { token: 'token-for-ada' });
-  const { program, port } = await serve(t, blockLike(/^run: doors$/), agent);
-
-  const stranger = new WebSocket(`ws://127.0.0.1:${port}/ws`).on('error', () => {});
-  const [, answer] = await once(stranger, 'unexpected-response');
-  t.equal(answer.statusCode, 401);
-  stranger.terminate();
-
-  const socket = await connect(t, port, { headers: { 'x-api-key': 'key-of-ada' } });
-  const allowed = await ask(socket, { agent_id: 'support', message: saying('Hello') });
-  t.match(allowed, { type: 'response', response: answering('support #1: Hello') });
-  const refused = await ask(socket, { agent_id: 'hr', message: saying('Hello') });
-  t.match(refused, { type: 'error', agent_id: 'hr', data: { code: -44002 } });
-
-  program.stop();
-  const { output } = await program.ended;
-  t.match(output, /"session":"[\w-]{36}","user":"ada","msg":"let in"/);
-  t.notMatch(output, 'key-of-ada');
-});
-
-t.test('the code beside that of the Python SDK prints what README.md says', async (t) => {
+t.test('the code beside that of the Python SDK prints what the document says', async (t) => {
   const agent = await startAgent(t, { token: 'secret' });
-  const code = blocksLike(/^run: page$/).map((block) => block.code);
-  const {
-    code: exitCode,
-    output,
-    errors,
-  } = await new Program(t, put(t, code.join('\n'), ENDPOINT, agent.endpoint)).ended;
+  const code = put(t, programs.get('docs/python.md (run: python)') ?? '', ENDPOINT, agent.endpoint);
+  const { code: exitCode, output, errors } = await new Program(t, code).ended;
   t.strictSame({ exitCode, errors }, { exitCode: 0, errors: '' });
-  t.equal(output.replace(/ +$/gm, ''), blockLike(/^prints: page$/).code);
+  t.equal(output.replace(/ +$/gm, ''), blocks.find(({ kind }) => kind === 'prints: python')?.code);
   t.strictSame(methodsOf(agent), ['chat.start', 'chat.message', 'chat.start', 'chat.end', 'chat.end']);
   t.equal(agent.counters.open, 0);
 });
 
-t.test('the loop of README.md answers with envelopes, tells of errors, and ends its chats', async (t) => {
-  const agent = await startAgent(t, { agents: ['support'] });
-  const { port } = await serve(t, blockLike(/^run: loop$/), agent);
-  const socket = await connect(t, port);
-  t.match(await ask(socket, { agent_id: 'support', message: saying('Hello') }), answering('support #1: Hello'));
-  t.match(await ask(socket, { agent_id: 'support', message: saying('Again') }), answering('support #2: Again'));
-  t.match(await ask(socket, { agent_id: 'hr', message: saying('Hello') }), { type: 'error' });
-  socket.close();
-  await agent.waitFor('idle');
-  t.equal(agent.counters.ended, 1);
-});
-
-for (const block of blocksLike(/^run: script$/)) {
-  t.test(`${block.name}: runs to its end`, async (t) => {
-    const { code, output, errors } = await new Program(t, block.code).ended;
-    t.strictSame({ code, errors }, { code: 0, errors: '' });
-    t.match(output, block.code.includes('console.log(error.code') ? /^done .*\n-43001 404 support\n$/ms : /^$/);
-  });
-}
-
-/** The rows of the table below a heading, cell by cell. */
-function tableBelow(document: string, heading: string): string[][] {
-  const [, below = ''] = read(document).split(`\n${heading}\n`);
-  const [table = ''] = below.match(/(^\|.*\|\n)+/m) ?? [];
-  const rows = table.trim().split('\n').slice(2);
-  return rows.map((row) =>
-    row
-      .split('|')
-      .slice(1, -1)
-      .map((cell) => cell.trim()),
-  );
-}
-
-t.test('the table of options has every option of the relay, with its default', async (t) => {
-  const source = read('packages/thread-core/dist/relay/options.js');
-  const namesIn = (table: string): string[] => {
-    const [, body = ''] = new RegExp(`^const ${table} = \\{\n(.*?)^\\};`, 'ms').exec(source) ?? [];
-    return Array.from(body.matchAll(/^ {4}(\w+): \[/gm), ([, name = '']) => name);
-  };
-  const [numbers, checks] = [namesIn('NUMBERS'), namesIn('CHECKS')];
-  t.ok(numbers.length > 10 && checks.length > 10, 'the tables of the code were read');
-
-  const rows = new Map(
-    tableBelow('README.md', '## Options').map(([name = '', value]) => [name.replaceAll('`', ''), value]),
-  );
-  t.strictSame([...rows.keys()].sort(), [...numbers, ...checks].sort());
-
+t.test('the documented defaults of the relay are those of the code', async (t) => {
   const relay = createRelay({ endpoint: ENDPOINT });
   t.teardown(() => relay.close());
   const config = new Map<string, unknown>(Object.entries(relay.config));
-  for (const name of numbers) {
-    const value = config.get(name);
-    t.equal(rows.get(name), value === Number.POSITIVE_INFINITY ? 'no limit' : `\`${value}\``, name);
+  const rows = rowsBelow('docs/options.md', OPTIONS.RelayOptions).map(
+    ([name, value]) => [unquoted(name), value] as const,
+  );
+  const numbers = rows.filter(([, value = '']) => /^(`\d+`|no limit)$/.test(value));
+  t.ok(numbers.length > 10);
+  for (const [name, value] of numbers) {
+    const actual = config.get(name);
+    t.equal(value, actual === Number.POSITIVE_INFINITY ? 'no limit' : `\`${actual}\``, name);
     t.throws(() => createRelay({ endpoint: ENDPOINT, [name]: -1 }), { message: new RegExp(`^${name}: must be`) });
   }
-  t.equal(rows.get('stream'), `\`${config.get('stream')}\``);
-  t.equal(rows.get('busy'), `\`'${config.get('busy')}'\``);
-  t.equal(rows.get('replies'), config.get('bare') ? "`'bare'`" : "`'frames'`");
+  const documented = new Map(rows);
+  t.equal(documented.get('stream'), `\`${config.get('stream')}\``);
+  t.equal(documented.get('busy'), `\`'${config.get('busy')}'\``);
+  t.equal(documented.get('onDisconnect'), `\`'${config.get('onDisconnect')}'\``);
+  t.equal(documented.get('replies'), config.get('bare') ? "`'bare'`" : "`'frames'`");
   t.throws(() => createRelay({ endpoint: ENDPOINT, ...{ nonsense: 1 } }), { message: /^nonsense: / });
 });
 
 for (const [name, load] of Object.entries(hosts)) {
-  t.test(`what ${name} cannot do stands in its README, with the reason`, async (t) => {
+  t.test(`the README of ${name} lists what it cannot do, with the reason`, async (t) => {
     const { cannot } = await load();
     const [framework] = name.split(/[ -]/, 1);
     const readme = framework === 'ws' ? 'examples/ws/README.md' : `packages/${framework}-arc/README.md`;
@@ -304,16 +242,16 @@ t.test('the limits of PROTOCOL.md are the defaults of the code', async (t) => {
   const relay = createRelay({ endpoint: ENDPOINT });
   t.teardown(() => relay.close());
   const config = new Map<string, unknown>(Object.entries(relay.config));
-  const rows = tableBelow('PROTOCOL.md', '## 7. Limits');
+  const rows = rowsBelow('PROTOCOL.md', '## 7. Limits');
   t.ok(rows.length > 5);
   for (const [, name = '', value = ''] of rows) {
     const [, number = '', unit] = /^([\d,]+)( s)?$/.exec(value) ?? [];
     const documented = value === 'no limit' ? Number.POSITIVE_INFINITY : Number(number.replaceAll(',', ''));
-    t.equal(value === 'off' ? 0 : documented * (unit ? 1000 : 1), config.get(name.replaceAll('`', '')), name);
+    t.equal(value === 'off' ? 0 : documented * (unit ? 1000 : 1), config.get(unquoted(name)), name);
   }
 });
 
-t.test('the relay takes every client frame that PROTOCOL.md shows', async (t) => {
+t.test('the relay accepts every client frame that PROTOCOL.md shows', async (t) => {
   const agent = await startAgent(t);
   const relay = createRelay({ endpoint: agent.endpoint, cleanupTimeout: 500 });
   const server = new WebSocketServer({ port: 0, path: '/ws', ...relay.wsOptions });
@@ -339,10 +277,16 @@ t.test('the relay takes every client frame that PROTOCOL.md shows', async (t) =>
 });
 
 t.test('the links of all documents lead somewhere', async (t) => {
-  for (const document of [...DOCUMENTS, 'PROTOCOL.md', 'ARCHITECTURE.md', 'CHANGELOG.md']) {
-    for (const [, link = ''] of read(document).matchAll(/\]\(([^)#]+)[^)]*\)/g)) {
+  for (const document of [...DOCUMENTS, ...OTHER_DOCUMENTS]) {
+    for (const [, link = '', anchor] of read(document).matchAll(/\]\(([^)#\s]*)(?:#([^)]*))?\)/g)) {
       if (/^https?:/.test(link)) continue;
-      t.ok(existsSync(new URL(link, new URL(document, root))), `${document}: ${link}`);
+      const target = link === '' ? document : new URL(link, new URL(document, root)).href.slice(root.href.length);
+      t.ok(existsSync(new URL(target, root)), `${document}: ${link}`);
+      if (anchor !== undefined) t.ok(anchorsOf(target).includes(anchor), `${document}: ${link}#${anchor}`);
     }
   }
+});
+
+t.test('README.md has at most 150 lines', async (t) => {
+  t.ok(read('README.md').trimEnd().split('\n').length <= 150);
 });

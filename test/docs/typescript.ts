@@ -1,0 +1,46 @@
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { folder } from './program.js';
+
+const types = new URL('types/', folder);
+
+/** As strict as it gets, in the way in which Node resolves modules. */
+const OPTIONS = {
+  strict: true,
+  exactOptionalPropertyTypes: true,
+  noUncheckedIndexedAccess: true,
+  module: 'nodenext',
+  target: 'es2023',
+  lib: ['es2023', 'dom', 'esnext.disposable'],
+  jsx: 'react-jsx',
+  types: ['node'],
+  skipLibCheck: true,
+  noEmitOnError: false,
+  outDir: 'out',
+  rootDir: '.',
+};
+
+/**
+ * Compiles sources, each by its name, as modules of one strict TypeScript program. Returns the errors, each line with the
+ * name of its source in front.
+ */
+export function compile(sources: ReadonlyMap<string, string>): string[] {
+  mkdirSync(types, { recursive: true });
+  const names = [...sources.keys()];
+  for (const [index, name] of names.entries()) writeFileSync(new URL(`${index}.mts`, types), sources.get(name) ?? '');
+  writeFileSync(new URL('tsconfig.json', types), JSON.stringify({ compilerOptions: OPTIONS, include: ['*.mts'] }));
+  const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
+  const { stdout } = spawnSync(process.execPath, [tsc, '-p', '.', '--pretty', 'false'], {
+    cwd: fileURLToPath(types),
+    encoding: 'utf8',
+  });
+  const lines = stdout.split('\n').filter((line) => line !== '');
+  return lines.map((line) => line.replace(/^(\d+)\.mts/, (_all, index) => names[Number(index)] ?? ''));
+}
+
+/** What `compile` made of the source at this position. */
+export function emitted(index: number): string {
+  return readFileSync(new URL(`out/${index}.mjs`, types), 'utf8');
+}
