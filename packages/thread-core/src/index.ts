@@ -36,6 +36,7 @@ export {
   type PingFrame,
   type RelayFrame,
 } from './relay/frames.js';
+export { type MemoryStore, memoryStore } from './relay/memory-store.js';
 export type { RelayHooks, RelayOptions, SendState, SendSummary } from './relay/options.js';
 export { type CloseSummary, type Counters, createRelay, type Relay, type RelayStats } from './relay/relay.js';
 export { closeWith, isBelow, isUpgrade, NotAttachedError, serveUpgrades, takeUpgrade } from './relay/server.js';

@@ -51,8 +51,13 @@ export interface SessionProgress {
 /** What `open` registers. */
 export interface SessionMeta extends Partial<SessionProgress> {
   sid: string;
-  /** The epoch under which it is owned already, when it is registered again. Default 1. */
+  /** The epoch under which it is owned already, when it is registered again. Without it: a new session, of epoch 1. */
   epoch?: number;
+  /**
+   * The `Renewal.boot` under which it was registered last, when it is registered again. Where that has not changed, no
+   * data was lost: a record that is missing was removed by another node.
+   */
+  boot?: string;
   /** SHA-256 of the session's secret, in hexadecimal. A session without it cannot be claimed, only reaped. */
   secretHash?: string | undefined;
   /** What `identity.key` gave: only the same key may claim the session, and `sessionsOf` finds it by this. */
@@ -105,7 +110,7 @@ export type ClaimResult =
   | { state: 'expired' };
 
 export interface Renewal {
-  /** How many sessions the store has of this node. */
+  /** How many sessions the store has of this node; those that it marked as expired, or reaps, do not count. */
   sessions: number;
   /** Another process has taken the node's name. Nothing is renewed, and nothing that this node writes is accepted. */
   fenced: boolean;
@@ -143,7 +148,8 @@ export interface SessionPlace {
  * - It is idempotent: clients of a database repeat commands, and one that timed out may still run. Called again with
  *   the same arguments by the same caller it gives the same result and changes nothing.
  * - It is fenced: whatever takes an `Ownership` throws a `FencedError` where the session's epoch, node or incarnation is
- *   another one, where the session does not exist, or where another process has taken the node's name.
+ *   another one, or where the session does not exist. Whatever takes an `Ownership` or a `StoreNode` does so, too, where
+ *   another process has taken the node's name; but for `join`, `renew` and `leave`.
  * - It settles within a bound of the store's own, and rejects with a `StoreError` where the store cannot be asked. The
  *   write may have happened all the same.
  * - Time is the store's own clock. Times given and returned are durations in milliseconds.
@@ -162,8 +168,9 @@ export interface SessionStore {
 
   /**
    * Registers a session under its owner, or registers it again after data was lost. A record of a lower epoch is
-   * replaced, whoever owns it; one of the same owner and epoch keeps its journal and gets the rest.
-   * @throws FencedError where the store has a higher epoch, or the same one of another owner
+   * replaced, whoever owns it; one of the same owner and epoch stays, and gets the threads that it does not have.
+   * @throws FencedError where the store has a higher epoch, or the same one of another owner, or where another node
+   *   has removed the session
    */
   open(node: StoreNode, meta: SessionMeta): Promise<Ownership>;
   /** Stores a thread, or removes it where `entry` is null. Await it before the chat.start that it announces. */
@@ -197,14 +204,23 @@ export interface SessionStore {
   expire(owned: Ownership, deadline: number): Promise<void>;
   /**
    * Phase one of reaping: takes over sessions of dead nodes and parked ones whose grace is over, and those whose
-   * reaper has missed its deadline. Nothing is reaped for one lease after data was lost.
+   * reaper has missed its deadline. Nothing is reaped for one lease after data was lost. An answer that got lost is not
+   * given again: those sessions are taken over after the deadline.
    */
   reap(node: StoreNode, options: ReapOptions): Promise<ReapedSession[]>;
-  /** As `reap`, for one session, whose grace need not be over. Undefined where a living node owns or reaps it. */
+  /**
+   * As `reap`, for one session, whose grace need not be over. Undefined where another living node owns it, where it is
+   * being ended already, and for one lease after data was lost.
+   */
   reapOne(node: StoreNode, sid: string, deadline: number): Promise<ReapedSession | undefined>;
-  /** Removes a session and its journal: phase two of reaping, and what an owner does when its chats are ended. */
+  /**
+   * Removes a session and its journal: phase two of reaping, and what an owner does when its chats are ended. Does
+   * nothing where there is no such session.
+   */
   close(owned: Ownership): Promise<void>;
 
+  /** The sessions that count in `Renewal.sessions`: for a node that finds that it and the store disagree. */
+  sessionsOn(node: StoreNode): Promise<string[]>;
   /** The sessions of an identity, for `relay.endSessions`. */
   sessionsOf(identityKey: string): Promise<SessionPlace[]>;
 
@@ -242,11 +258,10 @@ export class StoreError extends Error {
 /** The caller does not own the session any more: it must not write it, send for it, or end its chats. */
 export class FencedError extends Error {
   readonly code = 'fenced';
-  readonly sid: string;
 
-  constructor(sid: string) {
-    super(`The session ${sid} has another owner`);
+  /** @param what the session or the node, as in "session 1a2b" */
+  constructor(what: string) {
+    super(`The ${what} has another owner`);
     this.name = 'FencedError';
-    this.sid = sid;
   }
 }

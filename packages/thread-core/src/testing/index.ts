@@ -16,6 +16,7 @@ export type {
 export { faults } from './answers.js';
 export type { AgentChat } from './chats.js';
 export type { Delivery } from './exchange.js';
+export { type StoreContractTest, type StoreHarness, sessionStoreContract } from './store-contract/index.js';
 export type {
   Gate,
   RecordedRequest,

@@ -1,0 +1,58 @@
+import { type JournalSlice, StoreError } from './session-store.js';
+
+interface Journal {
+  entries: JournalSlice[];
+  /** The number of the last frame that was ever added. */
+  end: number;
+}
+
+/** The journals of a memory store. */
+export class Journals {
+  readonly #journals = new Map<string, Journal>();
+
+  /** @returns the number of the last frame */
+  append(sid: string, { firstSeq, frames }: JournalSlice): number {
+    const journal = this.#journals.get(sid) ?? { entries: [], end: 0 };
+    this.#journals.set(sid, journal);
+    const end = firstSeq + frames.length - 1;
+    if (end <= journal.end) return journal.end;
+    if (journal.entries.length > 0 && firstSeq > journal.end + 1) {
+      throw new StoreError('gap', `Frames ${journal.end + 1} to ${firstSeq - 1} of a journal are missing`);
+    }
+    const known = Math.max(0, journal.end + 1 - firstSeq);
+    journal.entries.push({ firstSeq: firstSeq + known, frames: frames.slice(known) });
+    journal.end = end;
+    return end;
+  }
+
+  read(sid: string, afterSeq: number, limit: number): JournalSlice | undefined {
+    const entries = this.#journals.get(sid)?.entries ?? [];
+    const first = entries.findIndex((entry) => endOf(entry) > afterSeq);
+    if (first === -1) return undefined;
+    const { firstSeq } = entries[first] as JournalSlice;
+    const frames = entries.slice(first, first + limit).flatMap((entry) => entry.frames);
+    const known = Math.max(0, afterSeq + 1 - firstSeq);
+    return { firstSeq: firstSeq + known, frames: frames.slice(known) };
+  }
+
+  trim(sid: string, seq: number): void {
+    const journal = this.#journals.get(sid);
+    if (journal !== undefined) journal.entries = journal.entries.filter((entry) => endOf(entry) > seq);
+  }
+
+  replace(sid: string, { firstSeq, frames }: JournalSlice, end: number): void {
+    this.#journals.set(sid, { entries: frames.length === 0 ? [] : [{ firstSeq, frames }], end });
+  }
+
+  delete(sid: string): void {
+    this.#journals.delete(sid);
+  }
+
+  clear(): void {
+    this.#journals.clear();
+  }
+}
+
+function endOf({ firstSeq, frames }: JournalSlice): number {
+  return firstSeq + frames.length - 1;
+}
