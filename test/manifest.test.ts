@@ -5,7 +5,7 @@ import { mentionsOf, readDocument, readTests, render, testFiles } from './manife
 const FILE = new URL('MANIFEST.md', import.meta.url);
 
 const protocol = readDocument('PROTOCOL.md', '## 2. The connection');
-const architecture = readDocument('ARCHITECTURE.md', '## What has to be true', '## Upgrades');
+const architecture = readDocument('ARCHITECTURE.md', '## Invariants', '## Upgrades');
 const requirements = [...protocol.requirements, ...architecture.requirements];
 const given = requirements.map(({ id }) => id);
 const tests = testFiles().map(readTests);
