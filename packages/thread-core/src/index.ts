@@ -62,13 +62,8 @@ export {
   type StoreNode,
 } from './relay/session-store.js';
 export type { ChatOutcome, EndChatOptions } from './threads/ending.js';
-export type { BusyPolicy } from './threads/lane.js';
+export type { EndAllOptions, SendOptions, ThreadHooks, ThreadManagerOptions } from './threads/options.js';
 export type { SendRequest } from './threads/send.js';
 export type { ThreadEntry, ThreadStore } from './threads/store.js';
-export type { ThreadHooks } from './threads/table.js';
-export {
-  type EndAllOptions,
-  type SendOptions,
-  ThreadManager,
-  type ThreadManagerOptions,
-} from './threads/thread-manager.js';
+export { ThreadManager } from './threads/thread-manager.js';
+export type { BusyPolicy } from './threads/thread-queue.js';

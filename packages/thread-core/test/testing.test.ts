@@ -156,7 +156,7 @@ t.test('createAgentServer', async (t) => {
     t.equal(await streamed('done'), 'event: done\ndata: \n\n');
   });
 
-  t.test('a handler is told everything about its turn', async (t) => {
+  t.test('a handler receives everything about its turn', async (t) => {
     const { url } = await serverFor(t, ({ signal, message, history, ...rest }) => {
       t.equal(signal.aborted, false);
       t.equal(textOf(message), 'hello');
@@ -209,7 +209,7 @@ t.test('createAgentServer', async (t) => {
     t.equal((await ask('event', true)).text, 'event: error\ndata: {"code":-43005,"message":"said so"}\n\n');
   });
 
-  t.test('what is wrong with a request is said in an envelope', async (t) => {
+  t.test('an invalid request is answered with an error envelope', async (t) => {
     const { url } = await serverFor(t, echo, { maxBodyBytes: 1000 });
     t.strictSame(await code(url, '{'), [400, -32_700]);
     t.strictSame(await code(url, '[]'), [400, -32_600]);
@@ -250,7 +250,7 @@ t.test('createAgentServer', async (t) => {
     t.equal(received, '');
   });
 
-  t.test('a token is asked for', async (t) => {
+  t.test('a token can be required', async (t) => {
     const { url } = await serverFor(t, echo, { token: 'secret' });
     t.strictSame(await code(url, start()), [401, -44_001]);
     t.strictSame(await code(url, start(), { headers: { authorization: 'Bearer wrong' } }), [401, -44_001]);
@@ -346,7 +346,7 @@ t.test('createAgentServer', async (t) => {
     t.match(await server.listen(0, '::1'), /^http:\/\/\[::1\]:\d+\/x$/);
   });
 
-  t.test('closed chats are forgotten in the end', async (t) => {
+  t.test('old closed chats are forgotten', async (t) => {
     const chats = new ChatRegistry(() => {});
     chats.add(chats.draft('support', 'open'));
     for (let n = 0; n <= 1000; n++) {

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { WebSocket } from 'ws';
 import type { EndpointState } from '../client/breaker.js';
-import { within } from '../threads/ending.js';
+import { withTimeout } from '../timers.js';
 import { LONGEST_TIME } from '../values.js';
 import { type Admission, isOriginAllowed, refusal } from './doors.js';
 import { shareHeaders } from './headers.js';
@@ -198,7 +198,7 @@ export class Relay implements SessionHost {
   async #close(drainTimeout: number): Promise<CloseSummary> {
     const sessions = [...this.#sessions];
     const before = { ...this.counters };
-    await within(Promise.all(sessions.map((session) => session.drain())), drainTimeout);
+    await withTimeout(Promise.all(sessions.map((session) => session.drain())), drainTimeout);
     for (const session of this.#sessions) session.shutDown();
     const all = new Set([...sessions, ...this.#sessions]);
     const grace = setTimeout(() => {

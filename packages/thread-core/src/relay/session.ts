@@ -2,12 +2,12 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { RawData, WebSocket } from 'ws';
 import { type Bytes, encode } from '../bytes.js';
+import { invokeHook } from '../hooks.js';
 import { RateLimitExceededError } from '../protocol/errors.js';
-import { checkClient } from '../threads/checks.js';
 import type { ChatOutcome } from '../threads/ending.js';
+import type { ThreadHooks } from '../threads/options.js';
+import { checkClient } from '../threads/options.js';
 import type { ThreadEntry } from '../threads/store.js';
-import type { ThreadHooks } from '../threads/table.js';
-import { tell } from '../threads/tell.js';
 import { ThreadManager } from '../threads/thread-manager.js';
 import type { Admission } from './doors.js';
 import { describeFailure, writeFailure } from './failure.js';
@@ -441,7 +441,7 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
 
   #tell(name: keyof RelayHooks, about?: unknown): void {
     const { hooks, logger } = this.#host.config;
-    tell(
+    invokeHook(
       () => (hooks[name] as ((session: Session, about: unknown) => unknown) | undefined)?.call(hooks, this, about),
       (err) => {
         logger.error(this.#about(err), `the hook ${name} threw`);

@@ -1,11 +1,10 @@
 import type { ArcEnvelope, ArcMessage } from '@arc/thread-protocol';
 import type { Bytes } from '../bytes.js';
 import type { Answerable } from '../client/answer.js';
-import type { Call, CallListener } from '../client/call.js';
+import type { Call, CallListener, CallRequest } from '../client/call.js';
 import type { StreamEvent } from '../client/event.js';
 import { wasNeverSent } from '../client/transport-error.js';
 import { ArcError, isLostChat, readAgentError, TransportError } from '../protocol/errors.js';
-import type { Lane } from './lane.js';
 import type { ThreadEntry } from './store.js';
 
 /** A message for an agent. */
@@ -15,45 +14,74 @@ export interface SendRequest {
   /** Names a conversation beside others with the same agent. */
   contextId?: string | undefined;
   traceId?: string | undefined;
+  /** Whether the answer is to come piece by piece. Default false. */
   stream?: boolean | undefined;
-  /** Goes into chat.start's `metadata`. */
+  /** Sent as `metadata` of chat.start; later messages of the thread do not carry it. */
   metadata?: Record<string, unknown> | undefined;
-  /** Milliseconds to the first byte of a stream, or the end of any other answer; without it the client's `timeout`. */
+  /** Milliseconds to the first byte of a stream, or the end of any other answer. Default: the client's `timeout`. */
   timeout?: number | undefined;
-  /** Milliseconds between two chunks of a stream; without it the client's `streamIdleTimeout`. */
+  /** Milliseconds between two chunks of a stream. Default: the client's `streamIdleTimeout`. */
   streamIdleTimeout?: number | undefined;
-  /** Milliseconds that a stream may take in all; without it the client's `streamTimeout`. */
+  /** Milliseconds for a whole stream. Default: the client's `streamTimeout`. */
   streamTimeout?: number | undefined;
 }
 
-/** Hears the answer of a send. Exactly one of response, `done`, `error`, a failure and a cancellation ends it. */
+/** Receives the answer of a send. Exactly one of response, `done`, `error`, a failure and a cancellation is its last. */
 export interface SendListener extends CallListener {
   onCancelled(reason: unknown): void;
 }
 
-/** How a chat.start that nobody waits for any longer came out. */
+/** What became of a chat.start whose sender does not wait for it any more. */
 export type StartOutcome = 'started' | 'never started' | 'unknown';
 
-/** One message on its way to an agent, and its answer's way back. */
+/** The queue of its thread, as a send sees it. */
+export interface SendQueue {
+  /** The thread is known from now on; others need not wait for it. */
+  onStarted(send: Send): void;
+  /** The send runs and waits no longer. */
+  remove(send: Send): void;
+  /** Runs whatever may run now. */
+  runNext(): void;
+  /** Sends again, in a new chat, what was sent to a lost one. */
+  restart(send: Send): void;
+  /** The agent gave the chat another id than the thread has. */
+  warnOfChatId(entry: ThreadEntry, named: string, message: string): void;
+}
+
+/** What a send does to threads and their chats. */
+export interface ThreadActions {
+  call(request: CallRequest, listener: CallListener): Call;
+  updateThread(entry: ThreadEntry, change: Partial<Pick<ThreadEntry, 'chatId' | 'unsettled'>>): void;
+  /** Forgets a thread that has no chat. */
+  removeThread(entry: ThreadEntry): void;
+  /** Forgets a thread that may have a chat, and ends that in the background. */
+  abandonThread(entry: ThreadEntry): void;
+  /** Ends a chat that is no thread's, in the background. */
+  endChat(entry: ThreadEntry): void;
+}
+
+/** One message to an agent, and its answer. */
 export class Send implements CallListener, Answerable {
   readonly request: SendRequest;
-  /** The agent had lost the chat; what is answered is a new one. */
+  /** Whether the agent had lost the chat, so that the answer belongs to a new one. */
   restarted = false;
   readonly #listener: SendListener;
-  readonly #lane: Lane;
+  readonly #queue: SendQueue;
+  readonly #threads: ThreadActions;
   #entry: ThreadEntry | undefined;
   #call: Call | undefined;
-  #phase: 'waiting' | 'starting' | 'messaging' | 'detached' | 'ended' = 'waiting';
+  #phase: 'waiting' | 'starting' | 'messaging' | 'detached' | 'finished' = 'waiting';
   #delivered = false;
-  /** The agent has told under which id it has the chat. */
-  #named = false;
-  /** The id that the agent gave the chat first, where it gave it another one within the same answer. */
+  /** Whether the agent has said which id its chat has. */
+  #isNamed = false;
+  /** The id that the agent gave the chat first, where it gave another one later in the same answer. */
   #formerChatId: string | undefined;
   #paused = false;
-  #settled: ((outcome: StartOutcome) => void) | undefined;
+  #settleStart: ((outcome: StartOutcome) => void) | undefined;
 
-  constructor(lane: Lane, request: SendRequest, listener: SendListener) {
-    this.#lane = lane;
+  constructor(queue: SendQueue, threads: ThreadActions, request: SendRequest, listener: SendListener) {
+    this.#queue = queue;
+    this.#threads = threads;
     this.request = request;
     this.#listener = listener;
   }
@@ -62,27 +90,27 @@ export class Send implements CallListener, Answerable {
     return this.#entry?.chatId;
   }
 
-  /** Nothing of it was sent yet. @internal */
+  /** Whether nothing of it was sent yet. @internal */
   get isWaiting(): boolean {
     return this.#phase === 'waiting';
   }
 
-  /** The thread whose chat.start it is, as long as that runs. @internal */
+  /** The thread that its chat.start makes, while that runs. @internal */
   get starting(): ThreadEntry | undefined {
     return this.#phase === 'starting' ? this.#entry : undefined;
   }
 
-  /** The agent has told under which id it has the chat; before that nobody can say whether there is one. @internal */
+  /** Whether the agent has said which id its chat has. Before that nobody knows whether there is a chat. @internal */
   get isNamed(): boolean {
-    return this.#named;
+    return this.#isNamed;
   }
 
-  /** Whether the agent may have heard of it. @internal */
+  /** Whether the agent may have received any of it. @internal */
   get wasSent(): boolean {
     return this.#call?.wasSent === true;
   }
 
-  /** @internal Sends the message: as chat.start, which makes the thread, or as chat.message. */
+  /** Sends the message: as chat.start, which makes the thread, or as chat.message. @internal */
   run(entry: ThreadEntry, phase: 'starting' | 'messaging'): void {
     const { agentId: targetAgent, message, traceId, stream, metadata } = this.request;
     const { timeout, streamIdleTimeout, streamTimeout } = this.request;
@@ -93,11 +121,14 @@ export class Send implements CallListener, Answerable {
       phase === 'starting'
         ? (['chat.start', { initialMessage: message, chatId, metadata, stream }] as const)
         : (['chat.message', { chatId, message, stream }] as const);
-    const { table } = this.#lane;
-    this.#call = table.call({ method, targetAgent, traceId, timeout, streamIdleTimeout, streamTimeout, params }, this);
+    this.#call = this.#threads.call(
+      { method, targetAgent, traceId, timeout, streamIdleTimeout, streamTimeout, params },
+      this,
+    );
     if (this.#paused) this.#call.pause();
   }
 
+  /** Stops reading the answer until `resume`. */
   pause(): void {
     this.#paused = true;
     this.#call?.pause();
@@ -108,104 +139,103 @@ export class Send implements CallListener, Answerable {
     this.#call?.resume();
   }
 
-  /** Abandons the send: the agent's connection is closed at once, and the listener hears `onCancelled`. */
+  /** Cancels the send: the connection to the agent is closed at once, and the listener gets `onCancelled`. */
   cancel(reason: unknown = new DOMException('The send was cancelled', 'AbortError')): void {
-    if (this.#phase === 'ended' || this.#phase === 'detached') return;
+    if (this.#phase === 'finished' || this.#phase === 'detached') return;
     const entry = this.#entry;
     this.#call?.cancel();
     if (this.#phase === 'starting' && entry !== undefined) {
       if (!this.wasSent) {
-        this.#lane.table.drop(entry);
+        this.#threads.removeThread(entry);
       } else {
-        this.#lane.table.update(entry, { unsettled: true });
-        if (!this.#delivered) this.#lane.table.abandon(entry);
+        this.#threads.updateThread(entry, { unsettled: true });
+        if (!this.#delivered) this.#threads.abandonThread(entry);
       }
     }
-    this.#end();
+    this.#finish();
     this.#listener.onCancelled(reason);
-    // Later, because whoever waits for it may be cancelled next.
-    queueMicrotask(() => this.#lane.pump());
+    // Not in this turn: a send that waits for this one may be the next to be cancelled.
+    queueMicrotask(() => this.#queue.runNext());
   }
 
-  /** Lets its chat.start go on unheard, until it is known whether there is a chat to end. @internal */
+  /** Cancels the send for its listener, and lets its chat.start run until it is known whether there is a chat. @internal */
   detach(reason: unknown): Promise<StartOutcome> {
     const outcome = new Promise<StartOutcome>((resolve) => {
-      this.#settled = resolve;
+      this.#settleStart = resolve;
     });
-    this.#end();
+    this.#finish();
     this.#phase = 'detached';
     this.#listener.onCancelled(reason);
     this.#call?.resume();
     return outcome;
   }
 
-  /** Gives up waiting for a detached chat.start. @internal */
+  /** Stops waiting for a detached chat.start. @internal */
   abort(): void {
     this.#call?.cancel();
   }
 
-  /** The send fails before anything was sent. @internal */
-  refuse(error: unknown): void {
-    this.#end();
+  /** Fails the send before anything was sent. @internal */
+  fail(error: unknown): void {
+    this.#finish();
     queueMicrotask(() => {
       this.#listener.onError(error);
-      this.#lane.pump();
+      this.#queue.runNext();
     });
   }
 
   onResponse(text: Bytes, envelope: ArcEnvelope | undefined): void {
     this.#confirm(envelope && chatIdOfResult(envelope.result));
-    if (this.#phase === 'detached') return this.#settled?.('started');
-    this.#end();
+    if (this.#phase === 'detached') return this.#settleStart?.('started');
+    this.#finish();
     this.#listener.onResponse(text, envelope);
-    this.#lane.pump();
+    this.#queue.runNext();
   }
 
   onEvent(event: StreamEvent): void {
-    const failed = event.event === 'error';
-    if (failed && this.#failed(readAgentError(event.data, {}))) return;
-    if (!failed) this.#confirm(event.chatId);
-    const last = failed || event.event === 'done';
+    const isError = event.event === 'error';
+    if (isError && this.#handleFailure(readAgentError(event.data, {}))) return;
+    if (!isError) this.#confirm(event.chatId);
+    const isLast = isError || event.event === 'done';
     if (this.#phase === 'detached') {
       // Without its id the chat cannot be ended; with it the rest of the answer is of no use.
-      if (!last && !this.#named) return;
+      if (!isLast && !this.#isNamed) return;
       this.#call?.cancel();
-      return this.#settled?.(last ? 'started' : 'unknown');
+      return this.#settleStart?.(isLast ? 'started' : 'unknown');
     }
     this.#delivered = true;
-    if (last) this.#end();
+    if (isLast) this.#finish();
     this.#listener.onEvent(event);
-    if (last) this.#lane.pump();
+    if (isLast) this.#queue.runNext();
   }
 
   onError(error: unknown): void {
-    if (this.#failed(error)) return;
-    this.#end();
+    if (this.#handleFailure(error)) return;
+    this.#finish();
     this.#listener.onError(error);
-    this.#lane.pump();
+    this.#queue.runNext();
   }
 
-  /** What a failure means for the thread. Returns true where the listener is to hear nothing of it. */
-  #failed(error: unknown): boolean {
+  /** Does to the thread what the failure of this send demands. Returns true where the listener must not hear of it. */
+  #handleFailure(error: unknown): boolean {
     const entry = this.#entry as ThreadEntry;
-    const { table } = this.#lane;
     if (this.#phase === 'detached') {
-      this.#settled?.(mayHaveStarted(error) ? (isAnswer(error) ? 'started' : 'unknown') : 'never started');
+      this.#settleStart?.(mayHaveStarted(error) ? (isAnswer(error) ? 'started' : 'unknown') : 'never started');
       return true;
     }
     if (this.#phase === 'starting') {
-      table.update(entry, { unsettled: !isAnswer(error) });
+      this.#threads.updateThread(entry, { unsettled: !isAnswer(error) });
       if (!this.#delivered) {
-        if (mayHaveStarted(error)) table.abandon(entry);
-        else table.drop(entry);
+        if (mayHaveStarted(error)) this.#threads.abandonThread(entry);
+        else this.#threads.removeThread(entry);
       }
     } else if (isLostChat(error)) {
-      // A chat whose first answer broke off may only be late.
-      if (entry.unsettled) table.abandon(entry);
-      else table.drop(entry);
+      // A chat whose first answer broke off may appear at the agent later.
+      if (entry.unsettled) this.#threads.abandonThread(entry);
+      else this.#threads.removeThread(entry);
       if (!this.#delivered && !this.restarted) {
         this.restarted = true;
-        this.#lane.restart(this);
+        this.#queue.restart(this);
         return true;
       }
     }
@@ -220,31 +250,31 @@ export class Send implements CallListener, Answerable {
     const entry = this.#entry as ThreadEntry;
     const isOther = chatId !== undefined && chatId !== entry.chatId;
     if (this.#phase === 'messaging') {
-      if (entry.unsettled) this.#lane.table.update(entry, { unsettled: false });
-      if (isOther) this.#lane.warnOfName(entry, chatId, 'the agent named another chat; the name is ignored');
+      if (entry.unsettled) this.#threads.updateThread(entry, { unsettled: false });
+      if (isOther) this.#queue.warnOfChatId(entry, chatId, 'the agent named another chat; the id is ignored');
     } else if (chatId !== undefined) {
       if (isOther) this.#rename(entry, chatId);
-      if (!this.#named) this.#lane.started(this);
-      this.#named = true;
+      if (!this.#isNamed) this.#queue.onStarted(this);
+      this.#isNamed = true;
     }
   }
 
   #rename(entry: ThreadEntry, chatId: string): void {
-    if (this.#named) {
+    if (this.#isNamed) {
       this.#formerChatId ??= entry.chatId;
-      this.#lane.warnOfName(entry, chatId, 'the agent named two chats in its first answer; both are ended');
+      this.#queue.warnOfChatId(entry, chatId, 'the agent named two chats in its first answer; both are ended');
     }
-    this.#lane.table.update(entry, { chatId });
+    this.#threads.updateThread(entry, { chatId });
   }
 
-  #end(): void {
-    this.#phase = 'ended';
-    this.#lane.leave(this);
+  #finish(): void {
+    this.#phase = 'finished';
+    this.#queue.remove(this);
     const { agentId, contextId, chatId } = this.#entry ?? {};
     const former = this.#formerChatId;
     this.#formerChatId = undefined;
     if (former !== undefined && former !== chatId && agentId !== undefined) {
-      this.#lane.table.endChat({ agentId, contextId, chatId: former });
+      this.#threads.endChat({ agentId, contextId, chatId: former });
     }
   }
 }

@@ -1,13 +1,16 @@
-/** One thread: the chat that is open with an agent, in a context. */
+/** A thread: the chat with an agent in a context. Plain data that survives JSON. */
 export interface ThreadEntry {
   readonly agentId: string;
   readonly contextId?: string | undefined;
   chatId: string;
-  /** The agent has begun to answer, but never ended its first answer: it may not have the chat yet. */
+  /** True where the first answer began and never ended: the agent may not have the chat yet. */
   unsettled?: boolean;
 }
 
-/** What a ThreadManager keeps its threads in, by a key of its own making. A `Map` is one, and the default. */
+/**
+ * Where a ThreadManager keeps its threads, by keys of its own making. A `Map` is such a store, and the default. All
+ * methods are synchronous.
+ */
 export interface ThreadStore {
   get(key: string): ThreadEntry | undefined;
   set(key: string, entry: ThreadEntry): unknown;
@@ -18,8 +21,9 @@ export interface ThreadStore {
 }
 
 /**
- * Threads are kept by (context, agent): by the agent's id alone where there is no context. Only keys of a context begin
- * with a colon and a number; that is the context's length, which keeps `("a", "b:c")` and `("a:b", "c")` apart.
+ * The key of a thread: the agent's id, with the context before it where there is one. Only keys with a context begin
+ * with a colon and a number. The number is the length of the context, which keeps `("a", "b:c")` and `("a:b", "c")`
+ * apart.
  */
 export function threadKey(agentId: string, contextId: string | undefined): string {
   if (contextId !== undefined) return `:${contextId.length}:${contextId}:${agentId}`;

@@ -2,49 +2,32 @@ import type { ChatEndResult } from '@arc/thread-protocol';
 import { Answer, type ArcResponse } from '../client/answer.js';
 import type { ArcClient } from '../client/arc-client.js';
 import type { ArcStream } from '../client/stream.js';
-import { type Token, TokenSource } from '../client/token.js';
-import { type Logger, silentLogger } from '../logger.js';
-import { checkId, checkManager, checkSend, checkText, checkTimeout } from './checks.js';
+import { TokenSource } from '../client/token.js';
+import { silentLogger } from '../logger.js';
 import type { ChatOutcome, EndChatOptions } from './ending.js';
-import type { BusyPolicy } from './lane.js';
+import {
+  checkId,
+  checkManager,
+  checkSend,
+  checkText,
+  checkTimeout,
+  type EndAllOptions,
+  type SendOptions,
+  type ThreadManagerOptions,
+} from './options.js';
 import type { Send, SendListener, SendRequest } from './send.js';
-import { type ThreadStore, threadKey } from './store.js';
-import { type ThreadHooks, ThreadTable } from './table.js';
-
-export interface ThreadManagerOptions {
-  /** Where threads are kept. Default: a `Map`. */
-  store?: ThreadStore | undefined;
-  /** What a new send does where one of the same thread still runs. Default `queue`. */
-  busy?: BusyPolicy | undefined;
-  /** Tokens of this connection's own, in place of the client's. */
-  token?: Token | undefined;
-  /** Milliseconds that ending a chat may take, retries included. Default 5,000. */
-  cleanupTimeout?: number | undefined;
-  /** Told of chats that could not be ended. Default: nothing is logged. */
-  logger?: Logger | undefined;
-  hooks?: ThreadHooks | undefined;
-}
-
-export interface SendOptions extends SendRequest {
-  /** Aborts the send: it rejects with the signal's reason, and the agent's connection is closed. */
-  signal?: AbortSignal | undefined;
-}
-
-export interface EndAllOptions {
-  /** Goes into each chat.end's `reason`. */
-  reason?: string | undefined;
-  /** Milliseconds that it may take, retries included; the manager's `cleanupTimeout` without it. */
-  timeout?: number | undefined;
-}
+import { threadKey } from './store.js';
+import { ThreadTable } from './table.js';
 
 /**
- * The threads of one connection: `{agent: chat}`. It chooses chat.start or chat.message for each send, starts one
- * chat for each (context, agent), and ends them all. Make one for each WebSocket connection; share the client.
+ * The threads of one connection: which chat is open with which agent. Each send becomes a chat.start or a chat.message;
+ * there is one chat for each (context, agent). Make one ThreadManager for each WebSocket connection, and end its chats
+ * when the connection is gone. The client can be shared.
  */
 export class ThreadManager implements AsyncDisposable {
   readonly #table: ThreadTable;
 
-  /** @throws TypeError that names the option that is wrong */
+  /** @throws TypeError that begins with the name of the option that is wrong */
   constructor(client: ArcClient, options: ThreadManagerOptions = {}) {
     checkManager(client, options);
     const { store, busy = 'queue', token, cleanupTimeout = 5000 } = options;
@@ -54,11 +37,13 @@ export class ThreadManager implements AsyncDisposable {
   }
 
   /**
-   * Sends a message to an agent: chat.start the first time, chat.message after. A chat that the agent has lost is
-   * started afresh once; the answer then has `restarted: true`.
+   * Sends a message to an agent: as chat.start the first time, as chat.message afterwards. If the agent has lost the
+   * chat, the message is sent once more in a new one; the answer then has `restarted: true`.
    *
-   * Rejects with an `ArcError` where the agent answers with one or gives no answer, with the signal's reason where it
-   * aborts, and with an `AbortError` where the chat is ended before the answer came.
+   * @throws ArcError where the agent answers with an error, or gives no answer
+   * @throws AbortError where the chat is ended before the answer has come
+   * @throws TypeError that begins with the name of the argument that is wrong
+   * @throws the signal's reason where the signal aborts
    */
   sendToAgent(options: SendOptions & { stream: true }): Promise<ArcStream>;
   sendToAgent(options: SendOptions): Promise<ArcResponse>;
@@ -69,12 +54,12 @@ export class ThreadManager implements AsyncDisposable {
     return answer.from(() => this.dispatch(request, answer)).promise;
   }
 
-  /** Sends a message whose answer is heard by a listener: what `sendToAgent` and the relay are made of. @internal */
+  /** As `sendToAgent`, with a listener for the answer. It is called after `dispatch` has returned. @internal */
   dispatch(request: SendRequest, listener: SendListener): Send {
     return this.#table.dispatch(request, listener);
   }
 
-  /** The id of the chat with an agent; it is known as soon as its chat.start is sent. */
+  /** The id of the chat with an agent, known as soon as its chat.start is sent. Undefined where there is none. */
   getThreadId(agentId: string, contextId?: string): string | undefined {
     return this.#table.store.get(threadKey(agentId, contextId))?.chatId;
   }
@@ -88,7 +73,7 @@ export class ThreadManager implements AsyncDisposable {
     checkId('agentId', agentId);
     checkId('chatId', chatId);
     checkText('contextId', contextId);
-    this.#table.keep(threadKey(agentId, contextId), { agentId, contextId, chatId });
+    this.#table.setThread(threadKey(agentId, contextId), { agentId, contextId, chatId });
   }
 
   /** Forgets a thread without ending its chat. Returns the id of that chat. */
@@ -99,7 +84,7 @@ export class ThreadManager implements AsyncDisposable {
     return chatId;
   }
 
-  /** The agents that there are threads with, each once. */
+  /** The ids of the agents with threads, each once. */
   getAllAgents(): string[] {
     return [...new Set(Array.from(this.#table.store.values(), (thread) => thread.agentId))];
   }
@@ -108,7 +93,7 @@ export class ThreadManager implements AsyncDisposable {
     return this.#table.store.size;
   }
 
-  /** Chats that are being ended, those of cancelled and failed starts included. @internal */
+  /** How many chats are being ended, those of cancelled and failed starts included. @internal */
   get endingCount(): number {
     return this.#table.endingCount;
   }
@@ -120,8 +105,9 @@ export class ThreadManager implements AsyncDisposable {
 
   /**
    * Ends the chat with an agent. Sends of that thread that run or wait are cancelled. The thread is forgotten at once:
-   * the next send starts a new chat. Gives the agent's answer; undefined where there was no chat to end.
-   * @throws ArcError where the agent could not be told within `cleanupTimeout`
+   * the next send starts a new chat.
+   * @returns the agent's answer to chat.end; undefined where there was no chat, or the agent had lost it
+   * @throws ArcError where chat.end did not succeed within `cleanupTimeout`
    */
   async endChat(agentId: string, options: EndChatOptions = {}): Promise<ArcResponse<ChatEndResult> | undefined> {
     checkId('agentId', agentId);
@@ -132,22 +118,22 @@ export class ThreadManager implements AsyncDisposable {
     return outcome?.response;
   }
 
-  /** As `endChat`, but gives the outcome. @internal */
+  /** As `endChat`, but resolves to the outcome, and never rejects. @internal */
   endThread(agentId: string, options: EndChatOptions): Promise<ChatOutcome | undefined> {
     return this.#table.endThread(threadKey(agentId, options.contextId), options);
   }
 
   /**
-   * Ends all chats, side by side; call it when the connection is gone. Sends that run or wait are cancelled. Does not
-   * reject where chats cannot be ended: there is one outcome for each thread. Chats that are being ended already are
-   * waited for. The ThreadManager can be used again afterwards.
+   * Ends all chats side by side; call it when the connection is gone. Sends that run or wait are cancelled. Waits for
+   * chats that are being ended already, too. Resolves to one outcome for each thread, also where a chat could not be
+   * ended. The ThreadManager can be used again afterwards.
    */
   async endAllChats(options: EndAllOptions = {}): Promise<ChatOutcome[]> {
     checkTimeout('timeout', options.timeout);
     return this.#table.endAll(options, options.timeout);
   }
 
-  /** An other name of `endAllChats`. */
+  /** Alias of `endAllChats`. */
   cleanupAll(options?: EndAllOptions): Promise<ChatOutcome[]> {
     return this.endAllChats(options);
   }

@@ -1,6 +1,6 @@
 import t from 'tap';
 import { faults } from '../../src/testing/index.js';
-import { dispatch, Ear, methods, reached, requestsOf, saidIn, say, settled, setUp } from './helpers.js';
+import { dispatch, methods, RecordingListener, reached, requestsOf, saidIn, say, settled, setUp } from './helpers.js';
 
 const hello = { agentId: 'support', message: say('hello') };
 
@@ -38,9 +38,9 @@ t.test('reject: a send fails with -50001 while another one runs, and is never se
   await gate.arrived;
   await t.rejects(threads.sendToAgent(hello), { name: 'AgentBusyError', code: -50_001, message: /"support"/ });
   await t.rejects(threads.sendToAgent({ ...hello, stream: true }), { code: -50_001 });
-  const { ear, send } = dispatch(threads);
+  const { listener, send } = dispatch(threads);
   send.cancel();
-  t.equal(await ear.ended, 'error', 'once it is refused there is nothing to cancel');
+  t.equal(await listener.ended, 'error', 'once it is refused there is nothing to cancel');
   const other = threads.sendToAgent({ ...hello, contextId: 'other' });
   await reached(agent, 'chat.start', 2);
   gate.release();
@@ -50,14 +50,14 @@ t.test('reject: a send fails with -50001 while another one runs, and is never se
   t.equal(agent.counters.requests, 3);
 });
 
-t.test('interrupt: a send cancels the running one, and goes on in its chat [F-108]', async (t) => {
+t.test('interrupt: a send cancels the running one, and continues in its chat [F-108]', async (t) => {
   const { agent, threads } = await setUp(t, { busy: 'interrupt' });
   await threads.sendToAgent(hello);
   agent.script('chat.message', faults.stall({ data: 'so far' }));
   const first = dispatch(threads, { stream: true });
   await reached(agent, 'chat.message');
   const second = await threads.sendToAgent({ ...hello, message: say('stop, rather this') });
-  t.equal(await first.ear.ended, 'cancelled');
+  t.equal(await first.listener.ended, 'cancelled');
   t.equal(saidIn(second), 'support #3: stop, rather this');
   await agent.waitFor(({ counters }) => counters.aborted === 1);
   t.equal(requestsOf(agent, 'chat.start').length, 1);
@@ -83,34 +83,34 @@ t.test('interrupt: a start that is interrupted is ended, the next one starts a c
   const first = dispatch(threads, { message: say('first') });
   const { chatId } = await gate.arrived;
   const second = await threads.sendToAgent(hello);
-  t.equal(await first.ear.ended, 'cancelled');
+  t.equal(await first.listener.ended, 'cancelled');
   t.not(second.result.chat.chatId, chatId);
   await agent.waitFor(({ chats }) => chats.get(chatId ?? '')?.status === 'CLOSED');
   t.equal(agent.counters.open, 1);
   gate.release();
 });
 
-t.test('interrupt: a listener that sends again from within its cancellation loses nothing', async (t) => {
+t.test('interrupt: a listener that sends again from within onCancelled loses nothing', async (t) => {
   const { agent, threads } = await setUp(t, { busy: 'interrupt' });
   await threads.sendToAgent(hello);
   const gate = agent.hold(({ params }) => JSON.stringify(params).includes('first'));
-  const heard: string[] = [];
-  const again = new Ear();
-  class First extends Ear {
+  const order: string[] = [];
+  const again = new RecordingListener();
+  class First extends RecordingListener {
     override onCancelled(): void {
-      heard.push('first: cancelled');
+      order.push('first: cancelled');
       threads.dispatch(hello, again);
     }
   }
   threads.dispatch({ ...hello, message: say('first') }, new First());
   await gate.arrived;
   const second = dispatch(threads);
-  heard.push(`second: ${await second.ear.ended}`, `again: ${await again.ended}`);
-  t.strictSame(heard, ['first: cancelled', 'second: cancelled', 'again: response']);
+  order.push(`second: ${await second.listener.ended}`, `again: ${await again.ended}`);
+  t.strictSame(order, ['first: cancelled', 'second: cancelled', 'again: response']);
   gate.release();
 });
 
-t.test('nothing is told to a listener from within the call that starts its send [T-20]', async (t) => {
+t.test('a listener is never called from within the call that starts its send [T-20]', async (t) => {
   class BrokenStore extends Map<string, never> {
     override get(): never {
       throw new Error('the store is down');
@@ -124,9 +124,9 @@ t.test('nothing is told to a listener from within the call that starts its send 
   const gate = busy.agent.hold();
   dispatch(busy.threads);
   for (const { threads } of [broken, nowhere, closed, busy]) {
-    const { ear } = dispatch(threads);
-    t.strictSame(ear.heard, [], 'not before `dispatch` has given the send');
-    t.equal(await ear.ended, 'error');
+    const { listener } = dispatch(threads);
+    t.strictSame(listener.received, [], 'not before `dispatch` has given the send');
+    t.equal(await listener.ended, 'error');
   }
   gate.release();
 });

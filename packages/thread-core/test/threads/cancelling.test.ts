@@ -21,7 +21,7 @@ t.test('a signal that aborts closes the agent’s connection, and the send rejec
     await agent.waitFor(({ counters }) => counters.aborted === 1 && counters.running === 0);
     t.equal(agent.requests[1]?.aborted, true);
     gate.release();
-    t.equal(saidIn(await threads.sendToAgent(hello)), 'support #3: hello', 'the thread goes on');
+    t.equal(saidIn(await threads.sendToAgent(hello)), 'support #3: hello', 'the thread stays usable');
   }
 });
 
@@ -34,7 +34,7 @@ t.test('a signal that is aborted already sends nothing', async (t) => {
   t.equal(agent.counters.requests, 0);
 });
 
-t.test('a signal in the midst of a stream ends the loop with its reason', async (t) => {
+t.test('a signal that aborts during a stream ends the loop with its reason', async (t) => {
   const { agent, threads } = await setUp(t);
   await threads.sendToAgent(hello);
   agent.script('chat.message', faults.stall(one));
@@ -96,23 +96,26 @@ t.test('leaving the loop closes the agent’s connection', async (t) => {
   await agent.waitFor(({ counters }) => counters.aborted === 2 && counters.running === 0);
 });
 
-t.test('a send that waits can be aborted: it never reaches the agent, those behind it move up [T-19]', async (t) => {
-  const { agent, threads } = await setUp(t);
-  const gate = agent.hold('chat.start');
-  const first = threads.sendToAgent(hello);
-  const controller = new AbortController();
-  const second = settled(threads.sendToAgent({ ...hello, signal: controller.signal }));
-  const third = threads.sendToAgent({ ...hello, message: say('third') });
-  await gate.arrived;
-  const reason = new Error('changed my mind');
-  controller.abort(reason);
-  t.equal((await second).error, reason);
-  gate.release();
-  await first;
-  t.equal(saidIn(await third), 'support #2: third');
-  t.strictSame(methods(agent), ['chat.start', 'chat.message']);
-  t.equal(agent.counters.aborted, 0);
-});
+t.test(
+  'a send that waits can be aborted: it never reaches the agent, and the next ones take its turn [T-19]',
+  async (t) => {
+    const { agent, threads } = await setUp(t);
+    const gate = agent.hold('chat.start');
+    const first = threads.sendToAgent(hello);
+    const controller = new AbortController();
+    const second = settled(threads.sendToAgent({ ...hello, signal: controller.signal }));
+    const third = threads.sendToAgent({ ...hello, message: say('third') });
+    await gate.arrived;
+    const reason = new Error('changed my mind');
+    controller.abort(reason);
+    t.equal((await second).error, reason);
+    gate.release();
+    await first;
+    t.equal(saidIn(await third), 'support #2: third');
+    t.strictSame(methods(agent), ['chat.start', 'chat.message']);
+    t.equal(agent.counters.aborted, 0);
+  },
+);
 
 t.test('the send that waits behind a cancelled one runs at once', async (t) => {
   const { agent, threads } = await setUp(t);
@@ -122,12 +125,12 @@ t.test('the send that waits behind a cancelled one runs at once', async (t) => {
   const second = threads.sendToAgent(hello);
   await agent.waitFor(({ counters }) => counters.running === 1);
   first.send.cancel();
-  t.equal(await first.ear.ended, 'cancelled');
+  t.equal(await first.listener.ended, 'cancelled');
   t.equal(saidIn(await second), 'support #3: hello');
-  t.match(first.ear.error, { name: 'AbortError' });
+  t.match(first.listener.error, { name: 'AbortError' });
 });
 
-t.test('where a send and the one behind it are cancelled, the second is never asked for [T-19]', async (t) => {
+t.test('if a send and the next one are cancelled, the second never reaches the agent [T-19]', async (t) => {
   const { agent, client, threads } = await setUp(t);
   await threads.sendToAgent(hello);
   const gate = agent.hold('chat.message');
@@ -141,24 +144,24 @@ t.test('where a send and the one behind it are cancelled, the second is never as
   t.equal(calls().length, 2, 'the first, and the last');
 });
 
-t.test('a cancelled send hears nothing more, and cancelling again does nothing', async (t) => {
+t.test('a cancelled send receives nothing more, and cancelling it again does nothing', async (t) => {
   const { agent, threads } = await setUp(t);
   const gate = agent.hold('chat.start');
-  const { ear, send } = dispatch(threads);
+  const { listener, send } = dispatch(threads);
   await gate.arrived;
   send.cancel();
   send.cancel();
   gate.release();
   await threads.endAllChats();
   send.cancel();
-  t.strictSame(ear.heard, ['cancelled']);
+  t.strictSame(listener.received, ['cancelled']);
   const answered = dispatch(threads);
-  t.equal(await answered.ear.ended, 'response');
+  t.equal(await answered.listener.ended, 'response');
   answered.send.cancel();
-  t.strictSame(answered.ear.heard, ['response']);
+  t.strictSame(answered.listener.received, ['response']);
 });
 
-t.test('a send that is over holds no listener on its signal', async (t) => {
+t.test('a finished send keeps no listener on its signal', async (t) => {
   const { agent, threads } = await setUp(t);
   const { signal } = new AbortController();
   await threads.sendToAgent({ ...hello, signal });
@@ -174,7 +177,7 @@ t.test('a send that is over holds no listener on its signal', async (t) => {
   t.strictSame(getEventListeners(signal, 'abort'), []);
 });
 
-t.test('a send that is paused before it runs is read only when it is resumed', async (t) => {
+t.test('the answer of a send that was paused before it ran is read after it is resumed', async (t) => {
   const { agent, threads } = await setUp(t);
   await threads.sendToAgent(hello);
   const gate = agent.hold('chat.message');
@@ -182,10 +185,10 @@ t.test('a send that is paused before it runs is read only when it is resumed', a
   const second = dispatch(threads, { stream: true });
   second.send.pause();
   gate.release();
-  await first.ear.ended;
+  await first.listener.ended;
   await agent.waitFor(({ counters }) => counters.requests === 3 && counters.running === 0);
-  t.strictSame(second.ear.heard, []);
+  t.strictSame(second.listener.received, []);
   second.send.resume();
-  t.equal(await second.ear.ended, 'done');
-  t.strictSame(second.ear.heard, ['content', 'content', 'content', 'done']);
+  t.equal(await second.listener.ended, 'done');
+  t.strictSame(second.listener.received, ['content', 'content', 'content', 'done']);
 });

@@ -45,7 +45,7 @@ for (const [name, answer] of Object.entries(PASSING)) {
   });
 }
 
-t.test('chat.end is repeated through one failure after another', async (t) => {
+t.test('chat.end is repeated after several failures in a row', async (t) => {
   const { agent, threads } = await setUp(t);
   await threads.sendToAgent(hello);
   agent.script('chat.end', faults.reset(), faults.html(502), { error: { code: -32_603 } });
@@ -53,7 +53,7 @@ t.test('chat.end is repeated through one failure after another', async (t) => {
   t.equal(requestsOf(agent, 'chat.end').length, 4);
 });
 
-t.test('a chat.end that is never answered leaves time for another one', async (t) => {
+t.test('a chat.end without an answer leaves time for another attempt', async (t) => {
   const { agent, threads } = await setUp(t, { cleanupTimeout: 1000 });
   await threads.sendToAgent(hello);
   agent.script('chat.end', faults.hang());
@@ -61,26 +61,29 @@ t.test('a chat.end that is never answered leaves time for another one', async (t
   t.equal(requestsOf(agent, 'chat.end').length, 2);
 });
 
-t.test('a chat that cannot be ended is given up in time, counted and logged [F-147] [T-12] [T-16]', async (t) => {
-  for (const answer of [faults.html(502), faults.reset(), faults.hang()]) {
-    const { agent, threads, log, ended } = await setUp(t, { cleanupTimeout: 300 });
-    await threads.sendToAgent({ ...hello, contextId: 'c' });
-    const chatId = threads.getThreadId('support', 'c');
-    agent.script('chat.end', { ...answer, times: Number.POSITIVE_INFINITY });
-    const begun = performance.now();
-    const outcomes = await threads.endAllChats();
-    const taken = performance.now() - begun;
-    t.ok(taken < 5000, `long before the default bound: ${taken}`);
-    const about = { agentId: 'support', contextId: 'c', chatId };
-    t.match(outcomes, [{ ...about, ok: false, error: { code: /^-4100[36]$/ } }]);
-    t.match(log, [{ about: { ...about, err: outcomes[0]?.error }, message: /could not be ended/ }]);
-    t.match(ended, [{ ...about, ok: false }]);
-    if (!('after' in answer && answer.finish === 'stall')) t.ok(requestsOf(agent, 'chat.end').length > 1);
-    t.equal(threads.threadCount, 0, 'the thread is forgotten all the same');
-  }
-});
+t.test(
+  'a chat that cannot be ended is reported as failed within the time-out, counted and logged [F-147] [T-12] [T-16]',
+  async (t) => {
+    for (const answer of [faults.html(502), faults.reset(), faults.hang()]) {
+      const { agent, threads, log, ended } = await setUp(t, { cleanupTimeout: 300 });
+      await threads.sendToAgent({ ...hello, contextId: 'c' });
+      const chatId = threads.getThreadId('support', 'c');
+      agent.script('chat.end', { ...answer, times: Number.POSITIVE_INFINITY });
+      const begun = performance.now();
+      const outcomes = await threads.endAllChats();
+      const taken = performance.now() - begun;
+      t.ok(taken < 5000, `long before the default bound: ${taken}`);
+      const about = { agentId: 'support', contextId: 'c', chatId };
+      t.match(outcomes, [{ ...about, ok: false, error: { code: /^-4100[36]$/ } }]);
+      t.match(log, [{ about: { ...about, err: outcomes[0]?.error }, message: /could not be ended/ }]);
+      t.match(ended, [{ ...about, ok: false }]);
+      if (!('after' in answer && answer.finish === 'stall')) t.ok(requestsOf(agent, 'chat.end').length > 1);
+      t.equal(threads.threadCount, 0, 'the thread is forgotten all the same');
+    }
+  },
+);
 
-t.test('endAllChats has a bound of its own where one is given', async (t) => {
+t.test('endAllChats takes a time-out of its own', async (t) => {
   const { agent, threads } = await setUp(t, { cleanupTimeout: 60_000 });
   await threads.sendToAgent(hello);
   agent.script('chat.end', { ...faults.hang(), times: Number.POSITIVE_INFINITY });
@@ -88,7 +91,7 @@ t.test('endAllChats has a bound of its own where one is given', async (t) => {
   t.match(await threads.endAllChats({ timeout: 0 }), []);
 });
 
-t.test('a bound of 0 still tells the agent', async (t) => {
+t.test('a time-out of 0 still sends chat.end', async (t) => {
   const { agent, threads } = await setUp(t);
   await threads.sendToAgent(hello);
   const gate = agent.hold('chat.end');
@@ -97,7 +100,7 @@ t.test('a bound of 0 still tells the agent', async (t) => {
   gate.release();
 });
 
-t.test('what an agent refuses for good is not repeated', async (t) => {
+t.test('a chat.end that the agent refuses for good is not repeated', async (t) => {
   for (const code of [-44_001, -44_002, -32_602, -50_007]) {
     const { agent, threads } = await setUp(t);
     await threads.sendToAgent(hello);
@@ -125,7 +128,7 @@ t.test('a chat that the agent has lost counts as ended', async (t) => {
   }
 });
 
-t.test('an agent may answer chat.end with success alone', async (t) => {
+t.test('an agent may answer chat.end with {success: true}', async (t) => {
   const { agent, threads } = await setUp(t);
   await threads.sendToAgent(hello);
   const body = JSON.stringify({ arc: '1.0', id: 1, responseAgent: 'a', targetAgent: 'b', result: { success: true } });
@@ -140,8 +143,8 @@ t.test('endChat cancels running and waiting sends in their order, and forgets th
   const gate = agent.hold('chat.message');
   const order: number[] = [];
   const sends = [0, 1, 2, 3].map((index) => {
-    const { ear } = dispatch(threads);
-    return ear.ended.then((how) => {
+    const { listener } = dispatch(threads);
+    return listener.ended.then((how) => {
       order.push(index);
       return how;
     });
@@ -173,7 +176,7 @@ t.test('a send that is made while others are cancelled starts a new chat', async
   await reached(agent, 'chat.message');
   await threads.endChat('support');
   t.not((await again).result.chat.chatId, chatId);
-  t.equal(await second.ear.ended, 'cancelled');
+  t.equal(await second.listener.ended, 'cancelled');
   t.strictSame(methods(agent).sort(), ['chat.end', 'chat.message', 'chat.start', 'chat.start']);
 });
 
@@ -214,7 +217,7 @@ t.test('endChat waits for a chat.start in flight', async (t) => {
   t.match((await sent).error, { name: 'AbortError' });
 });
 
-t.test('endAllChats can be called again at once: both wait for the chats, each is ended once', async (t) => {
+t.test('endAllChats can be called twice: both calls wait for the chats, and each chat is ended once', async (t) => {
   const { agent, threads, ended } = await setUp(t);
   for (const agentId of ['a', 'b', 'c']) await threads.sendToAgent({ ...hello, agentId });
   const gate = agent.hold('chat.end');
@@ -260,7 +263,7 @@ t.test('a send while all chats are being ended belongs to a new chat, which stay
   t.equal(agent.counters.open, 1);
 });
 
-t.test('a client that is closed is not asked over and over', async (t) => {
+t.test('chat.end is not repeated with a closed client', async (t) => {
   const { agent, client, threads, log } = await setUp(t, { cleanupTimeout: 60_000 });
   await threads.sendToAgent(hello);
   await client.close();
@@ -276,7 +279,7 @@ t.test('a client that is closed is not asked over and over', async (t) => {
   t.equal(agent.counters.requests + late.agent.counters.requests, 3);
 });
 
-t.test('nothing is left that would keep the process alive', async (t) => {
+t.test('no timer is left that would keep the process alive', async (t) => {
   const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
   const before = timers();
   const { agent, client, threads } = await setUp(t, { cleanupTimeout: 2000 });

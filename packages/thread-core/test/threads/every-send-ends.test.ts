@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 import t from 'tap';
 import { type Answer, faults, type TestAgent, type TestAgentOptions } from '../../src/testing/index.js';
-import { within } from '../../src/threads/ending.js';
-import type { BusyPolicy } from '../../src/threads/lane.js';
+import type { BusyPolicy } from '../../src/threads/thread-queue.js';
+import { withTimeout } from '../../src/timers.js';
 import { dispatch, setUp } from './helpers.js';
 
 /** Mulberry32: the same seed gives the same schedule. */
@@ -91,11 +91,11 @@ t.test(`every send ends exactly once, whatever happens (ARC_TEST_SEED=${SEED}) [
             send?.pause();
             queueMicrotask(() => send?.resume());
           } else {
-            await within(pick(sends)?.ear.ended ?? Promise.resolve(), 8000);
+            await withTimeout(pick(sends)?.listener.ended ?? Promise.resolve(), 8000);
           }
           for (let turns = Math.floor(random() * 4); turns > 0; turns--) await setImmediate();
         }
-        const ends = await Promise.all(sends.map(({ ear }) => within(ear.ended, 8000)));
+        const ends = await Promise.all(sends.map(({ listener }) => withTimeout(listener.ended, 8000)));
         t.strictSame(
           ends.flatMap((how, index) => (how === undefined ? [index] : [])),
           [],
@@ -105,16 +105,18 @@ t.test(`every send ends exactly once, whatever happens (ARC_TEST_SEED=${SEED}) [
         await threads.endAllChats();
         t.ok(sends.length > 50, `${sends.length} sends: ${JSON.stringify(count(ends))}`);
         t.strictSame(
-          sends.filter(({ ear }) => ear.endings !== 1 || ear.heard.some((what) => what.startsWith('late'))),
+          sends.filter(
+            ({ listener }) => listener.endings !== 1 || listener.received.some((what) => what.startsWith('late')),
+          ),
           [],
-          'each ended once, and heard nothing after',
+          'each ended once, and received nothing afterwards',
         );
         t.equal(threads.threadCount, 0);
         t.strictSame(openChats(agent), [], 'no chat is open');
         t.ok(started.length > 0 && ended.length <= started.length);
         await agent.waitFor('idle');
         const last = dispatch(threads, { agentId: 'another', timeout: 100, streamIdleTimeout: 100 });
-        t.equal((await within(last.ear.ended, 8000)) === undefined, false, 'the manager can be used again');
+        t.equal((await withTimeout(last.listener.ended, 8000)) === undefined, false, 'the manager can be used again');
       });
     }
   }

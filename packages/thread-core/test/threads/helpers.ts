@@ -12,9 +12,10 @@ import {
   textOf,
 } from '../../src/testing/index.js';
 import type { ChatOutcome } from '../../src/threads/ending.js';
+import type { ThreadManagerOptions } from '../../src/threads/options.js';
 import type { SendListener, SendRequest } from '../../src/threads/send.js';
 import type { ThreadEntry } from '../../src/threads/store.js';
-import { ThreadManager, type ThreadManagerOptions } from '../../src/threads/thread-manager.js';
+import { ThreadManager } from '../../src/threads/thread-manager.js';
 
 export const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
@@ -61,7 +62,7 @@ interface SetUp {
   log: LogLine[];
   /** What was logged as a warning. */
   warnings: LogLine[];
-  /** What the hooks were told of. */
+  /** What the hooks were called with. */
   started: ThreadEntry[];
   restarted: ThreadEntry[];
   ended: ChatOutcome[];
@@ -123,9 +124,9 @@ export async function settled<T>(promise: Promise<T>): Promise<{ value?: T; erro
   }
 }
 
-/** Hears a send, and counts how often it ends. */
-export class Ear implements SendListener {
-  readonly heard: string[] = [];
+/** Records what a send reports, and how often it ends. */
+export class RecordingListener implements SendListener {
+  readonly received: string[] = [];
   endings = 0;
   error: unknown;
   readonly ended: Promise<string>;
@@ -139,42 +140,42 @@ export class Ear implements SendListener {
   }
 
   onResponse(): void {
-    this.#over('response');
+    this.#finish('response');
   }
 
   onEvent({ event }: ArcEvent): void {
-    if (event === 'done' || event === 'error') this.#over(event);
-    else this.#hear(event);
+    if (event === 'done' || event === 'error') this.#finish(event);
+    else this.#record(event);
   }
 
   onError(error: unknown): void {
     this.error = error;
-    this.#over('error');
+    this.#finish('error');
   }
 
   onCancelled(reason: unknown): void {
     this.error = reason;
-    this.#over('cancelled');
+    this.#finish('cancelled');
   }
 
   /** Resolves when so many events of that name have come. */
   times(name: string, count: number): Promise<void> {
     return new Promise((resolve) => {
       this.#waiter = () => {
-        if (this.heard.filter((what) => what === name).length >= count) resolve();
+        if (this.received.filter((what) => what === name).length >= count) resolve();
       };
       this.#waiter();
     });
   }
 
-  #hear(what: string): void {
+  #record(what: string): void {
     // What comes after the end is to be seen.
-    this.heard.push(this.endings > 0 ? `late ${what}` : what);
+    this.received.push(this.endings > 0 ? `late ${what}` : what);
     this.#waiter();
   }
 
-  #over(how: string): void {
-    this.#hear(how);
+  #finish(how: string): void {
+    this.#record(how);
     this.endings += 1;
     this.#end(how);
   }
@@ -182,7 +183,7 @@ export class Ear implements SendListener {
 
 /** Sends as the relay does. */
 export function dispatch(threads: ThreadManager, request: Partial<SendRequest> = {}) {
-  const ear = new Ear();
-  const send = threads.dispatch({ agentId: 'support', message: say('hello'), ...request }, ear);
-  return { ear, send };
+  const listener = new RecordingListener();
+  const send = threads.dispatch({ agentId: 'support', message: say('hello'), ...request }, listener);
+  return { listener, send };
 }

@@ -13,7 +13,7 @@ for (const code of CODES) {
     [{ code, status }, true],
   ]);
   ways.push([{ code, as: 'event' }, true]);
-  t.test(`a chat that the agent has lost (${code}) is started afresh once, and says so [T-5]`, async (t) => {
+  t.test(`a chat that the agent has lost (${code}) is started again once, and the answer says so [T-5]`, async (t) => {
     for (const [lostChat, stream] of ways) {
       const way = `${JSON.stringify(lostChat)}, ${stream ? 'a stream' : 'JSON'}`;
       const { agent, threads, restarted } = await setUp(t, { agent: { lostChat } });
@@ -53,15 +53,15 @@ t.test('a stream that answers a plain send says that it was restarted', async (t
   t.equal(answer.restarted, true);
 });
 
-t.test('a send is not restarted twice: it fails, marked, and the next one starts anew [T-6]', async (t) => {
+t.test('a send is not restarted twice: it fails as restarted, and the next one starts a new chat [T-6]', async (t) => {
   for (const code of CODES) {
     const { agent, threads } = await setUp(t);
     await threads.sendToAgent(one);
     agent.forget();
     agent.script('chat.start', { error: { code } });
-    const { ear, send } = dispatch(threads, two);
-    t.equal(await ear.ended, 'error');
-    t.match(ear.error, { code });
+    const { listener, send } = dispatch(threads, two);
+    t.equal(await listener.ended, 'error');
+    t.match(listener.error, { code });
     t.equal(send.restarted, true);
     t.equal(requestsOf(agent, 'chat.start').length, 2);
     t.equal(threads.hasThread('support'), false);
@@ -73,7 +73,7 @@ t.test('a send is not restarted twice: it fails, marked, and the next one starts
   }
 });
 
-t.test('a restart that fails is marked, as a stream too, and leaves no chat', async (t) => {
+t.test('a restart that fails is reported as restarted, also as a stream, and leaves no chat', async (t) => {
   for (const stream of [false, true]) {
     const { agent, threads } = await setUp(t);
     await threads.sendToAgent(one);
@@ -81,10 +81,10 @@ t.test('a restart that fails is marked, as a stream too, and leaves no chat', as
     agent.script('chat.start', () => {
       throw new Error('out of order');
     });
-    const { ear, send } = dispatch(threads, { ...two, stream });
-    t.equal(await ear.ended, 'error');
+    const { listener, send } = dispatch(threads, { ...two, stream });
+    t.equal(await listener.ended, 'error');
     t.equal(send.restarted, true);
-    t.equal(ear.heard.length, 1);
+    t.equal(listener.received.length, 1);
     await agent.waitFor('idle');
     t.match(agent.counters, { started: 2, ended: 1, open: 0 });
   }
@@ -95,14 +95,14 @@ t.test('a restart whose connection breaks is not repeated', async (t) => {
   await threads.sendToAgent(one);
   agent.forget();
   agent.script('chat.start', { reply: 'cut', after: 0, finish: 'reset' });
-  const { ear, send } = dispatch(threads, two);
-  t.equal(await ear.ended, 'error');
-  t.match(ear.error, { code: -41_003 });
+  const { listener, send } = dispatch(threads, two);
+  t.equal(await listener.ended, 'error');
+  t.match(listener.error, { code: -41_003 });
   t.equal(send.restarted, true);
   await agent.waitFor('idle');
 });
 
-t.test('a chat lost after content was delivered is an error, and the next send starts anew [T-7]', async (t) => {
+t.test('a chat lost after content was delivered is an error, and the next send starts a new chat [T-7]', async (t) => {
   for (const code of CODES) {
     const { agent, threads } = await setUp(t);
     await threads.sendToAgent(one);
@@ -160,7 +160,7 @@ t.test('two parallel sends that both find the chat lost make one new chat.start'
 });
 
 t.test(
-  'a parallel send that finds the chat lost after another one has restarted it goes on in the new chat',
+  'a parallel send that finds the chat lost after another one has restarted it continues in the new chat',
   async (t) => {
     const { agent, threads } = await setUp(t, { busy: 'parallel' });
     await threads.sendToAgent(one);
@@ -211,8 +211,8 @@ t.test('a parallel send that meets a lost chat again in the new one fails [F-30]
   await gate.arrived;
   gate.release();
   t.equal((await first).value?.restarted, true);
-  t.equal(await second.ear.ended, 'error');
-  t.match(second.ear.error, { code: -43_001 });
+  t.equal(await second.listener.ended, 'error');
+  t.match(second.listener.error, { code: -43_001 });
   t.equal(second.send.restarted, true);
   t.equal(threads.hasThread('support'), false);
 });
@@ -230,9 +230,9 @@ t.test('a send that waits for a restart can be cancelled', async (t) => {
   // Whichever of the two restarts the chat, the other one waits.
   const [waits, starts] = first.send.starting === undefined ? [first, second] : [second, first];
   waits.send.cancel();
-  t.equal(await waits.ear.ended, 'cancelled');
+  t.equal(await waits.listener.ended, 'cancelled');
   gate.release();
-  t.equal(await starts.ear.ended, 'response');
+  t.equal(await starts.listener.ended, 'response');
   t.equal(agent.counters.requests, 4);
 });
 

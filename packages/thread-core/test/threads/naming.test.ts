@@ -75,7 +75,7 @@ t.test(
     t.equal(stream.chatId, own);
     t.equal(saidIn(await threads.sendToAgent(hello)), 'hi');
     t.equal(threads.getThreadId('support'), own);
-    t.equal(saidIn(await threads.sendToAgent(hello)), 'support #3: hello', 'the chat goes on');
+    t.equal(saidIn(await threads.sendToAgent(hello)), 'support #3: hello', 'the chat continues');
     t.strictSame(new Set(requestsOf(agent, 'chat.message').map(({ chatId }) => chatId)), new Set([own]));
     t.match(warnings, [{ about: { agentId: 'support', chatId: own, named: 'other' } }]);
     t.equal(warnings.length, 1, 'once a thread');
@@ -107,12 +107,12 @@ t.test('where the name changes within the first answer, both chats are ended [F-
       ],
       ...(last === 'cancel' || last === 'end' ? { finish: 'stall' as const } : {}),
     });
-    const { ear, send } = dispatch(threads, { stream: true });
-    await ear.times('content', 2);
+    const { listener, send } = dispatch(threads, { stream: true });
+    await listener.times('content', 2);
     t.equal(threads.getThreadId('support'), 'second', 'the later name counts');
     if (last === 'cancel') send.cancel();
     if (last === 'end') await threads.endChat('support');
-    await ear.ended;
+    await listener.ended;
     await threads.endAllChats();
     const ends = requestsOf(agent, 'chat.end').map(({ chatId }) => chatId);
     t.strictSame([...new Set(ends)].sort(), ['first', 'second'], last);

@@ -64,7 +64,7 @@ t.test('a chat.start in flight when all is ended leaves no open chat [F-148] [T-
   }
 });
 
-t.test('a chat that appears after its start was given up is still found, and ended [T-14]', async (t) => {
+t.test('a chat that appears after its chat.start was aborted is still found and ended [T-14]', async (t) => {
   const { agent, threads } = await setUp(t, {
     agent: { createChat: 'when-ready', ignoreAbort: true },
     cleanupTimeout: 2000,
@@ -106,7 +106,7 @@ t.test('a stream that was cut off before it named its chat is read until it does
   await agent.waitFor(({ counters }) => counters.aborted === 1);
 });
 
-t.test('a stream in its midst, which has named its chat, is cut at once, and its chat ended', async (t) => {
+t.test('a running stream whose chat has its id is closed at once, and its chat ended', async (t) => {
   for (const chatIds of ['client', 'server'] as const) {
     const { agent, threads } = await setUp(t, { agent: { chatIds } });
     agent.script('chat.start', async function* reply() {
@@ -122,9 +122,9 @@ t.test('a stream in its midst, which has named its chat, is cut at once, and its
 
 t.test('a paused start is read on when its chat is to be ended', async (t) => {
   const { agent, threads } = await setUp(t, { agent: { chatIds: 'server' } });
-  const ear = { onResponse() {}, onEvent() {}, onError() {}, onCancelled() {} };
+  const listener = { onResponse() {}, onEvent() {}, onError() {}, onCancelled() {} };
   const gate = agent.hold('chat.start');
-  const send = threads.dispatch({ ...hello, stream: true }, ear);
+  const send = threads.dispatch({ ...hello, stream: true }, listener);
   send.pause();
   await gate.arrived;
   gate.release();
@@ -163,8 +163,8 @@ t.test('a chat.start that fails leaves no open chat, and no thread', { jobs: 6 }
         t.test(`${name} (made ${createChat}, ${stream ? 'a stream' : 'JSON'})`, async (t) => {
           const { agent, threads, ended, log } = await setUp(t, { agent: { createChat }, cleanupTimeout: BOUND });
           agent.script('chat.start', answer);
-          const { ear } = dispatch(threads, { stream, timeout });
-          t.equal(await ear.ended, 'error');
+          const { listener } = dispatch(threads, { stream, timeout });
+          t.equal(await listener.ended, 'error');
           await threads.endAllChats();
           const { started, ended: closed, open } = agent.counters;
           t.strictSame([started - closed, open], [0, 0]);
@@ -202,7 +202,7 @@ t.test('a broken stream whose chat appears late is ended when it does [T-14]', a
 });
 
 t.test(
-  'a chat that was lost before it appeared is looked for, though its thread goes on in a new one [T-14]',
+  'a chat that was lost before it appeared is looked for, though its thread continues in a new one [T-14]',
   async (t) => {
     const { agent, threads } = await setUp(t);
     agent.script('chat.start', { events: [{ data: 'so far' }], finish: 'cut' });
@@ -217,7 +217,7 @@ t.test(
   },
 );
 
-t.test('a chat that has answered since is looked for only once', async (t) => {
+t.test('a chat that has answered since then is looked for only once', async (t) => {
   const { agent, threads } = await setUp(t);
   agent.script('chat.start', { events: [{ data: 'so far' }], finish: 'cut' });
   const stream = await threads.sendToAgent({ ...hello, stream: true });
@@ -255,7 +255,7 @@ t.test('a cancelled chat.start is ended as soon as the agent has its chat [T-14]
   }
 });
 
-t.test('a first stream that is cancelled in its midst keeps its thread, which is ended with the others', async (t) => {
+t.test('a first stream that is cancelled while it runs keeps its thread, which is ended with the others', async (t) => {
   const { agent, threads } = await setUp(t);
   agent.script('chat.start', faults.stall({ data: 'so far' }));
   const stream = await threads.sendToAgent({ ...hello, stream: true });
@@ -336,7 +336,7 @@ t.test('a stream whose first event is an error, after all chats were ended, is e
   await sent;
 });
 
-t.test('sends that wait behind a start in flight never reach the agent once all is ended', async (t) => {
+t.test('sends that wait behind a start in flight never reach the agent once all chats are ended', async (t) => {
   const { agent, threads } = await setUp(t);
   const gate = agent.hold('chat.start');
   const sends = [1, 2, 3].map(() => settled(threads.sendToAgent(hello)));

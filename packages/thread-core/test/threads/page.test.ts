@@ -131,7 +131,7 @@ const stream: Handler = async (threads, data, send) => {
   }
 };
 
-t.test('the streaming loop: content, then done; the next message goes on in the chat', async (t) => {
+t.test('the streaming loop: content, then done; the next message continues in the chat', async (t) => {
   const { agent, open } = await serve(t, stream);
   const user = await open();
   for (const [turn, method] of ['chat.start', 'chat.message'].entries()) {
@@ -151,7 +151,7 @@ t.test('the streaming loop: content, then done; the next message goes on in the 
   await agent.waitFor(({ counters }) => counters.ended === 1);
 });
 
-t.test('the streaming loop: an agent’s error is the last event, and the thread goes on', async (t) => {
+t.test('the streaming loop: an agent’s error is the last event, and the thread stays usable', async (t) => {
   const { agent, open } = await serve(t, stream);
   const user = await open();
   user.send({ agent_id: 'support', message: say('hi') });
@@ -168,7 +168,7 @@ t.test('the streaming loop: an agent’s error is the last event, and the thread
   t.equal((await user.read(4)).at(-1)?.type, 'done');
 });
 
-t.test('the streaming loop: a disconnect in mid-stream stops the agent, and ends the chat', async (t) => {
+t.test('the streaming loop: a disconnect during a stream stops the agent, and ends the chat', async (t) => {
   const { agent, open } = await serve(t, stream);
   agent.script('chat.start', faults.stall({ data: { chatId: 'any', message: say('so far') } }));
   const user = await open();

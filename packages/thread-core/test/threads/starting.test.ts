@@ -1,8 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { type AgentHandler, type EventsAnswer, faults, textOf } from '../../src/testing/index.js';
-import type { BusyPolicy } from '../../src/threads/lane.js';
 import type { ThreadManager } from '../../src/threads/thread-manager.js';
+import type { BusyPolicy } from '../../src/threads/thread-queue.js';
 import { methods, readAll, requestsOf, saidIn, say, settled, setUp, UUID } from './helpers.js';
 
 /** An agent that counts how many chat.starts it works on at a time, and fails the first few. */
@@ -136,16 +136,16 @@ async function follows(t: Test, stream: boolean, answer?: EventsAnswer): Promise
   t.match(agent.counters, { started: 1, ended: 1, open: 0 });
 }
 
-t.test('an agent that names the chat itself is followed: in JSON [T-2]', (t) => follows(t, false));
-t.test('an agent that names the chat itself is followed: in every event', (t) => follows(t, true));
-t.test('an agent that names the chat itself is followed: in `done` only', (t) =>
+t.test('an agent that chooses the chat id is followed: in JSON [T-2]', (t) => follows(t, false));
+t.test('an agent that chooses the chat id is followed: in every event', (t) => follows(t, true));
+t.test('an agent that chooses the chat id is followed: in `done` only', (t) =>
   follows(t, true, { events: [{ data: 'one ' }, { data: 'piece after the other' }], done: true }),
 );
-t.test('an agent that names the chat itself is followed: a stream where JSON was asked for', (t) =>
+t.test('an agent that chooses the chat id is followed: a stream where JSON was asked for', (t) =>
   follows(t, false, { events: [{ data: 'one ' }], done: true }),
 );
 
-t.test('an agent that names the chat itself is followed at the first event [F-106] [T-2]', async (t) => {
+t.test('an agent that chooses the chat id is followed at the first event [F-106] [T-2]', async (t) => {
   const { agent, threads } = await setUp(t, { agent: { chatIds: 'server' }, busy: 'parallel' });
   let release = (): void => {};
   const released = new Promise<void>((resolve) => {
@@ -163,7 +163,7 @@ t.test('an agent that names the chat itself is followed at the first event [F-10
   t.equal(threads.getThreadId('support'), chatId);
   t.equal(stream.chatId, chatId);
   await waiting;
-  t.match(requestsOf(agent, 'chat.message'), [{ chatId }], 'what waited goes on in the chat of that name');
+  t.match(requestsOf(agent, 'chat.message'), [{ chatId }], 'what waited continues in the chat of that name');
   release();
   t.equal((await readAll(stream)).names.at(-1), 'done');
 });
@@ -211,7 +211,7 @@ t.test('a token that cannot be had leaves no thread, and causes no chat.end', as
   t.strictSame([threads.threadCount, agent.counters.requests, ended.length], [0, 0, 0]);
 });
 
-t.test('the agents that are asked next do not inherit a failed start', async (t) => {
+t.test('a failed start does not affect the next send', async (t) => {
   const { agent, threads } = await setUp(t);
   agent.script('chat.start', faults.html(404));
   await t.rejects(threads.sendToAgent({ agentId: 'support', message: say('one') }), { code: -41_003, status: 404 });

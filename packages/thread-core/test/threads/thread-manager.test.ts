@@ -2,8 +2,9 @@ import t from 'tap';
 import { ArcClient } from '../../src/client/arc-client.js';
 import { ChatNotFoundError } from '../../src/protocol/errors.js';
 import { faults } from '../../src/testing/index.js';
+import type { SendOptions, ThreadManagerOptions } from '../../src/threads/options.js';
 import type { ThreadEntry, ThreadStore } from '../../src/threads/store.js';
-import { type SendOptions, ThreadManager, type ThreadManagerOptions } from '../../src/threads/thread-manager.js';
+import { ThreadManager } from '../../src/threads/thread-manager.js';
 import { methods, readAll, requestsOf, saidIn, say, settled, setUp, UUID } from './helpers.js';
 
 const to = (agentId: string, text: string, more: Partial<SendOptions> = {}): SendOptions => ({
@@ -12,7 +13,7 @@ const to = (agentId: string, text: string, more: Partial<SendOptions> = {}): Sen
   ...more,
 });
 
-t.test('the first message starts a chat, the second goes on in it', async (t) => {
+t.test('the first message starts a chat, the second continues it', async (t) => {
   const { agent, threads } = await setUp(t);
   const message = { role: 'user', parts: [{ type: 'text', content: 'Help needed' }] };
   const first = await threads.sendToAgent({ agentId: 'support-agent', message, traceId: 'trace-123' });
@@ -28,7 +29,7 @@ t.test('the first message starts a chat, the second goes on in it', async (t) =>
   t.notOk(first.restarted || second.restarted);
 });
 
-t.test('getThreadId and hasThread tell of the chat with an agent', async (t) => {
+t.test('getThreadId and hasThread know the chat with an agent', async (t) => {
   const { threads } = await setUp(t);
   t.equal(threads.getThreadId('support-agent'), undefined);
   t.equal(threads.hasThread('support-agent'), false);
@@ -39,7 +40,7 @@ t.test('getThreadId and hasThread tell of the chat with an agent', async (t) => 
   t.equal(threads.hasThread('other'), false);
 });
 
-t.test('endChat ends one chat, tells the reason, and forgets the thread', async (t) => {
+t.test('endChat ends one chat, sends the reason, and forgets the thread', async (t) => {
   const { agent, threads, ended } = await setUp(t);
   await threads.sendToAgent(to('support-agent', 'hi'));
   await threads.sendToAgent(to('other', 'hi'));
@@ -53,7 +54,7 @@ t.test('endChat ends one chat, tells the reason, and forgets the thread', async 
   t.not(threads.getThreadId('support-agent'), chatId, 'the next send starts a new chat');
 });
 
-t.test('endChat of an agent without a thread gives undefined, and asks nobody', async (t) => {
+t.test('endChat of an agent without a thread resolves to undefined, and sends nothing', async (t) => {
   const { agent, threads } = await setUp(t);
   t.equal(await threads.endChat('support-agent'), undefined);
   t.equal(agent.counters.requests, 0);
@@ -105,7 +106,7 @@ t.test('getAllAgents names each agent once, threadCount counts the threads', asy
   t.equal(threads.threadCount, 4);
 });
 
-t.test('storeThreadId takes a chat over: the next send is a message in it', async (t) => {
+t.test('storeThreadId takes over a chat: the next send is a chat.message in it', async (t) => {
   const { agent, client, threads } = await setUp(t);
   await client.chat.start({ targetAgent: 'support', chatId: 'made-elsewhere', initialMessage: say('one') });
   threads.storeThreadId('support', 'made-elsewhere');
@@ -289,7 +290,7 @@ t.test(
   },
 );
 
-t.test('a store that gives copies keeps in mind that a start was cancelled in mid-stream', async (t) => {
+t.test('a store that gives copies keeps that a start was cancelled during its stream', async (t) => {
   const { agent, threads } = await setUp(t, { store: new TextStore(), cleanupTimeout: 2000 });
   agent.script('chat.start', faults.stall({ data: 'one' }));
   // The agent streams, but has the chat only later.
@@ -316,7 +317,7 @@ t.test('a store that fails costs the send, not the thread', async (t) => {
   t.equal(saidIn(await threads.sendToAgent(to('support', 'three'))), 'support #1: three');
 });
 
-t.test('hooks hear of starts, restarts and ends', async (t) => {
+t.test('hooks are called for starts, restarts and ends', async (t) => {
   const { agent, threads, started, restarted, ended } = await setUp(t);
   await threads.sendToAgent(to('support', 'one', { contextId: 'c' }));
   agent.forget();

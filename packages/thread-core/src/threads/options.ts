@@ -1,22 +1,62 @@
 import { ArcClient } from '../client/arc-client.js';
+import type { Token } from '../client/token.js';
+import type { Logger } from '../logger.js';
 import { isObject, LONGEST_TIME } from '../values.js';
-import type { BusyPolicy } from './lane.js';
-import type { SendOptions, ThreadManagerOptions } from './thread-manager.js';
+import type { ChatOutcome } from './ending.js';
+import type { SendRequest } from './send.js';
+import type { ThreadEntry, ThreadStore } from './store.js';
+import type { BusyPolicy } from './thread-queue.js';
+
+/** Called when something happens to a chat. A hook that throws or rejects is logged; it changes nothing. */
+export interface ThreadHooks {
+  /** A chat.start is about to be sent. */
+  onStart?(thread: ThreadEntry): void;
+  /** A chat.start was sent in place of a chat that the agent had lost. */
+  onRestart?(thread: ThreadEntry): void;
+  /** A chat was ended, or could not be. */
+  onEnd?(outcome: ChatOutcome): void;
+}
+
+export interface ThreadManagerOptions {
+  /** Where threads are kept. Default: a `Map`. */
+  store?: ThreadStore | undefined;
+  /** What becomes of a send while another one of the same thread runs. Default `queue`. */
+  busy?: BusyPolicy | undefined;
+  /** Bearer token for the requests of this manager. Default: the client's. */
+  token?: Token | undefined;
+  /** Milliseconds for ending a chat, retries included. Default 5,000. */
+  cleanupTimeout?: number | undefined;
+  /** Gets an error for each chat that could not be ended. Default: nothing is logged. */
+  logger?: Logger | undefined;
+  hooks?: ThreadHooks | undefined;
+}
+
+export interface SendOptions extends SendRequest {
+  /** Cancels the send: it rejects with the signal's reason, and the connection to the agent is closed. */
+  signal?: AbortSignal | undefined;
+}
+
+export interface EndAllOptions {
+  /** Sent as `reason` of each chat.end. */
+  reason?: string | undefined;
+  /** Milliseconds for all of it, retries included. Default: the manager's `cleanupTimeout`. */
+  timeout?: number | undefined;
+}
 
 const BUSY_POLICIES: readonly BusyPolicy[] = ['queue', 'parallel', 'reject', 'interrupt'];
 
-/** @throws TypeError that names what is wrong */
+/** @throws TypeError that begins with the name of what is wrong */
 function check(ok: boolean, name: string, problem: string): asserts ok {
   if (!ok) throw new TypeError(`${name}: ${problem}`);
 }
 
 export function checkTimeout(name: string, value: unknown): void {
   const ok = value === undefined || (typeof value === 'number' && value >= 0 && value <= LONGEST_TIME);
-  check(ok, name, `must be a number of milliseconds, from 0 to ${LONGEST_TIME}`);
+  check(ok, name, `must be milliseconds from 0 to ${LONGEST_TIME}`);
 }
 
 export function checkId(name: string, value: unknown): void {
-  check(typeof value === 'string' && value !== '', name, 'must be a string, and not empty');
+  check(typeof value === 'string' && value !== '', name, 'must be a non-empty string');
 }
 
 export function checkText(name: string, value: unknown): void {
@@ -27,14 +67,14 @@ export function checkClient(client: unknown): void {
   check(client instanceof ArcClient, 'client', 'must be an ArcClient');
 }
 
-/** @throws TypeError that names the option that is wrong */
+/** @throws TypeError that begins with the name of the option that is wrong */
 export function checkManager(client: unknown, options: ThreadManagerOptions): void {
   checkClient(client);
   check(isObject(options), 'options', 'must be an object');
   const { store, busy, token, cleanupTimeout, logger, hooks } = options;
   const isStore =
     store === undefined || (isObject(store) && hasMethods(store, 'get', 'set', 'delete', 'values', 'clear'));
-  check(isStore, 'store', 'must be a Map, or have its get, set, delete, values, clear and size');
+  check(isStore, 'store', 'must be a Map, or an object with get, set, delete, values, clear and size');
   check(
     busy === undefined || BUSY_POLICIES.includes(busy as BusyPolicy),
     'busy',
@@ -46,7 +86,7 @@ export function checkManager(client: unknown, options: ThreadManagerOptions): vo
   check(
     logger === undefined || (isObject(logger) && hasMethods(logger, 'error')),
     'logger',
-    'must have a method error',
+    'must have a method `error`',
   );
   const areHooks = (value: object): boolean =>
     (['onStart', 'onRestart', 'onEnd'] as const).every((name) => {
@@ -56,7 +96,7 @@ export function checkManager(client: unknown, options: ThreadManagerOptions): vo
   check(hooks === undefined || (isObject(hooks) && areHooks(hooks)), 'hooks', 'must be an object of functions');
 }
 
-/** @throws TypeError that names the argument that is wrong */
+/** @throws TypeError that begins with the name of the argument that is wrong */
 export function checkSend(options: SendOptions): void {
   check(isObject(options), 'options', 'must be an object');
   const { agentId, message, contextId, traceId, stream, metadata, timeout, signal } = options;
