@@ -1,0 +1,169 @@
+import { type ArcMessage, text } from '@arc/thread-protocol';
+import { addressOf } from './connection.js';
+import type { AgentError, InterruptedError, SessionLostError } from './errors.js';
+import { Emitter } from './events.js';
+import type {
+  ClientState,
+  EndOptions,
+  SendOptions,
+  StorageLike,
+  ThreadClientOptions,
+  ThreadInfo,
+  WebSocketConstructor,
+} from './options.js';
+import { tabLock, watchPage } from './page.js';
+import { Session } from './session.js';
+import { SessionStore } from './storage.js';
+import { observed, type Turn } from './turn.js';
+
+/** What `client.on` listens to, with the arguments of each listener. */
+export interface ThreadClientEvents {
+  /** The connection's state has changed. */
+  state: [state: ClientState];
+  /** A turn ended without its answer, and the message may have reached the agent. */
+  interrupted: [turn: Turn, error: InterruptedError];
+  /** The session was lost together with turns or threads. What the agents were told before is forgotten. */
+  lost: [error: SessionLostError];
+  /** The storage failed, for example because it is full: a reload starts over from here on. */
+  storage: [error: unknown];
+  /** The relay complained about something that is no turn, or a listener threw. */
+  error: [error: unknown];
+}
+
+export interface ThreadClient {
+  /**
+   * Sends a message. A string becomes a text message. Without a connection it is sent as soon as there is one. Never
+   * throws for the state of the connection: the turn fails instead. `agentId` may be undefined if the relay routes.
+   */
+  send(agentId: string | undefined, message: string | ArcMessage, options?: SendOptions): Turn;
+  /** Ends a thread, and the agent's chat with it. Resolves when the relay has confirmed it. */
+  end(agentId: string, options?: EndOptions): Promise<void>;
+  /** The threads that are open. */
+  threads(): ThreadInfo[];
+  /** The turns that have not ended. After a reload with `storage`, those of the page before are among them. */
+  pending(): Turn[];
+  /** A new object with each change. */
+  readonly state: ClientState;
+  /** Whether the relay keeps sessions over a lost connection; undefined until it is known. */
+  readonly resumable: boolean | undefined;
+  /** Adds a listener. Returns a function that removes it. */
+  on<Name extends keyof ThreadClientEvents>(
+    event: Name,
+    listener: (...args: ThreadClientEvents[Name]) => void,
+  ): () => void;
+  /** Connects at once instead of waiting, also after a refusal. An open connection is tested. */
+  wake(): void;
+  /** Ends the session and all its threads. Pending turns fail with `ClosedError`. Never rejects. */
+  close(): Promise<void>;
+}
+
+/** Creates a client and connects it. Throws a TypeError for options that can't work. */
+export function createThreadClient(options: ThreadClientOptions): ThreadClient {
+  return new Client(options);
+}
+
+class Client implements ThreadClient {
+  readonly #events = new Emitter<ThreadClientEvents>((error, event) => {
+    if (event !== 'error') this.#events.emit('error', error);
+  });
+  readonly #session: Session;
+  readonly #stopWatching: () => void;
+  readonly #signal: AbortSignal | undefined;
+  readonly #onAbort = (): void => void this.close();
+  #unlock: (() => void) | undefined;
+  #closed: Promise<void> | undefined;
+
+  constructor(options: ThreadClientOptions) {
+    const { resume = true, storage, WebSocket = globalThis.WebSocket as WebSocketConstructor | undefined } = options;
+    if (WebSocket === undefined) {
+      throw new TypeError("There is no global WebSocket: pass one, such as that of the 'ws' package, as an option");
+    }
+    if (typeof options.url === 'string') addressOf(options.url);
+    const store = resume && storage !== undefined ? this.#storeIn(storage) : undefined;
+    this.#session = new Session(
+      { ...options, WebSocket, resume, store },
+      {
+        onState: (state) => this.#events.emit('state', state),
+        onInterrupted: (turn, error) => this.#events.emit('interrupted', turn, error),
+        onLost: (error: SessionLostError) => this.#events.emit('lost', error),
+        onError: (error: AgentError) => this.#events.emit('error', error),
+      },
+    );
+    this.#stopWatching = watchPage(() => this.#session.check());
+    this.#signal = options.signal;
+    if (this.#signal?.aborted === true) this.#onAbort();
+    else if (store === undefined) this.#session.connect();
+    else this.#restore(store);
+    this.#signal?.addEventListener('abort', this.#onAbort);
+  }
+
+  get state(): ClientState {
+    return this.#session.state;
+  }
+
+  get resumable(): boolean | undefined {
+    return this.#session.resumable;
+  }
+
+  send(agentId: string | undefined, message: string | ArcMessage, options: SendOptions = {}): Turn {
+    return this.#session.send(agentId, typeof message === 'string' ? text(message) : message, options);
+  }
+
+  end(agentId: string, options: EndOptions = {}): Promise<void> {
+    return observed(this.#session.end(agentId, options));
+  }
+
+  threads(): ThreadInfo[] {
+    return this.#session.threads;
+  }
+
+  pending(): Turn[] {
+    return this.#session.turns;
+  }
+
+  on<Name extends keyof ThreadClientEvents>(
+    event: Name,
+    listener: (...args: ThreadClientEvents[Name]) => void,
+  ): () => void {
+    return this.#events.on(event, listener);
+  }
+
+  wake(): void {
+    if (this.#closed === undefined) this.#session.wake();
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    this.#stopWatching();
+    this.#signal?.removeEventListener('abort', this.#onAbort);
+    await this.#session.close(1000, 'closed by the application');
+    this.#unlock?.();
+  }
+
+  #storeIn(storage: StorageLike): SessionStore {
+    return new SessionStore(storage, (error) => this.#events.emit('storage', error));
+  }
+
+  /** Takes over what the page before a reload has stored, unless this tab is a duplicate of one that still lives. */
+  #restore(store: SessionStore): void {
+    const saved = store.load();
+    if (saved !== undefined) this.#session.restore(saved);
+    void tabLock(store.tab)
+      .then((unlock) => unlock ?? this.#startOver(store))
+      .then((unlock) => {
+        this.#unlock = unlock;
+        if (this.#closed === undefined) this.#session.connect();
+        else unlock?.();
+      });
+  }
+
+  #startOver(store: SessionStore): Promise<(() => void) | undefined> {
+    store.clear();
+    this.#session.abandon();
+    return tabLock(store.tab);
+  }
+}

@@ -1,0 +1,90 @@
+import type { ArcErrorObject, NotResumedReason } from '@arc/thread-protocol';
+
+/** What every error of this package has in common. */
+export abstract class ThreadClientError extends Error {
+  /** What to decide by. The message is for people. */
+  abstract readonly code: string | number;
+}
+
+/** The agent or the relay answered with an error. `code` is an ARC or JSON-RPC code, or one of the agent's own. */
+export class AgentError extends ThreadClientError {
+  override readonly name = 'AgentError';
+  readonly code: number;
+  readonly details: unknown;
+
+  constructor({ code, message, details }: ArcErrorObject) {
+    super(message);
+    this.code = code;
+    this.details = details;
+  }
+}
+
+/** The turn was cancelled, by `turn.cancel()` or by its signal. */
+export class CancelledError extends ThreadClientError {
+  override readonly name = 'CancelledError';
+  readonly code = 'CANCELLED';
+
+  constructor(options?: ErrorOptions) {
+    super('The turn was cancelled', options);
+  }
+}
+
+/**
+ * The relay gave the turn up: it shut down, it failed, or a newer turn replaced this one. The session goes on. The
+ * client never repeats the message by itself.
+ */
+export class InterruptedError extends ThreadClientError {
+  override readonly name = 'InterruptedError';
+  readonly code = 'INTERRUPTED';
+  /** The agent may have received the message, and may have acted on it. */
+  readonly mayHaveReached = true;
+
+  constructor() {
+    super('The turn was interrupted before its answer was complete');
+  }
+}
+
+/** The session is gone: it expired, or the relay does not resume sessions. All its threads are gone with it. */
+export class SessionLostError extends ThreadClientError {
+  override readonly name = 'SessionLostError';
+  readonly code = 'SESSION_LOST';
+  /** The agent may have received the message, and may have acted on it. */
+  readonly mayHaveReached = true;
+  /** Why, in the relay's words. `unsupported` where the relay does not resume sessions at all. */
+  readonly reason: NotResumedReason | 'unsupported' | 'duplicate';
+
+  constructor(reason: SessionLostError['reason']) {
+    super(`The session was lost (${reason})`);
+    this.reason = reason;
+  }
+}
+
+/** The client is closed, by itself or by the relay. `code` is the WebSocket close code, such as 4401. */
+export class ClosedError extends ThreadClientError {
+  override readonly name = 'ClosedError';
+  readonly code: number;
+  readonly reason: string;
+  /** The message was sent before the connection was closed: the agent may have received it. */
+  readonly mayHaveReached: boolean;
+
+  constructor(code: number, reason: string, mayHaveReached = false) {
+    super(`The client is closed (${code}${reason === '' ? '' : `, ${reason}`})`);
+    this.code = code;
+    this.reason = reason;
+    this.mayHaveReached = mayHaveReached;
+  }
+}
+
+/**
+ * Too much was kept. `QUEUE_FULL`: more messages wait to be sent than the client keeps. `UNREAD`: pieces of an answer
+ * were not read and are no longer kept.
+ */
+export class LimitError extends ThreadClientError {
+  override readonly name = 'LimitError';
+  readonly code: 'QUEUE_FULL' | 'UNREAD';
+
+  constructor(code: LimitError['code'], message: string) {
+    super(message);
+    this.code = code;
+  }
+}

@@ -1,0 +1,33 @@
+export {
+  type ArcMessage,
+  type ArcPart,
+  CloseCode,
+  chatIdOf,
+  ErrorCode,
+  partsOf,
+  text,
+  textOf,
+} from '@arc/thread-protocol';
+export { createThreadClient, type ThreadClient, type ThreadClientEvents } from './client.js';
+export {
+  AgentError,
+  CancelledError,
+  ClosedError,
+  InterruptedError,
+  LimitError,
+  SessionLostError,
+  ThreadClientError,
+} from './errors.js';
+export type {
+  ClientState,
+  CloseInfo,
+  EndOptions,
+  SendOptions,
+  StorageLike,
+  ThreadClientOptions,
+  ThreadInfo,
+  WebSocketConstructor,
+  WebSocketLike,
+} from './options.js';
+export type { Piece } from './piece-buffer.js';
+export type { Turn } from './turn.js';

@@ -1,0 +1,93 @@
+import type { ClosedError } from './errors.js';
+
+/** What the client needs of a WebSocket. Those of browsers, Node 22 and the `ws` package fit. */
+export interface WebSocketLike {
+  readonly readyState: number;
+  readonly bufferedAmount: number;
+  onopen: ((event: never) => unknown) | null;
+  onmessage: ((event: never) => unknown) | null;
+  onclose: ((event: never) => unknown) | null;
+  onerror: ((event: never) => unknown) | null;
+  send(text: string): void;
+  close(code?: number, reason?: string): void;
+  /** Drops the connection without a close frame. Only the `ws` package has it. */
+  terminate?(): void;
+}
+
+export type WebSocketConstructor = new (url: string, protocols?: string | string[]) => WebSocketLike;
+
+/** What the client needs of `sessionStorage`. */
+export interface StorageLike {
+  getItem(key: string): string | null;
+  setItem(key: string, value: string): void;
+  removeItem(key: string): void;
+}
+
+/** How a connection ended. */
+export interface CloseInfo {
+  /** The WebSocket close code. 1006 where there was none: the connection was lost or refused. */
+  code: number;
+  reason: string;
+}
+
+export interface ThreadClientOptions {
+  /**
+   * The address of the relay: `wss://…`, `https://…`, or a path on the page's own host. A function is called on each
+   * attempt, for example to fetch a fresh ticket.
+   */
+  url: string | (() => string | Promise<string>);
+  /** WebSocket subprotocols to offer. */
+  protocols?: string | string[];
+  /** Asks the relay to keep the session over a lost connection. Default true. */
+  resume?: boolean;
+  /** Keeps the session over a reload of the page. Pass `sessionStorage`. Default: not kept. */
+  storage?: StorageLike;
+  /** Bounds of the delay between attempts, in milliseconds. Default `{ min: 500, max: 30_000 }`. */
+  backoff?: { min?: number; max?: number };
+  /** Decides whether to connect again. Default: the close code decides, see `retriesAfter`. */
+  shouldRetry?: (event: CloseInfo) => boolean | undefined;
+  /** The WebSocket class. Default: the global one. Node 20 has none: pass that of the `ws` package. */
+  WebSocket?: WebSocketConstructor;
+  /** Closes the client when it is aborted. */
+  signal?: AbortSignal;
+}
+
+/** What `client.state` and the event `state` say. */
+export type ClientState =
+  /** There is no session yet. */
+  | { readonly status: 'connecting' }
+  /** A session exists, and is being continued on a new connection. */
+  | { readonly status: 'resuming' }
+  /** `resumable`: this relay keeps sessions. `resumed`: this connection continued one. */
+  | { readonly status: 'open'; readonly resumable: boolean; readonly resumed: boolean }
+  /** The connection is lost. `retryAt`: when the next attempt starts (`Date.now()`); undefined: with the next send. */
+  | ({ readonly status: 'waiting'; readonly retryAt: number | undefined } & Readonly<CloseInfo>)
+  /** No further attempt is made. After a refusal by the relay, `wake()` tries again. */
+  | { readonly status: 'closed'; readonly error: ClosedError };
+
+export interface SendOptions {
+  /** Asks for the answer piece by piece. Default: the relay decides. */
+  stream?: boolean;
+  /** Passed to the agent as ARC's `traceId`. 1 to 256 characters. */
+  traceId?: string;
+  /** Separates several threads with the same agent. 1 to 256 characters. */
+  contextId?: string;
+  /** Passed to the agent with the first message of the thread. */
+  metadata?: Record<string, unknown>;
+  /** Cancels the turn when it is aborted. */
+  signal?: AbortSignal;
+}
+
+export interface EndOptions {
+  contextId?: string;
+  /** Passed to the agent. */
+  reason?: string;
+}
+
+/** A conversation that this client has open. */
+export interface ThreadInfo {
+  readonly agentId: string | undefined;
+  readonly contextId: string | undefined;
+  /** The agent's name for the chat, once it is known. */
+  readonly chatId: string | undefined;
+}

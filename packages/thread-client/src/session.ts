@@ -1,0 +1,450 @@
+import {
+  type ArcMessage,
+  chatIdOf,
+  type ErrorCode,
+  type ReadyFrame,
+  type RelayFrame,
+  type ResumedReadyFrame,
+} from '@arc/thread-protocol';
+import { Acks } from './acks.js';
+import { Connection, type ConnectionHost, type ConnectionOptions, type Phase } from './connection.js';
+import { AgentError, ClosedError, InterruptedError, LimitError, SessionLostError } from './errors.js';
+import type { ClientState, EndOptions, SendOptions, ThreadInfo } from './options.js';
+import { type Entry, Outbox } from './outbox.js';
+import type { Restored, SavedSession, SessionStore } from './storage.js';
+import { ClientTurn, EndRequest, type Request, type TurnHost } from './turn.js';
+
+export interface SessionHost {
+  onState(state: ClientState): void;
+  onInterrupted(turn: ClientTurn, error: InterruptedError): void;
+  onLost(error: SessionLostError): void;
+  /** The relay answered with an error to something that is no turn and no `end`. */
+  onError(error: AgentError): void;
+}
+
+export interface SessionOptions extends ConnectionOptions {
+  resume: boolean;
+  store: SessionStore | undefined;
+}
+
+/** What happens on the current connection. */
+type Stage = 'offline' | 'handshake' | 'replay' | 'open';
+
+/** As a type only: the table of all codes would weigh more than this file's errors. */
+const INVALID_REQUEST: typeof ErrorCode.InvalidRequest = -32_600;
+
+const MAX_FORGOTTEN = 1_000;
+
+/** The turns and threads of a client, over as many connections as it takes. */
+export class Session implements ConnectionHost, TurnHost {
+  state: ClientState = { status: 'connecting' };
+  /** Whether the relay keeps sessions; undefined until it is known. */
+  resumable: boolean | undefined;
+  readonly #connection: Connection;
+  readonly #resume: boolean;
+  readonly #host: SessionHost;
+  readonly #store: SessionStore | undefined;
+  readonly #outbox = new Outbox();
+  readonly #acks: Acks;
+  /** Turns and ends that have no answer yet, by id. */
+  readonly #requests = new Map<string, Request>();
+  readonly #threads = new Map<string, ThreadInfo>();
+  /** Threads that were lost with their session: the next turn of each is a restart. */
+  readonly #forgotten = new Set<string>();
+  #stage: Stage = 'offline';
+  /** The secret of the session, from `ready`. */
+  #secret: string | undefined;
+  /** The number of the last frame of the relay that arrived. */
+  #seq = 0;
+  #ids = 0;
+  /** The `ready` whose replay is under way. */
+  #replay: ResumedReadyFrame | undefined;
+
+  constructor(options: SessionOptions, host: SessionHost) {
+    this.#connection = new Connection(options, this);
+    this.#resume = options.resume;
+    this.#store = options.store;
+    this.#host = host;
+    this.#acks = new Acks(
+      (seq) => this.#acknowledge(seq),
+      () => this.#isFull(),
+    );
+  }
+
+  get turns(): ClientTurn[] {
+    return Array.from(this.#requests.values()).filter((request) => request instanceof ClientTurn);
+  }
+
+  get threads(): ThreadInfo[] {
+    return Array.from(this.#threads.values());
+  }
+
+  connect(): void {
+    this.#connection.connect();
+  }
+
+  wake(): void {
+    if (this.#connection.phase.name === 'closed') this.#connection.connect();
+    else this.#connection.wake();
+  }
+
+  /** Looks whether the connection works, and connects where it waits; leaves a refused client alone. */
+  check(): void {
+    if (this.#connection.phase.name !== 'closed') this.#connection.wake();
+  }
+
+  close(code: number, reason: string): Promise<void> {
+    return this.#connection.close(code, reason);
+  }
+
+  send(agentId: string | undefined, message: ArcMessage, options: SendOptions): ClientTurn {
+    const { contextId, traceId, stream, metadata, signal } = options;
+    const turn = new ClientTurn({ id: `q${++this.#ids}`, agentId, contextId, traceId }, this);
+    const frame = {
+      id: turn.id,
+      agent_id: agentId,
+      context_id: contextId,
+      trace_id: traceId,
+      stream,
+      metadata,
+      message,
+    };
+    const text = JSON.stringify(frame);
+    if (signal?.aborted !== true) this.#request(turn, text);
+    turn.cancelOn(signal);
+    return turn;
+  }
+
+  end(agentId: string, { contextId, reason }: EndOptions): Promise<void> {
+    const id = `e${++this.#ids}`;
+    const frame = JSON.stringify({ type: 'end', id, agent_id: agentId, context_id: contextId, reason });
+    const request = new EndRequest({ id, agentId, contextId }, frame);
+    this.#request(request, frame);
+    return request.done;
+  }
+
+  cancel(turn: ClientTurn): void {
+    const { entry } = turn;
+    if (entry !== undefined && entry.number === undefined) this.#outbox.withdraw(entry);
+    const queued = entry?.number !== undefined && this.#outbox.add(JSON.stringify({ type: 'cancel', id: turn.id }));
+    // The relay's answer says how the turn ended, where there is a relay to answer.
+    if (queued && this.#isLive()) this.#flush();
+    else {
+      this.#fail(turn, turn.cancelled());
+      this.#save();
+    }
+  }
+
+  changed(): void {
+    this.#acks.released();
+  }
+
+  isWaiting(): boolean {
+    return this.#requests.size > 0;
+  }
+
+  onPhase(phase: Phase): void {
+    if (phase.name === 'open') return;
+    if (phase.name === 'connecting') {
+      this.#setState({ status: this.#secret === undefined ? 'connecting' : 'resuming' });
+      return;
+    }
+    const { code, reason } = phase.event;
+    const wasEstablished = this.#isLive();
+    this.#goOffline();
+    if (phase.name === 'waiting') {
+      if (wasEstablished && this.resumable !== true) this.#reset('unsupported', true);
+      this.#setState({ status: 'waiting', retryAt: phase.retryAt, code, reason });
+      return;
+    }
+    this.#forget((sent) => new ClosedError(code, reason, sent));
+    this.#store?.clear();
+    this.#setState({ status: 'closed', error: new ClosedError(code, reason) });
+  }
+
+  onOpen(): void {
+    this.#stage = 'handshake';
+    if (!this.#resume) {
+      this.#established(false);
+      return;
+    }
+    const session = this.#secret;
+    this.#connection.send(
+      session === undefined ? { type: 'resume' } : { type: 'resume', session, seq: this.#seq, sent: this.#outbox.sent },
+    );
+  }
+
+  onMessage(text: string): void {
+    let frame: RelayFrame;
+    try {
+      frame = JSON.parse(text) as RelayFrame;
+    } catch {
+      return;
+    }
+    if (frame?.type === 'ready') this.#ready(frame);
+    else if (this.#stage === 'handshake') {
+      // A relay that cannot resume knows no such frame, and says so. Nothing else was sent.
+      if (frame?.type === 'error' && frame.data?.code === INVALID_REQUEST) this.#unsupported();
+    } else if (frame?.type === 'ack') this.#arrived(frame.seq);
+    else if (frame?.type !== 'pong' && typeof frame?.type === 'string') this.#numbered(frame, text);
+  }
+
+  restore(saved: Restored): void {
+    this.#secret = saved.session;
+    this.#seq = saved.seq;
+    this.#ids = saved.ids;
+    this.#outbox.sent = saved.sent;
+    for (const entry of saved.entries) this.#outbox.restore(entry);
+    for (const thread of saved.threads) this.#threads.set(keyOf(thread), thread);
+    for (const { entry, frame, ...fields } of saved.requests) {
+      const request = frame === undefined ? new ClientTurn(fields, this) : new EndRequest(fields, frame);
+      if (entry !== null) {
+        const [key, number] = entry;
+        request.entry = saved.entries.find((other) => other.key === key) ?? {
+          key,
+          number: number ?? undefined,
+          text: '',
+        };
+      }
+      this.#requests.set(request.id, request);
+      if (request instanceof ClientTurn) request.restore(saved.frames.get(request.id));
+    }
+    this.state = { status: 'resuming' };
+  }
+
+  /** What is stored belongs to another tab: starts over, as if nothing had been stored. */
+  abandon(): void {
+    this.#forget(() => new SessionLostError('duplicate'));
+  }
+
+  #request(request: Request, text: string): void {
+    if (this.state.status === 'closed') {
+      request.fail(this.state.error);
+      return;
+    }
+    const entry = this.#outbox.add(text, this.#connection.buffered);
+    if (entry === undefined) {
+      request.fail(new LimitError('QUEUE_FULL', 'Too many messages wait to be sent'));
+      return;
+    }
+    request.entry = entry;
+    this.#requests.set(request.id, request);
+    this.#flush();
+    // Closed for being idle: the client connects again when it has something to say.
+    if (this.state.status === 'waiting' && this.state.retryAt === undefined) this.connect();
+  }
+
+  /** Sends what was never sent. What is stored says so before it leaves. */
+  #flush(): void {
+    const entries = this.#isLive() ? this.#outbox.take() : [];
+    this.#save();
+    for (const { text } of entries) this.#connection.send(text);
+    // Nobody will say what has arrived.
+    if (entries.length > 0 && this.resumable !== true) this.#outbox.arrived(this.#outbox.sent);
+  }
+
+  #ready(frame: ReadyFrame): void {
+    if (this.#stage !== 'handshake') return;
+    this.#acks.policy = frame.ack ?? this.#acks.policy;
+    if (frame.resumed !== true) {
+      this.#reset(frame.reason ?? 'unknown', this.#secret !== undefined);
+      this.#secret = frame.session;
+      this.#established(true);
+      return;
+    }
+    this.#replay = frame;
+    this.#outbox.arrived(frame.got);
+    this.#established(true);
+  }
+
+  #unsupported(): void {
+    const hadSession = this.#secret !== undefined;
+    this.#secret = undefined;
+    if (hadSession) this.#reset('unsupported', true);
+    this.#established(false);
+  }
+
+  #established(resumable: boolean): void {
+    this.resumable = resumable;
+    const resent = this.#outbox.entries.filter(({ number }) => number !== undefined);
+    this.#stage = this.#replay === undefined ? 'open' : 'replay';
+    this.#acks.start(this.#seq);
+    this.#connection.established();
+    for (const { text } of resent) this.#connection.send(text);
+    if (this.#replay === undefined) this.#setState({ status: 'open', resumable, resumed: false });
+    this.#flush();
+    this.#judgeReplay();
+  }
+
+  /** Once everything up to `ready.seq` has arrived it is known which sends have been lost. */
+  #judgeReplay(): void {
+    const replay = this.#replay;
+    if (replay === undefined || this.#seq < replay.seq) return;
+    this.#replay = undefined;
+    this.#stage = 'open';
+    const pending = new Set(replay.pending);
+    for (const request of this.#requests.values()) {
+      const number = request.entry?.number;
+      if (number === undefined || number > replay.got || pending.has(request.id)) continue;
+      if (request instanceof ClientTurn) this.#fail(request, new InterruptedError());
+      else request.entry = this.#outbox.add(request.frame);
+    }
+    this.#setState({ status: 'open', resumable: true, resumed: true });
+    this.#flush();
+  }
+
+  #numbered(frame: RelayFrame, text: string): void {
+    if (this.resumable === true && 'seq' in frame && frame.seq !== undefined) {
+      if (frame.seq <= this.#seq) return;
+      if (frame.seq !== this.#seq + 1) {
+        this.#connection.drop('A frame is missing');
+        return;
+      }
+      this.#seq = frame.seq;
+      this.#dispatch(frame, text);
+      this.#acks.received(this.#seq, text.length);
+      this.#judgeReplay();
+    } else this.#dispatch(frame, text);
+  }
+
+  #dispatch(frame: RelayFrame, text: string): void {
+    const request = 'id' in frame && typeof frame.id === 'string' ? this.#requests.get(frame.id) : undefined;
+    if (request === undefined) {
+      // An error with an id is about a turn that is settled.
+      if (frame.type === 'error' && frame.id === undefined) this.#host.onError(new AgentError(frame.data));
+      return;
+    }
+    this.#connection.progressed();
+    if (request instanceof EndRequest) {
+      if (frame.type !== 'ended' && frame.type !== 'error') return;
+      if (frame.type === 'error') request.fail(new AgentError(frame.data));
+      else {
+        this.#threads.delete(keyOf(request));
+        request.finish();
+      }
+      this.#settled(request);
+      return;
+    }
+    this.#track(request, frame);
+    request.receive(frame, text.length);
+    if (request.settled) this.#settled(request);
+    else this.#store?.append(request.id, text);
+  }
+
+  /** Notes the thread of an answer. */
+  #track(turn: ClientTurn, frame: RelayFrame): void {
+    if (frame.type !== 'content' && frame.type !== 'response' && frame.type !== 'done') return;
+    const { agentId, contextId } = turn;
+    const key = keyOf(turn);
+    const chatId = chatIdOf(frame.type === 'response' ? frame.response : frame.data);
+    const known = this.#threads.get(key);
+    if (known !== undefined && (chatId === undefined || chatId === known.chatId)) return;
+    this.#threads.set(key, { agentId, contextId, chatId });
+  }
+
+  /** A request has ended, in whatever way. */
+  #settled(request: Request): void {
+    this.#requests.delete(request.id);
+    if (request instanceof ClientTurn && this.#forgotten.delete(keyOf(request))) request.restarted = true;
+    this.#save();
+    this.#acks.released();
+  }
+
+  #fail(request: Request, error: Error): void {
+    request.fail(error);
+    this.#requests.delete(request.id);
+    if (request instanceof ClientTurn && error instanceof InterruptedError) this.#host.onInterrupted(request, error);
+  }
+
+  #arrived(number: number): void {
+    if (this.#outbox.arrived(number).length > 0) this.#save();
+  }
+
+  #acknowledge(seq: number): void {
+    if (this.#stage === 'offline') return;
+    this.#save();
+    this.#connection.send({ type: 'ack', seq });
+  }
+
+  #goOffline(): void {
+    this.#acks.stop();
+    this.#replay = undefined;
+    this.#stage = 'offline';
+    for (const turn of this.turns) {
+      // The relay can't say any more how a cancelled turn ended.
+      if (turn.cancelling) this.#fail(turn, turn.cancelled());
+    }
+  }
+
+  /** The session is gone, and with it everything that was sent in it. */
+  #reset(reason: SessionLostError['reason'], isLoss: boolean): void {
+    const error = new SessionLostError(reason);
+    const lost = Array.from(this.#requests.values()).filter(({ entry }) => entry?.number !== undefined);
+    const isLost = isLoss && (this.#threads.size > 0 || lost.some((request) => request instanceof ClientTurn));
+    for (const request of lost) {
+      // An `end` has nothing left to end.
+      if (request instanceof EndRequest) request.finish();
+      this.#fail(request, error);
+    }
+    for (const key of this.#threads.keys()) {
+      const oldest = this.#forgotten.size < MAX_FORGOTTEN ? undefined : this.#forgotten.values().next().value;
+      if (oldest !== undefined) this.#forgotten.delete(oldest);
+      this.#forgotten.add(key);
+    }
+    this.#threads.clear();
+    this.#outbox.restart();
+    this.#seq = 0;
+    if (isLost) this.#host.onLost(error);
+  }
+
+  /** Ends everything, and starts over with nothing. */
+  #forget(errorFor: (sent: boolean) => Error): void {
+    for (const request of this.#requests.values()) {
+      this.#fail(request, errorFor(request.entry?.number !== undefined));
+    }
+    this.#secret = undefined;
+    this.#reset('unknown', false);
+    this.#outbox.clear();
+  }
+
+  #isLive(): boolean {
+    return this.#stage === 'open' || this.#stage === 'replay';
+  }
+
+  #isFull(): boolean {
+    for (const request of this.#requests.values()) {
+      if (request instanceof ClientTurn && request.full) return true;
+    }
+    return false;
+  }
+
+  #setState(state: ClientState): void {
+    this.state = state;
+    this.#host.onState(state);
+  }
+
+  #save(): void {
+    if (this.#store === undefined) return;
+    const entryOf = ({ key, number }: Entry): [number, number | null] => [key, number ?? null];
+    const saved: SavedSession = {
+      session: this.#secret,
+      seq: this.#seq,
+      sent: this.#outbox.sent,
+      ids: this.#ids,
+      outbox: this.#outbox.entries.map(entryOf),
+      requests: Array.from(this.#requests.values(), (request) => ({
+        id: request.id,
+        agentId: request.agentId,
+        contextId: request.contextId,
+        ...(request instanceof EndRequest ? { frame: request.frame } : { traceId: request.traceId }),
+        entry: request.entry === undefined ? null : entryOf(request.entry),
+      })),
+      threads: this.threads,
+    };
+    this.#store.save(saved, this.#outbox.entries);
+  }
+}
+
+function keyOf({ agentId, contextId }: Pick<ThreadInfo, 'agentId' | 'contextId'>): string {
+  return JSON.stringify([agentId, contextId]);
+}

@@ -1,0 +1,81 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createRelay, type Relay, type RelayOptions } from '@arc/thread-core';
+import { startTestAgent, type TestAgent, type TestAgentOptions } from '@arc/thread-core/testing';
+import type { Test } from 'tap';
+import { WebSocket, WebSocketServer } from 'ws';
+import { createThreadClient, type ThreadClient, type ThreadClientOptions } from '../src/index.js';
+import { TcpProxy } from './proxy.js';
+
+export interface World {
+  agent: TestAgent;
+  relay: Relay;
+  proxy: TcpProxy;
+  /** A client of this relay, through the proxy. It is closed with the test. */
+  client(options?: Partial<ThreadClientOptions>): ThreadClient;
+}
+
+/** A real agent, a real relay on a real server, and a proxy in front of it. */
+export async function createWorld(
+  t: Test,
+  options: Partial<RelayOptions> = {},
+  agentOptions: TestAgentOptions = {},
+): Promise<World> {
+  const agent = await startTestAgent(agentOptions);
+  const relay = createRelay({ endpoint: agent.endpoint, ...options });
+  const server = createServer();
+  const sockets = new WebSocketServer({ server, ...relay.wsOptions });
+  sockets.on('connection', (socket, request) => relay.attach(socket, request));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const proxy = await TcpProxy.start((server.address() as AddressInfo).port);
+  const clients: ThreadClient[] = [];
+  t.teardown(async () => {
+    await Promise.all(clients.map((client) => client.close()));
+    await relay.close();
+    await proxy.close();
+    server.close();
+    await agent.close();
+  });
+  const client = (clientOptions: Partial<ThreadClientOptions> = {}): ThreadClient => {
+    const created = createThreadClient({ ...FAST, url: proxy.url, ...clientOptions });
+    clients.push(created);
+    return created;
+  };
+  return { agent, relay, proxy, client };
+}
+
+/** Attempts follow each other quickly, and Node 20 has no WebSocket of its own. */
+export const FAST = { WebSocket, backoff: { min: 1, max: 20 } };
+
+/** Resolves with the next state that matches, or with the current one. */
+export function state(client: ThreadClient, status: ThreadClient['state']['status']): Promise<ThreadClient['state']> {
+  if (client.state.status === status) return Promise.resolve(client.state);
+  return new Promise((resolve) => {
+    const stop = client.on('state', (next) => {
+      if (next.status !== status) return;
+      stop();
+      resolve(next);
+    });
+  });
+}
+
+/** The error with which a promise rejects. */
+export async function failure(promise: Promise<unknown>): Promise<unknown> {
+  try {
+    await promise;
+  } catch (error) {
+    return error;
+  }
+  throw new Error('It did not fail');
+}
+
+/** Looks again and again until the condition holds; for what announces itself by no event. */
+export async function until(condition: () => boolean): Promise<void> {
+  const deadline = Date.now() + 10_000;
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error(`In vain: ${condition}`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
