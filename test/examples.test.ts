@@ -1,7 +1,7 @@
 import { startTestAgent } from '@arc/thread-core/testing';
 import t from 'tap';
 import { Example } from './browser/example.js';
-import { Client, textOf, to } from './contract/client.js';
+import { Client, textOf, to, upgrade } from './contract/client.js';
 
 // Each is a process of its own, and the first answer of a process takes its time.
 t.setTimeout(120_000);
@@ -16,6 +16,12 @@ for (const name of ['fastify', 'express', 'express-ws', 'koa', 'ws']) {
     t.match(await page.text(), /<!doctype html>/i);
     t.match(await fetch(`${url}/main.js`), { status: 200 });
     t.match(await fetch(`${url}/nothing`), { status: 404 });
+
+    const rebound = await upgrade(Number(new URL(url).port), '/ws', {
+      host: 'evil.example',
+      origin: 'http://evil.example',
+    });
+    t.not(rebound.status, 101, 'a page whose name was made to point to this machine');
 
     const client = await Client.open(`${url.replace('http', 'ws')}/ws`);
     for (const agent of ['support', 'finance', 'hr']) {

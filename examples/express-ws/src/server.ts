@@ -5,11 +5,11 @@ import expressWs from 'express-ws';
 
 await runUntilSignal(async () => {
   const environment = readEnvironment();
-  const { port, host, agents, stream } = environment;
+  const { port, host, allowedHosts, agents, stream } = environment;
   const agent = await startAgentUnlessGiven(environment);
   const asset = pageAssets(environment);
 
-  const relay = arc({ endpoint: agent.endpoint, token: agent.token, agents, stream });
+  const relay = arc({ endpoint: agent.endpoint, token: agent.token, allowedHosts, agents, stream });
 
   // express-ws accepts before any middleware runs: only `verifyClient` can refuse with an HTTP status.
   const { app } = expressWs(express(), undefined, { wsOptions: { verifyClient: relay.verifyClient } });

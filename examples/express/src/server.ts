@@ -4,13 +4,13 @@ import arc from 'express-arc';
 
 await runUntilSignal(async () => {
   const environment = readEnvironment();
-  const { port, host, agents, stream } = environment;
+  const { port, host, allowedHosts, agents, stream } = environment;
   const agent = await startAgentUnlessGiven(environment);
   const asset = pageAssets(environment);
 
   const app = express();
 
-  app.use('/ws', arc({ endpoint: agent.endpoint, token: agent.token, agents, stream }));
+  app.use('/ws', arc({ endpoint: agent.endpoint, token: agent.token, allowedHosts, agents, stream }));
 
   app.use((req, res, next) => {
     const found = asset(req.path);

@@ -4,14 +4,14 @@ import arc from 'fastify-arc';
 
 await runUntilSignal(async () => {
   const environment = readEnvironment();
-  const { port, host, agents, stream } = environment;
+  const { port, host, allowedHosts, agents, stream } = environment;
   const agent = await startAgentUnlessGiven(environment);
   const asset = pageAssets(environment);
 
   // Browsers open connections in advance: without `forceCloseConnections` closing waits a minute for their first request.
   const app = Fastify({ logger: { level: 'warn' }, forceCloseConnections: true });
 
-  await app.register(arc, { path: '/ws', endpoint: agent.endpoint, token: agent.token, agents, stream });
+  await app.register(arc, { path: '/ws', endpoint: agent.endpoint, token: agent.token, allowedHosts, agents, stream });
 
   app.get('/*', (request, reply) => {
     const found = asset(request.url);

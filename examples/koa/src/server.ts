@@ -4,13 +4,13 @@ import arc from 'koa-arc';
 
 await runUntilSignal(async () => {
   const environment = readEnvironment();
-  const { port, host, agents, stream } = environment;
+  const { port, host, allowedHosts, agents, stream } = environment;
   const agent = await startAgentUnlessGiven(environment);
   const asset = pageAssets(environment);
 
   const app = new Koa();
 
-  app.use(arc({ app, path: '/ws', endpoint: agent.endpoint, token: agent.token, agents, stream }));
+  app.use(arc({ app, path: '/ws', endpoint: agent.endpoint, token: agent.token, allowedHosts, agents, stream }));
 
   app.use((ctx) => {
     const found = asset(ctx.path);

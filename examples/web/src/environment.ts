@@ -3,6 +3,8 @@ export interface Environment {
   /** 0 lets the system choose a free one. */
   port: number;
   host: string;
+  /** The names of this machine where only this machine can connect, so that no page of another name can (DNS rebinding). */
+  allowedHosts: readonly string[] | undefined;
   /** The agent server to talk to; without one, an embedded example agent is started. */
   endpoint: string | undefined;
   /** The token for `endpoint`. */
@@ -17,6 +19,8 @@ export interface Environment {
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
+
+const LOOPBACK_HOSTS: readonly string[] = ['localhost', '127.0.0.1', '[::1]'];
 
 const EMBEDDED_AGENTS: readonly string[] = ['support', 'finance', 'hr'];
 
@@ -51,7 +55,8 @@ export function readEnvironment(variables: Readonly<Record<string, string | unde
   if (token !== undefined && (variables.ARC_ENDPOINT ?? '').trim() === '')
     problems.push('ARC_TOKEN is set, but not the ARC_ENDPOINT that it is for');
   if (problems.length > 0) throw new UsageError(problems.join('\n'));
-  return { port, host, endpoint, token, agents, stream };
+  const isLoopback = ['localhost', '127.0.0.1', '::1'].includes(host);
+  return { port, host, allowedHosts: isLoopback ? LOOPBACK_HOSTS : undefined, endpoint, token, agents, stream };
 }
 
 function parsePort(text: string): number | undefined {

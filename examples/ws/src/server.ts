@@ -5,7 +5,7 @@ import { WebSocketServer } from 'ws';
 
 await runUntilSignal(async () => {
   const environment = readEnvironment();
-  const { port, host, agents, stream } = environment;
+  const { port, host, allowedHosts, agents, stream } = environment;
   const agent = await startAgentUnlessGiven(environment);
   const asset = pageAssets(environment);
 
@@ -15,7 +15,7 @@ await runUntilSignal(async () => {
     else res.writeHead(200, found.headers).end(found.body);
   });
 
-  const relay = createRelay({ endpoint: agent.endpoint, token: agent.token, agents, stream });
+  const relay = createRelay({ endpoint: agent.endpoint, token: agent.token, allowedHosts, agents, stream });
 
   // Any `ws` server will do. The relay asks who it is after the upgrade, and closes with 4401 or 4403.
   const sockets = new WebSocketServer({ server, path: '/ws', ...relay.wsOptions });

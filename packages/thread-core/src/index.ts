@@ -26,7 +26,6 @@ export {
   type VerifyClient,
   verifyClient,
 } from './relay/adapter.js';
-export type { Admission, OriginCheck, Refusal } from './relay/doors.js';
 export {
   type CancelFrame,
   type ClientFrame,
@@ -38,6 +37,8 @@ export {
 } from './relay/frames.js';
 export { type MemoryStore, memoryStore } from './relay/memory-store.js';
 export type { RelayHooks, RelayOptions, SendState, SendSummary } from './relay/options.js';
+export type { OriginCheck } from './relay/origin.js';
+export type { Admission, Refusal, RefusalReason, RefusalReport } from './relay/refusal.js';
 export { type CloseSummary, type Counters, createRelay, type Relay, type RelayStats } from './relay/relay.js';
 export { closeWith, isBelow, isUpgrade, NotAttachedError, serveUpgrades, takeUpgrade } from './relay/server.js';
 export type { AttachOptions, Session } from './relay/session.js';

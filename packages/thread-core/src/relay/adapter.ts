@@ -35,7 +35,8 @@ export async function answerInstead(
     return { status: 426, headers, body: { error: 'Expected a WebSocket' } };
   }
   const admission = await relay.admit(request, context);
-  if ('identity' in admission) return undefined;
+  // Where refusals are close codes, `attach` closes the connection.
+  if ('identity' in admission || relay.config.refuseWith === 'close') return undefined;
   const { status, message } = admission.refused;
   return { status, headers: { connection: 'close' }, body: { error: message } };
 }

@@ -5,8 +5,10 @@ import type { ChatOutcome } from '../threads/ending.js';
 import type { ThreadEntry } from '../threads/store.js';
 import type { BusyPolicy } from '../threads/thread-queue.js';
 import { LONGEST_TIME } from '../values.js';
-import type { OriginCheck } from './doors.js';
+
 import type { MessageFrame } from './frames.js';
+import { type OriginCheck, parseOrigin } from './origin.js';
+import type { RefusalReport } from './refusal.js';
 import type { Session } from './session.js';
 
 type MaybePromise<T> = T | Promise<T>;
@@ -15,6 +17,8 @@ type MaybePromise<T> = T | Promise<T>;
 export interface RelayHooks {
   /** A connection was let in. */
   onOpen?(session: Session): void;
+  /** A connection was refused, before the upgrade or after it. */
+  onRefuse?(refusal: RefusalReport): void;
   /** A connection is gone and its chats are ended, or could not be. */
   onClose?(session: Session, outcomes: ChatOutcome[]): void;
   /** A chat.start is sent. */
@@ -67,8 +71,29 @@ export interface RelayOptions {
    * `context` is the framework's own idea of the request: Fastify's request, Express's req, Koa's ctx.
    */
   authenticate?: ((request: IncomingMessage, context: unknown) => unknown) | undefined;
-  /** Origins of pages beside the server's own, or a function that decides alone. Clients that send no Origin are let in. */
+  /** Time for `authenticate` to settle before the connection is refused with 503, in ms. 0: no limit. Default 10,000. */
+  authenticateTimeout?: number | undefined;
+  /**
+   * Hosts that clients may name in their Host header, with or without a port; a name without a port stands for every
+   * port. Others are refused with 403, before anything else is asked. It protects a server on a loopback address from
+   * DNS rebinding: a web page whose own name is made to point to 127.0.0.1. Default: all.
+   */
+  allowedHosts?: readonly string[] | undefined;
+  /**
+   * Origins of pages beside the server's own, such as `https://example.com` or `capacitor://localhost`, or a function
+   * that decides alone. Clients that send no Origin are accepted.
+   */
   allowedOrigins?: readonly string[] | OriginCheck | undefined;
+  /**
+   * Take the server's own host from X-Forwarded-Host, where a proxy in front of it sets that header. In a framework, set
+   * the framework's own option instead. Default false.
+   */
+  trustProxy?: boolean | undefined;
+  /**
+   * How connections are refused: `status` answers the upgrade with an HTTP status, `close` accepts it and closes with
+   * 4401, 4403 or 1013, because browsers cannot see an HTTP status. Default `status`.
+   */
+  refuseWith?: 'status' | 'close' | undefined;
 
   /** Ask for streams where a frame does not say. Default false. */
   stream?: boolean | undefined;
@@ -137,6 +162,7 @@ const NUMBERS = {
   maxBufferedBytes: [1024 * 1024, 1],
   frameRate: [Number.POSITIVE_INFINITY, 1],
   maxBadFrames: [16, 1],
+  authenticateTimeout: [10_000, 0, LONGEST_TIME],
   heartbeat: [25_000, 0, LONGEST_TIME],
   idleTimeout: [0, 0, LONGEST_TIME],
   sendTimeout: [60_000, 0, LONGEST_TIME],
@@ -152,8 +178,15 @@ type NumberOption = keyof typeof NUMBERS;
 /** The options with their defaults, checked. */
 export type RelayConfig = Readonly<
   Record<NumberOption, number> &
-    Pick<RelayOptions, 'authorize' | 'route' | 'authenticate' | 'allowedOrigins'> &
-    Required<NoUndefined<Pick<RelayOptions, 'client' | 'stream' | 'busy' | 'onDisconnect' | 'logger' | 'hooks'>>> & {
+    Pick<RelayOptions, 'authorize' | 'route' | 'authenticate' | 'allowedOrigins' | 'allowedHosts'> &
+    Required<
+      NoUndefined<
+        Pick<
+          RelayOptions,
+          'client' | 'stream' | 'busy' | 'onDisconnect' | 'logger' | 'hooks' | 'trustProxy' | 'refuseWith'
+        >
+      >
+    > & {
       /** The client was made here, and is closed with the relay. */
       ownsClient: boolean;
       sessionToken: ((session: Session) => MaybePromise<string>) | undefined;
@@ -166,6 +199,7 @@ type NoUndefined<T> = { [Key in keyof T]: Exclude<T[Key], undefined> };
 
 const HOOKS: readonly string[] = [
   'onOpen',
+  'onRefuse',
   'onClose',
   'onStart',
   'onRestart',
@@ -190,8 +224,14 @@ const CHECKS: Record<Exclude<keyof RelayOptions, NumberOption>, [(value: unknown
   authenticate: [isFunction, 'must be a function'],
   allowedOrigins: [
     (value) => isFunction(value) || (isStrings(value) && value.every(isOrigin)),
-    'must be an array of origins such as https://example.com, or a function',
+    'must be an array of origins such as https://example.com, or a function; patterns with * are for a function',
   ],
+  allowedHosts: [
+    (value) => isStrings(value) && value.every(isHost),
+    'must be an array of host names such as localhost or 127.0.0.1:3000, without a scheme, a path or *',
+  ],
+  trustProxy: [(value) => typeof value === 'boolean', 'must be true or false'],
+  refuseWith: [(value) => value === 'status' || value === 'close', 'must be "status" or "close"'],
   stream: [(value) => typeof value === 'boolean', 'must be true or false'],
   replies: [(value) => value === 'frames' || value === 'bare', 'must be "frames" or "bare"'],
   busy: [
@@ -249,6 +289,9 @@ export function readOptions(options: RelayOptions): RelayConfig {
     route: options.route,
     authenticate: options.authenticate,
     allowedOrigins: options.allowedOrigins,
+    allowedHosts: options.allowedHosts,
+    trustProxy: options.trustProxy ?? false,
+    refuseWith: options.refuseWith ?? 'status',
     stream: options.stream ?? false,
     bare: options.replies === 'bare',
     busy: options.busy ?? 'queue',
@@ -275,9 +318,12 @@ function isStrings(value: unknown): value is string[] {
   return Array.isArray(value) && value.every((item) => typeof item === 'string');
 }
 
-/** `localhost:3000` is a URL, too: of the scheme `localhost:`, which has no origin. */
 function isOrigin(value: string): boolean {
-  return URL.canParse(value) && new URL(value).origin !== 'null';
+  return !value.includes('*') && parseOrigin(value) !== undefined;
+}
+
+function isHost(value: string): boolean {
+  return /^[^\s/*@?#]+$/.test(value) && URL.canParse(`http://${value}`);
 }
 
 function isHook([name, value]: [string, unknown]): boolean {

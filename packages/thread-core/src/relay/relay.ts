@@ -3,9 +3,10 @@ import type { WebSocket } from 'ws';
 import type { EndpointState } from '../client/breaker.js';
 import { withTimeout } from '../timers.js';
 import { LONGEST_TIME } from '../values.js';
-import { type Admission, isOriginAllowed, refusal } from './doors.js';
+import { AdmissionControl } from './admission.js';
 import { shareHeaders } from './headers.js';
 import { type RelayConfig, type RelayOptions, readOptions, type SendState } from './options.js';
+import type { Admission, RefusalReason } from './refusal.js';
 import { leaveErrors } from './server.js';
 import { type AttachOptions, Session, type SessionHost } from './session.js';
 
@@ -45,18 +46,14 @@ export interface RelayStats extends Counters {
   waiting: number;
   /** Bytes from and to the connections, the framing included. */
   bytes: { received: number; sent: number };
+  /** Connections that were refused, by the reason. */
+  refused: Record<RefusalReason, number>;
   /** How the endpoints of the relay's client do: which of them fail, and are left in peace for a while. */
   breakers: EndpointState[];
 }
 
 /** Sockets that do not answer the closing handshake are dropped after so many milliseconds. */
 const CLOSE_GRACE = 500;
-
-const NOT_AUTHENTICATED = 'Not authenticated';
-
-function isErrorStatus(status: unknown): status is number {
-  return Number.isInteger(status) && (status as number) >= 400 && (status as number) <= 599;
-}
 
 /** Puts WebSocket connections in touch with agents. Make one for each server, or each endpoint. */
 export function createRelay(options: RelayOptions): Relay {
@@ -77,15 +74,10 @@ export class Relay implements SessionHost {
     orphans: 0,
   };
   readonly #sessions = new Set<Session>();
-  /** How many of them have a place: those that are not being closed. */
-  #places = 0;
   /** Bytes of connections that are gone. */
   readonly #bytes = { received: 0, sent: 0 };
-  /** Whom `admit` let in, until their socket is attached. */
-  readonly #admitted = new WeakMap<IncomingMessage, unknown>();
+  readonly #admission: AdmissionControl;
   #closing: Promise<CloseSummary> | undefined;
-  /** Refuse those who are being asked about when the relay closes: the answer may never come. */
-  readonly #asked = new Set<() => void>();
   #timer: NodeJS.Timeout | undefined;
   /** @internal */
   sweeps = 0;
@@ -93,6 +85,7 @@ export class Relay implements SessionHost {
   /** @throws TypeError that names the option that is wrong */
   constructor(options: RelayOptions) {
     this.config = readOptions(options);
+    this.#admission = new AdmissionControl(this.config);
   }
 
   /** The connections whose chats are not all ended yet. */
@@ -110,21 +103,22 @@ export class Relay implements SessionHost {
    * @throws TypeError where the socket is attached already, or `client` is no ArcClient
    */
   attach(socket: WebSocket, request: IncomingMessage, options: AttachOptions = {}): Session {
-    const isFull = this.#places >= this.config.maxSessions;
-    const isAdmitted = this.#admitted.has(request) && !('identity' in options);
-    const known = isAdmitted ? { ...options, identity: this.#admitted.get(request) } : options;
+    const decision = 'identity' in options ? undefined : this.#admission.decisionOn(request);
+    const isAdmitted = decision !== undefined && 'identity' in decision;
+    const known = isAdmitted ? { ...options, identity: decision.identity } : options;
     shareHeaders(request);
     const session = new Session(this, socket, request, known);
     leaveErrors(request.socket);
-    this.#admitted.delete(request);
+    const refused = this.#admission.takeSlot(request);
     this.#sessions.add(session);
-    this.#places += 1;
     this.#startSweeping();
     if (this.isClosing) {
       session.shutDown();
       setTimeout(() => session.terminate(), CLOSE_GRACE).unref();
-    } else if (isFull) session.close(1013, 'Too many connections');
-    else session.begin(known);
+    } else if (refused !== undefined) {
+      session.close(refused.closeCode, refused.message);
+      setTimeout(() => session.terminate(), CLOSE_GRACE).unref();
+    } else session.begin(known);
     return session;
   }
 
@@ -135,41 +129,17 @@ export class Relay implements SessionHost {
   }
 
   /**
-   * Whether a connection may be opened, and whose it is: what a host asks before it upgrades the request. `context` is
-   * handed to `authenticate`: the framework's own idea of the request.
+   * Decides whether a connection is accepted, before its upgrade, and reserves a slot of `maxSessions` for it until its
+   * socket is attached or gone. `context`, the framework's own request object, is given to `authenticate`. `host` is the
+   * host that the client asked for, where the framework knows it better than the Host header does.
    */
-  async admit(request: IncomingMessage, context?: unknown): Promise<Admission> {
-    if (this.isClosing) return { refused: refusal(503, 'The server is shutting down') };
-    if (this.#places >= this.config.maxSessions) return { refused: refusal(503, 'Too many connections') };
-    const shuttingDown = { refused: refusal(503, 'The server is shutting down') };
-    return new Promise((resolve) => {
-      const refuse = () => resolve(shuttingDown);
-      this.#asked.add(refuse);
-      void this.judge(request, context).then((admission) => {
-        this.#asked.delete(refuse);
-        if ('identity' in admission) this.#admitted.set(request, admission.identity);
-        resolve(this.isClosing ? shuttingDown : admission);
-      });
-    });
+  admit(request: IncomingMessage, context?: unknown, host?: string): Promise<Admission> {
+    return this.#admission.admit(request, context, host);
   }
 
-  /** As `admit`, of a connection that has its place already. @internal */
-  async judge(request: IncomingMessage, context?: unknown): Promise<Admission> {
-    const { allowedOrigins, authenticate, logger } = this.config;
-    try {
-      if (!isOriginAllowed(request, allowedOrigins)) return { refused: refusal(403, 'This origin is not allowed') };
-      const identity = await authenticate?.(request, context);
-      const isRefused = identity === null || identity === undefined || identity === false;
-      if (authenticate !== undefined && isRefused) return { refused: refusal(401, NOT_AUTHENTICATED) };
-      return { identity };
-    } catch (err) {
-      logger.warn({ err }, 'a connection was refused');
-      const { statusCode, message } = Object(err) as { statusCode?: unknown; message?: unknown };
-      if (!isErrorStatus(statusCode)) return { refused: refusal(401, NOT_AUTHENTICATED) };
-      // What is said with a 4xx is for the client; what with a 5xx is not.
-      const isTold = statusCode < 500 && typeof message === 'string' && message !== '';
-      return { refused: refusal(statusCode, isTold ? message : NOT_AUTHENTICATED) };
-    }
+  /** As `admit`, for a connection that has its slot already. @internal */
+  checkAdmission(request: IncomingMessage, context?: unknown, host?: string): Promise<Admission> {
+    return this.#admission.checkAdmission(request, context, host);
   }
 
   stats(): RelayStats {
@@ -182,7 +152,8 @@ export class Relay implements SessionHost {
       now.waiting += waiting;
       addBytes(bytes, request);
     }
-    return { ...now, ...counters, sends: { ...sends }, bytes, breakers: this.config.client.endpoints() };
+    const refused = { ...this.#admission.refused };
+    return { ...now, ...counters, sends: { ...sends }, bytes, refused, breakers: this.config.client.endpoints() };
   }
 
   /**
@@ -191,7 +162,7 @@ export class Relay implements SessionHost {
    */
   close(options: { timeout?: number } = {}): Promise<CloseSummary> {
     this.#closing ??= this.#close(Math.min(options.timeout ?? this.config.drainTimeout, LONGEST_TIME));
-    for (const refuse of this.#asked) refuse();
+    this.#admission.close();
     return this.#closing;
   }
 
@@ -218,7 +189,7 @@ export class Relay implements SessionHost {
 
   /** @internal */
   left(): void {
-    this.#places -= 1;
+    this.#admission.releaseSlot();
   }
 
   /** @internal */

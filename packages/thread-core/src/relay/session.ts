@@ -9,7 +9,6 @@ import type { ThreadHooks } from '../threads/options.js';
 import { checkClient } from '../threads/options.js';
 import type { ThreadEntry } from '../threads/store.js';
 import { ThreadManager } from '../threads/thread-manager.js';
-import type { Admission } from './doors.js';
 import { describeFailure, writeFailure } from './failure.js';
 import {
   BadFrame,
@@ -24,6 +23,7 @@ import {
 import { Inbox, type InboxOwner, type ReadFrame } from './inbox.js';
 import type { RelayConfig, RelayHooks, SendState } from './options.js';
 import { Outbound, type OutboundOwner } from './outbound.js';
+import type { Admission } from './refusal.js';
 import type { Counters } from './relay.js';
 import { type Reply, writeEcho } from './reply.js';
 import { Sends } from './sends.js';
@@ -34,8 +34,8 @@ export interface SessionHost {
   readonly counters: Counters;
   /** Counts the sweeps of all sessions: a clock that costs nothing to read. */
   readonly sweeps: number;
-  /** Lets a connection in, or not. */
-  judge(request: IncomingMessage, context?: unknown): Promise<Admission>;
+  /** Decides whether a connection that is open already is accepted. */
+  checkAdmission(request: IncomingMessage, context?: unknown, host?: string): Promise<Admission>;
   /** The connection is gone, or is being closed: its place is free. */
   left(): void;
   /** The session has nothing left to do. */
@@ -47,6 +47,8 @@ export interface AttachOptions {
   identity?: unknown;
   /** Handed to `authenticate`, where that is still to be asked: the framework's own idea of the request. */
   context?: unknown;
+  /** The host that the client asked for, where the framework knows it better than the Host header does. */
+  host?: string | undefined;
   /** The client to the agents, in place of the relay's. */
   client?: RelayConfig['client'];
 }
@@ -170,7 +172,7 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
   begin(options: AttachOptions): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
     if ('identity' in options) this.#open(options.identity);
-    else this.#hold().await(this.#admit(options.context));
+    else this.#hold().await(this.#admit(options));
   }
 
   /** @internal */
@@ -247,9 +249,9 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
   }
 
   /** Lets in who may come; the frames that come meanwhile are kept. */
-  async #admit(context: unknown): Promise<void> {
+  async #admit({ context, host }: AttachOptions): Promise<void> {
     try {
-      const admission = await this.#host.judge(this.request, context);
+      const admission = await this.#host.checkAdmission(this.request, context, host);
       if ('identity' in admission) return this.#open(admission.identity);
       this.#inbox?.take(() => true);
       this.close(admission.refused.closeCode, admission.refused.message);

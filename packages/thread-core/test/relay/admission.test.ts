@@ -1,43 +1,18 @@
-import { once } from 'node:events';
-import { createServer, type IncomingMessage, request } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import t, { type Test } from 'tap';
-import { type ArcClient, createRelay, type RelayOptions } from '../../src/index.js';
-import { Log, to, world } from './helpers.js';
+import t from 'tap';
+import type { ArcClient, RelayOptions } from '../../src/index.js';
+import { gatekeeper } from './gatekeeper.js';
+import { to, world } from './helpers.js';
 
-/** A relay, and what it says to real requests with these headers. */
-async function doors(t: Test, options: RelayOptions) {
-  const log = new Log();
-  const relay = createRelay({ endpoint: 'http://127.0.0.1:1/arc', logger: log, ...options });
-  const admissions: unknown[] = [];
-  const server = createServer(async (req, res) => {
-    admissions.push(await relay.admit(req, 'context'));
-    res.end();
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  t.teardown(async () => {
-    server.closeAllConnections();
-    server.close();
-    await relay.close();
-  });
-  const ask = async (headers: Record<string, string> = {}): Promise<unknown> => {
-    const [response] = (await once(request({ port, host: '127.0.0.1', headers }).end(), 'response')) as [
-      IncomingMessage,
-    ];
-    response.resume();
-    return admissions.shift();
-  };
-  return { relay, ask, log, host: `127.0.0.1:${port}` };
-}
-
-const refusedOrigin = { refused: { status: 403, closeCode: 4403, message: 'This origin is not allowed' } };
-const notAuthenticated = { refused: { status: 401, closeCode: 4401, message: 'Not authenticated' } };
+const refusedOrigin = {
+  refused: { reason: 'origin', status: 403, closeCode: 4403, message: 'This origin is not allowed' },
+};
+const notAuthenticated = {
+  refused: { reason: 'authentication', status: 401, closeCode: 4401, message: 'Not authenticated' },
+};
 const letIn = { identity: undefined };
 
 t.test('without allowedOrigins: the same origin, and clients that send none', async (t) => {
-  const { ask, host } = await doors(t, {});
+  const { ask, host } = await gatekeeper(t, {});
   t.strictSame(await ask(), letIn, 'a program');
   t.strictSame(await ask({ origin: `http://${host}` }), letIn);
   t.strictSame(await ask({ origin: `https://${host}` }), letIn, 'behind a proxy the scheme is another');
@@ -50,7 +25,7 @@ t.test('without allowedOrigins: the same origin, and clients that send none', as
 });
 
 t.test('a list of origins adds to the own one', async (t) => {
-  const { ask, host } = await doors(t, { allowedOrigins: ['https://app.example', 'http://localhost:3000/'] });
+  const { ask, host } = await gatekeeper(t, { allowedOrigins: ['https://app.example', 'http://localhost:3000/'] });
   const good = ['https://app.example', 'https://app.example:443', 'http://localhost:3000', `http://${host}`];
   for (const origin of good) t.strictSame(await ask({ origin }), letIn, origin);
   const bad = [
@@ -67,7 +42,7 @@ t.test('a list of origins adds to the own one', async (t) => {
 
 t.test('a function decides alone about whatever has an Origin', async (t) => {
   const asked: unknown[] = [];
-  const { ask, host } = await doors(t, {
+  const { ask, host } = await gatekeeper(t, {
     allowedOrigins: (origin, req) => {
       asked.push([origin, req.url]);
       return (origin === 'null' ? true : origin === 'x' ? 'yes' : undefined) as boolean;
@@ -85,7 +60,7 @@ t.test('a function decides alone about whatever has an Origin', async (t) => {
 });
 
 t.test('an origin function that throws lets nobody in', async (t) => {
-  const { ask, log } = await doors(t, {
+  const { ask, log } = await gatekeeper(t, {
     allowedOrigins: () => {
       throw new Error('broken');
     },
@@ -97,7 +72,7 @@ t.test('an origin function that throws lets nobody in', async (t) => {
 t.test('authenticate gives the identity, or refuses; it knows the request and the context', async (t) => {
   const answers: unknown[] = [{ user: 1 }, 0, '', true, null, undefined, false];
   const asked: unknown[] = [];
-  const { ask } = await doors(t, {
+  const { ask } = await gatekeeper(t, {
     authenticate: (req, context) => {
       asked.push([req.headers['x-key'], context]);
       const answer = answers.shift();
@@ -128,7 +103,7 @@ t.test('an authenticate that throws refuses with its statusCode, else 401, and i
   ];
   let current: unknown;
   let isAsync = false;
-  const { ask, log } = await doors(t, {
+  const { ask, log, relay } = await gatekeeper(t, {
     authenticate: () => {
       if (isAsync) return Promise.reject(current);
       throw current;
@@ -137,22 +112,24 @@ t.test('an authenticate that throws refuses with its statusCode, else 401, and i
   for (const [error, status, closeCode, message = 'Not authenticated'] of thrown) {
     for (isAsync of [false, true]) {
       current = error;
-      const refused = { status, closeCode, message };
+      const refused = { reason: 'authentication', status, closeCode, message };
       t.strictSame(await ask(), { refused }, `${String(error)} ${status}`);
     }
   }
-  t.equal(log.at('warn').length, thrown.length * 2);
+  t.equal(relay.stats().refused.authentication, thrown.length * 2);
+  t.match(log.at('warn')[0], { about: { err: { message: 'x' } } });
+  t.equal(log.at('warn').length, 10, 'no more lines of one kind a minute');
 });
 
 t.test('the origin is looked at first', async (t) => {
-  const { ask } = await doors(t, { authenticate: () => t.fail('it was asked') });
+  const { ask } = await gatekeeper(t, { authenticate: () => t.fail('it was asked') });
   t.strictSame(await ask({ origin: 'http://evil.example' }), refusedOrigin);
 });
 
 t.test('a closing relay lets nobody in [F-2]', async (t) => {
-  const { ask, relay } = await doors(t, {});
+  const { ask, relay } = await gatekeeper(t, {});
   const closed = relay.close();
-  const refused = { status: 503, closeCode: 1013, message: 'The server is shutting down' };
+  const refused = { reason: 'shutdown', status: 503, closeCode: 1013, message: 'The server is shutting down' };
   t.strictSame(await ask(), { refused });
   await closed;
   t.strictSame(await ask(), { refused });
@@ -167,7 +144,9 @@ for (const [when, attach] of [
     const admit = () => all.relay.admit(all.session.request);
     const [first, second] = [await all.connect(), await all.connect()];
     t.equal((await second.ask(to('b'))).type, 'response', 'as many as allowed are let in');
-    t.strictSame(await admit(), { refused: { status: 503, closeCode: 1013, message: 'Too many connections' } });
+    t.strictSame(await admit(), {
+      refused: { reason: 'capacity', status: 503, closeCode: 1013, message: 'Too many connections' },
+    });
     const third = await all.connect();
     third.send({ type: 'ping' }, to('a'));
     t.strictSame(await third.closed, { code: 1013, reason: 'Too many connections' });
@@ -175,7 +154,6 @@ for (const [when, attach] of [
     await all.sessions[2]?.closed;
     first.socket.close();
     await all.session.closed;
-    t.match(await admit(), letIn);
     const fourth = await all.connect();
     t.equal((await fourth.ask(to('a'))).type, 'response');
   });
