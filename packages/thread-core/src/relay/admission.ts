@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { tell } from '../threads/tell.js';
+import { invokeHook } from '../hooks.js';
 import { LogLimiter } from './log-limiter.js';
 import type { RelayConfig } from './options.js';
 import { isHostAllowed, isOriginAllowed, requestedHost } from './origin.js';
@@ -198,7 +198,7 @@ export class AdmissionControl {
       logger.warn(err === undefined ? about : { ...about, err }, REFUSAL_LINES[reason]);
     }
     if (hooks.onRefuse === undefined) return;
-    tell(
+    invokeHook(
       () => hooks.onRefuse?.({ request, reason, ...answer }),
       (error) => logger.error({ err: error }, 'the hook onRefuse threw'),
     );
