@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import type { ArcEnvelope, ChatResult } from '@arc/thread-protocol';
-import { type Bytes, decode } from '../bytes.js';
+import type { Bytes } from '../bytes.js';
 import { type ArcErrorOptions, InternalError, readAgentError } from '../protocol/errors.js';
 import { isObject } from '../values.js';
 import type { CallListener } from './call.js';
@@ -66,7 +66,7 @@ export class Answer implements CallListener {
     this.#signal?.removeEventListener('abort', this.#onAbort);
   }
 
-  onResponse(text: Bytes, envelope = JSON.parse(decode(text)) as ArcEnvelope): void {
+  onResponse(_text: Bytes, envelope: ArcEnvelope): void {
     this.#settled();
     const response = describe(envelope, this.#source?.restarted ?? false);
     if (!this.#wantStream) return this.#resolve(response);

@@ -10,10 +10,11 @@ import {
   type TaskSubscribeResult,
 } from '@arc/thread-protocol';
 import type { Dispatcher } from 'undici';
+import { type Logger, silentLogger } from '../logger.js';
 import { isObject, quote } from '../values.js';
 import { Answer, type ArcResponse } from './answer.js';
 import { Breaker, type BreakerOptions, type EndpointState } from './breaker.js';
-import { Call, type CallContext, type CallListener, type CallRequest } from './call.js';
+import { Call, type CallContext, type CallListener, type CallOwner, type CallRequest } from './call.js';
 import { Deadlines } from './deadlines.js';
 import type { ArcStream } from './stream.js';
 import { type Endpoint, Targets } from './target.js';
@@ -57,6 +58,8 @@ export interface ArcClientOptions {
   maxResponseBytes?: number | undefined;
   /** Bytes of one event of a stream, at most. Default 1 MiB. */
   maxEventBytes?: number | undefined;
+  /** Told of faults that no answer shows. Default: nothing is logged. */
+  logger?: Logger | undefined;
 }
 
 /** What every call takes. */
@@ -148,8 +151,8 @@ export class ArcClient {
   }
 
   /** Makes a call whose answer is heard by a listener. @internal */
-  call(request: CallRequest, listener: CallListener): Call {
-    return new Call(this.#context, request, listener);
+  call(request: CallRequest, listener: CallListener, owner?: CallOwner): Call {
+    return new Call(this.#context, request, listener, owner);
   }
 
   /** How each endpoint does, as the breaker sees it. Those that do not fail are not remembered for ever. */
@@ -211,7 +214,7 @@ type NumberOption =
   | 'maxEventBytes';
 
 function makeContext(options: ArcClientOptions): CallContext {
-  const { endpoint, token, requestAgent = 'arc-threads', headers = {}, dispatcher } = options;
+  const { endpoint, token, requestAgent = 'arc-threads', headers = {}, dispatcher, logger = silentLogger } = options;
   check(endpoint !== undefined && endpoint !== null, 'endpoint', 'is missing: the URL of the agents');
   check(
     token === undefined || typeof token === 'function' || isToken(token),
@@ -255,6 +258,7 @@ function makeContext(options: ArcClientOptions): CallContext {
     retries: number('retries', 2, 0),
     maxResponseBytes: number('maxResponseBytes', 16 * 1024 * 1024, 1),
     maxEventBytes: number('maxEventBytes', 1024 * 1024, 1),
+    logger,
     // Unique without asking for random bytes each time.
     nextRequestId: () => `${prefix}-${++requests}`,
     headers(token) {

@@ -1,26 +1,38 @@
 import { jittered } from './retry.js';
 
-/** When an endpoint that fails again and again is left in peace. */
+/** When the circuit breaker of an endpoint opens, and for how long. */
 export interface BreakerOptions {
-  /** So many failures in a row, with no ARC answer between them. Default 10. */
+  /**
+   * Failures in a row, with no ARC answer between them, that open the circuit. A failure is no connection, no answer in
+   * time, an answer that breaks off, or HTTP 502, 503 or 504 without an ARC envelope. One session counts for no more than
+   * half of them. Default 10.
+   */
   failures?: number | undefined;
-  /** Milliseconds of the first pause; each further one is twice as long, up to four times this. Default 500. */
+  /** Milliseconds of the first pause. Each further pause is twice as long, up to four times this value. Default 500. */
   pause?: number | undefined;
 }
 
-/** How an endpoint does. */
+/** The state of one endpoint. */
 export interface EndpointState {
   /** Origin and path. */
   address: string;
-  /** `closed`: it is asked. `open`: calls fail at once. `half-open`: the pause is over, and the next call is a probe. */
+  /** `closed`: requests are sent. `open`: calls fail at once. `half-open`: the next call is a probe. */
   state: 'closed' | 'open' | 'half-open';
-  /** Transport failures in a row, retries included. */
+  /** Failures in a row, retries included. */
   failures: number;
 }
 
-const GROWTH = 4;
+/** The longest pause, as a multiple of the first. */
+const MAX_PAUSE_FACTOR = 4;
 
-/** Counts the failures of one endpoint, and opens after too many. While it is open, one call for each pause goes through. */
+/**
+ * The circuit breaker of one endpoint. It opens after too many failures in a row. While it is open, one call for each
+ * pause goes through as a probe; all others fail at once.
+ *
+ * No session can open it alone, because one session's input may be what makes an agent fail: a session counts for at most
+ * half of the failures. So a relay with a single session has no breaker, which costs that session the time of each attempt
+ * and no one else. Calls without a session are the application's own, and count without a bound.
+ */
 export class Breaker {
   failures = 0;
   isOpen = false;
@@ -28,33 +40,51 @@ export class Breaker {
   readonly #firstPause: number;
   #pause = 0;
   #until = 0;
+  /** Failures that count towards opening. */
+  #counted = 0;
+  /** How often each session failed since the last answer. */
+  #bySession: WeakMap<object, number> | undefined;
+  #sessions = 0;
+  /** Calls of the application itself have failed. */
+  #hasOwn = false;
 
-  /** `limit` may be infinite: it never opens then. */
+  /** `limit` may be infinite: the circuit never opens then. */
   constructor(limit: number, firstPause: number) {
     this.#limit = limit;
     this.#firstPause = firstPause;
   }
 
-  /** The endpoint gave no answer, or none that is ARC. */
-  failed(): void {
+  /** The endpoint gave no answer. `session` is on whose behalf it was asked; undefined for the application itself. */
+  failed(session?: object): void {
     this.failures += 1;
-    // What fails while it is open was sent before, or is a probe, with which the next pause has begun.
-    if (this.isOpen || this.failures < this.#limit) return;
+    this.#count(session);
+    // A call that fails while the circuit is open was sent before, or is a probe, with which the next pause has begun.
+    const isOneSession = this.#sessions < 2 && !this.#hasOwn;
+    if (this.isOpen || this.#counted < this.#limit || isOneSession) return;
     this.isOpen = true;
     this.#rest(this.#firstPause);
   }
 
-  /** The endpoint gave an ARC answer, whatever it says. */
+  /** The endpoint gave an ARC answer, be it an error. */
   answered(): void {
+    if (this.failures === 0) return;
     this.failures = 0;
     this.isOpen = false;
+    this.#counted = 0;
+    this.#bySession = undefined;
+    this.#sessions = 0;
+    this.#hasOwn = false;
   }
 
-  /** Whether a call may go through although it is open: as a probe. Until that is answered, the next pause runs. */
-  takesProbe(): boolean {
-    if (this.pauseLeft > 0) return false;
-    // No slot that a probe without an end would block: a probe that says nothing is followed by the next one.
-    this.#rest(Math.min(this.#pause * 2, this.#firstPause * GROWTH));
+  /**
+   * Whether a call may go through although the circuit is open: as a probe. Until it is answered, the next pause runs. A
+   * session that has failed waits longer, so that others are asked first: a probe of theirs may succeed.
+   */
+  takesProbe(session?: object): boolean {
+    const handicap = session !== undefined && this.#bySession?.has(session) ? this.#firstPause : 0;
+    if (this.#until + handicap > performance.now()) return false;
+    // Not one slot that a probe without an end would block: a probe that has no answer is followed by the next one.
+    this.#rest(Math.min(this.#pause * 2, this.#firstPause * MAX_PAUSE_FACTOR));
     return true;
   }
 
@@ -66,6 +96,19 @@ export class Breaker {
   get state(): EndpointState['state'] {
     if (!this.isOpen) return 'closed';
     return this.pauseLeft > 0 ? 'open' : 'half-open';
+  }
+
+  #count(session: object | undefined): void {
+    if (session === undefined) {
+      this.#hasOwn = true;
+      this.#counted += 1;
+      return;
+    }
+    this.#bySession ??= new WeakMap();
+    const before = this.#bySession.get(session) ?? 0;
+    this.#bySession.set(session, before + 1);
+    if (before === 0) this.#sessions += 1;
+    if (before < Math.ceil(this.#limit / 2)) this.#counted += 1;
   }
 
   #rest(pause: number): void {

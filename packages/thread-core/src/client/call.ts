@@ -1,6 +1,7 @@
 import { ARC_VERSION, type ArcEnvelope, type ArcMethod } from '@arc/thread-protocol';
-import { type Dispatcher, errors } from 'undici';
+import { errors } from 'undici';
 import { type Bytes, decode, encode, readBytes } from '../bytes.js';
+import type { Logger } from '../logger.js';
 import {
   AgentNotFoundError,
   AgentTimeoutError,
@@ -8,6 +9,7 @@ import {
   type ArcError,
   type ArcErrorOptions,
   AuthenticationError,
+  InternalError,
   InvalidRequestError,
   MessageTooLargeError,
   readAgentError,
@@ -17,10 +19,11 @@ import {
 } from '../protocol/errors.js';
 import { quote } from '../values.js';
 import type { Breaker } from './breaker.js';
-import { type AnswerHandler, isEventStream } from './connections.js';
+
 import type { Deadlines, Timed } from './deadlines.js';
 import type { StreamEvent } from './event.js';
 import { EventReader, type EventReaderOwner } from './event-reader.js';
+import { type AnswerHeaders, type Controller, isEventStream, type RequestHandler } from './pooled-request.js';
 import { LONGEST_WAIT, pauseBefore, readRetryAfter } from './retry.js';
 import type { Target, Targets } from './target.js';
 import type { TokenSource } from './token.js';
@@ -32,10 +35,9 @@ import { describeTransportError, isOfEndpoint, isPassing, wasNeverSent } from '.
  */
 export interface CallListener {
   /**
-   * The whole answer: the agent's own text, which is one envelope with a result. The answer to a chat.message may come
-   * without having been parsed.
+   * The whole answer: the agent's own text, and the envelope with a result that it was parsed to.
    */
-  onResponse(text: Bytes, envelope: ArcEnvelope | undefined): void;
+  onResponse(text: Bytes, envelope: ArcEnvelope): void;
   onEvent(event: StreamEvent): void;
   /** An ARC error in an envelope, or whatever kept the answer from coming. */
   onError(error: unknown): void;
@@ -55,8 +57,15 @@ export interface CallRequest {
   streamTimeout?: number | undefined;
   /** How often it is sent again where it did not reach the agent. */
   retries?: number | undefined;
-  /** Tokens of the caller's own, in place of the client's. */
-  tokens?: TokenSource | undefined;
+}
+
+/**
+ * On whose behalf calls are made: one object for each session, by whose identity the pool and the breaker tell sessions
+ * apart. Calls without an owner are the application's own.
+ */
+export interface CallOwner {
+  /** Tokens of this owner, in place of the client's. */
+  readonly tokens?: TokenSource | undefined;
 }
 
 /** What a call needs of the client that makes it. */
@@ -71,10 +80,14 @@ export interface CallContext {
   readonly retries: number;
   readonly maxResponseBytes: number;
   readonly maxEventBytes: number;
+  readonly logger: Logger;
   nextRequestId(): string;
   headers(token: string | undefined): string[];
   readonly deadlines: Deadlines<Call>;
 }
+
+/** HTTP statuses with which a proxy, or the endpoint itself, says that the agent cannot be reached. */
+const GATEWAY_FAILURES = new Set([502, 503, 504]);
 
 /** What a text may begin with that is no part of it. */
 const BOM = encode('\ufeff');
@@ -86,7 +99,7 @@ const MAX_REDIRECT_BYTES = 16_384;
 const LINGER = 1000;
 
 /** One request and its answer, over as many HTTP exchanges as redirects and a token's renewal take. */
-export class Call implements AnswerHandler, EventReaderOwner, Timed {
+export class Call implements RequestHandler, EventReaderOwner, Timed {
   /** @internal */
   place = -1;
   /** When it runs out. @internal */
@@ -94,6 +107,7 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
   readonly #context: CallContext;
   readonly #request: CallRequest;
   readonly #listener: CallListener;
+  readonly #owner: CallOwner | undefined;
   #target: Target | undefined;
   #body = '';
   #token: string | undefined;
@@ -107,7 +121,7 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
   /** Where a redirect leads, while its own body is read to the end. */
   #next: Target | undefined;
 
-  #controller: Dispatcher.DispatchController | undefined;
+  #controller: Controller | undefined;
   /** When the whole of a stream runs out. */
   #streamEnd = Number.POSITIVE_INFINITY;
   /** The listener has heard the end, or wants to hear no more. */
@@ -125,10 +139,11 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
   #reader: EventReader | undefined;
   #events = 0;
 
-  constructor(context: CallContext, request: CallRequest, listener: CallListener) {
+  constructor(context: CallContext, request: CallRequest, listener: CallListener, owner: CallOwner | undefined) {
     this.#context = context;
     this.#request = request;
     this.#listener = listener;
+    this.#owner = owner;
     context.deadlines.add(this);
     this.#watch();
     this.#start();
@@ -142,7 +157,7 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
       if (typeof token === 'object') this.#sendWith(token);
       else if (this.#context.targets.areOwn) this.#send(token);
       // Later, because other dispatchers (a MockAgent, for one) may answer before `dispatch` returns.
-      else queueMicrotask(() => this.#send(token));
+      else queueMicrotask(() => this.#run(() => this.#send(token)));
     } catch (error) {
       this.#fail(error);
     } finally {
@@ -176,7 +191,7 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
     if (!this.#ended) this.#watch();
     // Later, because undici fails where it is resumed from within what it tells of another call.
     queueMicrotask(() => {
-      if (!this.#paused) this.#controller?.resume();
+      if (!this.#paused) this.#run(() => this.#controller?.resume());
     });
   }
 
@@ -203,7 +218,7 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
   }
 
   #tokens(): TokenSource {
-    return this.#request.tokens ?? this.#context.tokens;
+    return this.#owner?.tokens ?? this.#context.tokens;
   }
 
   #find(): Target {
@@ -244,7 +259,7 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
     token.then(
       (value) => {
         this.#waitsForToken = false;
-        this.#send(value, goesOn);
+        this.#run(() => this.#send(value, goesOn));
       },
       (cause: unknown) => {
         this.#fail(new AuthenticationError('No token for the agent could be had', this.#asked(cause)));
@@ -257,9 +272,10 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
     if (this.#ended) return;
     this.#token = token;
     const target = this.#target as Target;
-    if (target.breaker.isOpen && !goesOn && !target.breaker.takesProbe()) return this.#refuse(target.breaker);
+    if (target.breaker.isOpen && !goesOn && !target.breaker.takesProbe(this.#owner))
+      return this.#refuse(target.breaker);
     try {
-      this.#context.targets.post(target, this.#context.headers(token), this.#body, this);
+      this.#context.targets.post(target, this.#context.headers(token), this.#body, this, this.#owner);
     } catch (error) {
       this.onResponseError(undefined, error);
     }
@@ -303,7 +319,7 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
 
   /** @internal Called by the timer. */
   sendAgain(): void {
-    this.#send(this.#token);
+    this.#run(() => this.#send(this.#token));
   }
 
   /** Asks for a newer token and sends again: once, and only where a function gives tokens. */
@@ -317,7 +333,7 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
     return true;
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
+  onRequestStart(controller: Controller): void {
     // Cancelled while it waited for a connection. An abort would close that; whoever waits behind can have it.
     if (this.#ended) throw new Error('The call was cancelled');
     this.#controller = controller;
@@ -325,7 +341,7 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
   }
 
   /** Nothing is to come of it any more: a connection for it would be for nothing. */
-  get isOver(): boolean {
+  get isSettled(): boolean {
     return this.#ended;
   }
 
@@ -334,12 +350,12 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
     return this.#wasSent;
   }
 
-  onResponseStart(
-    controller: Dispatcher.DispatchController,
-    status: number,
-    headers: Record<string, string | string[] | undefined>,
-  ): void {
+  onResponseStart(controller: Controller, status: number, headers: AnswerHeaders): void {
     if (status < 200 || controller !== this.#controller || this.#ended) return;
+    this.#run(() => this.#readHead(controller, status, headers));
+  }
+
+  #readHead(controller: Controller, status: number, headers: AnswerHeaders): void {
     this.#status = status;
     this.#contentType = String(headers['content-type'] ?? '');
     this.#retryAfter = status === 429 || status === 503 ? readRetryAfter(headers['retry-after']) : undefined;
@@ -357,8 +373,16 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
     if (this.#paused && controller === this.#controller) controller.pause();
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+  onResponseData(controller: Controller, chunk: Buffer): void {
     if (controller !== this.#controller || this.#ended) return;
+    try {
+      this.#readChunk(chunk);
+    } catch (error) {
+      this.#crash(error);
+    }
+  }
+
+  #readChunk(chunk: Buffer): void {
     this.#size += chunk.length;
     if (this.#next !== undefined) {
       if (this.#size > MAX_REDIRECT_BYTES) this.#follow(this.#next);
@@ -375,23 +399,36 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
     }
   }
 
-  onResponseEnd(controller: Dispatcher.DispatchController): void {
+  onResponseEnd(controller: Controller): void {
     if (controller !== this.#controller) return;
     this.#controller = undefined;
+    try {
+      this.#endAnswer();
+    } catch (error) {
+      this.#crash(error);
+    }
+  }
+
+  #endAnswer(): void {
     if (this.#ended) this.#context.deadlines.delete(this);
     else if (this.#next !== undefined) this.#follow(this.#next);
     else if (this.#reader !== undefined) this.#endStream(this.#reader);
     else this.#readBody();
   }
 
-  onResponseError(controller: Dispatcher.DispatchController | null | undefined, error: unknown): void {
+  onResponseError(controller: Controller | null | undefined, error: unknown): void {
     if (controller && controller !== this.#controller) return;
+    this.#run(() => this.#lose(error));
+  }
+
+  /** The exchange failed: without a controller before anything was written. */
+  #lose(error: unknown): void {
     // undici tells of a request before it writes its first byte.
     const wasWritten = this.#controller !== undefined;
     this.#controller = undefined;
     // Whoever waits no longer for a connection did so for nothing, where there is none to be had.
     const isFailure = this.#ended ? !wasWritten && wasNeverSent(error) : this.#reader === undefined;
-    if (isFailure && isOfEndpoint(error)) this.#target?.breaker.failed();
+    if (isFailure && isOfEndpoint(error)) this.#target?.breaker.failed(this.#owner);
     if (this.#ended) return this.#context.deadlines.delete(this);
     if (!wasWritten && isPassing(error) && this.#retry()) return;
     const reason = describeTransportError(error);
@@ -460,16 +497,10 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
     this.#chunks = [];
     let text = readBytes(body);
     if (text.startsWith(BOM)) text = text.slice(BOM.length) as Bytes;
-    const { answers, breaker } = this.#target as Target;
-    const isUsual = this.#status === 200 && this.#request.method === 'chat.message';
-    if (isUsual && answers.fits(text)) {
-      breaker.answered();
-      this.#end();
-      return this.#listener.onResponse(text, undefined);
-    }
+    const { breaker } = this.#target as Target;
     const envelope = parseEnvelope(decode(text));
     if (envelope !== undefined) breaker.answered();
-    else if (this.#status >= 500) breaker.failed();
+    else if (GATEWAY_FAILURES.has(this.#status)) breaker.failed(this.#owner);
     const error = envelope?.error == null ? undefined : readAgentError(envelope.error, this.about());
     if ((this.#status === 401 || (error !== undefined && isTokenRefused(error))) && this.#renewToken()) return;
     const isAnswered = error === undefined && envelope?.result != null;
@@ -479,7 +510,6 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
     }
     if (error !== undefined) return this.#fail(error);
     if (!isAnswered) return this.#notArc('neither result nor error');
-    if (isUsual) answers.learn(text);
     this.#end();
     this.#listener.onResponse(text, envelope);
   }
@@ -496,6 +526,10 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
 
   /** @internal Called by the timer. */
   timeOut(): void {
+    this.#run(() => this.#onTimeout());
+  }
+
+  #onTimeout(): void {
     if (this.#ended) return this.cancel();
     const about = this.about();
     if (this.deadline === this.#streamEnd) {
@@ -508,7 +542,7 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
       this.#fail(new AuthenticationError(`No token for the agent came within ${this.#timeout} ms`, this.#asked()));
     } else {
       // One that still waits for a connection says nothing of the endpoint.
-      if (this.#controller !== undefined) this.#target?.breaker.failed();
+      if (this.#controller !== undefined) this.#target?.breaker.failed(this.#owner);
       this.#fail(new AgentTimeoutError(`${this.#agent()} did not answer within ${this.#timeout} ms`, about));
     }
   }
@@ -537,7 +571,35 @@ export class Call implements AnswerHandler, EventReaderOwner, Timed {
     const controller = this.#controller;
     this.#controller = undefined;
     controller?.abort(error instanceof Error ? error : new Error(String(error)));
-    this.#listener.onError(error);
+    try {
+      this.#listener.onError(error);
+    } catch (err) {
+      this.#log(err, 'a listener threw when it was told of a failure');
+    }
+  }
+
+  /** Runs what a callback of undici, a timer or a promise does. What it throws ends this call, and no other. */
+  #run(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      this.#crash(error);
+    }
+  }
+
+  /** A defect of this side, or a listener that throws: the agent is not to blame, and other calls go on. */
+  #crash(err: unknown): void {
+    if (this.#ended) return this.#log(err, 'a listener threw when it was told of the end');
+    this.#fail(new InternalError('The answer could not be processed', this.about(err)));
+  }
+
+  #log(err: unknown, message: string): void {
+    const { targetAgent: agentId, method, traceId } = this.#request;
+    try {
+      this.#context.logger.error({ err, agentId, method, traceId }, message);
+    } catch {
+      // The logger is the application's own, and there is nobody else to tell.
+    }
   }
 }
 

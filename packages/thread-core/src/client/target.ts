@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net';
 import { buildConnector, type Client, type Dispatcher } from 'undici';
 import type { Breaker, EndpointState } from './breaker.js';
-import { type AnswerHandler, Connections } from './connections.js';
+import { ConnectionPool } from './connection-pool.js';
+import type { RequestHandler } from './pooled-request.js';
 import type { KnownEvents } from './run.js';
-import { Template } from './template.js';
 
 /** Where an agent is: one URL for all of them, or a function that knows each agent's own. */
 export type Endpoint = string | URL | ((agentId: string) => string | URL | null | undefined);
@@ -17,8 +17,6 @@ export interface Target {
   readonly address: string;
   /** Of the endpoint, wherever redirects lead. */
   readonly breaker: Breaker;
-  /** What its answers look like. */
-  readonly answers: Template;
   /** What the events of its streams look like. */
   readonly events: KnownEvents;
 }
@@ -40,10 +38,10 @@ export class Targets {
   readonly #makeBreaker: () => Breaker;
   readonly #mostOrigins: number;
   /** Those that were used last come last. */
-  readonly #pools = new Map<string, Connections>();
+  readonly #pools = new Map<string, ConnectionPool>();
   #lastOrigin = '';
   /** Pools that take no more requests, and end with those that they have. */
-  readonly #retired = new Set<Connections>();
+  readonly #retired = new Set<ConnectionPool>();
   readonly #breakers = new Map<string, Breaker>();
   readonly #byUrl = new Map<string, Target>();
   readonly #fixed: Target | undefined;
@@ -97,7 +95,6 @@ export class Targets {
       path,
       address,
       breaker,
-      answers: new Template(),
       events: {},
     };
     this.#byUrl.set(key, target);
@@ -117,18 +114,18 @@ export class Targets {
   }
 
   /** Posts a body; the handler hears of all that goes wrong, or it is thrown. */
-  post({ origin, path }: Target, headers: string[], body: string, handler: AnswerHandler): void {
-    const dispatcher = this.#dispatcher ?? this.#pool(origin);
+  post({ origin, path }: Target, headers: string[], body: string, handler: RequestHandler, owner?: object): void {
     // The time-outs count gaps with a granularity of a second; a call's own timer is exact, and tells the two apart.
     const options = { origin, path, method: 'POST', headers, body, headersTimeout: 0, bodyTimeout: 0 } as const;
-    dispatcher.dispatch(options, handler);
+    if (this.#dispatcher === undefined) this.#pool(origin).dispatch(options, handler, owner);
+    else this.#dispatcher.dispatch(options, handler);
   }
 
-  #pool(origin: string): Connections {
+  #pool(origin: string): ConnectionPool {
     const known = this.#pools.get(origin);
     if (known !== undefined && origin === this.#lastOrigin) return known;
     const pool =
-      known ?? new Connections(origin, this.#connections, { ...this.#clientOptions, connect: makeConnector() });
+      known ?? new ConnectionPool(origin, this.#connections, { ...this.#clientOptions, connect: makeConnector() });
     this.#lastOrigin = origin;
     this.#pools.delete(origin);
     this.#pools.set(origin, pool);

@@ -281,7 +281,16 @@ export function readOptions(options: RelayOptions): RelayConfig {
   ]);
   return {
     ...(Object.fromEntries(numbers) as Record<NumberOption, number>),
-    client: client ?? new ArcClient({ endpoint: endpoint as string, token: shared, requestAgent, headers, dispatcher }),
+    client:
+      client ??
+      new ArcClient({
+        endpoint: endpoint as string,
+        token: shared,
+        requestAgent,
+        headers,
+        dispatcher,
+        logger: options.logger,
+      }),
     ownsClient: client === undefined,
     sessionToken: ofSession,
     isAgentAllowed: agents === undefined || typeof agents === 'function' ? agents : oneOf(agents),

@@ -120,7 +120,7 @@ class EndAnswer extends Answer {
   constructor() {
     super(false, undefined);
   }
-  override onResponse(text: Bytes, envelope: ArcEnvelope | undefined): void {
+  override onResponse(text: Bytes, envelope: ArcEnvelope): void {
     this.text = decode(text);
     super.onResponse(text, envelope);
   }

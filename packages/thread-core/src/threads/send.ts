@@ -184,8 +184,8 @@ export class Send implements CallListener, Answerable {
     });
   }
 
-  onResponse(text: Bytes, envelope: ArcEnvelope | undefined): void {
-    this.#confirm(envelope && chatIdOfResult(envelope.result));
+  onResponse(text: Bytes, envelope: ArcEnvelope): void {
+    this.#confirm(chatIdOfResult(envelope.result));
     if (this.#phase === 'detached') return this.#settleStart?.('started');
     this.#finish();
     this.#listener.onResponse(text, envelope);

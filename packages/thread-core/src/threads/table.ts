@@ -1,5 +1,5 @@
 import type { ArcClient } from '../client/arc-client.js';
-import type { Call, CallListener, CallRequest } from '../client/call.js';
+import type { Call, CallListener, CallOwner, CallRequest } from '../client/call.js';
 import type { TokenSource } from '../client/token.js';
 import { invokeHook } from '../hooks.js';
 import type { Logger } from '../logger.js';
@@ -30,7 +30,8 @@ export class ThreadTable implements QueueOwner {
   readonly busy: BusyPolicy;
   store: ThreadStore;
   readonly #client: ArcClient;
-  readonly #tokens: TokenSource | undefined;
+  /** By this one the client tells the sessions apart that share it. */
+  readonly #owner: CallOwner;
   readonly #cleanupTimeout: number;
   readonly #logger: Logger;
   readonly #hooks: ThreadHooks;
@@ -50,7 +51,7 @@ export class ThreadTable implements QueueOwner {
     this.#client = client;
     this.store = store;
     this.busy = busy;
-    this.#tokens = tokens;
+    this.#owner = { tokens };
     this.#cleanupTimeout = cleanupTimeout;
     this.#logger = logger;
     this.#hooks = hooks;
@@ -75,7 +76,7 @@ export class ThreadTable implements QueueOwner {
   }
 
   call(request: CallRequest, listener: CallListener): Call {
-    return this.#client.call(this.#tokens === undefined ? request : { ...request, tokens: this.#tokens }, listener);
+    return this.#client.call(request, listener, this.#owner);
   }
 
   findThread(key: string): ThreadEntry | undefined {

@@ -91,7 +91,7 @@ const FAILURES: Record<string, [reply: Reply, options?: object]> = {
   'a time-out': [() => {}, { timeout: 20 }],
   'a body that stalls': [answer().subarray(0, -1), { timeout: 40 }],
   'a page with 502': [BAD_GATEWAY],
-  'an empty 500': [http(500)],
+  'an empty 504': [http(504)],
   'a 503 that is not waited for': [http(503, '', { 'retry-after': '3600' })],
 };
 
@@ -129,6 +129,7 @@ const OTHERS: Record<string, { reply: Reply; options?: object; ask?: object; fai
   'an internal error of an agent': { reply: refusal({ code: -32603, message: 'oops' }, 500) },
   'an answer that is too large': { reply: http(200, 'x'.repeat(100)), options: { maxResponseBytes: 10 } },
   'a redirect to another origin': { reply: http(307, '', { location: 'http://agents.invalid/' }) },
+  'an empty 500': { reply: http(500) },
   'a page with 404': { reply: http(404, '<html>', HTML) },
   'a stream that stalls': {
     reply: STREAM_HEAD + chunk(event('stream', piece('a'))),
@@ -319,9 +320,16 @@ t.test('chats are ended although the circuit was open when that began', async (t
   const ask = (agentId: string) => threads.sendToAgent({ agentId, message: HELLO });
   await Promise.all(['a', 'b', 'c'].map(ask));
   agent.script('chat.message', { ...faults.html(502), times: Number.POSITIVE_INFINITY });
-  while (stateOf(client) === 'closed') await failure(ask('a'));
+  // One session alone does not open it.
+  const others = new ThreadManager(client);
+  await others.sendToAgent({ agentId: 'd', message: HELLO });
+  while (stateOf(client) === 'closed') {
+    await failure(ask('a'));
+    await failure(others.sendToAgent({ agentId: 'd', message: HELLO }));
+  }
   const outcomes = await threads.endAllChats();
   t.match(outcomes, [{ ok: true }, { ok: true }, { ok: true }]);
-  t.match(agent.counters, { started: 3, ended: 3, open: 0 });
+  t.match(await others.endAllChats(), [{ ok: true }]);
+  t.match(agent.counters, { started: 4, ended: 4, open: 0 });
   t.equal(stateOf(client), 'closed');
 });

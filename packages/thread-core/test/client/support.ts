@@ -3,7 +3,7 @@ import net from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Test } from 'tap';
 import { ArcClient, type ArcClientOptions } from '../../src/client/arc-client.js';
-import type { Call, CallRequest } from '../../src/client/call.js';
+import type { Call, CallOwner, CallRequest } from '../../src/client/call.js';
 import type { ArcEvent } from '../../src/client/event.js';
 import { ArcError } from '../../src/protocol/errors.js';
 
@@ -262,7 +262,7 @@ export interface Heard {
 }
 
 /** A call that is made by hand, as the ThreadManager makes it, and what its listener hears. */
-export function heard(client: ArcClient, request: Partial<CallRequest> = {}): Heard {
+export function heard(client: ArcClient, request: Partial<CallRequest> = {}, owner?: CallOwner): Heard {
   const events: string[] = [];
   let settle = (_how: unknown): void => {};
   const ended = new Promise<unknown>((resolve) => (settle = resolve));
@@ -276,6 +276,7 @@ export function heard(client: ArcClient, request: Partial<CallRequest> = {}): He
         if (event === 'done') settle('done');
       },
     },
+    owner,
   );
   return { call, events, ended };
 }

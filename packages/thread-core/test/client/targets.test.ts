@@ -2,7 +2,7 @@
 
 import t, { type Test } from 'tap';
 import { Breaker } from '../../src/client/breaker.js';
-import type { AnswerHandler } from '../../src/client/connections.js';
+import type { RequestHandler } from '../../src/client/pooled-request.js';
 import { Targets } from '../../src/client/target.js';
 import { answer, LAST_CHUNK, type Peer, STREAM_HEAD, serve } from './support.js';
 
@@ -20,8 +20,8 @@ function two(t: Test): { targets: Targets; post: (peer: Peer) => Promise<number>
   const post = (peer: Peer): Promise<number> =>
     new Promise((resolve, reject) => {
       let size = 0;
-      const handler: AnswerHandler = {
-        isOver: false,
+      const handler: RequestHandler = {
+        isSettled: false,
         onRequestStart: () => {},
         onResponseStart: () => {},
         onResponseData: (_controller, { length }) => {

@@ -273,7 +273,7 @@ t.test('a token function that does not answer is asked again, and the first answ
   const given: Array<(token: string) => void> = [];
   // No patience at all: each call asks for itself.
   const tokens = new TokenSource(() => new Promise((resolve) => given.push(resolve)), 0);
-  const ask = (): Promise<unknown> => heard(client, { tokens }).ended;
+  const ask = (): Promise<unknown> => heard(client, {}, { tokens }).ended;
   void ask();
   const second = ask();
   const third = ask();
@@ -341,7 +341,7 @@ t.test('a refused stream that goes on is cut off', async (t) => {
 
 t.test('a call may have tokens of its own', async (t) => {
   const { peer, client } = await pair(t, answer(), { token: 'shared' });
-  await heard(client, { tokens: new TokenSource('own') }).ended;
+  await heard(client, {}, { tokens: new TokenSource('own') }).ended;
   await client.chat.start(START);
   t.same(bearers(peer.requests), ['Bearer own', 'Bearer shared']);
 });

@@ -278,11 +278,11 @@ t.test('stats tells of an endpoint that fails again and again, and of its recove
   t.teardown(() => client.close());
   const all = await world(t, { client });
   const [address] = agent.endpoint.split('?');
-  const socket = await all.connect();
-  await socket.ask(to('a'));
+  const [socket, other] = [await all.connect(), await all.connect()];
+  for (const each of [socket, other]) await each.ask(to('a'));
   t.strictSame(all.relay.stats().breakers, [{ address, state: 'closed', failures: 0 }]);
   agent.script('chat.message', { ...faults.html(502), times: 2 });
-  for (let i = 0; i < 2; i++) t.match(await socket.ask(to('a')), { type: 'error', data: { code: -41_003 } });
+  for (const each of [socket, other]) t.match(await each.ask(to('a')), { type: 'error', data: { code: -41_003 } });
   t.match(all.relay.stats().breakers, [{ failures: 2, state: /^(open|half-open)$/ }]);
   let last: Frame;
   do last = await socket.ask(to('a'));

@@ -1,0 +1,179 @@
+import { Client, type Dispatcher, errors } from 'undici';
+import { FairQueue } from './fair-queue.js';
+import { PooledRequest, type PooledRequestOwner, type RequestHandler } from './pooled-request.js';
+
+/** Requests at a time before others wait: more connections cost more, and a quick agent answers no faster over them. */
+const BASE_CONCURRENCY = 64;
+
+/** Milliseconds between two looks at whether more connections would help those that wait. */
+const PROBE_INTERVAL_MS = 50;
+
+/**
+ * The connections to one origin. A stream has one for itself. Other requests share `BASE_CONCURRENCY` of them, and wait
+ * where all are in use. Where agents are slow there are more: after two intervals, and then after each, twice as many.
+ *
+ * Sessions take turns in the wait queue. From half of the connections on, only a session that has none gets one, because a
+ * request that hangs cannot be pre-empted: else a few sessions could keep all others from an origin.
+ */
+export class ConnectionPool implements PooledRequestOwner {
+  readonly #origin: string;
+  readonly #maxConnections: number;
+  readonly #options: Client.Options;
+  /** Each has one connection at most. */
+  readonly #clients: Client[] = [];
+  /** Those of them that are free. The one that was used last is the last, and is taken first. */
+  readonly #free: Client[] = [];
+  /** Those whose answer ended in this turn of the event loop. */
+  readonly #resting: Client[] = [];
+  /** How many connections each session has. */
+  readonly #held = new Map<object, number>();
+  readonly #waiting = new FairQueue<PooledRequest>();
+  #streams = 0;
+  /** Requests whose answer is not known to be a stream, and how many of them there may be at a time. */
+  #others = 0;
+  #limit = BASE_CONCURRENCY;
+  /** Answers since the last look. */
+  #answers = 0;
+  #wasSlow = false;
+  #timer: NodeJS.Timeout | undefined;
+  #onIdle: (() => void) | undefined;
+
+  constructor(origin: string, maxConnections: number, options: Client.Options) {
+    this.#origin = origin;
+    this.#maxConnections = maxConnections;
+    this.#options = options;
+  }
+
+  /** `owner` is the session on whose behalf the request is sent; undefined for the application itself. */
+  dispatch(options: Dispatcher.DispatchOptions, handler: RequestHandler, owner?: object): void {
+    const request = new PooledRequest(this, options, handler, owner);
+    if (this.#waiting.size === 0 && this.#hasRoom() && (this.#hasNone(owner) || this.#isBelowHalf)) {
+      return this.#begin(request);
+    }
+    this.#waiting.push(request);
+    // Those before it may have been cancelled.
+    this.#release();
+    if (this.#waiting.size > 0) this.#startProbing();
+  }
+
+  /** @internal */
+  slotReleased(client: Client, { isStream, owner }: PooledRequest): void {
+    this.#answers += 1;
+    if (isStream) this.#streams -= 1;
+    else this.#others -= 1;
+    if (owner !== undefined) this.#countHeld(owner, -1);
+    if (this.#resting.push(client) === 1) setImmediate(() => this.#wake());
+    if (this.#onIdle !== undefined && this.#isIdle) this.#onIdle();
+  }
+
+  /** @internal */
+  becameStream(): void {
+    this.#others -= 1;
+    this.#streams += 1;
+    // Later, because undici is in the middle of reading.
+    if (this.#waiting.size > 0) setImmediate(() => this.#release());
+  }
+
+  /** Closes all connections once every request is answered. Nothing more may be dispatched. */
+  async close(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#onIdle = resolve;
+      if (this.#isIdle) resolve();
+    });
+    clearInterval(this.#timer);
+    await Promise.all(this.#clients.map((client) => (client.destroyed ? undefined : client.close())));
+  }
+
+  /** Closes all connections. Requests that run or wait fail. */
+  async destroy(): Promise<void> {
+    clearInterval(this.#timer);
+    const destroyed = this.#clients.map((client) => client.destroy());
+    for (const request of this.#waiting.drain()) request.fail(new errors.ClientDestroyedError());
+    await Promise.all(destroyed);
+  }
+
+  get #isIdle(): boolean {
+    return this.#others + this.#streams + this.#waiting.size === 0;
+  }
+
+  get #isBelowHalf(): boolean {
+    return (this.#others + this.#streams) * 2 < this.#maxConnections;
+  }
+
+  /** The application itself counts as having none: it decides what it does to itself. */
+  #hasNone(owner: object | undefined): boolean {
+    return owner === undefined || !this.#held.has(owner);
+  }
+
+  #hasRoom(): boolean {
+    const most = Math.min(this.#limit + this.#streams, this.#maxConnections);
+    return this.#others < this.#limit && (this.#free.length > 0 || this.#clients.length < most);
+  }
+
+  #begin(request: PooledRequest): void {
+    this.#others += 1;
+    if (request.owner !== undefined) this.#countHeld(request.owner, 1);
+    request.begin(this.#free.pop() ?? this.#open());
+  }
+
+  #countHeld(owner: object, change: 1 | -1): void {
+    const held = (this.#held.get(owner) ?? 0) + change;
+    if (held === 0) this.#held.delete(owner);
+    else this.#held.set(owner, held);
+  }
+
+  #open(): Client {
+    const client = new Client(this.#origin, this.#options);
+    this.#clients.push(client);
+    return client;
+  }
+
+  /**
+   * Makes clients free: not in the turn of their last answer. If the agent closed the connection behind that answer, or
+   * sent more, undici finds out first.
+   */
+  #wake(): void {
+    this.#free.push(...this.#resting);
+    this.#resting.length = 0;
+    this.#release();
+  }
+
+  #release(): void {
+    while (this.#waiting.size > 0 && this.#hasRoom()) {
+      const request = this.#next();
+      if (request === undefined) return;
+      this.#begin(request);
+    }
+  }
+
+  /** Sessions without a connection come first. */
+  #next(): PooledRequest | undefined {
+    const newcomer = this.#waiting.take((owner) => this.#hasNone(owner));
+    if (newcomer !== undefined || !this.#isBelowHalf) return newcomer;
+    return this.#waiting.take(() => true);
+  }
+
+  #startProbing(): void {
+    if (this.#timer !== undefined) return;
+    this.#answers = 0;
+    this.#wasSlow = false;
+    this.#timer = setInterval(() => this.#probe(), PROBE_INTERVAL_MS);
+  }
+
+  /** Two answers a connection in that time would come no faster over more connections: this process is the bottleneck. */
+  #probe(): void {
+    const isQuick = this.#answers >= 2 * this.#others;
+    this.#answers = 0;
+    this.#waiting.prune();
+    const { size } = this.#waiting;
+    // Twice in a row, and step by step, because requests that have just begun take their time, too.
+    if (isQuick) this.#limit = BASE_CONCURRENCY;
+    else if (this.#wasSlow && size > 0) this.#limit = Math.min(this.#limit * 2, this.#others + size);
+    this.#limit = Math.max(this.#limit, BASE_CONCURRENCY);
+    this.#wasSlow = !isQuick;
+    this.#release();
+    if (this.#limit > BASE_CONCURRENCY || this.#waiting.size > 0) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+}
