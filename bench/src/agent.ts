@@ -3,9 +3,9 @@ import { listen } from './hosts/listen.js';
 import { serve } from './process/serve.js';
 
 /**
- * The agents that all hosts talk to, as light as may be, so that it is the hosts that are measured. What an agent does
- * stands in its id: `burst-100` streams 100 events at once, `tick-100` one in each turn of the event loop, `echo` answers
- * with as much text as it was sent, and all others with a word.
+ * The agents of all hosts. They do as little as possible, so that the hosts are measured. The agent id selects the behaviour:
+ * `burst-100` streams 100 events at once, `tick-100` one event in each turn of the event loop, `echo` answers with the text
+ * that it received, and all others answer with one word.
  */
 
 interface ArcRequest {
@@ -20,7 +20,7 @@ interface Message {
   parts: { content: string }[];
 }
 
-/** Chats that were ended, by port, and who waits for more. */
+/** Number of ended chats by port, and the callers that wait for a number. */
 const ends = new Map<number, number>();
 const waiting: { port: number; count: number; resolve: () => void }[] = [];
 const servers = new Map<number, Server>();
@@ -61,7 +61,7 @@ function writeEnvelope({ id, targetAgent, requestAgent }: ArcRequest, result: st
   res.end(envelope);
 }
 
-/** Words as a model gives them: of different lengths, and now and then one that needs an escape. */
+/** Words as a language model produces them: of different lengths, and some that need an escape. */
 const WORDS = [
   'The ',
   'relay ',
@@ -83,7 +83,7 @@ const pieces = (chatId: string, count: number): string =>
   Array.from({ length: count }, (_, n) => piece(chatId, n)).join('');
 const done = (chatId: string): string => `event: done\ndata: {"chatId":"${chatId}","status":"ACTIVE","done":true}\n\n`;
 
-/** So many events are written at once; a longer stream waits for its reader in between. */
+/** Number of events in one write. A longer stream waits for its reader between writes. */
 const BURST = 100;
 
 function writeBurst(chatId: string, count: number, res: ServerResponse): void {
@@ -124,25 +124,25 @@ function countEnd(port: number): void {
 }
 
 const api = {
-  /** Starts a server of agents, and gives its port. */
+  /** Starts a server of agents, and returns its port. */
   listen: async (): Promise<number> => {
     const server = createServer(onRequest);
-    // Told to the hosts, which else close what rests for four seconds: it rests while the others have their turns.
+    // Sent to the hosts, which would close idle connections after a few seconds: they are idle while other hosts run.
     server.keepAliveTimeout = 120_000;
     const port = await listen(server);
     servers.set(port, server);
     return port;
   },
-  /** How many chats were ended at a port. */
+  /** Number of chats that were ended at a port. */
   ends: (port: number): number => ends.get(port) ?? 0,
-  /** Resolves when so many chats were ended there. */
+  /** Resolves when that many chats were ended at a port. */
   untilEnds: (port: number, count: number): Promise<void> | undefined => {
     if ((ends.get(port) ?? 0) >= count) return undefined;
     return new Promise((resolve) => {
       waiting.push({ port, count, resolve });
     });
   },
-  /** How many connections are open to a port. */
+  /** Number of open connections to a port. */
   connections: (port: number): Promise<number> =>
     new Promise((resolve) => {
       servers.get(port)?.getConnections((_, count) => resolve(count));

@@ -3,19 +3,19 @@ import type { Endpoints } from './hosts/options.js';
 import { startProfile, stopProfile } from './process/profiler.js';
 import { serve } from './process/serve.js';
 
-/** A process of one host, and what the operating system and V8 say of it. */
+/** The process of one host, with its CPU and memory figures. */
 
 let peak = 0;
 let watch: NodeJS.Timeout | undefined;
 
 const api = {
   start: (kind: HostKind, endpoints: Endpoints): Promise<number> => startHost(kind, endpoints),
-  /** Microseconds of CPU, user and system, since the process began. */
+  /** CPU time since the start of the process, user and system, in µs. */
   cpu: (): number => {
     const { user, system } = process.cpuUsage();
     return user + system;
   },
-  /** Bytes that are resident; garbage is collected first where that is asked for. */
+  /** Resident memory in bytes, optionally after garbage collection. */
   rss: async (collect: boolean): Promise<number> => {
     if (collect) {
       for (let times = 0; times < 3; times += 1) {
@@ -25,7 +25,7 @@ const api = {
     }
     return process.memoryUsage.rss();
   },
-  /** Bytes of V8's heap that are in use. */
+  /** Used bytes of V8's heap. */
   heap: (): number => process.memoryUsage().heapUsed,
   watchPeak: (): void => {
     peak = process.memoryUsage.rss();

@@ -3,7 +3,7 @@ import { closeSockets, openSockets } from './load/connections.js';
 import { runSends } from './load/sends.js';
 import { serve } from './process/serve.js';
 
-/** A process of clients: it opens WebSockets to the hosts and sends over them. */
+/** The process of the clients, which open WebSockets to the hosts and send messages. */
 const api = { open: openSockets, close: closeSockets, send: runSends, churn };
 
 export type LoadApi = typeof api;

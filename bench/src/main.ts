@@ -21,8 +21,8 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 }
 process.on('exit', killChildren);
 
-/** The families that were asked for, with those of their workloads that were. */
-function wanted(): Family[] {
+/** The requested families and workloads. */
+function selectedFamilies(): Family[] {
   return families(options.hosts, options.quick)
     .map((family) => {
       if (options.isWanted(family.name)) return family;
@@ -31,10 +31,10 @@ function wanted(): Family[] {
     .filter(({ workloads }) => workloads.length > 0);
 }
 
-/** One line: what the floor takes, and how the others compare. */
-function tellRound(workload: Workload, round: number, samples: Samples): void {
+/** Prints one line: the CPU of the floor, and the ratios of the others. */
+function printRound(workload: Workload, round: number, samples: Samples): void {
   const { name, unit } = workload;
-  if (round === 0) return console.log(`${name}  warm`);
+  if (round === 0) return console.log(`${name}  warm-up`);
   const floor = samples.of(workload, 'floor').at(-1);
   const others = options.hosts.slice(1).flatMap((host) => {
     const ratio = ratioOf(samples.of(workload, host).slice(-1), samples.of(workload, 'floor').slice(-1));
@@ -45,7 +45,7 @@ function tellRound(workload: Workload, round: number, samples: Samples): void {
 
 async function main(): Promise<void> {
   const machine = describeMachine();
-  const chosen = wanted();
+  const chosen = selectedFamilies();
   const rows: Row[] = [];
   const peaks: Peak[] = [];
   let idle: IdleRow[] = [];
@@ -54,7 +54,7 @@ async function main(): Promise<void> {
     const result = await runFamily(family, {
       rounds: options.rounds,
       budget: options.quick ? 12_000 : 600_000,
-      onRound: tellRound,
+      onRound: printRound,
       after: options.prof ? (stage, rows) => profileFamily(family, stage, rows) : undefined,
     });
     rows.push(...result.rows);
@@ -70,7 +70,7 @@ async function main(): Promise<void> {
         console.log(`idle  ${round}  ${host}: ${kibibytes(fresh)} KiB, ${kibibytes(used)} KiB after one message`),
     });
   }
-  if (rows.length === 0 && idle.length === 0) throw new Error('--only: no workload has such a name');
+  if (rows.length === 0 && idle.length === 0) throw new Error('--only: no workload has this name');
   const command = ['npm run bench', ...(args.length === 0 ? [] : ['--', ...args])].join(' ');
   const markdown = writeReport(options.name, { machine, command, rows, peaks, idle }, chosen);
   console.log(`\n${markdown}\nWritten to ${RESULTS}${options.name}.md`);

@@ -3,25 +3,25 @@ import { type HostKind, RELAYS } from './hosts/kinds.js';
 
 export interface Options {
   quick: boolean;
-  /** Whether a workload, or a family of them, was asked for. */
+  /** Whether a workload or a family was requested. */
   isWanted(name: string): boolean;
   hosts: readonly HostKind[];
   prof: boolean;
   rounds: number;
-  /** The report's file name, without its ending. */
+  /** File name of the report, without extension. */
   name: string;
 }
 
 const USAGE = `npm run bench -- [options]
   --quick              smaller batches and fewer rounds, in less than two minutes
-  --only <regex>       the workloads whose whole name matches, or whose family's does: json, json-64, 'stream|size'
+  --only <regex>       workloads whose full name, or family name, matches: json, json-64, 'stream|size'
   --hosts <list>       ${RELAYS.join(',')}
-  --rounds <number>    rounds that count
-  --prof               writes a CPU profile of each host and workload, and lists the functions that took the most
+  --rounds <number>    number of measured rounds
+  --prof               writes a CPU profile of each host and workload, and lists the most expensive functions
   --name <name>        writes bench/results/<name>.md; default: latest, or with any of the above: last
   --help`;
 
-/** Reads the command line; says what is wrong with it, and ends. */
+/** Reads the command line. Prints what is wrong with it, and exits. */
 export function readOptions(args: readonly string[]): Options {
   try {
     return parse(args);
@@ -51,15 +51,16 @@ function parse(args: readonly string[]): Options {
   const { quick, prof, only } = values;
   const asked = values.hosts?.split(',') ?? RELAYS;
   const unknown = asked.find((host) => !RELAYS.some((kind) => kind === host));
-  if (unknown !== undefined) throw new Error(`--hosts: there is no "${unknown}"`);
+  if (unknown !== undefined) throw new Error(`--hosts: "${unknown}" is unknown`);
   const rounds = Number(values.rounds ?? (quick ? 3 : 10));
-  if (!Number.isInteger(rounds) || rounds < 1 || rounds > 1000) throw new Error('--rounds: must be from 1 to 1000');
+  if (!Number.isInteger(rounds) || rounds < 1 || rounds > 1000)
+    throw new Error('--rounds: must be an integer from 1 to 1000');
   const pattern = only === undefined ? undefined : new RegExp(`^(?:${only})$`);
   return {
     quick,
     prof,
     rounds,
-    // The floor is what all others are held against.
+    // All other hosts are compared with the floor.
     hosts: RELAYS.filter((kind) => kind === 'floor' || asked.includes(kind)),
     isWanted: (name) => pattern === undefined || pattern.test(name),
     name: values.name ?? (args.length === 0 ? 'latest' : 'last'),

@@ -4,11 +4,11 @@ import type { Host, Stage } from './measure/stage.js';
 import { RESULTS } from './report/write.js';
 import type { Family, Workload } from './workloads/types.js';
 
-/** A profile takes this long, in milliseconds, or a batch where that takes longer. */
+/** Duration of a profile in ms. It contains at least one batch. */
 const LENGTH = 3000;
 const SHOWN = 25;
 
-/** Profiles every host at every workload of a family whose rounds are over, so that all code is warm. */
+/** Profiles every host with every workload of a family. The rounds are over, so all code is warm. */
 export async function profileFamily(family: Family, stage: Stage, rows: readonly Row[]): Promise<void> {
   mkdirSync(RESULTS, { recursive: true });
   for (const workload of family.workloads) {
@@ -21,8 +21,8 @@ export async function profileFamily(family: Family, stage: Stage, rows: readonly
         rows.find((row) => row.workload === workload.name && row.host === host.kind)?.cpu.median ?? Number.NaN;
       console.log(`\n${workload.name} ${host.kind}: ${cpu.toFixed(2)} µs / ${workload.unit}, in ${file}`);
       for (const { name, share } of functions.slice(0, SHOWN)) {
-        // The profiler slows the process down, and its clock goes on while others have the CPU: its shares are of use,
-        // and what they are shares of was measured without it.
+        // The profiler slows the process down, and its clock runs while other processes have the CPU. So its shares are
+        // applied to the CPU time that was measured without it.
         console.log(`${(share * cpu).toFixed(3).padStart(10)} µs ${(share * 100).toFixed(1).padStart(5)} %  ${name}`);
       }
     }

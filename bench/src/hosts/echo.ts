@@ -8,7 +8,7 @@ import koaEasyWs from 'koa-easy-ws';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { listen } from './listen.js';
 
-/** What the memory of an idle session is held against: each framework's own WebSocket, which answers what it hears. */
+/** The baseline for the memory of an idle session: a WebSocket of each framework that echoes what it receives. */
 
 const wsOptions = { perMessageDeflate: false };
 
@@ -38,7 +38,7 @@ export function onExpress(): Promise<number> {
   return listen(app.listen(0, '127.0.0.1', 4096) as ReturnType<typeof createServer>);
 }
 
-/** Its declaration has a default export, which the CommonJS module has not. */
+/** Its type declaration has a default export, which the CommonJS module does not have. */
 const easyWebsocket = koaEasyWs as unknown as typeof koaEasyWs.default;
 
 export function onKoa(): Promise<number> {

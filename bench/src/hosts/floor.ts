@@ -1,29 +1,29 @@
 import type { Duplex } from 'node:stream';
 import { Client as Connection, type Dispatcher } from 'undici';
-import { type Agent, type Frame, HEADERS, Nothing, Pieces, serveByHand, uncork } from './by-hand.js';
+import { type Agent, Chunks, DiscardHandler, type Frame, HEADERS, serveHandwritten, uncork } from './handwritten.js';
 import type { Endpoints } from './options.js';
 
-/** What the relay is held against: the fastest that could be written on `ws` and `undici`, past what they have for it. */
+/** The baseline: the fastest relay that could be written on `ws` and `undici`, bypassing `ws.send` and undici's `Pool`. */
 export function start(endpoints: Endpoints): Promise<number> {
-  return serveByHand(endpoints, {
-    agent: (url) => new Connections(url),
-    whole: ({ connection }) => new Whole(connection),
-    stream: ({ connection }, frame) => new Stream(connection, frame),
-    nothing: () => new Free(),
+  return serveHandwritten(endpoints, {
+    agent: (url) => new ConnectionPool(url),
+    json: ({ connection }) => new JsonHandler(connection),
+    stream: ({ connection }, frame) => new StreamHandler(connection, frame),
+    discard: () => new PooledHandler(),
   });
 }
 
-/** Fewer than 16 connections, or pipelining, are slower; so are more than 64. */
+/** Fewer than 16 connections, pipelining, and more than 64 connections are all slower. */
 const CONNECTIONS = 64;
 
-/** The connection that was used last is used next. `Pool` looks through all of them, and keeps all of them awake. */
-class Connections implements Agent {
+/** Reuses the connection that was used last. undici's `Pool` searches all connections, and keeps all of them in use. */
+class ConnectionPool implements Agent {
   readonly #origin: string;
   readonly #path: string;
   readonly #free: Connection[] = [];
-  /** Those whose answer ended in this turn; before the next one undici would wait for it anyway. */
-  readonly #resting: Connection[] = [];
-  readonly #waiting: { body: string; handler: Free }[] = [];
+  /** Connections whose answer ended in this turn of the event loop. undici cannot use them before the next turn anyway. */
+  readonly #released: Connection[] = [];
+  readonly #waiting: { body: string; handler: PooledHandler }[] = [];
   #count = 0;
 
   constructor(url: URL) {
@@ -31,26 +31,26 @@ class Connections implements Agent {
     this.#path = url.pathname;
   }
 
-  ask(body: string, handler: Free): void {
+  ask(body: string, handler: PooledHandler): void {
     const connection = this.#free.pop() ?? this.#open();
     if (connection === undefined) this.#waiting.push({ body, handler });
     else this.#post(connection, body, handler);
   }
 
-  left(connection: Connection): void {
-    if (this.#resting.push(connection) === 1) setImmediate(this.#wake);
+  release(connection: Connection): void {
+    if (this.#released.push(connection) === 1) setImmediate(this.#reuse);
   }
 
-  readonly #wake = (): void => {
-    this.#free.push(...this.#resting);
-    this.#resting.length = 0;
+  readonly #reuse = (): void => {
+    this.#free.push(...this.#released);
+    this.#released.length = 0;
     for (const { body, handler } of this.#waiting.splice(0, this.#free.length)) {
       this.#post(this.#free.pop() as Connection, body, handler);
     }
   };
 
-  #post(connection: Connection, body: string, handler: Free): void {
-    handler.connections = this;
+  #post(connection: Connection, body: string, handler: PooledHandler): void {
+    handler.pool = this;
     handler.used = connection;
     connection.dispatch(
       { origin: this.#origin, path: this.#path, method: 'POST', headers: HEADERS, body } as Dispatcher.DispatchOptions,
@@ -65,23 +65,24 @@ class Connections implements Agent {
   }
 }
 
-/** Lets go of its connection. */
-class Free extends Nothing {
-  connections!: Connections;
+/** Returns its connection to the pool when the answer is complete. */
+class PooledHandler extends DiscardHandler {
+  pool!: ConnectionPool;
   used!: Connection;
 
   override onComplete(): void {
-    this.connections.left(this.used);
+    this.pool.release(this.used);
   }
   override onError(error: Error): void {
     super.onError(error);
-    this.connections.left(this.used);
+    this.pool.release(this.used);
   }
 }
 
 /**
- * Frames are made here, as strings of which a character is a byte: `send` takes twice as long, for options, a header in a buffer
- * of its own, and a write of two. To write each into a buffer takes longer than to have Node write their sum.
+ * Frames are built here as strings with one character for each byte. `ws.send` takes twice as long: it reads options,
+ * allocates a buffer for the header, and writes two chunks. Writing each frame into a buffer takes longer than one write of
+ * the concatenated strings.
  */
 const headers: string[] = [];
 
@@ -99,10 +100,10 @@ function makeHeader(length: number): string {
   return `\x81\x7f${size.toString('latin1')}`;
 }
 
-/** Its bytes are sent as they came, never a string. */
-class Whole extends Free {
+/** Forwards the bytes of a JSON answer without decoding them. */
+class JsonHandler extends PooledHandler {
   readonly #connection: Duplex;
-  readonly #pieces = new Pieces();
+  readonly #chunks = new Chunks();
 
   constructor(connection: Duplex) {
     super();
@@ -110,23 +111,22 @@ class Whole extends Free {
   }
 
   override onData(chunk: Buffer): boolean {
-    this.#pieces.add(chunk);
+    this.#chunks.add(chunk);
     return true;
   }
 
   override onComplete(): void {
     super.onComplete();
-    const body = this.#pieces.all().toString('latin1');
+    const body = this.#chunks.all().toString('latin1');
     this.#connection.write(headerOf(body.length) + body, 'latin1');
   }
 }
 
-const NOTHING = /\0/;
+/** A pattern that no text here contains. */
+const NO_MATCH = /\0/;
 
-/**
- * What stands between `data: ` and a blank line is spliced into a frame. Nothing is decoded and encoded.
- */
-class Stream extends Free {
+/** Copies what is between `data: ` and a blank line into a frame, without decoding it. */
+class StreamHandler extends PooledHandler {
   readonly #connection: Duplex;
   readonly #content: string;
   readonly #done: string;
@@ -136,8 +136,8 @@ class Stream extends Free {
     super();
     this.#connection = connection;
     this.#content = `{"type":"content","id":${id},"agent_id":"${agent_id}","data":`;
-    // To look into it puts it together, once and not in each of its frames.
-    NOTHING.test(this.#content);
+    // A search makes V8 flatten the concatenated string, once instead of in each frame.
+    NO_MATCH.test(this.#content);
     this.#done = `{"type":"done","id":${id},"agent_id":"${agent_id}","data":`;
   }
 
@@ -152,7 +152,7 @@ class Stream extends Free {
       start = end + 2;
     }
     if (start > 0) {
-      // What one read brings leaves in one write, however many chunks it has.
+      // The frames of one read leave in one write, however many chunks it has.
       this.#connection.cork();
       this.#connection.write(frames, 'latin1');
       process.nextTick(uncork, this.#connection);

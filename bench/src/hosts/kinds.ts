@@ -2,7 +2,7 @@ import type { Endpoints } from './options.js';
 
 type Start = (endpoints: Endpoints) => Promise<number>;
 
-/** Every host, and how its process starts it; only what is asked for is loaded. */
+/** Every host, and how its process starts it. Only the requested module is loaded. */
 const KINDS = {
   floor: { path: '/', load: async (): Promise<Start> => (await import('./floor.js')).start },
   plain: { path: '/', load: async (): Promise<Start> => (await import('./plain.js')).start },
@@ -18,10 +18,10 @@ const KINDS = {
 
 export type HostKind = keyof typeof KINDS;
 
-/** Those that relay; the others are what their idle connections are held against. */
+/** The hosts that relay. The others are the baselines of idle connections. */
 export const RELAYS: readonly HostKind[] = ['floor', 'plain', 'core', 'fastify', 'express', 'koa'];
 
-/** The same framework without a relay. */
+/** The echo server on the same framework. */
 export const ECHO: Partial<Record<HostKind, HostKind>> = {
   floor: 'ws echo',
   core: 'ws echo',

@@ -1,6 +1,6 @@
 import type { RelayOptions } from '@arc/thread-core';
 
-/** Where a host finds its agents: all at the first, or `agent-N` at the Nth of several. */
+/** The endpoints of a host's agents: one for all agents, or several, with `agent-N` at the Nth. */
 export type Endpoints = readonly string[];
 
 /** Finds the endpoint of the agent `name-N`. */
@@ -8,7 +8,7 @@ export function endpointOf(endpoints: Endpoints, agentId: string): string | unde
   return endpoints[Number(agentId.slice(agentId.lastIndexOf('-') + 1)) % endpoints.length];
 }
 
-/** The defaults, but for the one limit that the workloads with many chats would run into. */
+/** The defaults, except for the one limit that the workloads with many chats would reach. */
 export function relayOptions(endpoints: Endpoints): RelayOptions {
   return {
     endpoint: endpoints.length === 1 ? endpoints[0] : (agentId) => endpointOf(endpoints, agentId),

@@ -1,16 +1,25 @@
 import type { Duplex } from 'node:stream';
 import { type Dispatcher, Pool } from 'undici';
 import type { WebSocket } from 'ws';
-import { type Agent, type Client, type Frame, HEADERS, Nothing, Pieces, serveByHand, uncork } from './by-hand.js';
+import {
+  type Agent,
+  Chunks,
+  type Client,
+  DiscardHandler,
+  type Frame,
+  HEADERS,
+  serveHandwritten,
+  uncork,
+} from './handwritten.js';
 import type { Endpoints } from './options.js';
 
-/** A relay as fast as it can be with what `ws` and `undici` have for it: `send`, and a `Pool`. */
+/** The fastest relay that uses `ws` and `undici` as documented: `send`, and a `Pool`. */
 export function start(endpoints: Endpoints): Promise<number> {
-  return serveByHand(endpoints, {
+  return serveHandwritten(endpoints, {
     agent: (url) => new PoolAgent(url),
-    whole: ({ socket }) => new Whole(socket),
-    stream: (client, frame) => new Stream(client, frame),
-    nothing: () => new Nothing(),
+    json: ({ socket }) => new JsonHandler(socket),
+    stream: (client, frame) => new StreamHandler(client, frame),
+    discard: () => new DiscardHandler(),
   });
 }
 
@@ -19,7 +28,7 @@ class PoolAgent implements Agent {
   readonly #path: string;
 
   constructor(url: URL) {
-    // Fewer than 16 connections, or pipelining, are slower; so are more than 64.
+    // Fewer than 16 connections, pipelining, and more than 64 connections are all slower.
     this.#pool = new Pool(url.origin, { connections: 64, headersTimeout: 0, bodyTimeout: 0 });
     this.#path = url.pathname;
   }
@@ -29,10 +38,10 @@ class PoolAgent implements Agent {
   }
 }
 
-/** Its bytes are sent as they came, never a string. */
-class Whole extends Nothing {
+/** Forwards the bytes of a JSON answer without decoding them. */
+class JsonHandler extends DiscardHandler {
   readonly #socket: WebSocket;
-  readonly #pieces = new Pieces();
+  readonly #chunks = new Chunks();
 
   constructor(socket: WebSocket) {
     super();
@@ -40,17 +49,17 @@ class Whole extends Nothing {
   }
 
   override onData(chunk: Buffer): boolean {
-    this.#pieces.add(chunk);
+    this.#chunks.add(chunk);
     return true;
   }
 
   override onComplete(): void {
-    this.#socket.send(this.#pieces.all(), { binary: false });
+    this.#socket.send(this.#chunks.all(), { binary: false });
   }
 }
 
-/** What stands between `data: ` and a blank line is spliced into a frame. */
-class Stream extends Nothing {
+/** Copies what is between `data: ` and a blank line into a frame. */
+class StreamHandler extends DiscardHandler {
   readonly #socket: WebSocket;
   readonly #connection: Duplex;
   readonly #content: string;
@@ -67,7 +76,7 @@ class Stream extends Nothing {
 
   override onData(chunk: Buffer): boolean {
     const text = this.#rest + chunk.toString();
-    // What one chunk brings leaves in one write.
+    // The frames of one chunk leave in one write.
     this.#connection.cork();
     let start = 0;
     for (let end = text.indexOf('\n\n'); end !== -1; end = text.indexOf('\n\n', start)) {

@@ -3,7 +3,7 @@ import { connect } from './connections.js';
 import { FrameWriter, isLast } from './frames.js';
 import { type Outcome, outcomeOf } from './outcome.js';
 
-/** Opens and closes connections, so many at once; with an agent, one message is sent and answered in between. */
+/** Opens and closes connections, `atOnce` at a time. With an agent, one message is answered in between. */
 export async function churn(url: string, count: number, atOnce: number, agent?: string): Promise<Outcome> {
   const frame = agent === undefined ? undefined : new FrameWriter([agent], 0, false).write(0);
   const latencies = new Float64Array(count);

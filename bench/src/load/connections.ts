@@ -4,7 +4,7 @@ import WebSocket from 'ws';
 /** Sets of open connections, by name. */
 const sets = new Map<string, WebSocket[]>();
 
-/** So many handshakes are under way at once. */
+/** Number of concurrent handshakes. */
 const AT_ONCE = 64;
 
 export function connect(url: string): WebSocket {
@@ -26,7 +26,7 @@ export function socketsOf(name: string): WebSocket[] {
   return sets.get(name) ?? [];
 }
 
-/** Closes a set of connections, with a closing handshake. */
+/** Closes a set of connections with a closing handshake. */
 export async function closeSockets(name: string): Promise<void> {
   const sockets = socketsOf(name);
   sets.delete(name);

@@ -1,4 +1,4 @@
-/** Writes message frames: everything but the id is made once for each agent. */
+/** Writes message frames. Everything except the id is built once for each agent. */
 export class FrameWriter {
   readonly #tails: readonly string[];
 
@@ -9,7 +9,7 @@ export class FrameWriter {
     this.#tails = agents.map((agent) => `,"agent_id":"${agent}","trace_id":"trace-123","message":${message}${asked}}`);
   }
 
-  /** The nth frame of a connection: its agents take turns. */
+  /** The nth frame of a connection. Its agents alternate. */
   write(n: number): string {
     return `{"id":${n}${this.#tails[n % this.#tails.length]}`;
   }
@@ -19,7 +19,10 @@ const D = 'd'.charCodeAt(0);
 const E = 'e'.charCodeAt(0);
 const T = 't'.charCodeAt(0);
 
-/** What a frame of a host is, told from its first bytes: `{"type":"d…` is the last of a stream. */
+/**
+ * Whether a frame is the last of its answer, by its first bytes: `{"type":"d…` is the `done` of a stream.
+ * @throws Error if it is an error frame
+ */
 export function isLast(frame: Buffer, stream: boolean): boolean {
   const type = frame[2] === T ? frame[9] : undefined;
   if (type === E) throw new Error(`A host answered: ${frame.toString('utf8', 0, 300)}`);

@@ -1,4 +1,4 @@
-/** What a batch of work came to. Times are milliseconds. */
+/** The result of a batch. Times are in ms. */
 export interface Outcome {
   count: number;
   elapsed: number;

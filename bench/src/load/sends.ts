@@ -6,21 +6,21 @@ import { type Outcome, outcomeOf } from './outcome.js';
 export interface Sends {
   /** The set of connections. */
   name: string;
-  /** The agents that each connection talks to, in turns. */
+  /** The agents to which each connection sends in turn. */
   agents: readonly string[];
-  /** Sends of all connections together: a multiple of their number. */
+  /** Total sends of all connections: a multiple of their number. */
   count: number;
-  /** Bytes of a message; 0: a few words. */
+  /** Size of a message in bytes; 0: a few words. */
   bytes: number;
-  /** Events of a streamed answer; 0: it is one piece. */
+  /** Number of events of a streamed answer; 0: not streamed. */
   events: number;
 }
 
-/** Sends over all connections of a set, on each the next when the last is answered. Fails if anything is missing. */
+/** Sends over all connections of a set, one message at a time on each. Rejects if an answer or an event is missing. */
 export function runSends({ name, agents, count, bytes, events }: Sends): Promise<Outcome> {
   const sockets = socketsOf(name);
   const frames = new FrameWriter(agents, bytes, events > 0);
-  // Each connection has as much to do as the others.
+  // All connections have the same share.
   const each = count / sockets.length;
   const latencies = new Float64Array(count);
   let answered = 0;
@@ -46,7 +46,7 @@ export function runSends({ name, agents, count, bytes, events }: Sends): Promise
         try {
           received += 1;
           if (!isLast(data as Buffer, events > 0)) return;
-          if (events > 0 && received !== events + 1) throw new Error(`${received - 1} events of ${events} came`);
+          if (events > 0 && received !== events + 1) throw new Error(`${received - 1} of ${events} events arrived`);
           latencies[answered] = performance.now() - at;
           answered += 1;
           if (answered === count) finish();

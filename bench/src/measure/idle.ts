@@ -1,12 +1,12 @@
 import { ECHO, type HostKind } from '../hosts/kinds.js';
 import type { IdleRow } from './results.js';
-import { type Host, type Stage, setStage } from './stage.js';
+import { type Host, type Stage, startStage } from './stage.js';
 import { spreadOf } from './stats.js';
 
-/** Connections that are there before it is counted, so that what a process needs once is not. */
+/** Connections that are opened before the measurement, to exclude what a process allocates once. */
 const FIRST = 200;
 
-/** RSS of an idle connection, as a multiple of the framework's bare echo socket, that is not to be exceeded. */
+/** Goal: RSS of an idle connection, as a multiple of the framework's echo socket. */
 const GOAL = 1.2;
 
 interface Bytes {
@@ -22,14 +22,14 @@ interface IdleOptions {
   onRound(host: HostKind, round: number, bytes: Bytes): void;
 }
 
-/** Opens many connections to a fresh process of each host, and sees what they add to what is resident. */
+/** Opens many connections to a new process of each host, and measures the memory that they add. */
 export async function measureIdle({ hosts, rounds, connections, onRound }: IdleOptions): Promise<IdleRow[]> {
   const echoes = hosts.flatMap((host) => ECHO[host] ?? []);
   const kinds = [...new Set([...hosts, ...echoes])];
   const found = new Map<HostKind, Bytes[]>(kinds.map((kind) => [kind, []]));
   for (let round = 1; round <= rounds; round += 1) {
     for (const kind of kinds) {
-      await using stage = await setStage([kind], 1);
+      await using stage = await startStage([kind], 1);
       const [host] = stage.hosts;
       if (host === undefined) continue;
       const bytes = await measureOne(stage, host, connections);

@@ -1,17 +1,17 @@
 import type { HostKind } from '../hosts/kinds.js';
-import type { Family, Workload } from '../workloads/types.js';
+import { type Family, goalOf, isBaseline, type Workload } from '../workloads/types.js';
 import { median, type Spread, spreadOf } from './stats.js';
 
-/** What one round took. */
+/** The measurements of one round. */
 export interface Sample {
-  /** Microseconds of the host's CPU, user and system, for a unit. */
+  /** CPU of the host for one unit, user and system, in µs. */
   cpu: number;
   perSecond: number;
   p50: number;
   p99: number;
 }
 
-/** A workload on one host, over all rounds. */
+/** The measurements of a workload on one host, over all rounds. */
 export interface Row {
   family: string;
   workload: string;
@@ -19,24 +19,27 @@ export interface Row {
   x: number;
   host: HostKind;
   rounds: number;
-  /** Microseconds a unit. */
+  /** µs for one unit. */
   cpu: Spread;
-  /** CPU as a multiple of the floor's of the same round. */
+  /** CPU as a multiple of the floor's in the same round. */
   ratio?: Spread | undefined;
   goal?: number | undefined;
+  /** CPU as a multiple of that of `plain` in the same round. */
+  plainRatio?: Spread | undefined;
+  plainGoal?: number | undefined;
   /** CPU as a multiple of that of the family's first workload in the same round. */
   growth?: Spread | undefined;
   perSecond: number;
-  /** Milliseconds. */
+  /** In ms. */
   p50: number;
   p99: number;
-  /** Bytes of the host's process, when the family was done. */
+  /** Resident memory of the host in bytes, at the end of the family. */
   rss: number;
-  /** Connections from the host to its agents, then. */
+  /** Number of connections from the host to its agents, at the end of the family. */
   upstream: number;
 }
 
-/** Bytes of a process before a long stream, and the most while it ran. */
+/** Resident memory of a process before a long stream, and its maximum during the stream, in bytes. */
 export interface Peak {
   workload: string;
   host: HostKind;
@@ -44,24 +47,24 @@ export interface Peak {
   peak: number;
 }
 
-/** Bytes of a process for each idle connection. */
+/** Memory of one idle connection, in bytes. */
 export interface IdleRow {
   host: HostKind;
   connections: number;
   rounds: number;
-  /** Of connections that never said anything, and of those that had one message answered. */
+  /** RSS of unused connections, and of connections after one message. */
   fresh: Spread;
   used: Spread;
-  /** What V8's heap has in use of the former. */
+  /** Used V8 heap of unused connections. */
   heap: Spread;
-  /** The same as multiples of the framework's bare echo socket. */
+  /** The same as multiples of the framework's echo socket. */
   freshRatio?: Spread | undefined;
   usedRatio?: Spread | undefined;
   heapRatio?: Spread | undefined;
   goal?: number | undefined;
 }
 
-/** Collects the samples of a family, and sums them up. */
+/** Collects the samples of a family, and summarizes them. */
 export class Samples {
   readonly #family: Family;
   readonly #samples = new Map<string, Sample[]>();
@@ -80,7 +83,7 @@ export class Samples {
     return this.#samples.get(`${workload.name} ${host}`) ?? [];
   }
 
-  row(workload: Workload, host: HostKind, goal: number | undefined, now: { rss: number; upstream: number }): Row {
+  row(workload: Workload, host: HostKind, now: { rss: number; upstream: number }): Row {
     const { name: family, growsBy, workloads } = this.#family;
     const own = this.of(workload, host);
     const [first] = workloads;
@@ -93,7 +96,9 @@ export class Samples {
       rounds: own.length,
       cpu: spreadOf(own.map(({ cpu }) => cpu)),
       ratio: host === 'floor' ? undefined : ratioOf(own, this.of(workload, 'floor')),
-      goal,
+      goal: goalOf(workload.goals, host),
+      plainRatio: isBaseline(host) ? undefined : ratioOf(own, this.of(workload, 'plain')),
+      plainGoal: isBaseline(host) ? undefined : workload.goals?.plain,
       growth:
         growsBy === undefined || first === undefined || first === workload
           ? undefined
@@ -106,7 +111,7 @@ export class Samples {
   }
 }
 
-/** How the samples of one compare with those of the other, round by round. */
+/** The ratio of two hosts' CPU, round by round. */
 export function ratioOf(own: readonly Sample[], other: readonly Sample[]): Spread | undefined {
   const ratios = own.flatMap(({ cpu }, round) => {
     const base = other[round]?.cpu;

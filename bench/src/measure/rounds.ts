@@ -1,8 +1,7 @@
 import type { Outcome } from '../load/outcome.js';
 import type { Family, Workload } from '../workloads/types.js';
-import { goalOf } from '../workloads/types.js';
 import { type Peak, type Row, type Sample, Samples } from './results.js';
-import { type Host, type Stage, setStage } from './stage.js';
+import { type Host, type Stage, startStage } from './stage.js';
 import { median } from './stats.js';
 
 export interface FamilyResult {
@@ -12,23 +11,23 @@ export interface FamilyResult {
 
 export interface RoundOptions {
   rounds: number;
-  /** Milliseconds after which no other round begins, if there was one that counts. */
+  /** Time in ms after which no further round begins, once a round was measured. */
   budget: number;
-  /** Told of every round of every workload. */
+  /** Called after every round of every workload. */
   onRound(workload: Workload, round: number, samples: Samples): void;
-  /** Done with the stage when the rounds are over. */
+  /** Called with the stage when the rounds are over. */
   after?: ((stage: Stage, rows: readonly Row[]) => Promise<void>) | undefined;
 }
 
 /**
- * Runs a family. In each round every host has several turns at every workload, and another one begins each time, so
- * that whatever else the machine does meets them all. The first round warms up, and is forgotten.
+ * Runs a family. In each round the hosts take several turns at every workload, in an order that rotates, so that other
+ * activity of the machine affects all hosts alike. The first round is a warm-up and is not counted.
  */
 export async function runFamily(
   family: Family,
   { rounds, budget, onRound, after }: RoundOptions,
 ): Promise<FamilyResult> {
-  await using stage = await setStage(family.hosts, family.servers);
+  await using stage = await startStage(family.hosts, family.servers);
   const samples = new Samples(family);
   const until = performance.now() + budget;
   for (let round = 0; round <= rounds && (round < 2 || performance.now() < until); round += 1) {
@@ -44,13 +43,13 @@ export async function runFamily(
       onRound(workload, round, samples);
     }
   }
-  const rows = await sumUp(family, stage, samples);
+  const rows = await summarize(family, stage, samples);
   const peaks = family.watchesMemory ? await watchMemory(family, stage) : [];
   await after?.(stage, rows);
   return { rows, peaks };
 }
 
-/** A batch, and the microseconds of CPU that it took. */
+/** A batch, and its CPU time in µs. */
 interface Batch extends Outcome {
   cpu: number;
 }
@@ -73,7 +72,7 @@ function sampleOf({ unitsEach }: Workload, batches: readonly Batch[]): Sample {
   };
 }
 
-async function sumUp(family: Family, stage: Stage, samples: Samples): Promise<Row[]> {
+async function summarize(family: Family, stage: Stage, samples: Samples): Promise<Row[]> {
   const rows: Row[] = [];
   for (const host of stage.hosts) {
     const connections = await Promise.all(host.agents.map((port) => stage.agent.call('connections', port)));
@@ -82,7 +81,7 @@ async function sumUp(family: Family, stage: Stage, samples: Samples): Promise<Ro
       upstream: connections.reduce((sum, count) => sum + count, 0),
     };
     for (const workload of family.workloads) {
-      rows.push(samples.row(workload, host.kind, goalOf(workload.goals, host.kind), now));
+      rows.push(samples.row(workload, host.kind, now));
     }
   }
   return rows;

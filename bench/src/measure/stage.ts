@@ -4,24 +4,24 @@ import { type HostKind, pathOf } from '../hosts/kinds.js';
 import type { LoadApi } from '../load.js';
 import { Child } from '../process/child.js';
 
-/** One host in its process, with agents of its own. */
+/** One host in its own process, with its own agents. */
 export interface Host {
   readonly kind: HostKind;
   readonly process: Child<HostApi>;
-  /** Where clients connect. */
+  /** The URL for clients. */
   readonly url: string;
   /** The ports of its agents. */
   readonly agents: readonly number[];
 }
 
-/** The processes of one family of workloads; none of what an earlier family did is in them. */
+/** The processes of one family of workloads. Every family starts new processes. */
 export interface Stage extends AsyncDisposable {
   readonly agent: Child<AgentApi>;
   readonly load: Child<LoadApi>;
   readonly hosts: readonly Host[];
 }
 
-export async function setStage(kinds: readonly HostKind[], servers: number): Promise<Stage> {
+export async function startStage(kinds: readonly HostKind[], servers: number): Promise<Stage> {
   const agent = new Child<AgentApi>('agent');
   const load = new Child<LoadApi>('load');
   const children: { stop(): Promise<void> }[] = [agent, load];
@@ -34,14 +34,14 @@ export async function setStage(kinds: readonly HostKind[], servers: number): Pro
     const port = await process.call('start', kind, endpoints);
     return { kind, process, url: `ws://127.0.0.1:${port}${pathOf(kind)}`, agents };
   };
-  const strike = async (): Promise<void> => {
+  const stopAll = async (): Promise<void> => {
     await Promise.all(children.map((child) => child.stop()));
   };
   try {
     const hosts = await Promise.all(kinds.map(startOne));
-    return { agent, load, hosts, [Symbol.asyncDispose]: strike };
+    return { agent, load, hosts, [Symbol.asyncDispose]: stopAll };
   } catch (error) {
-    await strike();
+    await stopAll();
     throw error;
   }
 }

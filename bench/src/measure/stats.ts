@@ -1,4 +1,4 @@
-/** The middle of several measurements, and how far they lie apart. */
+/** The median of several measurements, and their quartiles. */
 export interface Spread {
   median: number;
   /** A quarter of the measurements is below it. */

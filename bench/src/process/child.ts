@@ -3,17 +3,17 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { Answer, Api, Question } from './serve.js';
 
-/** No single step of a run takes longer than this. */
-const LONGEST_STEP = 120_000;
+/** Timeout of one call, in ms. */
+const CALL_TIMEOUT = 120_000;
 
 const running = new Set<ChildProcess>();
 
-/** Ends all processes that were started here, and only those. */
+/** Kills all processes that this process has started. */
 export function killChildren(): void {
   for (const child of running) child.kill('SIGKILL');
 }
 
-/** A process of its own, whose functions can be called from here. */
+/** A child process whose functions can be called from here. */
 export class Child<Methods extends Api> {
   readonly #child: ChildProcess;
   readonly #name: string;
@@ -21,7 +21,7 @@ export class Child<Methods extends Api> {
   #calls = 0;
   #stopped = false;
 
-  /** `script` is one of this directory's parent: `host`, `agent` or `load`. */
+  /** `script` is a file in the parent directory: `host`, `agent` or `load`. */
   constructor(script: string, args: readonly string[] = []) {
     this.#name = [script, ...args].join(' ');
     const file = fileURLToPath(new URL(`../${script}.js`, import.meta.url));
@@ -42,8 +42,8 @@ export class Child<Methods extends Api> {
       const call = ++this.#calls;
       const timer = setTimeout(() => {
         this.#waiting.delete(call);
-        reject(new Error(`"${this.#name}" did not finish ${method} in ${LONGEST_STEP} ms`));
-      }, LONGEST_STEP);
+        reject(new Error(`"${this.#name}" did not finish ${method} in ${CALL_TIMEOUT} ms`));
+      }, CALL_TIMEOUT);
       const settle =
         <Value>(settled: (value: Value) => void) =>
         (value: Value): void => {

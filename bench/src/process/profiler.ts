@@ -11,13 +11,13 @@ export async function startProfile(): Promise<void> {
   await session.post('Profiler.start');
 }
 
-/** A function, where it is, and what share of the time was spent in itself. */
+/** A function with its location, and its share of the time, callees excluded. */
 export interface SelfTime {
   name: string;
   share: number;
 }
 
-/** Writes the profile for Chrome's developer tools, and gives the functions that took the most. */
+/** Writes the profile for Chrome's developer tools, and returns the most expensive functions. */
 export async function stopProfile(file: string): Promise<SelfTime[]> {
   if (session === undefined) return [];
   const { profile } = await session.post('Profiler.stop');

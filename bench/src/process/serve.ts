@@ -1,4 +1,4 @@
-/** What a child process offers: functions of arguments that can be sent as JSON. */
+/** The functions of a child process. Arguments and results are sent as JSON. */
 export type Api = Record<string, (...args: never[]) => unknown>;
 
 export interface Question {
@@ -13,7 +13,7 @@ export interface Answer {
   error?: string;
 }
 
-/** Answers the parent's calls, and ends with it. */
+/** Answers the parent's calls, and exits when the parent does. */
 export function serve(api: Api): void {
   process.on('disconnect', () => process.exit());
   process.on('message', async (message) => {

@@ -1,13 +1,13 @@
 import type { Spread } from '../measure/stats.js';
 
-/** Three digits, or all those before the point. */
+/** Three significant digits, or all digits before the point. */
 export function number(value: number): string {
   if (!Number.isFinite(value)) return '–';
   if (value >= 100) return Math.round(value).toLocaleString('en');
   return value >= 10 ? value.toFixed(1) : value.toFixed(2);
 }
 
-/** `1.12 (1.10–1.15)`: the median, and between what the middle half of all rounds lies. */
+/** `1.12 (1.10–1.15)`: the median and the quartiles. */
 export function spread({ median, low, high }: Spread, digits = number): string {
   return `${digits(median)} (${digits(low)}–${digits(high)})`;
 }

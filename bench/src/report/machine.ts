@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
 
-/** Where and with what it was measured. */
+/** The machine and the versions of a run. */
 export interface Machine {
   date: string;
   cpu: string;
@@ -11,7 +11,7 @@ export interface Machine {
   memory: string;
   system: string;
   node: string;
-  /** The load of the machine over the last minute, before the run. */
+  /** Load average of the minute before the run. */
   load: number;
   versions: Record<string, string>;
 }
@@ -35,7 +35,7 @@ export function describeMachine(): Machine {
   };
 }
 
-/** Not every package exports its package.json, so that is looked for where Node would. */
+/** Not every package exports its package.json, so this searches the folders that Node would search. */
 function versionOf(name: string): string {
   for (const folder of createRequire(import.meta.url).resolve.paths(name) ?? []) {
     try {

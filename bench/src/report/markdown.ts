@@ -29,8 +29,8 @@ function writeHead({ machine, command }: Report): string {
     `\`${command}\`, ${date}. ${cpu}, ${cores} cores, ${memory}, ${system}, Node ${node}; load before the run ${load.toFixed(1)}.`,
     `${list.join(', ')}.`,
     '',
-    'CPU is user and system time of the host’s process in µs a unit. Spreads are the median and, in brackets, the middle',
-    'half of all rounds. Ratios are to the floor of the same round; they, not the absolute figures, are to be compared.',
+    'CPU is the user and system time of the host’s process, in µs for one unit. Spreads are the median and, in brackets,',
+    'the quartiles of all rounds. Compare the ratios, which are to the floor of the same round, not the absolute figures.',
   ].join('\n');
 }
 
@@ -52,6 +52,8 @@ function writeFamily(
     'p50 ms',
     'p99 ms',
   ];
+  const hasPlain = own.some(({ plainRatio }) => plainRatio !== undefined);
+  if (hasPlain) head.splice(5, 0, '× plain', 'goal');
   head.push('RSS MiB', 'upstream', ...(growsBy === undefined ? [] : ['× the first']), 'command');
   const workloads = [...new Set(own.map(({ workload }) => workload))];
   const body = workloads.flatMap((workload) =>
@@ -63,6 +65,7 @@ function writeFamily(
         spread(row.cpu),
         ratio(row.ratio),
         verdict(row.ratio?.median, row.goal),
+        ...(hasPlain ? [ratio(row.plainRatio), verdict(row.plainRatio?.median, row.plainGoal)] : []),
         number(row.perSecond),
         number(row.p50),
         number(row.p99),
@@ -92,7 +95,7 @@ function writePeaks(peaks: readonly Peak[]): string[] {
     mebibytes(peak),
     commandFor(workload),
   ]);
-  return ['', table(['workload', 'host', 'RSS before, MiB', 'highest RSS while it ran, MiB', 'command'], body)];
+  return ['', table(['workload', 'host', 'RSS before, MiB', 'maximum RSS during it, MiB', 'command'], body)];
 }
 
 function writeIdle(rows: readonly IdleRow[], plot: string | undefined): string {
@@ -102,7 +105,7 @@ function writeIdle(rows: readonly IdleRow[], plot: string | undefined): string {
     'fresh: KiB',
     '× echo',
     'goal',
-    'in use: KiB',
+    'V8 heap: KiB',
     '× echo',
     'after one message: KiB',
     '× echo',
@@ -122,16 +125,16 @@ function writeIdle(rows: readonly IdleRow[], plot: string | undefined): string {
   return [
     '## Idle connections',
     '',
-    `RSS of each of ${number(rows[0]?.connections ?? 0)} connections, in a fresh process: opened and never used, and after one message and`,
-    'its answer. Against the bare echo socket of the same framework (for the core: of ws). What a fresh one has in use of V8’s heap is',
-    'much less: V8 makes room for new objects once, on all hosts, and RSS has the system’s and Node’s own part.',
+    `RSS of one of ${number(rows[0]?.connections ?? 0)} connections in a new process: unused, and after one message and its answer, compared with`,
+    'the echo socket of the same framework (for the core: of ws). The used V8 heap of an unused connection is much smaller, because RSS',
+    'includes the memory that V8 reserves for new objects, and the memory of Node and the system.',
     ...(plot === undefined ? [] : ['', `![Idle connections](${plot})`]),
     '',
     table(head, body),
   ].join('\n');
 }
 
-/** What to type for this number alone. */
+/** The command that measures this workload alone. */
 function commandFor(workload: string): string {
   return `\`npm run bench -- --only ${workload}\``;
 }

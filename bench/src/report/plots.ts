@@ -2,7 +2,7 @@ import type { IdleRow, Row } from '../measure/results.js';
 import type { Family } from '../workloads/types.js';
 import { barPlot, type Group } from './svg.js';
 
-/** A plot of each family: of CPU relative to the floor, or where something grows, of CPU relative to the first. */
+/** The plot of a family: CPU as a multiple of the floor's, or for a growth family the CPU itself. */
 export function plotFamily({ name, title, growsBy, workloads }: Family, rows: readonly Row[]): string | undefined {
   const own = rows.filter(({ family }) => family === name);
   if (own.length === 0) return undefined;

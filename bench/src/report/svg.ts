@@ -1,4 +1,4 @@
-/** Bars in groups, as an SVG: as much of a plot library as is needed here. */
+/** Grouped bars as an SVG. */
 
 interface Bar {
   label: string;
@@ -28,7 +28,7 @@ const LEFT = 56;
 const BAR = 22;
 const GAP = 26;
 
-/** `whisker`s show between what the middle half of all rounds lies. */
+/** The whiskers show the quartiles. */
 export function barPlot(title: string, unit: string, groups: readonly Group[]): string {
   const most = Math.max(...groups.flatMap(({ bars }) => bars.map(({ high }) => high)).filter(Number.isFinite), 1e-9);
   const step = niceStep(most / 5);

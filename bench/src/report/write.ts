@@ -7,7 +7,7 @@ import { plotFamily, plotIdle } from './plots.js';
 /** `bench/results`. */
 export const RESULTS = fileURLToPath(new URL('../../results/', import.meta.url));
 
-/** Writes the report as `NAME.md` and `NAME.json`, and its plots beside them. */
+/** Writes the report as `NAME.md` and `NAME.json`, and its plots beside them. Returns the Markdown. */
 export function writeReport(name: string, report: Report, families: readonly Family[]): string {
   mkdirSync(RESULTS, { recursive: true });
   const plots = new Map<string, string>();

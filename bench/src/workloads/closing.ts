@@ -1,7 +1,7 @@
 import type { Host, Stage } from '../measure/stage.js';
 import type { Workload } from './types.js';
 
-/** Chats that were ended at a host's agents. */
+/** Number of chats that were ended at a host's agents. */
 function endsOf({ agent }: Stage, { agents: [port = 0] }: Host): Promise<number> {
   return agent.call('ends', port);
 }
@@ -10,7 +10,7 @@ async function untilEnds({ agent }: Stage, { agents: [port = 0] }: Host, count: 
   await agent.call('untilEnds', port, count);
 }
 
-/** Connections that open and close, without a chat or with one; 32 at a time. */
+/** Opens and closes connections, with or without a chat, 32 at a time. */
 export function churn(name: string, count: number, withChat: boolean): Workload {
   return {
     name,
@@ -27,7 +27,7 @@ export function churn(name: string, count: number, withChat: boolean): Workload 
   };
 }
 
-/** Connections with several chats each that close all at once; it ends when the agent has heard of every chat. */
+/** Closes connections with several chats each at once. A batch ends when the agents have received every chat.end. */
 export function endOfChats(name: string, connections: number, chats: number): Workload {
   const agents = Array.from({ length: chats }, (_, n) => `support-${n}`);
   const setOf = (host: Host): string => `${name} ${host.kind}`;

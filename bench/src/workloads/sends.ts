@@ -5,22 +5,22 @@ interface SendsOptions {
   name: string;
   x: number;
   connections: number;
-  /** Sends in a round, on each host. */
+  /** Number of sends of each host in a round. */
   count: number;
   agents?: readonly string[];
-  /** Bytes of each message and its answer; a few words without it. */
+  /** Size of each message and its answer in bytes. Default: a few words. */
   bytes?: number;
-  /** Events of each answer; it is one piece of JSON without it. */
+  /** Number of events of each answer. Default: not streamed. */
   events?: number;
-  /** Every chat is started before it is measured. */
+  /** Whether every chat is started before the measurement. */
   startsChats?: boolean;
   goals?: Goals | undefined;
 }
 
-/** A round's work is cut into so many pieces, so that what else the machine does meets all hosts alike. */
+/** Number of turns of each host in a round, so that other activity of the machine affects all hosts alike. */
 const SLICES = 4;
 
-/** Connections that each send a message, wait for its answer, and send the next. */
+/** Connections that each send a message, await its answer, and send the next. */
 export function sends(options: SendsOptions): Workload {
   const { name, x, connections, agents = ['support'], bytes = 0, events = 0, goals } = options;
   const slices = Math.min(SLICES, options.count);

@@ -2,47 +2,57 @@ import type { HostKind } from '../hosts/kinds.js';
 import type { Outcome } from '../load/outcome.js';
 import type { Host, Stage } from '../measure/stage.js';
 
-/** Something that is done to every host, again and again, while its CPU is counted. */
+/** Work that every host does repeatedly while its CPU is measured. */
 export interface Workload {
   readonly name: string;
-  /** What one unit is. */
+  /** Name of one unit. */
   readonly unit: string;
-  /** What is varied in its family, for plots and for growth. */
+  /** The value that varies in its family, for plots and growth. */
   readonly x: number;
-  /** Units in each of what a batch counts: the events of a stream, for example. */
+  /** Number of units in each item that a batch counts, such as the events of a stream. */
   readonly unitsEach: number;
-  /** So many batches make a round; the hosts take turns after each. */
+  /** Number of batches in a round. The hosts take turns after each. */
   readonly slices: number;
-  /** CPU, as a multiple of the floor's, that is not to be exceeded. */
+  /** Upper limits of the CPU, as ratios. */
   readonly goals?: Goals | undefined;
-  /** Once, before the first batch. */
+  /** Runs once, before the first batch. */
   open?(stage: Stage, host: Host): Promise<void>;
-  /** Before each batch, and not counted. */
+  /** Runs before each batch, and is not measured. */
   prepare?(stage: Stage, host: Host): Promise<void>;
   batch(stage: Stage, host: Host): Promise<Outcome>;
 }
 
 export interface Goals {
+  /** Ratio of `core` to the floor. */
   core: number;
+  /** Ratio of an adapter to the floor. */
   adapters: number;
+  /** Ratio of `core` and the adapters to `plain`. Default: no goal. */
+  plain?: number;
 }
 
-/** Workloads that share their processes, and stand in one table. */
+/** Workloads that share their processes and one table. */
 export interface Family {
   readonly name: string;
   readonly title: string;
   readonly about: string;
-  /** What `x` counts, where it grows on purpose: the cost is then held against that of the first workload. */
+  /** What `x` counts, if the family measures growth: costs are then compared with those of the first workload. */
   readonly growsBy?: string | undefined;
   readonly hosts: readonly HostKind[];
-  /** Servers of agents for each host. */
+  /** Number of agent servers for each host. */
   readonly servers: number;
   readonly workloads: readonly Workload[];
-  /** Runs one more batch of the last workload, and tells how high memory went. */
+  /** Whether to run one more batch of the last workload and report the maximum memory. */
   readonly watchesMemory?: boolean;
 }
 
+/** Whether others are compared with this host. */
+export function isBaseline(kind: HostKind): boolean {
+  return kind === 'floor' || kind === 'plain';
+}
+
+/** The goal of a host's ratio to the floor. */
 export function goalOf(goals: Goals | undefined, kind: HostKind): number | undefined {
-  if (goals === undefined || kind === 'floor' || kind === 'plain') return undefined;
+  if (goals === undefined || isBaseline(kind)) return undefined;
   return kind === 'core' ? goals.core : goals.adapters;
 }

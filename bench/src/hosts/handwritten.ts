@@ -6,8 +6,8 @@ import { listen } from './listen.js';
 import { type Endpoints, endpointOf } from './options.js';
 
 /**
- * A relay written by hand, with no correctness at all: nothing is checked, nothing times out, no error is answered. Do not
- * use it for anything else than to hold others against it.
+ * A handwritten relay without any correctness: nothing is validated, nothing times out, no error is answered. It is only a
+ * baseline for the benchmark.
  */
 
 export interface Frame {
@@ -18,32 +18,32 @@ export interface Frame {
   stream?: true;
 }
 
-/** Where an answer goes. */
+/** The destination of an answer. */
 export interface Client {
   socket: WebSocket;
-  /** The connection under it. */
+  /** The TCP connection of the socket. */
   connection: Duplex;
 }
 
-/** How requests are sent. */
+/** Sends requests to one endpoint. */
 export interface Agent {
   ask(body: string, handler: Dispatcher.DispatchHandler): void;
 }
 
-/** What one may write in one way or another. */
-export interface Ways {
+/** The parts in which the handwritten relays differ. */
+export interface Handlers {
   agent(url: URL): Agent;
-  /** Hears an answer that is one piece of JSON, and sends it on. */
-  whole(client: Client): Dispatcher.DispatchHandler;
-  /** Hears a stream, and sends its events on. */
+  /** Forwards an answer that is a single JSON document. */
+  json(client: Client): Dispatcher.DispatchHandler;
+  /** Forwards the events of a stream. */
   stream(client: Client, frame: Frame): Dispatcher.DispatchHandler;
-  nothing(): Dispatcher.DispatchHandler;
+  discard(): Dispatcher.DispatchHandler;
 }
 
 export const HEADERS = ['content-type', 'application/arc+json', 'accept', 'application/arc+json, text/event-stream'];
 
-export function serveByHand(endpoints: Endpoints, ways: Ways): Promise<number> {
-  const agents = endpoints.map((endpoint) => ways.agent(new URL(endpoint)));
+export function serveHandwritten(endpoints: Endpoints, handlers: Handlers): Promise<number> {
+  const agents = endpoints.map((endpoint) => handlers.agent(new URL(endpoint)));
   const only = agents.length === 1 ? agents[0] : undefined;
   const byEndpoint = new Map(endpoints.map((endpoint, index) => [endpoint, agents[index]]));
   const agentOf = (agentId: string): Agent =>
@@ -53,12 +53,12 @@ export function serveByHand(endpoints: Endpoints, ways: Ways): Promise<number> {
   const sockets = new WebSocketServer({
     server,
     perMessageDeflate: false,
-    // A Set of all sockets that nobody reads.
+    // ws would keep a Set of all sockets, which nothing here reads.
     clientTracking: false,
-    // JSON.parse would stumble over broken UTF-8 anyway, or not.
+    // The baseline does not care about invalid UTF-8.
     skipUTF8Validation: true,
   });
-  sockets.on('connection', (socket, request) => serveConnection(socket, request, agentOf, ways));
+  sockets.on('connection', (socket, request) => serveConnection(socket, request, agentOf, handlers));
   return listen(server);
 }
 
@@ -68,7 +68,7 @@ function serveConnection(
   socket: WebSocket,
   request: IncomingMessage,
   agentOf: (agentId: string) => Agent,
-  ways: Ways,
+  handlers: Handlers,
 ): void {
   const chats = new Map<string, string>();
   const client = { socket, connection: request.socket };
@@ -79,31 +79,31 @@ function serveConnection(
     let method = 'chat.message';
     let field = 'message';
     if (chatId === undefined) {
-      // A counter: even the fastest random id costs more. As long as a UUID, because agents repeat it in each event: with
-      // shorter ones there would be fewer bytes to pass on than the relay has.
+      // A counter, because even the fastest random id costs more. It is as long as a UUID, because agents repeat it in each
+      // event: with a shorter id there would be fewer bytes to forward than the relay has.
       chatId = `00000000-0000-4000-8000-${++ids}`;
       chats.set(agentId, chatId);
       method = 'chat.start';
       field = 'initialMessage';
     }
-    // Only the message needs to be written as JSON; the rest is known to need no escapes.
+    // Only the message is serialized; the other values need no escapes.
     const params = `{"chatId":"${chatId}","${field}":${JSON.stringify(frame.message)}${frame.stream ? ',"stream":true' : ''}}`;
     const body = `{"arc":"1.0","id":"${++ids}","method":"${method}","requestAgent":"floor","targetAgent":"${agentId}","traceId":"${frame.trace_id}","params":${params}}`;
-    agentOf(agentId).ask(body, frame.stream ? ways.stream(client, frame) : ways.whole(client));
+    agentOf(agentId).ask(body, frame.stream ? handlers.stream(client, frame) : handlers.json(client));
   });
   socket.on('close', () => {
     for (const [agentId, chatId] of chats) {
       const body = `{"arc":"1.0","id":"${++ids}","method":"chat.end","requestAgent":"floor","targetAgent":"${agentId}","params":{"chatId":"${chatId}"}}`;
-      agentOf(agentId).ask(body, ways.nothing());
+      agentOf(agentId).ask(body, handlers.discard());
     }
   });
 }
 
 /**
- * The names of undici 6: they reach its parser as they are, where those of undici 7 go through a wrapper that makes an
- * object of the headers.
+ * Ignores an answer. It uses the method names of undici 6, which the parser calls directly; those of undici 7 go through a
+ * wrapper that converts the headers to an object.
  */
-export class Nothing implements Dispatcher.DispatchHandler {
+export class DiscardHandler implements Dispatcher.DispatchHandler {
   onConnect(): void {}
   onHeaders(): boolean {
     return true;
@@ -113,12 +113,12 @@ export class Nothing implements Dispatcher.DispatchHandler {
   }
   onComplete(): void {}
   onError(error: Error): void {
-    console.error('by hand:', error);
+    console.error('handwritten relay:', error);
   }
 }
 
-/** The bytes of an answer, which mostly come in one piece. */
-export class Pieces {
+/** Collects the bytes of an answer, which usually arrive in one chunk. */
+export class Chunks {
   #first: Buffer | undefined;
   #rest: Buffer[] | undefined;
 
