@@ -1,0 +1,86 @@
+/** What the store uses of a node-redis client (5 or 6), or of one that node-redis made for Sentinel. */
+export interface NodeRedisClient {
+  sendCommand: (...args: never[]) => Promise<unknown>;
+  duplicate(): NodeRedisClient;
+  connect(): Promise<unknown>;
+  destroy(): unknown;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+}
+
+/** What the store uses of an ioredis client (5 or 6). */
+export interface IoRedisClient {
+  call(command: string, args: (string | Buffer | number)[]): Promise<unknown>;
+  duplicate(): IoRedisClient;
+  disconnect(reconnect?: boolean): void;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+}
+
+export type RedisClient = NodeRedisClient | IoRedisClient;
+
+/** One connection, whichever library has made it. */
+export interface Connection {
+  call(command: string, ...args: string[]): Promise<unknown>;
+}
+
+/** A connection of the store's own, for blocking reads. */
+export interface OwnConnection extends Connection {
+  /** Closes it at once. What was called and has no answer rejects. */
+  close(): void;
+}
+
+type Send = (args: string[]) => Promise<unknown>;
+type SendOverSentinel = (isReadonly: boolean, args: string[]) => Promise<unknown>;
+
+/** @throws TypeError where it is no client, or one that the store cannot work with */
+export function toConnection(client: RedisClient): Connection {
+  refuseUnfit(client);
+  if (isIoRedis(client)) return { call: (command, ...args) => client.call(command, args) };
+  const { sendCommand } = client as { sendCommand: unknown };
+  if (isSentinel(client)) {
+    // Scripts and blocking reads belong on the primary.
+    return { call: (...args) => (sendCommand as SendOverSentinel).call(client, false, args) };
+  }
+  return { call: (...args) => (sendCommand as Send).call(client, args) };
+}
+
+/** Opens another connection with the client's settings. It reconnects by itself as that one does. */
+export async function duplicate(client: RedisClient): Promise<OwnConnection> {
+  if (isIoRedis(client)) {
+    const copy = client.duplicate();
+    // Without a listener an error would be logged by ioredis, and would end the process with node-redis.
+    copy.on('error', () => undefined);
+    return { ...toConnection(copy), close: () => copy.disconnect() };
+  }
+  const copy = client.duplicate();
+  copy.on('error', () => undefined);
+  await copy.connect();
+  const close = (): void => {
+    // It throws where the connection is closed already.
+    void Promise.resolve()
+      .then(() => copy.destroy())
+      .catch(() => undefined);
+  };
+  return { ...toConnection(copy), close };
+}
+
+function isIoRedis(client: RedisClient): client is IoRedisClient {
+  return typeof (client as Partial<IoRedisClient>).call === 'function';
+}
+
+function isSentinel(client: object): boolean {
+  return 'acquire' in client && 'setTracer' in client;
+}
+
+function refuseUnfit(client: unknown): void {
+  const { isCluster, masters, call, sendCommand, duplicate: copy } = Object(client) as Record<string, unknown>;
+  if (isCluster === true || masters !== undefined) {
+    throw new TypeError(
+      'client: is a client for Redis Cluster, whose scripts cannot reach keys on several nodes. ' +
+        'Use one primary, with Sentinel for failover',
+    );
+  }
+  const isClient = typeof call === 'function' || typeof sendCommand === 'function';
+  if (!isClient || typeof copy !== 'function') {
+    throw new TypeError('client: must be a client of node-redis 5 or 6, or of ioredis 5 or 6 (not a pool)');
+  }
+}

@@ -1,0 +1,149 @@
+/** Writes all of a session down. ARGV from `at`: seq, got, pending, waiting, first number, frames, count of threads, threads. */
+const writeState = `
+local function writeState(sid, epoch, at)
+  local key = session(sid)
+  local stale = {}
+  for _, field in ipairs(redis.call('HKEYS', key)) do
+    if string.sub(field, 1, 2) == 't:' then stale[#stale + 1] = field end
+  end
+  redis.call('HSET', key, 'seq', ARGV[at], 'got', ARGV[at + 1], 'pending', ARGV[at + 2], 'waiting', ARGV[at + 3],
+    'exact', epoch, 'end', ARGV[at])
+  for _, field in ipairs(stale) do redis.call('HDEL', key, field) end
+  local first, threads = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
+  for index = at + 6, at + 5 + threads * 2, 2 do redis.call('HSET', key, 't:' .. ARGV[index], ARGV[index + 1]) end
+  redis.call('DEL', key .. ':f')
+  local from = at + 6 + threads * 2
+  if from <= #ARGV then addFrames(sid, first, from, #ARGV) end
+end
+`;
+
+/** ARGV: name, incarnation, sid, epoch, then the state. */
+const park = `${writeState}
+local sid, epoch = ARGV[3], ARGV[4]
+local held = holderOf(sid)
+local isRepeated = held.status == 'parked' and held.epoch == tonumber(epoch) and held.owner == NAME
+  and held.incarnation == INC
+if isRepeated and isCurrent(NAME, INC) then return 1 end
+local problem
+held, problem = owned(sid, epoch)
+if problem then return problem end
+writeState(sid, epoch, 5)
+local due = int(now() + held.grace)
+unlist(sid, held)
+redis.call('ZADD', P .. 'parked', due, sid)
+redis.call('HSET', session(sid), 'status', 'parked', 'until', due)
+return 1
+`;
+
+/** ARGV: name, incarnation, sid, epoch, addressee, then the state. 0 where there is no such living node. */
+const handover = `${writeState}
+local sid, epoch, to = ARGV[3], ARGV[4], ARGV[5]
+local held = holderOf(sid)
+local giver = epoch .. ':' .. idOf(NAME, INC)
+local isRepeated = held.epoch == tonumber(epoch) + 1 and held.owner == to
+  and redis.call('HGET', session(sid), 'giver') == giver
+if isRepeated then return 1 end
+local problem
+held, problem = owned(sid, epoch)
+if problem then return problem end
+local incarnation = living(to, now())
+if not incarnation then return 0 end
+writeState(sid, epoch, 6)
+unlist(sid, held)
+redis.call('HSET', session(sid), 'status', 'owned', 'epoch', int(held.epoch + 1), 'owner', to, 'incarnation',
+  incarnation, 'giver', giver)
+redis.call('ZADD', sessionsOf(idOf(to, incarnation)), int(held.grace), sid)
+return 1
+`;
+
+/** ARGV: name, incarnation, sid, secret hash, identity key, nonce, lease. Gives a state, and what belongs to it. */
+const claim = `
+local sid, lease = ARGV[3], tonumber(ARGV[7])
+if not isCurrent(NAME, INC) then return failed('FENCED', 'node ' .. NAME) end
+local time, key = now(), session(sid)
+local _, settles = boot(time, ARGV[6], lease)
+local held = holderOf(sid)
+if not held.epoch then
+  if settles > time then return { 'busy', '', math.min(settles - time, lease) } end
+  return { 'unknown' }
+end
+if held.version ~= VERSION then return failed('VERSION', held.version) end
+local doors = redis.call('HMGET', key, 'secret', 'key')
+if doors[1] == '' or doors[1] ~= ARGV[4] then return { 'unknown' } end
+if doors[2] ~= ARGV[5] then return { 'forbidden' } end
+if held.status == 'expired' or held.status == 'reaping' then return { 'expired' } end
+if held.status == 'parked' then
+  if time >= held.due then return { 'expired' } end
+  take(sid, held, 'owned', 0)
+elseif held.owner ~= NAME or held.incarnation ~= INC then
+  local dies = expiryOf(idOf(held.owner, held.incarnation))
+  if dies > time then return { 'busy', held.owner, dies - time } end
+  if settles > time then return { 'busy', '', math.min(settles - time, lease) } end
+  if time >= dies + held.grace then return { 'expired' } end
+  take(sid, held, 'owned', 0)
+end
+return { 'claimed', redis.call('HGETALL', key) }
+`;
+
+/** ARGV: name, incarnation, limit, deadline, nonce, lease. Gives the sessions that the caller has to end. */
+const reap = `
+if not isCurrent(NAME, INC) then return failed('FENCED', 'node ' .. NAME) end
+local time, limit, taken = now(), tonumber(ARGV[3]), {}
+local due = time + tonumber(ARGV[4])
+local _, settles = boot(time, ARGV[5], ARGV[6])
+if settles > time then return taken end
+
+-- Those of a list, which holds sessions of one status, or of one node.
+local function takeAll(list, isOfList, latest)
+  local left = limit - #taken
+  if left <= 0 then return end
+  for _, sid in ipairs(redis.call('ZRANGEBYSCORE', list, '-inf', int(latest), 'LIMIT', 0, left)) do
+    local held = holderOf(sid)
+    if not held.epoch or not isOfList(held) then redis.call('ZREM', list, sid)
+    -- One of another version is left to the nodes of that version.
+    elseif held.version == VERSION then
+      take(sid, held, 'reaping', due)
+      local record = redis.call('HGETALL', session(sid))
+      record[#record + 1] = 'sid'
+      record[#record + 1] = sid
+      taken[#taken + 1] = record
+    end
+  end
+end
+
+takeAll(P .. 'parked', function(held) return held.status == 'parked' end, time)
+takeAll(P .. 'reaping', function(held) return held.status == 'reaping' or held.status == 'expired' end, time)
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'nodes', '-inf', int(time))) do
+  local list = sessionsOf(id)
+  -- Sessions of a node are sorted by their grace: those are due whose grace has passed since the lease ended.
+  takeAll(list, function(held)
+    return held.status == 'owned' and idOf(held.owner, held.incarnation) == id
+  end, time - expiryOf(id))
+  if redis.call('EXISTS', list) == 0 then
+    local incarnation, name = string.match(id, '^([^:]*):(.*)$')
+    redis.call('ZREM', P .. 'nodes', id)
+    redis.call('DEL', P .. 'in:' .. id)
+    if redis.call('HGET', P .. 'names', name) == incarnation then redis.call('HDEL', P .. 'names', name) end
+  end
+end
+return taken
+`;
+
+/** ARGV: name, incarnation, sid, deadline, nonce, lease. Gives the session, or an empty list. */
+const reapOne = `
+local sid = ARGV[3]
+if not isCurrent(NAME, INC) then return failed('FENCED', 'node ' .. NAME) end
+local time = now()
+local _, settles = boot(time, ARGV[5], ARGV[6])
+local held = holderOf(sid)
+if not held.epoch or settles > time then return {} end
+if held.version ~= VERSION then return failed('VERSION', held.version) end
+if (held.status == 'expired' or held.status == 'reaping') and held.due > time then return {} end
+if held.status == 'owned' and (held.owner ~= NAME or held.incarnation ~= INC) then
+  if expiryOf(idOf(held.owner, held.incarnation)) > time then return {} end
+end
+take(sid, held, 'reaping', time + tonumber(ARGV[4]))
+return redis.call('HGETALL', session(sid))
+`;
+
+export const takeoverScripts = { park, handover, claim, reap, reapOne };

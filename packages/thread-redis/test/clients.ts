@@ -1,0 +1,39 @@
+import { createClient } from '@redis/client';
+import { createClient as createClient5 } from '@redis/client5';
+import { Redis } from 'ioredis';
+import { Redis as Redis5 } from 'ioredis5';
+import type { IoRedisClient, NodeRedisClient, RedisClient } from '../src/index.js';
+
+export interface TestClient {
+  client: RedisClient;
+  /** Sends a command of the test's own. */
+  command(...args: string[]): Promise<unknown>;
+  close(): void;
+}
+
+type Connect = (url: string) => Promise<TestClient>;
+
+const reconnectStrategy = (): number => 20;
+
+async function nodeRedis(
+  client: NodeRedisClient & { sendCommand(args: string[]): Promise<unknown> },
+): Promise<TestClient> {
+  client.on('error', () => undefined);
+  await client.connect();
+  return { client, command: (...args) => client.sendCommand(args), close: () => client.destroy() };
+}
+
+function ioRedis(client: IoRedisClient): TestClient {
+  client.on('error', () => undefined);
+  return { client, command: (name = '', ...args) => client.call(name, args), close: () => client.disconnect() };
+}
+
+/** All client libraries that the store works with. */
+export const clients: Record<string, Connect> = {
+  'node-redis 6': (url) => nodeRedis(createClient({ url, socket: { reconnectStrategy } })),
+  'node-redis 6 with RESP 2': (url) => nodeRedis(createClient({ url, RESP: 2, socket: { reconnectStrategy } })),
+  'node-redis 5': (url) => nodeRedis(createClient5({ url, socket: { reconnectStrategy } })),
+  'ioredis 6': async (url) => ioRedis(new Redis(url, { retryStrategy: reconnectStrategy })),
+  'ioredis 6 with RESP 3': async (url) => ioRedis(new Redis(url, { retryStrategy: reconnectStrategy, protocol: 3 })),
+  'ioredis 5': async (url) => ioRedis(new Redis5(url, { retryStrategy: reconnectStrategy })),
+};
