@@ -37,7 +37,8 @@ export function isAnswered(text: string): boolean {
     const value = JSON.parse(text) as unknown;
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return true;
     const { type, id } = value as { type?: unknown; id?: unknown };
-    const isId = typeof id === 'string' ? id.length > 0 && [...id].length <= 256 : Number.isSafeInteger(id);
+    const isId =
+      typeof id === 'string' ? id.length > 0 && [...id].length <= 256 && id.isWellFormed() : Number.isSafeInteger(id);
     return type !== 'cancel' || !isId;
   } catch {
     return true;

@@ -26,15 +26,7 @@ export {
   type VerifyClient,
   verifyClient,
 } from './relay/adapter.js';
-export {
-  type CancelFrame,
-  type ClientFrame,
-  type EndFrame,
-  framesSchema,
-  type MessageFrame,
-  type PingFrame,
-  type RelayFrame,
-} from './relay/frames.js';
+export { framesSchema } from './relay/frame-schema.js';
 export { type MemoryStore, memoryStore } from './relay/memory-store.js';
 export type { RelayHooks, RelayOptions, SendState, SendSummary } from './relay/options.js';
 export type { OriginCheck } from './relay/origin.js';

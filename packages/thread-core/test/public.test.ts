@@ -90,7 +90,7 @@ t.test('the types of frames and options can be written with', async (t) => {
   const relay = createRelay(options);
   const frame: ClientFrame = { agent_id: 'a', message: { role: 'user', parts: [] }, stream: true };
   const answers: RelayFrame[] = [
-    { type: 'response', response: {} },
+    { type: 'response', response: { arc: '1.0', id: '1', responseAgent: 'a', targetAgent: 'b', result: {} } },
     { type: 'error', data: { code: -1, message: 'x' } },
   ];
   t.strictSame(

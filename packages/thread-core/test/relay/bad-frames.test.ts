@@ -18,27 +18,30 @@ const NOT_FRAMES: [text: string, code: number, message: RegExp][] = [
 ];
 
 const names: [value: unknown, problem: RegExp][] = [
-  [1, /string/],
   [true, /string/],
-  [null, /string/],
   [{}, /string/],
   [['a'], /string/],
-  ['', /fewer|least|1/],
   ['x'.repeat(257), /256/],
   ['😀'.repeat(257), /256/],
 ];
-const ids: unknown[] = ['', 'x'.repeat(257), 1.5, 2 ** 53, -(2 ** 53), 1e300, null, true, {}, []];
+const ids: unknown[] = ['', 'x'.repeat(257), 1.5, 2 ** 53, -(2 ** 53), 1e300, true, {}, []];
 
 /** Frames with one field that is wrong, and that field. */
 const BAD_FIELDS: [field: string, frame: Json, problem: RegExp][] = [
   ...names.flatMap(([value, problem]): [string, Json, RegExp][] => [
-    ['agent_id', { ...to('a'), agent_id: value }, problem],
-    ['context_id', to('a', 'x', { context_id: value }), problem],
     ['trace_id', to('a', 'x', { trace_id: value }), problem],
-    ['agent_id', { type: 'end', agent_id: value }, problem],
-    ['context_id', { type: 'end', agent_id: 'a', context_id: value }, problem],
     ['trace_id', { type: 'end', agent_id: 'a', trace_id: value }, problem],
   ]),
+  ...[...names, [1, /string/] as const, ['', /1 to 256/] as const].flatMap(
+    ([value, problem]): [string, Json, RegExp][] => [
+      ['agent_id', { ...to('a'), agent_id: value }, problem],
+      ['context_id', to('a', 'x', { context_id: value }), problem],
+      ['agent_id', { type: 'end', agent_id: value }, problem],
+      ['context_id', { type: 'end', agent_id: 'a', context_id: value }, problem],
+    ],
+  ),
+  ['agent_id', { type: 'end', agent_id: null }, /string/],
+  ['id', { type: 'cancel', id: null }, /string of 1 to 256 characters or a safe integer/],
   ...ids.flatMap((id): [string, Json, RegExp][] => [
     ['id', to('a', 'x', { id }), /string of 1 to 256 characters or a safe integer/],
     ['id', { type: 'cancel', id }, /string of 1 to 256 characters or a safe integer/],
@@ -60,17 +63,13 @@ const BAD_FIELDS: [field: string, frame: Json, problem: RegExp][] = [
     { agent_id: 'a', message: { role: 'user', parts } },
     /array/,
   ]),
-  ...[1, 0, 'true', null, {}].map((stream): [string, Json, RegExp] => ['stream', to('a', 'x', { stream }), /boolean/]),
-  ...[1, 'text', null, [], true].map((metadata): [string, Json, RegExp] => [
+  ...[1, 0, 'true', {}].map((stream): [string, Json, RegExp] => ['stream', to('a', 'x', { stream }), /boolean/]),
+  ...[1, 'text', [], true].map((metadata): [string, Json, RegExp] => [
     'metadata',
     to('a', 'x', { metadata }),
     /object/,
   ]),
-  ...[1, null, {}, []].map((reason): [string, Json, RegExp] => [
-    'reason',
-    { type: 'end', agent_id: 'a', reason },
-    /string/,
-  ]),
+  ...[1, {}, []].map((reason): [string, Json, RegExp] => ['reason', { type: 'end', agent_id: 'a', reason }, /string/]),
   ['agent_id', { message: say('x') }, /missing/],
   ['agent_id', { type: 'end' }, /missing/],
   ['message', { agent_id: 'a' }, /missing/],
@@ -79,7 +78,7 @@ const BAD_FIELDS: [field: string, frame: Json, problem: RegExp][] = [
   ['message.role', { agent_id: 'a', message: { parts: [] } }, /missing/],
   ['message.parts', { agent_id: 'a', message: { role: 'user' } }, /missing/],
   ['id', { type: 'cancel' }, /missing/],
-  ...['pong', 'response', '', 'Message', 'constructor', '__proto__', 'toString', 1, null, true, {}, []].map(
+  ...['pong', 'response', '', 'Message', 'constructor', '__proto__', 'toString', 1, true, {}, []].map(
     (type): [string, Json, RegExp] => ['type', { ...to('a'), type }, /message, cancel, end, ping/],
   ),
   ['type', { ...to('a'), type: ['message'] }, /message, cancel, end, ping/],
@@ -98,7 +97,7 @@ t.test('what is not a JSON object costs an error frame only [F-4] [F-38] [F-42] 
   t.equal(textOf(await client.ask(to('a'))), 'a #1: hello');
 });
 
-t.test('a wrong field is -32600, and named [F-8] [F-59] [F-60] [F-61] [F-62] [F-63] [F-64] [F-126]', async (t) => {
+t.test('a wrong field is -32600, and named [F-8] [F-59] [F-60] [F-61] [F-62] [F-63] [F-126]', async (t) => {
   const { connect, agent } = await world(t, { maxBadFrames: 1000 });
   const client = await connect();
   for (const [field, frame, problem] of BAD_FIELDS) {
@@ -111,6 +110,77 @@ t.test('a wrong field is -32600, and named [F-8] [F-59] [F-60] [F-61] [F-62] [F-
   }
   t.strictSame(await client.rest(), []);
   t.equal(agent.counters.requests, 0);
+});
+
+/** Text with half of a surrogate pair, as `JSON.stringify` and Python's `json.dumps` write it. */
+const HALVES = [
+  '\\ud800',
+  '\\uDBFF tail',
+  'head \\udc00',
+  '\\ude00\\ud83d',
+  '\\ud83d\\ud83d\\ude00',
+  '\\ud83d\\\\ude00',
+];
+
+t.test('half of a surrogate pair is -32600, wherever it stands, and the field is named [F-362]', async (t) => {
+  const { connect, agent } = await world(t, { maxBadFrames: 1000 });
+  const client = await connect();
+  for (const half of HALVES) {
+    const text = `"${half}"`;
+    const message = '"message":{"role":"user","parts":[]}';
+    const cases: [field: string, frame: string][] = [
+      ['id', `{"id":${text},"agent_id":"a",${message}}`],
+      ['agent_id', `{"agent_id":${text},${message}}`],
+      ['context_id', `{"agent_id":"a","context_id":${text},${message}}`],
+      ['trace_id', `{"agent_id":"a","trace_id":${text},${message}}`],
+      ['message', `{"agent_id":"a","message":{"role":${text},"parts":[]}}`],
+      ['message', `{"agent_id":"a","message":{"role":"user","parts":[{"type":"text","content":${text}}]}}`],
+      ['message', `{"agent_id":"a","message":{"role":"user","parts":[],${text}:1}}`],
+      ['message', `{"agent_id":"a","message":{"role":"user","parts":[[{"a":[{${text}:null}]}]]}}`],
+      ['metadata', `{"agent_id":"a",${message},"metadata":{"a":${text}}}`],
+      ['metadata', `{"agent_id":"a",${message},"metadata":{"a":{${text}:1}}}`],
+      ['id', `{"type":"cancel","id":${text}}`],
+      ['id', `{"type":"ping","id":${text}}`],
+      ['agent_id', `{"type":"end","agent_id":${text}}`],
+      ['reason', `{"type":"end","agent_id":"a","reason":${text}}`],
+    ];
+    for (const [field, frame] of cases) {
+      const { type, data, ...echo } = await client.ask(frame);
+      t.match(
+        { type, data },
+        { type: 'error', data: { code: -32_600, message: `${field}: must be well-formed` } },
+        frame,
+      );
+      t.notOk(field in echo, 'and such text is not repeated');
+    }
+  }
+  t.strictSame(await client.rest(), []);
+  t.equal(agent.counters.requests, 0, 'no agent sees any of it');
+});
+
+t.test('pairs, escaped backslashes, and what is ignored are no half of a pair [F-9] [F-362]', async (t) => {
+  const { connect, agent } = await world(t);
+  const client = await connect();
+  const good = [
+    '\\ud83d\\ude00',
+    'x \\uD83D\\uDE00\\ud83d\\ude00',
+    '\\\\ud800',
+    '\\\\\\\\udc00',
+    '\\ud7ff\\ue000',
+    '\\ufffd',
+  ];
+  for (const text of good) {
+    const message = `{"role":"user","parts":[{"type":"text","content":"${text}","${text}":1}]}`;
+    const frame = `{"agent_id":"a","id":"${text}","message":${message},"metadata":{"${text}":"${text}"}}`;
+    t.match(await client.ask(frame), { type: 'response', id: JSON.parse(`"${text}"`) }, frame);
+    t.strictSame(
+      agent.requests.at(-1)?.params[agent.requests.length === 1 ? 'initialMessage' : 'message'],
+      JSON.parse(message),
+    );
+  }
+  t.match(await client.ask('{"agent_id":"a","message":{"role":"user","parts":[]},"mine":"\\ud800"}'), {
+    type: 'response',
+  });
 });
 
 t.test('the longest names are let through [F-8] [F-60] [F-61] [F-62]', async (t) => {

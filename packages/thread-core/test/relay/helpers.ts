@@ -12,7 +12,7 @@ import {
   type RelayOptions,
   type Session,
 } from '../../src/index.js';
-import { RelayFrame } from '../../src/relay/frames.js';
+import { framesSchema } from '../../src/relay/frame-schema.js';
 import { startTestAgent, type TestAgent, type TestAgentOptions } from '../../src/testing/index.js';
 
 export type Json = Record<string, unknown>;
@@ -23,7 +23,7 @@ export interface Frame extends Json {
   data?: unknown;
 }
 
-const relayFrame = Compile(RelayFrame);
+const relayFrame = Compile(framesSchema.$defs.RelayFrame as never);
 
 /** A message's `message`. */
 export function say(text: string): { role: string; parts: Json[] } {

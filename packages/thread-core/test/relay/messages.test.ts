@@ -47,6 +47,48 @@ t.test('an answer repeats the fields that its frame had, and no others [F-10] [F
   }
 });
 
+t.test('null in an optional field, and an empty trace id, are absent [F-10] [F-360]', async (t) => {
+  const { agent, connect } = await world(t, { stream: true });
+  const client = await connect();
+  const nothing = { type: null, id: null, context_id: null, trace_id: null, stream: null, metadata: null };
+  client.send({ ...to('a'), ...nothing, mine: null });
+  for (const { type, data, ...rest } of await client.answer()) t.strictSame(rest, { agent_id: 'a' }, type);
+  t.match(agent.requests[0], { method: 'chat.start', traceId: undefined });
+  t.notOk('metadata' in (agent.requests[0]?.params ?? {}));
+  t.match(await client.ask({ ...to('a'), stream: false, trace_id: '' }), { type: 'response', trace_id: undefined });
+  t.notMatch(agent.requests[1]?.body, /traceId/, 'nothing is sent for it');
+  t.strictSame(agent.requests[0]?.chatId, agent.requests[1]?.chatId, 'one thread, without a context');
+  const { response, ...ended } = await client.ask({ ...nothing, type: 'end', agent_id: 'a', reason: null });
+  t.strictSame(ended, { type: 'ended', agent_id: 'a' });
+  t.notMatch(agent.requests[2]?.body, /reason":null|traceId/);
+  client.send({ type: 'ping', id: null });
+  t.strictSame(await client.next(), { type: 'pong' });
+});
+
+t.test('a number as trace id is taken as text, in the answer as well [F-361]', async (t) => {
+  const { agent, connect } = await world(t);
+  const client = await connect();
+  for (const [trace_id, text] of [
+    [7, '7'],
+    [-0.5, '-0.5'],
+    [0, '0'],
+    [2 ** 60, String(2 ** 60)],
+  ] as const) {
+    t.match(await client.ask(to('a', 'x', { trace_id })), { type: 'response', trace_id: text });
+    t.equal(agent.requests.at(-1)?.traceId, text);
+    t.match(
+      await client.ask({ agent_id: 'a', trace_id }),
+      { type: 'error', trace_id: text },
+      'an error repeats it, too',
+    );
+    t.match(await client.ask({ type: 'end', agent_id: 'a', trace_id }), { type: 'ended', trace_id: text });
+    t.equal(agent.requests.at(-1)?.traceId, text);
+  }
+  t.match(await client.ask('{"agent_id":"a","trace_id":1e999,"message":{"role":"user","parts":[]}}'), {
+    type: 'error',
+  });
+});
+
 t.test('an id is a string or a number, and comes back as it was [F-8] [F-59] [F-63]', async (t) => {
   const { connect } = await world(t);
   const client = await connect();
