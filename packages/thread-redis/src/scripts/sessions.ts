@@ -14,8 +14,11 @@ if not held.epoch and ARGV[4] ~= '' and ARGV[5] == boot(time, ARGV[13], ARGV[14]
   return failed('FENCED', 'session ' .. sid)
 end
 if not isSame then
-  if held.epoch then unlist(sid, held) end
-  redis.call('DEL', session(sid), session(sid) .. ':f')
+  -- Where memory is full, a script may write on once it has removed something: a new session must not.
+  if held.epoch then
+    unlist(sid, held)
+    redis.call('DEL', session(sid), session(sid) .. ':f')
+  end
   redis.call('HSET', session(sid), 'version', VERSION, 'status', 'owned', 'epoch', int(epoch), 'owner', NAME,
     'incarnation', INC, 'secret', ARGV[6], 'key', ARGV[7], 'identity', ARGV[8], 'grace', ARGV[9], 'seq', ARGV[10],
     'got', ARGV[11], 'pending', ARGV[12], 'waiting', '[]', 'exact', '0', 'until', '0', 'end', '0')

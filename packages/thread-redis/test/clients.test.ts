@@ -1,0 +1,77 @@
+import { randomUUID } from 'node:crypto';
+import { createClientPool, createCluster } from '@redis/client';
+import { createCluster as createCluster5 } from '@redis/client5';
+import { Cluster } from 'ioredis';
+import { Cluster as Cluster5 } from 'ioredis5';
+import t from 'tap';
+import { type RedisClient, redisStore } from '../src/index.js';
+import { clients } from './clients.js';
+import { RedisServer } from './redis-server.js';
+
+const node = { name: 'a', incarnation: randomUUID(), lease: 10_000 };
+
+t.test('a client for Redis Cluster is refused by name', async (t) => {
+  const rootNodes = [{ url: 'redis://127.0.0.1:1' }];
+  const startup = [{ host: '127.0.0.1', port: 1 }];
+  for (const client of [
+    createCluster({ rootNodes }),
+    createCluster5({ rootNodes }),
+    new Cluster(startup, { lazyConnect: true }),
+    new Cluster5(startup, { lazyConnect: true }),
+  ]) {
+    t.throws(() => redisStore(client as unknown as RedisClient), {
+      name: 'TypeError',
+      message: /^client: is a client for Redis Cluster/,
+    });
+  }
+});
+
+t.test('what is no client, and a pool, is refused', async (t) => {
+  for (const client of [undefined, null, {}, 'redis://localhost', createClientPool()]) {
+    t.throws(() => redisStore(client as RedisClient), { name: 'TypeError', message: /^client: must be a client of/ });
+  }
+});
+
+t.test('wrong options and nodes are refused by name', async (t) => {
+  const server = await RedisServer.start();
+  t.teardown(() => server.stop());
+  const { client, close } = await (clients['ioredis 6'] as (typeof clients)[string])(server.url);
+  t.teardown(close);
+  t.throws(() => redisStore(client, { timeout: 0 }), { message: /^timeout:/ });
+  t.throws(() => redisStore(client, { prefix: 1 as unknown as string }), { message: /^prefix:/ });
+  const store = redisStore(client);
+  await t.rejects(store.join({ ...node, name: '' }), { name: 'TypeError', message: /^node.name:/ });
+  await t.rejects(store.join({ ...node, incarnation: 'a:b' }), { name: 'TypeError', message: /^node.incarnation:/ });
+});
+
+t.test('a server that runs as Redis Cluster is refused when a node joins', async (t) => {
+  const server = await RedisServer.start('--cluster-enabled', 'yes');
+  t.teardown(() => server.stop());
+  const { client, close } = await (clients['node-redis 6'] as (typeof clients)[string])(server.url);
+  t.teardown(close);
+  await t.rejects(redisStore(client).join(node), { name: 'StoreError', code: 'failed', message: /Redis Cluster/ });
+});
+
+t.test('a server that would evict sessions is refused when a node joins', async (t) => {
+  const server = await RedisServer.start('--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru');
+  t.teardown(() => server.stop());
+  const { client, command, close } = await (clients['ioredis 6'] as (typeof clients)[string])(server.url);
+  t.teardown(close);
+  await t.rejects(redisStore(client).join(node), { name: 'StoreError', message: /noeviction, not allkeys-lru/ });
+  await command('CONFIG', 'SET', 'maxmemory-policy', 'noeviction');
+  t.equal((await redisStore(client).join(node)).fenced, false);
+});
+
+t.test('two clusters share a server when their prefixes differ', async (t) => {
+  const server = await RedisServer.start();
+  t.teardown(() => server.stop());
+  const { client, command, close } = await (clients['ioredis 6'] as (typeof clients)[string])(server.url);
+  t.teardown(close);
+  const [one, other] = [redisStore(client, { prefix: 'one:' }), redisStore(client, { prefix: 'other:' })];
+  await one.join(node);
+  await other.join(node);
+  await one.open(node, { sid: 's1', grace: 1000 });
+  t.same(await other.sessionsOn(node), []);
+  t.same(await one.sessionsOn(node), ['s1']);
+  for (const key of (await command('KEYS', '*')) as string[]) t.match(key, /^(one|other):/);
+});

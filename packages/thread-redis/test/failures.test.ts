@@ -1,0 +1,254 @@
+import { randomUUID } from 'node:crypto';
+import type { JsonValue, SessionState, SessionStore, StoreNode } from '@arc/thread-core';
+import t, { type Test } from 'tap';
+import { redisStore } from '../src/index.js';
+import { clients, type TestClient } from './clients.js';
+import { RedisServer } from './redis-server.js';
+
+const LONG = 60_000;
+
+interface World {
+  server: RedisServer;
+  admin: TestClient;
+  store: SessionStore;
+  node: StoreNode;
+  peer: StoreNode;
+}
+
+function node(name: string, lease = LONG): StoreNode {
+  return { name, incarnation: randomUUID(), lease };
+}
+
+function state(change: Partial<SessionState> = {}): SessionState {
+  const journal = { firstSeq: 1, frames: [] };
+  return { seq: 0, got: 0, pending: [], threads: {}, waiting: [], journal, ...change };
+}
+
+async function until<T>(ask: () => Promise<T>, isRight: (answer: T) => boolean): Promise<T> {
+  for (;;) {
+    const answer = await ask();
+    if (isRight(answer)) return answer;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+/** A server, a store that gives up on it soon, and two nodes that have joined, at a time when data is old enough. */
+async function begin(t: Test, client: string, ...args: string[]): Promise<World> {
+  const server = await RedisServer.start(...args);
+  t.teardown(() => server.stop());
+  const connect = clients[client] as (typeof clients)[string];
+  const [used, admin] = [await connect(server.url), await connect(server.url)];
+  t.teardown(() => {
+    used.close();
+    admin.close();
+  });
+  const store = redisStore(used.client, { timeout: 1000 });
+  await store.join(node('first', 1));
+  const world = { server, admin, store, node: node('a'), peer: node('b') };
+  await store.join(world.node);
+  await store.join(world.peer);
+  await until(
+    () => store.claim(world.node, 'none', 'x', undefined),
+    (result) => result.state === 'unknown',
+  );
+  return world;
+}
+
+for (const client of ['node-redis 6', 'ioredis 6']) {
+  t.test(`${client}: while Redis is away, calls fail in time; when it is back, they work`, async (t) => {
+    const { server, store, node } = await begin(t, client);
+    const { boot } = await store.renew(node);
+    const owned = await store.open(node, { sid: 's1', grace: LONG });
+    await server.kill();
+    await t.rejects(store.renew(node), { name: 'StoreError', code: 'away' });
+    await t.rejects(store.thread(owned, 't1', { agentId: 'one', chatId: 'c1' }), { code: 'away' });
+    await t.rejects(store.read('s1', 0), { code: 'away' });
+    await server.start();
+    const renewal = await until(
+      () => store.renew(node).catch(() => undefined),
+      (answer) => answer !== undefined,
+    );
+    t.not(renewal?.boot, boot, 'a Redis that has lost its memory is seen to have done so');
+    t.equal(renewal?.sessions, 0);
+    t.same(await store.open(node, { sid: 's1', grace: LONG, epoch: 1, boot }), owned);
+  });
+
+  t.test(`${client}: with an append-only file a restart loses no session, and nobody claims meanwhile`, async (t) => {
+    const { server, store, node, peer } = await begin(t, client, '--appendonly', 'yes', '--appendfsync', 'always');
+    const { boot } = await store.renew(node);
+    await store.open(node, { sid: 's1', secretHash: 'x', grace: LONG });
+    await store.leave(node);
+    await server.kill();
+    await server.start();
+    const result = await until(
+      () => store.claim(peer, 's1', 'x', undefined).catch(() => undefined),
+      (answer) => answer !== undefined,
+    );
+    t.equal(result?.state, 'busy');
+    const renewal = await store.renew(peer);
+    t.not(renewal.boot, boot);
+    t.same((await store.sessionsOn(node)).length, 1);
+  });
+
+  t.test(`${client}: a Redis that hangs counts as away, and what it did late can be done again`, async (t) => {
+    const { server, store, node } = await begin(t, client);
+    server.signal('SIGSTOP');
+    await t.rejects(store.open(node, { sid: 's1', grace: LONG }), { name: 'StoreError', code: 'away' });
+    server.signal('SIGCONT');
+    const owned = await store.open(node, { sid: 's1', grace: LONG });
+    t.equal(owned.epoch, 1);
+    t.equal((await store.renew(node)).sessions, 1);
+  });
+
+  t.test(`${client}: a Redis that holds commands back (CLIENT PAUSE) counts as away`, async (t) => {
+    const { admin, store, node } = await begin(t, client);
+    await admin.command('CLIENT', 'PAUSE', '2500', 'ALL');
+    await t.rejects(store.renew(node), { name: 'StoreError', code: 'away' });
+    await until(
+      () => store.renew(node).catch(() => undefined),
+      (answer) => answer !== undefined,
+    );
+  });
+
+  t.test(
+    `${client}: with no memory left nothing new is stored, but sessions are renewed, claimed and ended`,
+    async (t) => {
+      const { admin, store, node, peer } = await begin(t, client);
+      const meta = { secretHash: 'x', grace: LONG, threads: { t1: { agentId: 'one', chatId: 'c1' } } };
+      const [one, two, three] = [
+        await store.open(node, { sid: 's1', ...meta }),
+        await store.open(node, { sid: 's2', ...meta }),
+        await store.open(node, { sid: 's3', ...meta }),
+      ];
+      await store.append(one, { firstSeq: 1, frames: ['1'] });
+      await admin.command('CONFIG', 'SET', 'maxmemory', '1');
+      const full = { name: 'StoreError', code: 'full' };
+      await t.rejects(store.open(node, { sid: 's4', grace: LONG }), full);
+      await t.rejects(store.thread(one, 't2', { agentId: 'two', chatId: 'c2' }), full);
+      await t.rejects(store.append(one, { firstSeq: 2, frames: ['2'] }), full);
+      await t.rejects(store.park(one, state()), full);
+      await t.rejects(store.post('b', 'hello'), full);
+      t.equal((await store.renew(node)).sessions, 3);
+      await store.thread(one, 't1', null);
+      await store.trim('s1', 1);
+      await store.expire(one, LONG);
+      await store.close(one);
+      await store.close(two);
+      await store.leave(node);
+      t.equal((await store.claim(peer, 's3', 'x', undefined)).state, 'claimed');
+      const reaped = await store.reapOne(peer, 's3', LONG);
+      t.same(reaped?.session.threads, meta.threads);
+      await t.rejects(store.close(three), { code: 'fenced' });
+      await store.close(reaped?.owned as typeof three);
+      t.equal((await store.renew(peer)).sessions, 0);
+    },
+  );
+
+  t.test(`${client}: a replica refuses writes, and says that it is one`, async (t) => {
+    const { admin, store, node } = await begin(t, client);
+    const owned = await store.open(node, { sid: 's1', grace: LONG });
+    await admin.command('REPLICAOF', '127.0.0.1', '1');
+    await t.rejects(store.renew(node), { name: 'StoreError', code: 'readonly' });
+    await t.rejects(store.thread(owned, 't1', { agentId: 'one', chatId: 'c1' }), { code: 'readonly' });
+    await admin.command('REPLICAOF', 'NO', 'ONE');
+    await store.thread(owned, 't1', { agentId: 'one', chatId: 'c1' });
+  });
+
+  t.test(`${client}: scripts that the server has forgotten are sent again`, async (t) => {
+    const { admin, store, node } = await begin(t, client);
+    await admin.command('SCRIPT', 'FLUSH');
+    const owned = await store.open(node, { sid: 's1', grace: LONG });
+    await admin.command('SCRIPT', 'FLUSH');
+    await store.close(owned);
+  });
+
+  t.test(`${client}: an inbox loses nothing when its connection is cut, again and again`, async (t) => {
+    const { admin, store, node } = await begin(t, client);
+    const got: JsonValue[] = [];
+    const stop = await store.onPost(node, (message) => got.push(message));
+    for (let number = 0; number < 40; number += 1) {
+      if (number % 10 === 5) await admin.command('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+      await until(
+        () => store.post('a', number).catch(() => false),
+        (posted) => posted,
+      );
+    }
+    await until(
+      async () => got,
+      (messages) => messages.includes(39),
+    );
+    // One whose answer was cut off was posted twice.
+    t.same(
+      [...new Set(got)],
+      Array.from({ length: 40 }, (_, number) => number),
+    );
+    await stop();
+    await stop();
+  });
+
+  t.test(`${client}: what was read leaves the inbox`, async (t) => {
+    const { admin, store, node } = await begin(t, client);
+    const got: JsonValue[] = [];
+    const stop = await store.onPost(node, (message) => got.push(message));
+    await store.post('a', 1);
+    await store.post('a', 2);
+    await until(
+      () => admin.command('XLEN', `arc:in:${node.incarnation}:a`),
+      (length) => got.length === 2 && length === 0,
+    );
+    await stop();
+  });
+
+  t.test(`${client}: a long journal and large numbers come back as they were`, async (t) => {
+    const { store, node, peer } = await begin(t, client);
+    const seq = 2 ** 52 - 1;
+    const frames = Array.from({ length: 20_000 }, (_, at) => `{"seq":${seq - 19_999 + at}}`);
+    const owned = await store.open(node, { sid: 's1', secretHash: 'x', grace: LONG });
+    const journal = { firstSeq: seq - 19_999, frames };
+    await store.park(owned, state({ seq, got: seq - 1, journal }));
+    const result = await store.claim(peer, 's1', 'x', undefined);
+    t.ok(result.state === 'claimed');
+    if (result.state !== 'claimed') return;
+    t.equal(result.session.seq, seq);
+    t.equal(result.session.got, seq - 1);
+    t.same(await store.read('s1', 0), journal);
+    t.same(await store.read('s1', seq - 1), { firstSeq: seq, frames: frames.slice(-1) });
+    await store.trim('s1', seq - 1);
+    // The last entry has the frames that share it with the last one.
+    t.ok(((await store.read('s1', 0))?.frames.length ?? 0) <= 1000);
+  });
+
+  t.test(`${client}: when all sessions are closed and all nodes have left, no key is left`, async (t) => {
+    const { admin, store, node, peer } = await begin(t, client);
+    const meta = { secretHash: 'x', identityKey: 'ann', grace: 0, threads: { t1: { agentId: 'one', chatId: 'c1' } } };
+    const one = await store.open(node, { sid: 's1', ...meta });
+    await store.append(one, { firstSeq: 1, frames: ['1'] });
+    await store.post('a', 'unread');
+    await store.open(node, { sid: 's2', ...meta });
+    await store.park(await store.open(node, { sid: 's3', ...meta }), state({ seq: 1 }));
+    await store.close(one);
+    await store.leave(node);
+    for (const { owned } of await store.reap(peer, { limit: 10, deadline: LONG })) await store.close(owned);
+    await store.leave(peer);
+    await store.reap(node, { limit: 10, deadline: LONG });
+    await store.leave(node);
+    t.same(await admin.command('KEYS', '*'), []);
+  });
+
+  t.test(`${client}: a session in another version is left alone, and fields of a newer release are kept`, async (t) => {
+    const { admin, store, node, peer } = await begin(t, client);
+    const owned = await store.open(node, { sid: 's1', secretHash: 'x', grace: 0 });
+    await admin.command('HSET', 'arc:s:s1', 'new-field', 'of a newer release');
+    await store.thread(owned, 't1', { agentId: 'one', chatId: 'c1' });
+    t.equal(await admin.command('HGET', 'arc:s:s1', 'new-field'), 'of a newer release');
+    await admin.command('HSET', 'arc:s:s1', 'version', '2');
+    const version = { name: 'StoreError', code: 'version' };
+    await t.rejects(store.thread(owned, 't1', null), version);
+    await t.rejects(store.open(node, { sid: 's1', grace: 0 }), version);
+    await store.leave(node);
+    await t.rejects(store.claim(peer, 's1', 'x', undefined), version);
+    await t.rejects(store.reapOne(peer, 's1', LONG), version);
+    t.same(await store.reap(peer, { limit: 10, deadline: LONG }), []);
+    t.equal(await admin.command('HGET', 'arc:s:s1', 'version'), '2');
+  });
+}
