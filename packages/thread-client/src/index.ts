@@ -1,9 +1,7 @@
 export {
   type ArcMessage,
   type ArcPart,
-  CloseCode,
   chatIdOf,
-  ErrorCode,
   partsOf,
   text,
   textOf,

@@ -1,0 +1,275 @@
+import t, { type Test } from 'tap';
+import {
+  createThreadClient,
+  InterruptedError,
+  SessionLostError,
+  type ThreadClient,
+  type ThreadClientOptions,
+} from '../src/index.js';
+import { TcpProxy } from './proxy.js';
+import { pieces, ResumeServer } from './resume-server.js';
+import { FAST, failure, state, until } from './world.js';
+
+async function scripted(t: Test, options: Partial<ThreadClientOptions> = {}) {
+  const server = await ResumeServer.start();
+  const proxy = await TcpProxy.start(server.port);
+  const clients: ThreadClient[] = [];
+  t.teardown(async () => {
+    await Promise.all(clients.map((client) => client.close()));
+    await proxy.close();
+    await server.close();
+  });
+  const create = (more: Partial<ThreadClientOptions> = {}): ThreadClient => {
+    const client = createThreadClient({ ...FAST, url: proxy.url, ...options, ...more });
+    clients.push(client);
+    return client;
+  };
+  return { server, proxy, client: create(), create };
+}
+
+const COUNT = 200;
+const WHOLE = Array.from({ length: COUNT }, (_, n) => `${n} `).join('');
+
+t.test('a session is asked for before anything is sent, and the state says that it can be resumed', async (t) => {
+  const { server, client } = await scripted(t);
+  server.onFrame = (session, frame) => pieces(session, frame, 3);
+  const turn = client.send('support', 'Hello', { stream: true });
+  t.equal(await turn.text(), '0 1 2 ');
+  t.strictSame(server.resumes, [{ type: 'resume' }]);
+  t.match(client.state, { status: 'open', resumable: true, resumed: false });
+  t.equal(client.resumable, true);
+});
+
+t.test('frames are acknowledged by number, by size and by time', async (t) => {
+  const { server, client } = await scripted(t);
+  server.onFrame = (session, frame) => pieces(session, frame, 10);
+  await client.send('support', 'Hello').result;
+  await until(() => server.session.acks.at(-1) === 11);
+  t.strictSame(server.session.acks.slice(0, 2), [4, 8]);
+  await until(() => server.session.journal.length === 0);
+});
+
+t.test('a stream that is cut at random bytes arrives once and in order', async (t) => {
+  const { server, proxy, client } = await scripted(t);
+  let cuts = 40;
+  proxy.cutAfter = () => (cuts-- > 0 ? 250 + Math.floor(Math.random() * 700) : Number.POSITIVE_INFINITY);
+  server.onFrame = (session, frame) => pieces(session, frame, COUNT);
+  // The connection that there is already has no limit yet.
+  await state(client, 'open');
+  proxy.cut();
+  const turn = client.send('support', 'Hello', { stream: true });
+  let text = '';
+  for await (const piece of turn) text += piece.text;
+  t.equal(text, WHOLE);
+  t.match(await turn.result, { count: COUNT });
+  t.equal(server.handled.length, 1, 'the message was handled once');
+  t.ok(proxy.accepted > 10, `${proxy.accepted} connections`);
+  t.equal(server.sessions.size, 1);
+});
+
+t.test('what did not arrive is sent again, once, and before anything new', async (t) => {
+  const { server, proxy, client } = await scripted(t);
+  await state(client, 'open');
+  proxy.silence();
+  const first = client.send('support', 'a');
+  const second = client.send('support', 'b');
+  proxy.cut();
+  await state(client, 'waiting');
+  const third = client.send('support', 'c');
+  server.onFrame = (session, frame) => pieces(session, frame, 1);
+  await Promise.all([first, second, third].map(({ result }) => result));
+  t.strictSame(server.handled, [first.id, second.id, third.id]);
+  t.match(server.resumes.at(-1), { session: 'secret-1', seq: 0, sent: 2 });
+});
+
+t.test(
+  'a send that arrived, is not pending, and has no last frame was interrupted, once the replay is over',
+  async (t) => {
+    const { server, proxy, client } = await scripted(t);
+    const events: string[] = [];
+    client.on('interrupted', ({ id }) => events.push(id));
+    server.onFrame = (session) => session.emit({ type: 'content', id: 'q1', data: 'begun' });
+    const turn = client.send('support', 'a', { stream: true });
+    await until(() => server.handled.length === 1);
+    server.session.pending.clear();
+    proxy.cut();
+    const error = await failure(turn.result);
+    t.ok(error instanceof InterruptedError);
+    t.match(error, { code: 'INTERRUPTED', mayHaveReached: true });
+    t.strictSame(events, ['q1']);
+    t.equal(server.handled.length, 1, 'the client does not repeat it');
+  },
+);
+
+t.test('an answer that is complete in the replay is no interruption', async (t) => {
+  const { server, proxy, client } = await scripted(t);
+  client.on('interrupted', () => t.fail('nothing was interrupted'));
+  const turn = client.send('support', 'a', { stream: true });
+  await until(() => server.handled.length === 1);
+  proxy.cut();
+  await until(() => server.session.socket === undefined);
+  for (const frame of server.session.frames) pieces(server.session, frame, 50);
+  t.equal((await turn.text()).split(' ').length, 51);
+});
+
+t.test('an end that arrived and was not answered is repeated', async (t) => {
+  const { server, proxy, client } = await scripted(t);
+  const ended = client.end('support');
+  await until(() => server.sessions.size === 1 && server.session.frames.length === 1);
+  server.onFrame = (session, frame) => {
+    if (frame.type === 'end') session.emit({ type: 'ended', id: frame.id ?? '', agent_id: frame.agent_id });
+  };
+  proxy.cut();
+  await ended;
+  t.strictSame(
+    server.session.frames.map(({ type }) => type),
+    ['end', 'end'],
+  );
+});
+
+t.test('a session that is gone loses what was sent, keeps what was not, and says why', async (t) => {
+  const { server, proxy, client } = await scripted(t);
+  const lost: SessionLostError[] = [];
+  client.on('lost', (error) => lost.push(error));
+  server.onFrame = (session, frame) => pieces(session, frame, 1);
+  await client.send('support', 'a').result;
+  server.onFrame = () => {};
+  const sent = client.send('support', 'b');
+  const ending = client.end('finance');
+  await until(() => server.handled.length === 2);
+  server.sessions.clear();
+  proxy.cut();
+  await state(client, 'waiting');
+  server.onFrame = (session, frame) => pieces(session, frame, 1);
+  const unsent = client.send('support', 'c');
+  const error = await failure(sent.result);
+  t.ok(error instanceof SessionLostError);
+  t.match(error, { code: 'SESSION_LOST', reason: 'unknown', mayHaveReached: true });
+  await ending;
+  await unsent.result;
+  t.equal(unsent.restarted, true);
+  t.equal(lost.length, 1);
+  t.match(client.state, { status: 'open', resumed: false });
+});
+
+t.test('a session that is gone with no thread and nothing outstanding is no loss', async (t) => {
+  const { server, proxy, client } = await scripted(t);
+  client.on('lost', () => t.fail('nothing was lost'));
+  await state(client, 'open');
+  server.sessions.clear();
+  proxy.cut();
+  await state(client, 'waiting');
+  await state(client, 'open');
+});
+
+t.test('4409 stops the client: a newer connection has the session', async (t) => {
+  const { server, client } = await scripted(t);
+  await state(client, 'open');
+  const turn = client.send('support', 'a');
+  await until(() => server.handled.length === 1);
+  server.session.socket?.close(4409, 'taken over');
+  t.match(await failure(turn.result), { code: 4409, reason: 'taken over', mayHaveReached: true });
+  t.equal(client.state.status, 'closed');
+  t.equal(server.resumes.length, 1);
+});
+
+t.test('a frame that is missing makes the client resume from the last one that it has', async (t) => {
+  const { server, client } = await scripted(t);
+  server.onFrame = (session, frame) => {
+    const { socket } = session;
+    session.socket = undefined;
+    session.emit({ type: 'content', id: 'q1', data: 'a' });
+    session.socket = socket;
+    pieces(session, frame, 2);
+  };
+  t.equal(await client.send('support', 'a').text(), 'a0 1 ');
+  t.equal(server.resumes.length, 2);
+});
+
+t.test('a frame that comes twice is taken once', async (t) => {
+  const { server, client } = await scripted(t);
+  server.onFrame = (session, frame) => {
+    session.emit({ type: 'content', id: 'q1', data: 'a' });
+    session.socket?.send(session.journal[0]?.text ?? '');
+    pieces(session, frame, 1);
+  };
+  t.equal(await client.send('support', 'a').text(), 'a0 ');
+});
+
+t.test(
+  'a connection that lost its peer without a word is noticed by wake(), and the old socket does not matter',
+  async (t) => {
+    const { server, proxy, client } = await scripted(t);
+    await state(client, 'open');
+    proxy.silence();
+    const turn = client.send('support', 'a', { stream: true });
+    client.wake();
+    server.onFrame = (session, frame) => pieces(session, frame, 1);
+    t.equal(await turn.text(), '0 ');
+    t.match(client.state, { status: 'open', resumed: true });
+  },
+);
+
+t.test('a turn that is being cancelled ends with its connection', async (t) => {
+  const { server, proxy, client } = await scripted(t);
+  const turn = client.send('support', 'a', { stream: true });
+  await until(() => server.handled.length === 1);
+  proxy.silence();
+  turn.cancel();
+  t.equal(turn.settled, false);
+  proxy.cut();
+  t.match(await failure(turn.result), { code: 'CANCELLED' });
+  await until(() => server.session.frames.at(-1)?.type === 'cancel');
+});
+
+t.test('a slow loop holds the acknowledgements back, and reading on releases them', async (t) => {
+  const { server, client } = await scripted(t);
+  const chunk = 'x'.repeat(100_000);
+  const turn = client.send('support', 'a', { stream: true });
+  const loop = turn[Symbol.asyncIterator]();
+  const first = loop.next();
+  await until(() => server.handled.length === 1);
+  for (let n = 0; n < 15; n++) server.session.emit({ type: 'content', id: turn.id, data: chunk });
+  await first;
+  await until(() => server.session.acks.length > 0);
+  // All fifteen have arrived once this has.
+  server.session.emit({ type: 'content', id: 'other', data: '' });
+  const other = client.send('finance', 'b');
+  await until(() => server.handled.length === 2);
+  server.session.emit({ type: 'done', id: other.id, data: null });
+  await other.result;
+  t.ok((server.session.acks.at(-1) ?? 0) < 15, `acknowledged up to ${server.session.acks.at(-1)}`);
+  for (let n = 0; n < 14; n++) await loop.next();
+  await until(() => server.session.acks.at(-1) === server.session.seq);
+  server.session.emit({ type: 'done', id: turn.id, data: null });
+  t.match(await loop.next(), { done: true });
+});
+
+t.test('a turn that nobody iterates holds nothing up, and a loop that comes too late is told so', async (t) => {
+  const { server, client } = await scripted(t);
+  const chunk = 'x'.repeat(100_000);
+  const turn = client.send('support', 'a', { stream: true });
+  await until(() => server.handled.length === 1);
+  for (let n = 0; n < 15; n++) server.session.emit({ type: 'content', id: turn.id, data: chunk });
+  server.session.emit({ type: 'done', id: turn.id, data: null });
+  await turn.result;
+  await until(() => server.session.acks.at(-1) === 16);
+  t.match(await failure(turn.text()), { code: 'UNREAD' });
+});
+
+t.test('more messages than the queue holds fail at once, and the rest is sent', async (t) => {
+  const { server, create } = await scripted(t);
+  let open = (): void => {};
+  const gate = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  const { url } = { url: `ws://127.0.0.1:${server.port}/` };
+  const client = create({ url: () => gate.then(() => url) });
+  const turns = Array.from({ length: 12 }, () => client.send('support', 'x'.repeat(100_000)));
+  const outcomes = Promise.allSettled(turns.map(({ result }) => result));
+  server.onFrame = (session, frame) => pieces(session, frame, 1);
+  open();
+  const failed = (await outcomes).filter(({ status }) => status === 'rejected');
+  t.equal(failed.length, 2);
+  t.match(failed[0], { reason: { code: 'QUEUE_FULL' } });
+});
