@@ -10,9 +10,9 @@ import { Acks } from './acks.js';
 import { Connection, type ConnectionHost, type ConnectionOptions, type Phase } from './connection.js';
 import { AgentError, ClosedError, InterruptedError, LimitError, SessionLostError } from './errors.js';
 import type { ClientState, EndOptions, SendOptions, ThreadInfo } from './options.js';
-import { type Entry, Outbox } from './outbox.js';
-import type { Restored, SavedSession, SessionStore } from './storage.js';
-import { ClientTurn, EndRequest, type Request, type TurnHost } from './turn.js';
+import { Outbox } from './outbox.js';
+import type { Restored, SessionStore } from './storage.js';
+import { ClientTurn, type TurnHost } from './turn.js';
 
 export interface SessionHost {
   onState(state: ClientState): void;
@@ -33,6 +33,7 @@ type Stage = 'offline' | 'handshake' | 'replay' | 'open';
 /** As a type only: the table of all codes would weigh more than this file's errors. */
 const INVALID_REQUEST: typeof ErrorCode.InvalidRequest = -32_600;
 
+/** Bounds what is remembered of threads that are gone. */
 const MAX_FORGOTTEN = 1_000;
 
 /** The turns and threads of a client, over as many connections as it takes. */
@@ -46,8 +47,8 @@ export class Session implements ConnectionHost, TurnHost {
   readonly #store: SessionStore | undefined;
   readonly #outbox = new Outbox();
   readonly #acks: Acks;
-  /** Turns and ends that have no answer yet, by id. */
-  readonly #requests = new Map<string, Request>();
+  /** Messages and ends that have no answer yet, by id. */
+  readonly #requests = new Map<string, ClientTurn>();
   readonly #threads = new Map<string, ThreadInfo>();
   /** Threads that were lost with their session: the next turn of each is a restart. */
   readonly #forgotten = new Set<string>();
@@ -72,11 +73,11 @@ export class Session implements ConnectionHost, TurnHost {
   }
 
   get turns(): ClientTurn[] {
-    return Array.from(this.#requests.values()).filter((request) => request instanceof ClientTurn);
+    return [...this.#requests.values()].filter(({ end }) => end === undefined);
   }
 
   get threads(): ThreadInfo[] {
-    return Array.from(this.#threads.values());
+    return [...this.#threads.values()];
   }
 
   connect(): void {
@@ -118,15 +119,15 @@ export class Session implements ConnectionHost, TurnHost {
   end(agentId: string, { contextId, reason }: EndOptions): Promise<void> {
     const id = `e${++this.#ids}`;
     const frame = JSON.stringify({ type: 'end', id, agent_id: agentId, context_id: contextId, reason });
-    const request = new EndRequest({ id, agentId, contextId }, frame);
+    const request = new ClientTurn({ id, agentId, contextId, end: frame }, this);
     this.#request(request, frame);
-    return request.done;
+    return request.result.then(() => {});
   }
 
   cancel(turn: ClientTurn): void {
-    const { entry } = turn;
-    if (entry !== undefined && entry.number === undefined) this.#outbox.withdraw(entry);
-    const queued = entry?.number !== undefined && this.#outbox.add(JSON.stringify({ type: 'cancel', id: turn.id }));
+    const { id, number } = turn;
+    if (number === undefined) this.#outbox.withdraw(id);
+    const queued = number !== undefined && this.#outbox.add({ text: JSON.stringify({ type: 'cancel', id }) });
     // The relay's answer says how the turn ended, where there is a relay to answer.
     if (queued && this.#isLive()) this.#flush();
     else {
@@ -194,20 +195,13 @@ export class Session implements ConnectionHost, TurnHost {
     this.#seq = saved.seq;
     this.#ids = saved.ids;
     this.#outbox.sent = saved.sent;
-    for (const entry of saved.entries) this.#outbox.restore(entry);
+    this.#outbox.entries = saved.outbox;
     for (const thread of saved.threads) this.#threads.set(keyOf(thread), thread);
-    for (const { entry, frame, ...fields } of saved.requests) {
-      const request = frame === undefined ? new ClientTurn(fields, this) : new EndRequest(fields, frame);
-      if (entry !== null) {
-        const [key, number] = entry;
-        request.entry = saved.entries.find((other) => other.key === key) ?? {
-          key,
-          number: number ?? undefined,
-          text: '',
-        };
-      }
+    for (const fields of saved.requests) {
+      const request = new ClientTurn(fields, this);
+      request.number = fields.number;
       this.#requests.set(request.id, request);
-      if (request instanceof ClientTurn) request.restore(saved.frames.get(request.id));
+      request.restore(saved.frames[request.id]);
     }
     this.state = { status: 'resuming' };
   }
@@ -217,18 +211,17 @@ export class Session implements ConnectionHost, TurnHost {
     this.#forget(() => new SessionLostError('duplicate'));
   }
 
-  #request(request: Request, text: string): void {
+  #request(request: ClientTurn, text: string): void {
+    const { id } = request;
     if (this.state.status === 'closed') {
       request.fail(this.state.error);
       return;
     }
-    const entry = this.#outbox.add(text, this.#connection.buffered);
-    if (entry === undefined) {
+    if (!this.#outbox.add({ text, id }, this.#connection.buffered)) {
       request.fail(new LimitError('QUEUE_FULL', 'Too many messages wait to be sent'));
       return;
     }
-    request.entry = entry;
-    this.#requests.set(request.id, request);
+    this.#requests.set(id, request);
     this.#flush();
     // Closed for being idle: the client connects again when it has something to say.
     if (this.state.status === 'waiting' && this.state.retryAt === undefined) this.connect();
@@ -237,6 +230,10 @@ export class Session implements ConnectionHost, TurnHost {
   /** Sends what was never sent. What is stored says so before it leaves. */
   #flush(): void {
     const entries = this.#isLive() ? this.#outbox.take() : [];
+    for (const { id = '', number } of entries) {
+      const request = this.#requests.get(id);
+      if (request !== undefined) request.number = number;
+    }
     this.#save();
     for (const { text } of entries) this.#connection.send(text);
     // Nobody will say what has arrived.
@@ -284,10 +281,10 @@ export class Session implements ConnectionHost, TurnHost {
     this.#stage = 'open';
     const pending = new Set(replay.pending);
     for (const request of this.#requests.values()) {
-      const number = request.entry?.number;
-      if (number === undefined || number > replay.got || pending.has(request.id)) continue;
-      if (request instanceof ClientTurn) this.#fail(request, new InterruptedError());
-      else request.entry = this.#outbox.add(request.frame);
+      const { id, number = Number.POSITIVE_INFINITY, end } = request;
+      if (number > replay.got || pending.has(id)) continue;
+      if (end === undefined) this.#fail(request, new InterruptedError());
+      else this.#outbox.add({ text: end, id });
     }
     this.#setState({ status: 'open', resumable: true, resumed: true });
     this.#flush();
@@ -315,19 +312,9 @@ export class Session implements ConnectionHost, TurnHost {
       return;
     }
     this.#connection.progressed();
-    if (request instanceof EndRequest) {
-      if (frame.type !== 'ended' && frame.type !== 'error') return;
-      if (frame.type === 'error') request.fail(new AgentError(frame.data));
-      else {
-        this.#threads.delete(keyOf(request));
-        request.finish();
-      }
-      this.#settled(request);
-      return;
-    }
     this.#track(request, frame);
     request.receive(frame, text.length);
-    if (request.settled) this.#settled(request);
+    if (request.settled) this.#settled(request, frame.type === 'ended');
     else this.#store?.append(request.id, text);
   }
 
@@ -343,21 +330,28 @@ export class Session implements ConnectionHost, TurnHost {
   }
 
   /** A request has ended, in whatever way. */
-  #settled(request: Request): void {
-    this.#requests.delete(request.id);
-    if (request instanceof ClientTurn && this.#forgotten.delete(keyOf(request))) request.restarted = true;
+  #settled(request: ClientTurn, ended: boolean): void {
+    this.#remove(request);
+    const key = keyOf(request);
+    if (ended) this.#threads.delete(key);
+    if (this.#forgotten.delete(key)) request.restarted = true;
     this.#save();
     this.#acks.released();
   }
 
-  #fail(request: Request, error: Error): void {
+  #fail(request: ClientTurn, error: Error): void {
     request.fail(error);
+    this.#remove(request);
+  }
+
+  #remove(request: ClientTurn): void {
     this.#requests.delete(request.id);
-    if (request instanceof ClientTurn && error instanceof InterruptedError) this.#host.onInterrupted(request, error);
+    if (request.error instanceof InterruptedError) this.#host.onInterrupted(request, request.error);
   }
 
   #arrived(number: number): void {
-    if (this.#outbox.arrived(number).length > 0) this.#save();
+    this.#outbox.arrived(number);
+    this.#save();
   }
 
   #acknowledge(seq: number): void {
@@ -379,20 +373,20 @@ export class Session implements ConnectionHost, TurnHost {
   /** The session is gone, and with it everything that was sent in it. */
   #reset(reason: SessionLostError['reason'], isLoss: boolean): void {
     const error = new SessionLostError(reason);
-    const lost = Array.from(this.#requests.values()).filter(({ entry }) => entry?.number !== undefined);
-    const isLost = isLoss && (this.#threads.size > 0 || lost.some((request) => request instanceof ClientTurn));
-    for (const request of lost) {
+    let isLost = isLoss && this.#threads.size > 0;
+    for (const request of this.#requests.values()) {
+      if (request.number === undefined) continue;
+      if (request.end === undefined) isLost ||= isLoss;
       // An `end` has nothing left to end.
-      if (request instanceof EndRequest) request.finish();
+      else request.finish();
       this.#fail(request, error);
     }
-    for (const key of this.#threads.keys()) {
-      const oldest = this.#forgotten.size < MAX_FORGOTTEN ? undefined : this.#forgotten.values().next().value;
-      if (oldest !== undefined) this.#forgotten.delete(oldest);
-      this.#forgotten.add(key);
-    }
+    if (this.#forgotten.size > MAX_FORGOTTEN) this.#forgotten.clear();
+    for (const key of this.#threads.keys()) this.#forgotten.add(key);
     this.#threads.clear();
-    this.#outbox.restart();
+    // What was never sent waits for the new session.
+    this.#outbox.arrived(this.#outbox.sent);
+    this.#outbox.sent = 0;
     this.#seq = 0;
     if (isLost) this.#host.onLost(error);
   }
@@ -400,11 +394,11 @@ export class Session implements ConnectionHost, TurnHost {
   /** Ends everything, and starts over with nothing. */
   #forget(errorFor: (sent: boolean) => Error): void {
     for (const request of this.#requests.values()) {
-      this.#fail(request, errorFor(request.entry?.number !== undefined));
+      this.#fail(request, errorFor(request.number !== undefined));
     }
     this.#secret = undefined;
     this.#reset('unknown', false);
-    this.#outbox.clear();
+    this.#outbox.entries = [];
   }
 
   #isLive(): boolean {
@@ -413,7 +407,7 @@ export class Session implements ConnectionHost, TurnHost {
 
   #isFull(): boolean {
     for (const request of this.#requests.values()) {
-      if (request instanceof ClientTurn && request.full) return true;
+      if (request.full) return true;
     }
     return false;
   }
@@ -424,24 +418,22 @@ export class Session implements ConnectionHost, TurnHost {
   }
 
   #save(): void {
-    if (this.#store === undefined) return;
-    const entryOf = ({ key, number }: Entry): [number, number | null] => [key, number ?? null];
-    const saved: SavedSession = {
+    this.#store?.save({
       session: this.#secret,
       seq: this.#seq,
       sent: this.#outbox.sent,
       ids: this.#ids,
-      outbox: this.#outbox.entries.map(entryOf),
-      requests: Array.from(this.#requests.values(), (request) => ({
-        id: request.id,
-        agentId: request.agentId,
-        contextId: request.contextId,
-        ...(request instanceof EndRequest ? { frame: request.frame } : { traceId: request.traceId }),
-        entry: request.entry === undefined ? null : entryOf(request.entry),
+      outbox: this.#outbox.entries,
+      requests: Array.from(this.#requests.values(), ({ id, agentId, contextId, traceId, end, number }) => ({
+        id,
+        agentId,
+        contextId,
+        traceId,
+        end,
+        number,
       })),
       threads: this.threads,
-    };
-    this.#store.save(saved, this.#outbox.entries);
+    });
   }
 }
 

@@ -1,6 +1,5 @@
 import { type RelayFrame, textOf } from '@arc/thread-protocol';
 import { AgentError, CancelledError, InterruptedError, LimitError } from './errors.js';
-import type { Entry } from './outbox.js';
 import { type Piece, PieceBuffer } from './piece-buffer.js';
 
 /** One message, and its answer. Iterate it for the pieces of the answer as they arrive. */
@@ -25,21 +24,6 @@ export interface Turn extends AsyncIterable<Piece> {
 }
 
 /** A promise that may be left unobserved when it rejects. */
-class Outcome<T> {
-  readonly promise: Promise<T>;
-  resolve!: (value: T) => void;
-  reject!: (error: unknown) => void;
-
-  constructor() {
-    this.promise = observed(
-      new Promise<T>((resolve, reject) => {
-        this.resolve = resolve;
-        this.reject = reject;
-      }),
-    );
-  }
-}
-
 export function observed<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => {});
   return promise;
@@ -50,35 +34,8 @@ export interface RequestFields {
   readonly agentId: string | undefined;
   readonly contextId: string | undefined;
   readonly traceId?: string | undefined;
-}
-
-/** What `end` is waiting for. */
-export class EndRequest {
-  readonly id: string;
-  readonly agentId: string | undefined;
-  readonly contextId: string | undefined;
-  readonly frame: string;
-  readonly #outcome = new Outcome<void>();
-  entry: Entry | undefined;
-
-  constructor({ id, agentId, contextId }: RequestFields, frame: string) {
-    this.id = id;
-    this.agentId = agentId;
-    this.contextId = contextId;
-    this.frame = frame;
-  }
-
-  get done(): Promise<void> {
-    return this.#outcome.promise;
-  }
-
-  finish(): void {
-    this.#outcome.resolve();
-  }
-
-  fail(error: unknown): void {
-    this.#outcome.reject(error);
-  }
+  /** The whole frame of an `end`, to be repeated. Absent for messages. */
+  readonly end?: string | undefined;
 }
 
 /** What a turn asks of its session. */
@@ -88,6 +45,7 @@ export interface TurnHost {
   changed(): void;
 }
 
+/** A message or an `end`, and what is known of its answer. */
 export class ClientTurn implements Turn {
   readonly id: string;
   readonly agentId: string | undefined;
@@ -96,25 +54,33 @@ export class ClientTurn implements Turn {
   restarted = false;
   settled = false;
   cancelling = false;
-  /** Its message frame. Kept after it has arrived, for its number. */
-  entry: Entry | undefined;
+  /** Why it failed. */
+  error: unknown;
+  /** The number of its frame in the session; undefined until it is sent. */
+  number: number | undefined;
+  readonly end: string | undefined;
+  readonly result: Promise<unknown>;
   readonly #host: TurnHost;
   readonly #buffer: PieceBuffer;
-  readonly #outcome = new Outcome<unknown>();
+  #resolve!: (value: unknown) => void;
+  #reject!: (error: unknown) => void;
   #signal: AbortSignal | undefined;
   readonly #onAbort = () => this.cancel();
 
-  constructor({ id, agentId, contextId, traceId }: RequestFields, host: TurnHost) {
+  constructor({ id, agentId, contextId, traceId, end }: RequestFields, host: TurnHost) {
     this.id = id;
     this.agentId = agentId;
     this.contextId = contextId;
     this.traceId = traceId;
+    this.end = end;
     this.#host = host;
+    this.result = observed(
+      new Promise((resolve, reject) => {
+        this.#resolve = resolve;
+        this.#reject = reject;
+      }),
+    );
     this.#buffer = new PieceBuffer(() => host.changed());
-  }
-
-  get result(): Promise<unknown> {
-    return this.#outcome.promise;
   }
 
   get full(): boolean {
@@ -144,6 +110,7 @@ export class ClientTurn implements Turn {
 
   /** Takes one of its frames; `size` in characters. */
   receive(frame: RelayFrame, size: number): void {
+    if ('restarted' in frame && frame.restarted === true) this.restarted = true;
     switch (frame.type) {
       case 'content':
       case 'metadata':
@@ -152,17 +119,18 @@ export class ClientTurn implements Turn {
         break;
       case 'response':
         this.#push({ type: frame.type, data: frame.response }, size);
-        this.#finish(frame, frame.response);
+        this.finish(frame.response);
         break;
       case 'done':
-        this.#finish(frame, frame.data);
+        this.finish(frame.data);
+        break;
+      case 'ended':
+        this.finish();
         break;
       case 'error':
-        this.restarted ||= frame.restarted === true;
         this.fail(new AgentError(frame.data));
         break;
       case 'cancelled':
-        this.restarted ||= frame.restarted === true;
         this.fail(this.cancelling ? this.cancelled() : new InterruptedError());
         break;
       default:
@@ -181,8 +149,9 @@ export class ClientTurn implements Turn {
 
   fail(error: unknown): void {
     if (!this.#settle()) return;
+    this.error = error;
     this.#buffer.end(error);
-    this.#outcome.reject(error);
+    this.#reject(error);
   }
 
   #push({ type, data, ...rest }: Pick<Piece, 'type' | 'data' | 'event'>, size: number): void {
@@ -193,11 +162,11 @@ export class ClientTurn implements Turn {
     this.fail(new LimitError('UNREAD', 'Too much of the answer was not read'));
   }
 
-  #finish({ restarted }: { restarted?: true }, value: unknown): void {
-    this.restarted ||= restarted === true;
+  /** Ends it well. */
+  finish(value?: unknown): void {
     if (!this.#settle()) return;
     this.#buffer.end();
-    this.#outcome.resolve(value);
+    this.#resolve(value);
   }
 
   #settle(): boolean {
@@ -213,5 +182,3 @@ export class ClientTurn implements Turn {
     return text;
   }
 }
-
-export type Request = ClientTurn | EndRequest;

@@ -1,0 +1,207 @@
+import t, { type Test } from 'tap';
+import { createThreadClient, type StorageLike, type ThreadClient, type ThreadClientOptions } from '../src/index.js';
+import { TcpProxy } from './proxy.js';
+import { pieces, ResumeServer } from './resume-server.js';
+import { FAST, failure, state, until } from './world.js';
+
+/** A storage with a size, such as a browser's. */
+class MemoryStorage implements StorageLike {
+  readonly items = new Map<string, string>();
+  readonly writes: string[] = [];
+  room = 5_000_000;
+
+  getItem(key: string): string | null {
+    return this.items.get(key) ?? null;
+  }
+
+  setItem(key: string, value: string): void {
+    let size = key.length + value.length;
+    for (const [other, text] of this.items) if (other !== key) size += other.length + text.length;
+    if (size > this.room) throw new DOMException('full', 'QuotaExceededError');
+    this.items.set(key, value);
+    this.writes.push(key);
+  }
+
+  removeItem(key: string): void {
+    this.items.delete(key);
+  }
+}
+
+/** A page with a storage: `reload` drops the page without a word, and opens the next one. */
+async function page(t: Test) {
+  const server = await ResumeServer.start();
+  const storage = new MemoryStorage();
+  let proxy = await TcpProxy.start(server.port);
+  let client: ThreadClient;
+  const open = (options: Partial<ThreadClientOptions> = {}): ThreadClient => {
+    client = createThreadClient({ ...FAST, url: proxy.url, storage, ...options });
+    return client;
+  };
+  t.teardown(async () => {
+    await client.close();
+    await proxy.close();
+    await server.close();
+  });
+  const reload = async (): Promise<ThreadClient> => {
+    // What the old page still does must not be stored: the new one has a copy, as a browser would have.
+    const old = { client, proxy };
+    const items = new Map(storage.items);
+    old.proxy.cut();
+    await old.client.close();
+    await old.proxy.close();
+    storage.items.clear();
+    for (const [key, value] of items) storage.items.set(key, value);
+    proxy = await TcpProxy.start(server.port);
+    return open();
+  };
+  return { server, storage, open, reload };
+}
+
+t.test('after a reload the pending turns are there, and iterate from their first piece', async (t) => {
+  const { server, open, reload } = await page(t);
+  let client = open();
+  const turn = client.send('support', 'Hello', { stream: true, contextId: 'c', traceId: 't' });
+  await until(() => server.handled.length === 1);
+  for (let n = 0; n < 10; n++) server.session.emit({ type: 'content', id: turn.id, data: `${n} ` });
+  await until(() => server.session.acks.at(-1) === 10);
+  client = await reload();
+  const [again, ...others] = client.pending();
+  t.equal(others.length, 0);
+  t.match(again, { id: turn.id, agentId: 'support', contextId: 'c', traceId: 't', settled: false });
+  const text = again?.text();
+  await state(client, 'open');
+  t.match(client.state, { resumed: true });
+  server.session.emit({ type: 'content', id: turn.id, data: '10 ' });
+  server.session.emit({ type: 'done', id: turn.id, data: null });
+  t.equal(await text, '0 1 2 3 4 5 6 7 8 9 10 ');
+  t.equal(server.sessions.size, 1);
+  t.match(client.threads(), [{ agentId: 'support', contextId: 'c' }]);
+  const next = client.send('support', 'x');
+  t.not(next.id, turn.id, 'ids are not used again');
+});
+
+t.test('pieces that were not acknowledged come again after a reload, and once', async (t) => {
+  const { server, open, reload } = await page(t);
+  server.ack = { frames: 1_000, bytes: 1_000_000, ms: 60_000 };
+  let client = open();
+  const turn = client.send('support', 'Hello', { stream: true });
+  await until(() => server.handled.length === 1);
+  for (let n = 0; n < 3; n++) server.session.emit({ type: 'content', id: turn.id, data: `${n} ` });
+  let seen = 0;
+  for await (const _ of turn) {
+    seen += 1;
+    if (seen === 3) break;
+  }
+  client = await reload();
+  const text = client.pending()[0]?.text();
+  await state(client, 'open');
+  server.session.emit({ type: 'done', id: turn.id, data: null });
+  t.equal(await text, '0 1 2 ');
+});
+
+t.test('a message that was stored and never sent is sent by the next page, once', async (t) => {
+  const { server, open, reload } = await page(t);
+  const unsent = open({ url: () => new Promise(() => {}) }).send('support', 'b');
+  const client = await reload();
+  server.onFrame = (session, frame) => pieces(session, frame, 1);
+  t.strictSame(
+    client.pending().map(({ id }) => id),
+    [unsent.id],
+  );
+  t.equal(await client.pending()[0]?.text(), '0 ');
+  t.strictSame(server.handled, [unsent.id]);
+});
+
+t.test('an end that is under way is waited for by the next page', async (t) => {
+  const { server, open, reload } = await page(t);
+  let client = open();
+  const ended = failure(client.end('support'));
+  await until(() => server.sessions.size === 1 && server.session.frames.length === 1);
+  client = await reload();
+  await ended;
+  await until(() => server.session.frames.length === 2);
+  t.strictSame(
+    server.session.frames.map(({ type }) => type),
+    ['end', 'end'],
+  );
+});
+
+t.test('what is stored is written before a frame leaves, and before an acknowledgement', async (t) => {
+  const { server, storage, open } = await page(t);
+  const client = open();
+  await state(client, 'open');
+  storage.writes.length = 0;
+  const stored: number[] = [];
+  server.onFrame = (session) => {
+    stored.push((JSON.parse(storage.getItem('arc-threads') ?? '{}') as { sent: number }).sent);
+    for (let n = 0; n < 4; n++) session.emit({ type: 'content', id: 'q1', data: n });
+  };
+  client.send('support', 'a', { stream: true });
+  await until(() => server.session?.acks.length > 0);
+  t.strictSame(stored, [1]);
+  t.ok(storage.writes.includes('arc-threads:q1:0'));
+  t.match(JSON.parse(storage.getItem('arc-threads') ?? '{}'), { seq: 4, chunks: { q1: 1 } });
+});
+
+t.test('a turn that has ended leaves nothing in the storage, and close() empties it', async (t) => {
+  const { server, storage, open } = await page(t);
+  server.onFrame = (session, frame) => pieces(session, frame, 20);
+  const client = open();
+  await client.send('support', 'a').result;
+  await until(() => server.session.acks.at(-1) === 21);
+  await until(() => storage.items.size === 1);
+  await client.close();
+  t.equal(storage.items.size, 0);
+});
+
+t.test('a full storage is told once, and everything works but the reload', async (t) => {
+  const { server, storage, open, reload } = await page(t);
+  const errors: unknown[] = [];
+  storage.room = 3_000;
+  let client = open();
+  client.on('storage', (error) => errors.push(error));
+  await state(client, 'open');
+  server.onFrame = (session, frame) => pieces(session, frame, 200);
+  const turn = client.send('support', 'x'.repeat(5_000), { stream: true });
+  t.equal((await turn.text()).split(' ').length, 201);
+  await client.send('support', 'x'.repeat(5_000)).result;
+  t.match(errors, [{ name: 'QuotaExceededError' }]);
+  t.equal(storage.items.size, 0);
+  client = await reload();
+  t.strictSame(client.pending(), []);
+  t.match(await state(client, 'open'), { resumed: false });
+});
+
+t.test('a storage that is broken or holds something else is as good as empty', async (t) => {
+  const { storage, open, reload } = await page(t);
+  storage.items.set('arc-threads', '{"version":');
+  const client = open();
+  t.match(await state(client, 'open'), { resumed: false });
+  storage.items.set('arc-threads', '{"version":99}');
+  t.match(await state(await reload(), 'open'), { resumed: false });
+});
+
+t.test('an answer that is too long to be stored still ends, and a loop over it is told', async (t) => {
+  const { server, open, reload } = await page(t);
+  let client = open();
+  const turn = client.send('support', 'a', { stream: true });
+  await until(() => server.handled.length === 1);
+  for (let n = 0; n < 12; n++) server.session.emit({ type: 'content', id: turn.id, data: 'x'.repeat(100_000) });
+  await until(() => server.session.acks.at(-1) === 12);
+  client = await reload();
+  const again = client.pending()[0];
+  await state(client, 'open');
+  server.session.emit({ type: 'done', id: turn.id, data: 'end' });
+  t.equal(await again?.result, 'end');
+  t.match(await failure(again?.text() ?? Promise.resolve()), { code: 'UNREAD' });
+});
+
+t.test('a session that has gone meanwhile loses the turns of the page before', async (t) => {
+  const { server, open, reload } = await page(t);
+  let client = open();
+  client.send('support', 'a');
+  await until(() => server.handled.length === 1);
+  server.sessions.clear();
+  client = await reload();
+  t.match(await failure(client.pending()[0]?.result ?? Promise.resolve()), { code: 'SESSION_LOST' });
+});
