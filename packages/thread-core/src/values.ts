@@ -12,3 +12,17 @@ const ESCAPED = /[^ !#-[\]-\ud7ff\ue000-\uffff]/;
 export function quote(text: string): string {
   return ESCAPED.test(text) ? JSON.stringify(text) : `"${text}"`;
 }
+
+/**
+ * Whether JSON that `JSON.stringify` wrote has half of a surrogate pair. It writes pairs as they are, and halves as
+ * escapes.
+ */
+export function hasLoneSurrogate(json: string): boolean {
+  for (let at = json.indexOf('\\ud'); at !== -1; at = json.indexOf('\\ud', at + 1)) {
+    // After an odd number of backslashes this one is escaped itself.
+    let start = at;
+    while (json[start - 1] === '\\') start -= 1;
+    if ((at - start) % 2 === 0) return true;
+  }
+  return false;
+}

@@ -17,7 +17,7 @@ import {
   TokenExpiredError,
   TokenInvalidError,
 } from '../protocol/errors.js';
-import { quote } from '../values.js';
+import { hasLoneSurrogate, quote } from '../values.js';
 import type { Breaker } from './breaker.js';
 
 import type { Deadlines, Timed } from './deadlines.js';
@@ -236,14 +236,18 @@ export class Call implements RequestHandler, EventReaderOwner, Timed {
     const { method, targetAgent, traceId, params } = this.#request;
     const { requestAgent } = this.#context;
     const id = this.#context.nextRequestId();
-    const trace = traceId === undefined ? '' : `,"traceId":${quote(traceId)}`;
+    const trace = traceId ? `,"traceId":${quote(traceId)}` : '';
+    let text: string;
     try {
       // Piece by piece, because most of them are known to need no escapes.
-      return `{"arc":"${ARC_VERSION}","id":"${id}","method":"${method}","requestAgent":${requestAgent},"targetAgent":${quote(targetAgent)}${trace},"params":${JSON.stringify(params)}}`;
+      text = `{"arc":"${ARC_VERSION}","id":"${id}","method":"${method}","requestAgent":${requestAgent},"targetAgent":${quote(targetAgent)}${trace},"params":${JSON.stringify(params)}}`;
     } catch (cause) {
       // Nested too deeply, circular, or a BigInt.
       throw new InvalidRequestError(`${method} cannot be written as JSON`, this.#asked(cause));
     }
+    // Some agents answer it with a bare 500, or not at all.
+    if (hasLoneSurrogate(text)) throw new InvalidRequestError(`${method}: must be well-formed Unicode`, this.#asked());
+    return text;
   }
 
   /** Starts the time-out anew: of a stream, between two chunks; of any other answer, until it is complete. */

@@ -1,201 +1,174 @@
-import type { ArcErrorObject } from '@arc/thread-protocol';
+import { ErrorCode } from '@arc/thread-protocol';
 import { isObject } from '../values.js';
+import { ArcError, type ArcErrorOptions, CodedError, TransportError } from './arc-error.js';
 
-/** What is known about a failed call, beside its code and message. Every field is optional. */
-export interface ArcErrorOptions {
-  /** The agent's own details of the error (`error.details`, or `error.data` from older servers). */
-  details?: unknown;
-  /** The HTTP status of the answer; absent where none came. */
-  status?: number | undefined;
-  agentId?: string | undefined;
-  method?: string | undefined;
-  traceId?: string | undefined;
-  cause?: unknown;
-  /** True where the agent itself answered with this error, false where it was found on this side. */
-  fromAgent?: boolean;
-  /** The agent's address (origin and path, never credentials) that a transport error is about. */
-  address?: string | undefined;
-}
-
-/**
- * A failed ARC call. Subclasses name the code (`instanceof ChatNotFoundError`); an application's own code, and any
- * that the table does not list, is a plain `ArcError`.
- */
-export class ArcError extends Error {
-  /** The ARC error code, for example -43001. */
-  readonly code: number;
-  readonly details: unknown;
-  readonly status: number | undefined;
-  readonly agentId: string | undefined;
-  readonly method: string | undefined;
-  readonly traceId: string | undefined;
-  readonly fromAgent: boolean;
-  readonly address: string | undefined;
-  /** What happened, without the address: fit for an end user's eyes. */
-  readonly reason: string;
-
-  constructor(code: number, reason: string, options: ArcErrorOptions = {}) {
-    super(
-      // An agent's own words stand as they are.
-      options.address === undefined || options.fromAgent ? reason : `${reason} (${options.address})`,
-      options.cause === undefined ? undefined : { cause: options.cause },
-    );
-    this.name = new.target.name;
-    this.code = code;
-    this.details = options.details ?? null;
-    this.status = options.status;
-    this.agentId = options.agentId;
-    this.method = options.method;
-    this.traceId = options.traceId;
-    this.fromAgent = options.fromAgent ?? false;
-    this.address = options.address;
-    this.reason = reason;
-  }
-
-  /** The error as it stands in an envelope or an error frame: without the address. */
-  toJSON(): ArcErrorObject {
-    const { code, reason: message, details } = this;
-    return details === null ? { code, message } : { code, message, details };
-  }
-}
-
-/** An error of the ARC table: its class names its code. */
-abstract class CodedError extends ArcError {
-  /** The code that every error of this class has. */
-  static readonly code: number = 0;
-  constructor(reason: string, options?: ArcErrorOptions) {
-    super(new.target.code, reason, options);
-  }
-}
-
-/** No answer, or not a whole one, came from the agent: says which address and what happened. */
-export abstract class TransportError extends CodedError {}
+export { ArcError, type ArcErrorOptions, TransportError };
 
 export class ParseError extends CodedError {
-  static override readonly code = -32_700;
+  static override readonly code = ErrorCode.ParseError;
+  declare readonly code: typeof ErrorCode.ParseError;
 }
 export class InvalidRequestError extends CodedError {
-  static override readonly code = -32_600;
+  static override readonly code = ErrorCode.InvalidRequest;
+  declare readonly code: typeof ErrorCode.InvalidRequest;
 }
 export class MethodNotFoundError extends CodedError {
-  static override readonly code = -32_601;
+  static override readonly code = ErrorCode.MethodNotFound;
+  declare readonly code: typeof ErrorCode.MethodNotFound;
 }
 export class InvalidParamsError extends CodedError {
-  static override readonly code = -32_602;
+  static override readonly code = ErrorCode.InvalidParams;
+  declare readonly code: typeof ErrorCode.InvalidParams;
 }
 export class InternalError extends CodedError {
-  static override readonly code = -32_603;
+  static override readonly code = ErrorCode.InternalError;
+  declare readonly code: typeof ErrorCode.InternalError;
 }
 export class AgentNotFoundError extends CodedError {
-  static override readonly code = -41_001;
+  static override readonly code = ErrorCode.AgentNotFound;
+  declare readonly code: typeof ErrorCode.AgentNotFound;
 }
 export class AgentNotAvailableError extends CodedError {
-  static override readonly code = -41_002;
+  static override readonly code = ErrorCode.AgentNotAvailable;
+  declare readonly code: typeof ErrorCode.AgentNotAvailable;
 }
-/** No ARC answer: refused, reset, cut, or an answer that is not ARC. Says the address and what happened. */
+/** No ARC answer: refused, reset, cut, or an answer that is not ARC. The message says which address, and what happened. */
 export class AgentUnreachableError extends TransportError {
-  static override readonly code = -41_003;
+  static override readonly code = ErrorCode.AgentUnreachable;
+  declare readonly code: typeof ErrorCode.AgentUnreachable;
 }
 export class InvalidAgentIdError extends CodedError {
-  static override readonly code = -41_004;
+  static override readonly code = ErrorCode.InvalidAgentId;
+  declare readonly code: typeof ErrorCode.InvalidAgentId;
 }
 export class AgentAuthenticationError extends CodedError {
-  static override readonly code = -41_005;
+  static override readonly code = ErrorCode.AgentAuthenticationFailed;
+  declare readonly code: typeof ErrorCode.AgentAuthenticationFailed;
 }
-/** Nothing came within the time-out. */
+/** No answer came within the timeout. */
 export class AgentTimeoutError extends TransportError {
-  static override readonly code = -41_006;
+  static override readonly code = ErrorCode.AgentTimeout;
+  declare readonly code: typeof ErrorCode.AgentTimeout;
 }
 export class TaskNotFoundError extends CodedError {
-  static override readonly code = -42_001;
+  static override readonly code = ErrorCode.TaskNotFound;
+  declare readonly code: typeof ErrorCode.TaskNotFound;
 }
 export class TaskAlreadyCompletedError extends CodedError {
-  static override readonly code = -42_002;
+  static override readonly code = ErrorCode.TaskAlreadyCompleted;
+  declare readonly code: typeof ErrorCode.TaskAlreadyCompleted;
 }
 export class TaskAlreadyCancelledError extends CodedError {
-  static override readonly code = -42_003;
+  static override readonly code = ErrorCode.TaskAlreadyCancelled;
+  declare readonly code: typeof ErrorCode.TaskAlreadyCancelled;
 }
 export class TaskExecutionError extends CodedError {
-  static override readonly code = -42_004;
+  static override readonly code = ErrorCode.TaskExecutionFailed;
+  declare readonly code: typeof ErrorCode.TaskExecutionFailed;
 }
 /** As an answer to a `chat.*` method some servers mean "chat not found" by it. */
 export class TaskTimeoutError extends CodedError {
-  static override readonly code = -42_005;
+  static override readonly code = ErrorCode.TaskTimeout;
+  declare readonly code: typeof ErrorCode.TaskTimeout;
 }
 export class InvalidStatusTransitionError extends CodedError {
-  static override readonly code = -42_006;
+  static override readonly code = ErrorCode.InvalidStatusTransition;
+  declare readonly code: typeof ErrorCode.InvalidStatusTransition;
 }
 export class ChatNotFoundError extends CodedError {
-  static override readonly code = -43_001;
+  static override readonly code = ErrorCode.ChatNotFound;
+  declare readonly code: typeof ErrorCode.ChatNotFound;
 }
 export class ChatAlreadyClosedError extends CodedError {
-  static override readonly code = -43_002;
+  static override readonly code = ErrorCode.ChatAlreadyClosed;
+  declare readonly code: typeof ErrorCode.ChatAlreadyClosed;
 }
 export class ChatTimeoutError extends CodedError {
-  static override readonly code = -43_003;
+  static override readonly code = ErrorCode.ChatTimeout;
+  declare readonly code: typeof ErrorCode.ChatTimeout;
 }
 export class ParticipantLimitError extends CodedError {
-  static override readonly code = -43_004;
+  static override readonly code = ErrorCode.ParticipantLimit;
+  declare readonly code: typeof ErrorCode.ParticipantLimit;
 }
 export class InvalidChatMessageError extends CodedError {
-  static override readonly code = -43_005;
+  static override readonly code = ErrorCode.InvalidChatMessage;
+  declare readonly code: typeof ErrorCode.InvalidChatMessage;
 }
 export class ChatBufferOverflowError extends CodedError {
-  static override readonly code = -43_006;
+  static override readonly code = ErrorCode.ChatBufferOverflow;
+  declare readonly code: typeof ErrorCode.ChatBufferOverflow;
 }
 export class StreamNotFoundError extends CodedError {
-  static override readonly code = -43_101;
+  static override readonly code = ErrorCode.StreamNotFound;
+  declare readonly code: typeof ErrorCode.StreamNotFound;
 }
 export class StreamAlreadyClosedError extends CodedError {
-  static override readonly code = -43_102;
+  static override readonly code = ErrorCode.StreamAlreadyClosed;
+  declare readonly code: typeof ErrorCode.StreamAlreadyClosed;
 }
 export class InvalidStreamMessageError extends CodedError {
-  static override readonly code = -43_103;
+  static override readonly code = ErrorCode.InvalidStreamMessage;
+  declare readonly code: typeof ErrorCode.InvalidStreamMessage;
 }
 export class StreamTimeoutError extends TransportError {
-  static override readonly code = -43_104;
+  static override readonly code = ErrorCode.StreamTimeout;
+  declare readonly code: typeof ErrorCode.StreamTimeout;
 }
 export class AuthenticationError extends CodedError {
-  static override readonly code = -44_001;
+  static override readonly code = ErrorCode.AuthenticationFailed;
+  declare readonly code: typeof ErrorCode.AuthenticationFailed;
 }
 export class AuthorizationError extends CodedError {
-  static override readonly code = -44_002;
+  static override readonly code = ErrorCode.AuthorizationFailed;
+  declare readonly code: typeof ErrorCode.AuthorizationFailed;
 }
 export class InsufficientScopeError extends CodedError {
-  static override readonly code = -44_003;
+  static override readonly code = ErrorCode.InsufficientScope;
+  declare readonly code: typeof ErrorCode.InsufficientScope;
 }
 export class TokenExpiredError extends CodedError {
-  static override readonly code = -44_004;
+  static override readonly code = ErrorCode.TokenExpired;
+  declare readonly code: typeof ErrorCode.TokenExpired;
 }
 export class TokenInvalidError extends CodedError {
-  static override readonly code = -44_005;
+  static override readonly code = ErrorCode.TokenInvalid;
+  declare readonly code: typeof ErrorCode.TokenInvalid;
 }
 export class PermissionDeniedError extends CodedError {
-  static override readonly code = -44_006;
+  static override readonly code = ErrorCode.PermissionDenied;
+  declare readonly code: typeof ErrorCode.PermissionDenied;
 }
 export class RateLimitExceededError extends CodedError {
-  static override readonly code = -44_007;
+  static override readonly code = ErrorCode.RateLimitExceeded;
+  declare readonly code: typeof ErrorCode.RateLimitExceeded;
 }
 export class UnsupportedVersionError extends CodedError {
-  static override readonly code = -45_001;
+  static override readonly code = ErrorCode.UnsupportedVersion;
+  declare readonly code: typeof ErrorCode.UnsupportedVersion;
 }
 export class MissingRequiredFieldError extends CodedError {
-  static override readonly code = -45_002;
+  static override readonly code = ErrorCode.MissingRequiredField;
+  declare readonly code: typeof ErrorCode.MissingRequiredField;
 }
 export class InvalidFieldFormatError extends CodedError {
-  static override readonly code = -45_003;
+  static override readonly code = ErrorCode.InvalidFieldFormat;
+  declare readonly code: typeof ErrorCode.InvalidFieldFormat;
 }
 export class MessageTooLargeError extends TransportError {
-  static override readonly code = -45_004;
+  static override readonly code = ErrorCode.MessageTooLarge;
+  declare readonly code: typeof ErrorCode.MessageTooLarge;
 }
 export class InvalidTraceError extends CodedError {
-  static override readonly code = -45_005;
+  static override readonly code = ErrorCode.InvalidTrace;
+  declare readonly code: typeof ErrorCode.InvalidTrace;
 }
-/** A stream that had begun stalled, broke off, or ended without `done`. */
+/** A stream that had begun stalled, or was cut. */
 export class StreamInterruptedError extends StreamTimeoutError {}
-/** The relay's own: a send came while another one ran, and `busy` is `'reject'`. */
+/** Only from the relay: a send came while another one ran, and `busy` is `'reject'`. */
 export class AgentBusyError extends CodedError {
-  static override readonly code = -50_001;
+  static override readonly code = ErrorCode.AgentBusy;
+  declare readonly code: typeof ErrorCode.AgentBusy;
 }
 
 type ErrorClass = { readonly code: number; new (reason: string, options?: ArcErrorOptions): ArcError };
@@ -244,15 +217,15 @@ const CLASSES: readonly ErrorClass[] = [
 
 const BY_CODE = new Map(CLASSES.map((Class) => [Class.code, Class]));
 
-/** The error of a code, as its class. */
+/** Creates an error of the class that belongs to the code. */
 export function arcError(code: number, reason: string, options?: ArcErrorOptions): ArcError {
   const Class = BY_CODE.get(code);
   return Class === undefined ? new ArcError(code, reason, options) : new Class(reason, options);
 }
 
 /**
- * Reads an error however an agent spells it: an envelope's `error`, or the data of an `error` event, which is
- * `{chatId, error: {code, message}}`, or `{code, message}`, or a string. What has no integer code is -32603.
+ * Reads an error in each form that agents use: an envelope's `error`, or the data of an `error` event, which is
+ * `{chatId, error: {code, message}}`, or `{code, message}`, or a string. Without an integer code it is -32603.
  */
 export function readAgentError(payload: unknown, options: ArcErrorOptions): ArcError {
   const error = isObject(payload) && payload.error != null ? payload.error : payload;

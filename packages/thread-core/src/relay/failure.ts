@@ -1,5 +1,6 @@
 import type { ArcErrorObject } from '@arc/thread-protocol';
 import { ArcError, InternalError } from '../protocol/errors.js';
+import { hasLoneSurrogate } from '../values.js';
 
 /** What the relay itself may say to a client; anything else is an internal error. */
 const OWN_CODES = new Set([-32_700, -32_600, -45_004, -44_002, -44_007, -41_001, -41_003, -41_006, -43_104, -50_001]);
@@ -23,11 +24,17 @@ export function describeFailure(error: unknown): Failure {
   return { data: { code: InternalError.code, message: 'Internal error' }, isInternal: true };
 }
 
-/** Writes a failure's data. Details may be nested more deeply than can be written; they are left out then. */
+/**
+ * Writes a failure's data. Details may be nested more deeply than can be written; they are left out then. Half of a
+ * surrogate pair becomes U+FFFD: some clients can read it, but not print it.
+ */
 export function writeFailure({ code, message, details }: ArcErrorObject): string {
+  let text: string;
   try {
-    return JSON.stringify({ code, message, details });
+    text = JSON.stringify({ code, message, details });
   } catch {
-    return JSON.stringify({ code, message });
+    text = JSON.stringify({ code, message });
   }
+  if (!hasLoneSurrogate(text)) return text;
+  return text.replace(/\\(?:ud[89a-f][0-9a-f]{2}|.)/g, (found) => (found.length > 2 ? '\\ufffd' : found));
 }

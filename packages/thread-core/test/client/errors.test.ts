@@ -61,6 +61,13 @@ t.test('every code of the table arrives as the class that is named after it', as
   }
 });
 
+t.test('the type of a class says its code', async (t) => {
+  const error: Error = new errors.ChatNotFoundError('gone');
+  if (!(error instanceof errors.ChatNotFoundError)) return t.fail('not that class');
+  const code: -43_001 = error.code;
+  t.equal(code, -43_001);
+});
+
 t.test('codes of the application, and those that no table has, are plain ArcErrors', async (t) => {
   let answer = refusal({});
   const { client } = await pair(t, (socket) => socket.write(answer));

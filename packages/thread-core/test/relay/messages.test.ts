@@ -1,4 +1,5 @@
 import t from 'tap';
+import { arcError } from '../../src/protocol/errors.js';
 import { faults } from '../../src/testing/index.js';
 import { type Frame, type Json, say, streamedText, textOf, to, world } from './helpers.js';
 
@@ -468,5 +469,24 @@ t.test('each send has exactly one last frame, and nothing comes after it [F-23] 
       t.equal(own.filter((type) => last.includes(type)).length, 1, `${id}: ${own}`);
       t.ok(last.includes(own.at(-1) as string), `${id} ends with it`);
     }
+  }
+});
+
+t.test("half of a surrogate pair in an agent's error arrives as U+FFFD [F-124]", async (t) => {
+  const { agent, connect } = await world(t);
+  const client = await connect();
+  const fail = (): never => {
+    throw arcError(-50_042, 'no \ud800', { details: { '\udc00': ['\\ud800', '😀'] } });
+  };
+  for (const stream of [false, true]) {
+    agent.script({ agentId: 'a', method: 'chat.start' }, fail);
+    client.send(to('a', 'x', { stream }));
+    const text = await client.text();
+    t.notMatch(text, /[^\\]\\ud/, 'no escape that a client could fail at');
+    t.strictSame(JSON.parse(text).data, {
+      code: -50_042,
+      message: 'no \ufffd',
+      details: { '\ufffd': ['\\ud800', '😀'] },
+    });
   }
 });
