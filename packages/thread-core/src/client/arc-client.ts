@@ -10,7 +10,7 @@ import {
   type TaskSubscribeResult,
 } from '@arc/thread-protocol';
 import type { Dispatcher } from 'undici';
-import { type Logger, silentLogger } from '../logger.js';
+import { guardLogger, type Logger, silentLogger } from '../logger.js';
 import { isObject, quote } from '../values.js';
 import { Answer, type ArcResponse } from './answer.js';
 import { Breaker, type BreakerOptions, type EndpointState } from './breaker.js';
@@ -258,7 +258,7 @@ function makeContext(options: ArcClientOptions): CallContext {
     retries: number('retries', 2, 0),
     maxResponseBytes: number('maxResponseBytes', 16 * 1024 * 1024, 1),
     maxEventBytes: number('maxEventBytes', 1024 * 1024, 1),
-    logger,
+    logger: guardLogger(logger),
     // Unique without asking for random bytes each time.
     nextRequestId: () => `${prefix}-${++requests}`,
     headers(token) {

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { ArcClient, type ArcClientOptions } from '../client/arc-client.js';
-import { type Logger, silentLogger } from '../logger.js';
+import { guardLogger, type Logger, silentLogger } from '../logger.js';
 import type { ChatOutcome } from '../threads/ending.js';
 import type { ThreadEntry } from '../threads/store.js';
 import type { BusyPolicy } from '../threads/thread-queue.js';
@@ -273,6 +273,7 @@ export function readOptions(options: RelayOptions): RelayConfig {
     if (typeof token === 'string') throw wrong('token', 'belongs to the client, which is given');
   }
   const { requestAgent, headers, dispatcher } = options;
+  const logger = guardLogger(options.logger ?? silentLogger);
   const ofSession = typeof token === 'function' && (token.length > 0 || client !== undefined) ? token : undefined;
   const shared = ofSession === undefined ? (token as string | (() => MaybePromise<string>) | undefined) : undefined;
   const numbers = Object.entries(NUMBERS).map(([name, [fallback]]) => [
@@ -289,7 +290,7 @@ export function readOptions(options: RelayOptions): RelayConfig {
         requestAgent,
         headers,
         dispatcher,
-        logger: options.logger,
+        logger,
       }),
     ownsClient: client === undefined,
     sessionToken: ofSession,
@@ -305,7 +306,7 @@ export function readOptions(options: RelayOptions): RelayConfig {
     bare: options.replies === 'bare',
     busy: options.busy ?? 'queue',
     onDisconnect: options.onDisconnect ?? 'cancel',
-    logger: options.logger ?? silentLogger,
+    logger,
     hooks: options.hooks ?? {},
   };
 }

@@ -128,7 +128,8 @@ class EndAnswer extends Answer {
 
 /** Whether a repetition may help: the agent did not answer, or its answer is not about the chat. */
 function isTransient(error: unknown): boolean {
-  if (!(error instanceof ArcError)) return false;
+  // Thrown by a function of the application, such as `endpoint`.
+  if (!(error instanceof ArcError)) return true;
   const { code, cause } = error;
   // Of the errors of this side: a token may be available a moment later.
   if (error instanceof AuthenticationError && !error.fromAgent) return true;

@@ -3,8 +3,7 @@ import type { Bytes } from '../bytes.js';
 import type { Answerable } from '../client/answer.js';
 import type { Call, CallListener, CallRequest } from '../client/call.js';
 import type { StreamEvent } from '../client/event.js';
-import { wasNeverSent } from '../client/transport-error.js';
-import { ArcError, isLostChat, readAgentError, TransportError } from '../protocol/errors.js';
+import { ArcError, AuthenticationError, isLostChat, readAgentError } from '../protocol/errors.js';
 import type { ThreadEntry } from './store.js';
 
 /** A message for an agent. */
@@ -220,13 +219,13 @@ export class Send implements CallListener, Answerable {
   #handleFailure(error: unknown): boolean {
     const entry = this.#entry as ThreadEntry;
     if (this.#phase === 'detached') {
-      this.#settleStart?.(mayHaveStarted(error) ? (isAnswer(error) ? 'started' : 'unknown') : 'never started');
+      this.#settleStart?.(this.#mayHaveStarted(error) ? (isAnswer(error) ? 'started' : 'unknown') : 'never started');
       return true;
     }
     if (this.#phase === 'starting') {
       this.#threads.updateThread(entry, { unsettled: !isAnswer(error) });
       if (!this.#delivered) {
-        if (mayHaveStarted(error)) this.#threads.abandonThread(entry);
+        if (this.#mayHaveStarted(error)) this.#threads.abandonThread(entry);
         else this.#threads.removeThread(entry);
       }
     } else if (isLostChat(error)) {
@@ -240,6 +239,11 @@ export class Send implements CallListener, Answerable {
       }
     }
     return false;
+  }
+
+  /** Whether there may be a chat at the agent although its chat.start failed. */
+  #mayHaveStarted(error: unknown): boolean {
+    return this.wasSent && mayLeaveChat(error);
   }
 
   /**
@@ -292,11 +296,12 @@ function isAnswer(error: unknown): boolean {
 /** Errors with which an agent refuses a chat.start before it does anything. */
 const REFUSALS = new Set([-32_700, -32_600, -32_601, -32_602, -41_001, -41_002, -41_004, -41_005]);
 
-/** Whether there may be a chat at the agent although its chat.start failed. */
-function mayHaveStarted(error: unknown): boolean {
-  if (!(error instanceof ArcError)) return false;
-  const { code, status = 0, fromAgent, cause } = error;
+/** Whether a chat.start that was sent, and failed like this, may have left a chat. */
+function mayLeaveChat(error: unknown): boolean {
+  if (!(error instanceof ArcError)) return true;
+  const { code, status = 0, fromAgent } = error;
   // Of what an agent refuses, -44xxx is about the caller and -45xxx about the request.
   if (fromAgent) return !REFUSALS.has(code) && !(code <= -44_001 && code >= -45_999);
-  return error instanceof TransportError && !wasNeverSent(cause) && !(status >= 300 && status < 500);
+  // There was no new token for one that the agent refused; or a proxy answered in the agent's place.
+  return !(error instanceof AuthenticationError) && !(status >= 300 && status < 500);
 }

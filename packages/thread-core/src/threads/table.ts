@@ -2,9 +2,10 @@ import type { ArcClient } from '../client/arc-client.js';
 import type { Call, CallListener, CallOwner, CallRequest } from '../client/call.js';
 import type { TokenSource } from '../client/token.js';
 import { invokeHook } from '../hooks.js';
-import type { Logger } from '../logger.js';
+import { guardLogger, type Logger } from '../logger.js';
 import { withTimeout } from '../timers.js';
 import { type ChatOutcome, type EndChatOptions, endChat, type StartInFlight } from './ending.js';
+import { GuardedStore } from './guarded-store.js';
 import type { ThreadHooks } from './options.js';
 import { Send, type SendListener, type SendRequest } from './send.js';
 import { type ThreadEntry, type ThreadStore, threadKey } from './store.js';
@@ -49,11 +50,11 @@ export class ThreadTable implements QueueOwner {
     hooks: ThreadHooks,
   ) {
     this.#client = client;
-    this.store = store;
+    this.store = store === NO_THREADS ? store : new GuardedStore(store, guardLogger(logger));
     this.busy = busy;
     this.#owner = { tokens };
     this.#cleanupTimeout = cleanupTimeout;
-    this.#logger = logger;
+    this.#logger = guardLogger(logger);
     this.#hooks = hooks;
   }
 
@@ -94,26 +95,13 @@ export class ThreadTable implements QueueOwner {
   }
 
   updateThread(entry: ThreadEntry, change: Partial<Pick<ThreadEntry, 'chatId' | 'unsettled'>>): void {
-    this.#changeStore(() => {
-      const isCurrent = this.#isCurrent(entry);
-      Object.assign(entry, change);
-      if (isCurrent) this.store.set(threadKey(entry.agentId, entry.contextId), entry);
-    });
+    const isCurrent = this.#isCurrent(entry);
+    Object.assign(entry, change);
+    if (isCurrent) this.store.set(threadKey(entry.agentId, entry.contextId), entry);
   }
 
   removeThread(entry: ThreadEntry): void {
-    this.#changeStore(() => {
-      if (this.#isCurrent(entry)) this.store.delete(threadKey(entry.agentId, entry.contextId));
-    });
-  }
-
-  /** The store is the application's own, and may fail: a send must have its answer all the same. */
-  #changeStore(change: () => void): void {
-    try {
-      change();
-    } catch (err) {
-      this.#logger.error({ err }, 'the store of threads failed');
-    }
+    if (this.#isCurrent(entry)) this.store.delete(threadKey(entry.agentId, entry.contextId));
   }
 
   abandonThread(entry: ThreadEntry): void {

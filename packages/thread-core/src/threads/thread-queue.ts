@@ -84,18 +84,13 @@ export class ThreadQueue implements SendQueue {
   }
 
   #begin(send: Send): void {
-    try {
-      const known = this.#owner.findThread(this.key);
-      if (known !== undefined) return send.run(known, 'messaging');
-      const entry = { agentId: this.agentId, contextId: this.contextId, chatId: randomUUID() };
-      this.#owner.addThread(this.key, entry);
-      this.#starting = send;
-      send.run(entry, 'starting');
-      if (send.restarted) this.#owner.onRestarted(entry);
-    } catch (error) {
-      // The store is the application's own, and may fail: the sends that wait must go on.
-      send.fail(error);
-    }
+    const known = this.#owner.findThread(this.key);
+    if (known !== undefined) return send.run(known, 'messaging');
+    const entry = { agentId: this.agentId, contextId: this.contextId, chatId: randomUUID() };
+    this.#owner.addThread(this.key, entry);
+    this.#starting = send;
+    send.run(entry, 'starting');
+    if (send.restarted) this.#owner.onRestarted(entry);
   }
 
   restart(send: Send): void {

@@ -302,21 +302,6 @@ t.test('a store that gives copies keeps that a start was cancelled during its st
   t.equal(agent.counters.open, 0);
 });
 
-t.test('a store that fails costs the send, not the thread', async (t) => {
-  const store = new (class extends Map<string, ThreadEntry> {
-    isFull = true;
-    override set(key: string, entry: ThreadEntry): this {
-      if (this.isFull) throw new Error('The store is full');
-      return super.set(key, entry);
-    }
-  })();
-  const { threads } = await setUp(t, { store });
-  const results = await Promise.all(['one', 'two'].map((text) => settled(threads.sendToAgent(to('support', text)))));
-  t.match(results, [{ error: { message: 'The store is full' } }, { error: { message: 'The store is full' } }]);
-  store.isFull = false;
-  t.equal(saidIn(await threads.sendToAgent(to('support', 'three'))), 'support #1: three');
-});
-
 t.test('hooks are called for starts, restarts and ends', async (t) => {
   const { agent, threads, started, restarted, ended } = await setUp(t);
   await threads.sendToAgent(to('support', 'one', { contextId: 'c' }));
