@@ -12,20 +12,20 @@ const tests = testFiles().map(readTests);
 const citations = tests.flatMap(({ citations }) => citations);
 const cited = new Set(citations.map(({ id }) => id));
 
-t.test('each sentence of the lists and tables has an id, and one alone', async (t) => {
+t.test('each sentence of the lists and tables has one id of its own', async (t) => {
   t.strictSame([...protocol.problems, ...architecture.problems], []);
   t.strictSame(
     given.filter((id, index) => given.indexOf(id) !== index),
     [],
-    'ids that are given twice',
+    'duplicate ids',
   );
   const mentions = [...mentionsOf('PROTOCOL.md'), ...mentionsOf('ARCHITECTURE.md')];
   t.strictSame(
     mentions.filter((id) => !given.includes(id)),
     [],
-    'ids that are spoken of, and never given',
+    'ids that are mentioned but not given',
   );
-  // A reader that finds nothing would find nothing wrong.
+  // A reader that finds no ids would find no errors either.
   for (const [kind, least] of Object.entries({ F: 100, T: 20, S: 15 })) {
     t.ok(given.filter((id) => id.startsWith(kind)).length >= least, `${kind}-…`);
   }
@@ -38,7 +38,7 @@ t.test('each id is cited in the title of a test', async (t) => {
   );
 });
 
-t.test('tests cite ids that there are, in their titles', async (t) => {
+t.test('tests cite existing ids, in their titles', async (t) => {
   t.strictSame(
     citations.filter(({ id }) => !given.includes(id)).map(({ id, file, title }) => `${id} in ${file}: ${title}`),
     [],
@@ -46,13 +46,13 @@ t.test('tests cite ids that there are, in their titles', async (t) => {
   t.strictSame(
     tests.flatMap(({ elsewhere }) => elsewhere),
     [],
-    'ids that no title prints',
+    'ids outside of titles',
   );
 });
 
-t.test('test/MANIFEST.md lists what is so', async (t) => {
+t.test('test/MANIFEST.md is up to date', async (t) => {
   const text = render(requirements, citations);
-  // It is written wherever somebody works, and has to come with the commit.
+  // Outside of CI the file is rewritten. Commit it.
   if (process.env.CI !== 'true') writeFileSync(FILE, text);
-  t.equal(existsSync(FILE) ? readFileSync(FILE, 'utf8') : '', text, 'running this test without CI=true writes it anew');
+  t.equal(existsSync(FILE) ? readFileSync(FILE, 'utf8') : '', text, 'running this test without CI=true rewrites it');
 });

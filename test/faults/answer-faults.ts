@@ -8,18 +8,18 @@ const ENVELOPE = JSON.stringify({ arc: '1.0', id: 1, result: { type: 'chat', cha
 const CHUNK = Buffer.alloc(1024 * 1024, ' ');
 const HUNDRED = 100 * 1024 * 1024;
 
-/** A cell where the agent's answer itself is the fault. */
+/** A cell in which the agent's answer is the fault. */
 function answered(how: string, answer: ScriptedAnswer, told: string, requests = 1, aborted = 0): Cell {
   return { how, arrange: ({ agent }) => agent.script({ agentId: 'faulty' }, answer), told, requests, aborted };
 }
 
-/** A cell where the answer is right, and the one to the next send is the fault. */
+/** A cell in which the answer is correct, and the answer to the next send is the fault. */
 function later(kind: Kind, how: string, answer: ScriptedAnswer, requests = 2): Cell {
   const script = ({ agent }: World): void => agent.script({ agentId: 'faulty' }, answer);
   return next(kind, how, script, 'error −41003', requests);
 }
 
-/** A whole HTTP answer that ends with its connection. */
+/** A complete HTTP answer that ends by closing its connection. */
 function http(type: string, body: string): ScriptedAnswer {
   return { raw: [`HTTP/1.1 200 OK\r\ncontent-type: ${type}\r\nconnection: close\r\n\r\n${body}`] };
 }
@@ -38,26 +38,26 @@ function* endless(...first: string[]): Generator<string> {
 const json = (body: string): ScriptedAnswer => http('application/arc+json', body);
 const head = (type: string, more = ''): string =>
   `HTTP/1.1 200 OK\r\ncontent-type: ${type}\r\nconnection: close\r\n${more}\r\n`;
-const noStatus = 'the status line and the head come before the body';
+const noStatus = 'the status line and the headers precede the body';
 
 export const answerFaults: Fault[] = [
   {
     name: 'truncated stream',
-    about: 'The HTTP message is complete, but what it holds is not.',
+    about: 'The HTTP message is complete, but its content is not.',
     before: (kind) =>
       answered('an empty body', { reply: '', after: 0 }, kind === 'JSON' ? 'error −41003' : 'error −43104'),
-    // The last event of a stream may lack its blank line, and nobody can tell that from one that is cut short.
+    // The last event of a stream may lack its blank line, which cannot be distinguished from a truncated event.
     middle: (kind) =>
       kind === 'JSON'
         ? answered('the body stops halfway', { reply: REPLY.JSON, after: HALF.JSON }, BROKEN.JSON)
         : answered(
-            'the body stops inside an event; its half is passed on, as text',
+            'the body stops inside an event; the first half is forwarded as text',
             { reply: REPLY.stream, after: HALF.stream },
             'content ×2, error −43104',
           ),
     after: (kind) =>
       kind === 'JSON'
-        ? 'JSON that is complete is not truncated'
+        ? 'complete JSON is not truncated'
         : answered(
             "the last event's blank line is missing",
             { events: [{ data: 1 }, { event: 'done' }], finalBlankLine: false },
@@ -68,35 +68,43 @@ export const answerFaults: Fault[] = [
     name: 'malformed JSON',
     before: (kind) =>
       kind === 'JSON'
-        ? answered('rubbish before the envelope', json(`)]}'\n${ENVELOPE}`), 'error −41003')
-        : answered("the first event's data", { events: ['event: stream\ndata: {"n":\n\n', EVENT] }, 'content ×2, done'),
+        ? answered('invalid characters before the envelope', json(`)]}'\n${ENVELOPE}`), 'error −41003')
+        : answered(
+            'the data of the first event',
+            { events: ['event: stream\ndata: {"n":\n\n', EVENT] },
+            'content ×2, done',
+          ),
     middle: (kind) =>
       kind === 'JSON'
-        ? answered('a comma too many', json(ENVELOPE.replace('"id"', ',"id"')), 'error −41003')
-        : answered("another event's data", { events: [EVENT, 'event: stream\ndata: {n}\n\n'] }, 'content ×2, done'),
+        ? answered('an extra comma', json(ENVELOPE.replace('"id"', ',"id"')), 'error −41003')
+        : answered(
+            'the data of another event',
+            { events: [EVENT, 'event: stream\ndata: {n}\n\n'] },
+            'content ×2, done',
+          ),
     after: (kind) =>
       kind === 'JSON'
-        ? answered('rubbish after the envelope', json(`${ENVELOPE}}`), 'error −41003')
+        ? answered('invalid characters after the envelope', json(`${ENVELOPE}}`), 'error −41003')
         : answered(
-            "`done`'s data",
+            'the data of `done`',
             { events: [EVENT, 'event: done\ndata: {"chatId"\n\n'], done: false },
             'content, done',
           ),
   },
   {
     name: 'HTML 502',
-    before: () => answered("a proxy's error page", faults.html(502), 'error −41003'),
+    before: () => answered('the error page of a proxy', faults.html(502), 'error −41003'),
     middle: (kind) =>
       kind === 'JSON'
         ? answered('the page follows half an envelope', json(`${ENVELOPE.slice(0, 30)}<html>502</html>`), BROKEN.JSON)
         : answered('the page follows an event', http('text/event-stream', `${EVENT}<html>502</html>`), BROKEN.stream),
-    after: (kind) => later(kind, "a proxy's error page is the next answer", faults.html(502)),
+    after: (kind) => later(kind, 'the next answer is the error page of a proxy', faults.html(502)),
   },
   {
     name: 'empty 500',
     before: () => answered('no body', faults.empty(500), 'error −41003'),
     middle: () => noStatus,
-    after: (kind) => later(kind, 'no body in the next answer', faults.empty(500)),
+    after: (kind) => later(kind, 'the next answer has no body', faults.empty(500)),
   },
   {
     name: 'wrong content type',
@@ -117,7 +125,7 @@ export const answerFaults: Fault[] = [
     name: '100 MB body',
     before: () =>
       answered(
-        'JSON whose `content-length` says so',
+        'JSON with this `content-length`',
         { raw: [head('application/arc+json', `content-length: ${HUNDRED}\r\n`)], finish: 'stall' },
         'error −45004',
         1,
@@ -126,28 +134,28 @@ export const answerFaults: Fault[] = [
     middle: (kind) =>
       kind === 'JSON'
         ? answered(
-            'JSON that does not announce it',
+            'JSON without `content-length`',
             { raw: after100MB(head('application/arc+json'), '{') },
             'error −45004',
             1,
             1,
           )
         : answered(
-            '1,600 events of 64 KiB, each of which is allowed',
+            '1,600 events of 64 KiB, each within the limit',
             { events: Array.from({ length: 1600 }, () => ({ data: 'x'.repeat(65_534) })) },
             'content ×1600, done',
           ),
     after: (kind) =>
       kind === 'JSON'
         ? answered(
-            'blanks after the envelope',
+            'spaces after the envelope',
             { raw: after100MB(head('application/arc+json'), ENVELOPE) },
             'error −45004',
             1,
             1,
           )
         : answered(
-            'blanks after `done`, and then no end',
+            'spaces after `done`, and the body does not end',
             { raw: after100MB(head('text/event-stream'), EVENT, DONE), finish: 'stall' },
             'content, done',
             1,
@@ -156,7 +164,7 @@ export const answerFaults: Fault[] = [
   },
   {
     name: 'endless event',
-    about: 'To the JSON send, a stream is answered that was not asked for.',
+    about: 'The JSON send is answered with a stream that it did not request.',
     before: () => answered('the first event', { events: { [Symbol.iterator]: () => endless() } }, 'error −45004', 1, 1),
     middle: () =>
       answered(
@@ -178,33 +186,33 @@ export const answerFaults: Fault[] = [
   {
     name: 'no `done`',
     about:
-      'The stream ends properly, between two events. To the JSON send, a stream is answered that was not asked for.',
+      'The stream ends correctly, between two events. The JSON send is answered with a stream that it did not request.',
     before: () => answered('no event at all', { events: [], done: false }, 'error −43104'),
     middle: () => answered('one event', { events: [EVENT], done: false }, 'content, error −43104'),
-    after: () => 'after `done` nothing is missing',
+    after: () => 'nothing is missing after `done`',
   },
   {
     name: 'redirect loop',
-    before: () =>
-      answered('307 to itself, again and again', { ...faults.redirect('/arc/'), times: 4 }, 'error −41003', 4),
+    before: () => answered('307 to itself, repeatedly', { ...faults.redirect('/arc/'), times: 4 }, 'error −41003', 4),
     middle: () => noStatus,
-    after: (kind) => later(kind, 'the next request is sent in circles', { ...faults.redirect('/arc/'), times: 4 }, 5),
+    after: (kind) =>
+      later(kind, 'the next request is redirected in a loop', { ...faults.redirect('/arc/'), times: 4 }, 5),
   },
   {
     name: 'cross-origin redirect',
     before: () => ({
-      how: '307 to another port, where a server listens',
-      arrange: elsewhere,
-      check: unheard,
+      how: '307 to another port, on which a server listens',
+      arrange: redirectElsewhere,
+      check: checkOtherOrigin,
       told: 'error −41003',
       requests: 1,
       aborted: 0,
     }),
     middle: () => noStatus,
     after: (kind) => ({
-      how: 'the next request is sent to another port',
-      between: elsewhere,
-      check: unheard,
+      how: 'the next request is redirected to another port',
+      between: redirectElsewhere,
+      check: checkOtherOrigin,
       told: `${WHOLE[kind]} · then error −41003`,
       requests: 2,
       aborted: 0,
@@ -212,10 +220,10 @@ export const answerFaults: Fault[] = [
   },
 ];
 
-function elsewhere({ agent, stranger }: World): void {
-  agent.script({ agentId: 'faulty' }, faults.redirect(stranger.endpoint));
+function redirectElsewhere({ agent, otherOrigin }: World): void {
+  agent.script({ agentId: 'faulty' }, faults.redirect(otherOrigin.endpoint));
 }
 
-function unheard({ stranger }: World): string | undefined {
-  return stranger.counters.accepted > 0 ? 'the request went to the other origin' : undefined;
+function checkOtherOrigin({ otherOrigin }: World): string | undefined {
+  return otherOrigin.counters.accepted > 0 ? 'the request went to the other origin' : undefined;
 }

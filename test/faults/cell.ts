@@ -9,45 +9,45 @@ import { bounded, Client, type Frame, RelayServer, to, until } from './world.js'
 export type Kind = 'JSON' | 'stream';
 export const KINDS: readonly Kind[] = ['JSON', 'stream'];
 
-/** One cell of the matrix: how the fault is made, and what has to come of it. */
+/** One cell of the matrix: how the fault is caused, and its expected outcome. */
 export interface Cell {
   how: string;
-  /** What is done before the send. */
+  /** Runs before the send. */
   arrange?(world: World): unknown;
-  /** What is done once the send is on its way. */
-  strike?(world: World): unknown;
-  /** What is done once the send is answered; a second one in the same chat then meets the fault. */
+  /** Runs after the message was sent. */
+  cause?(world: World): unknown;
+  /** Runs when the send is answered. A second send in the same chat then meets the fault. */
   between?(world: World): unknown;
-  /** What else has to hold in the end; gives what does not. */
+  /** An additional check at the end. Returns the problem, if there is one. */
   check?(world: World): string | undefined;
-  /** What the client is to be told. */
+  /** The frames that the client must receive, in short. */
   told: string;
-  /** The chat.start and chat.message that are to reach the agent before it is well again; those that it sees aborted. */
+  /** Number of chat.start and chat.message requests that must reach the agent during the fault, and of aborted ones. */
   requests: number;
   aborted: number;
-  /** Time-outs are short, because they are what ends the send. */
+  /** Timeouts are short, because a timeout ends the send. */
   stalls?: true;
   /** The agent is behind TLS. */
   tls?: true;
-  /** The client itself is gone: nobody can be told, or send again. */
+  /** The client is gone: it cannot receive frames or send again. */
   lost?: true;
 }
 
-/** What came of a cell. */
+/** The outcome of a cell. */
 export interface Outcome {
   told: string;
   requests: number;
   aborted: number;
-  /** Chats left open at the agent, and sends that were never ended. */
+  /** Number of chats left open at the agent, and of sends without a terminal frame. */
   open: number;
   unended: number;
-  /** What a send to another agent over the same socket, and one to this agent once it is well again, were told. */
+  /** The terminal frame of a send to another agent over the same socket, and of a send to this agent after the fault. */
   other: string;
   again: string;
   problem?: string;
 }
 
-/** An agent behind a proxy, a relay, and a client of it. */
+/** An agent behind a proxy, a relay, and its client. */
 export interface World {
   kind: Kind;
   agent: TestAgent;
@@ -57,9 +57,9 @@ export interface World {
   client: Client;
   /** The proxy between the client and the relay. */
   front: TcpProxy;
-  /** A server that must not hear of anything. */
-  stranger: TestAgent;
-  /** Where the faulty agent is said to be, if not behind the proxy. */
+  /** A server on another origin, which must not receive anything. */
+  otherOrigin: TestAgent;
+  /** The address of the faulty agent, if it is not behind the proxy. */
   address: string | undefined;
 }
 
@@ -71,22 +71,21 @@ const undici = createRequire(import.meta.resolve('@arc/thread-core'))('undici') 
 };
 
 /**
- * Milliseconds of the time-outs and of the heartbeat, where it is they that end the send; and where they must not, however
- * busy the machine is.
+ * Timeouts and heartbeat in ms: short if they end the send, long if they must not end it even on a busy machine.
  */
 const SHORT = 2000;
 const LONG = 60_000;
 
-/** Milliseconds that anything is waited for that must come; and what the agent must see. Only a failure takes so long. */
-const PATIENCE = 30_000;
-const SEEN = 10_000;
+/** Limits of waits in ms, for what the client and what the agent must receive. Only failures take that long. */
+const CLIENT_WAIT = 30_000;
+const AGENT_WAIT = 10_000;
 
 const portOf = (agent: TestAgent): number => (agent.server.address() as AddressInfo).port;
 
-/** Makes a world for one cell, and gives what is to be done in the end. */
+/** Creates the world of one cell, and the function that closes it. */
 async function create(kind: Kind, cell: Cell): Promise<{ world: World; close(): Promise<void> }> {
   const agent = await startTestAgent();
-  const stranger = await startTestAgent();
+  const otherOrigin = await startTestAgent();
   const tls = cell.tls === undefined ? undefined : await TlsFront.start(portOf(agent));
   const proxy = await TcpProxy.start(tls?.port ?? portOf(agent));
   const dispatcher = cell.tls === undefined ? undefined : new undici.Agent({ connect: { ca: trusted } });
@@ -98,18 +97,18 @@ async function create(kind: Kind, cell: Cell): Promise<{ world: World; close(): 
     sendTimeout: timeout,
     streamIdleTimeout: timeout,
     heartbeat: cell.lost === undefined ? 0 : SHORT / 2,
-    // A chat that may have been started, and was not, is looked for as long as that. Where the network swallows everything,
-    // half of it goes by before chat.end is tried again.
+    // chat.end is repeated for this time if it is unknown whether a chat was started. If the network drops all packets, half
+    // of it passes before the first repetition.
     cleanupTimeout: 3 * SHORT,
   });
   const front = await TcpProxy.start(Number(new URL(relay.url).port));
   const client = await Client.connect(cell.lost === undefined ? relay.url : `ws://127.0.0.1:${front.port}`);
-  const world: World = { kind, agent, stranger, proxy, tls, relay, client, front, address: undefined };
+  const world: World = { kind, agent, otherOrigin, proxy, tls, relay, client, front, address: undefined };
   const close = async (): Promise<void> => {
     client.socket.terminate();
     await relay.close();
     await dispatcher?.destroy();
-    await Promise.all([front.close(), proxy.close(), tls?.close(), agent.close(), stranger.close()]);
+    await Promise.all([front.close(), proxy.close(), tls?.close(), agent.close(), otherOrigin.close()]);
   };
   return { world, close };
 }
@@ -117,53 +116,53 @@ async function create(kind: Kind, cell: Cell): Promise<{ world: World; close(): 
 export async function run(kind: Kind, cell: Cell): Promise<Outcome> {
   const { world, close } = await create(kind, cell);
   try {
-    return await play(world, cell);
+    return await runSends(world, cell);
   } finally {
     await close();
   }
 }
 
-async function play(world: World, cell: Cell): Promise<Outcome> {
+async function runSends(world: World, cell: Cell): Promise<Outcome> {
   const { kind, agent, client } = world;
   const stream = kind === 'stream';
   await cell.arrange?.(world);
   client.send(to('faulty', 'first', { stream }));
   if (cell.lost) {
-    await cell.strike?.(world);
-    const told = tell(client.soFar('first'));
+    await cell.cause?.(world);
+    const told = summarize(client.soFar('first'));
     return leave(world, cell, { ...count(agent), told, other: '–', again: '–' });
   }
-  // Its answer need not have come when the fault strikes: it must come although it does.
-  const other = client.ask(to('other', 'other'), PATIENCE);
-  await cell.strike?.(world);
-  let told = tell(await client.told('first', PATIENCE));
+  // Its answer must arrive in spite of the fault, but not necessarily before it.
+  const other = client.ask(to('other', 'other'), CLIENT_WAIT);
+  await cell.cause?.(world);
+  let told = summarize(await client.told('first', CLIENT_WAIT));
   if (cell.between !== undefined) {
     await cell.between(world);
-    told += ` · then ${tell(await client.ask(to('faulty', 'second', { stream }), PATIENCE))}`;
+    told += ` · then ${summarize(await client.ask(to('faulty', 'second', { stream }), CLIENT_WAIT))}`;
   }
-  // What the agent sees of it comes a little later than what the client is told; if it never comes, the count tells.
+  // The agent notices it slightly later than the client. If it never does, the counts in the outcome show it.
   const seen = (): boolean => count(agent).aborted >= cell.aborted && count(agent).requests >= cell.requests;
-  await agent.waitFor(seen, { timeout: SEEN }).catch(() => {});
+  await agent.waitFor(seen, { timeout: AGENT_WAIT }).catch(() => {});
   const counted = count(agent);
-  await heal(world);
-  const again = client.ask(to('faulty', 'again', { stream }), PATIENCE);
+  await repair(world);
+  const again = client.ask(to('faulty', 'again', { stream }), CLIENT_WAIT);
   return leave(world, cell, { ...counted, told, other: last(await other), again: last(await again) });
 }
 
-/** What has reached the agent so far, but for ends. */
+/** The requests that have reached the agent so far, without chat.end. */
 function count({ requests }: TestAgent): { requests: number; aborted: number } {
   const sends = requests.filter(({ method, agentId }) => method !== 'chat.end' && agentId === 'faulty');
   return { requests: sends.length, aborted: sends.filter(({ aborted }) => aborted).length };
 }
 
-async function heal(world: World): Promise<void> {
+async function repair(world: World): Promise<void> {
   world.proxy.heal();
   world.tls?.trust(true);
   world.address = undefined;
   if (!world.proxy.listening) await world.proxy.listen();
 }
 
-/** The client goes without a word, and everything has to be tidied up behind it. */
+/** Drops the client's connection, after which everything must be cleaned up. */
 async function leave(
   world: World,
   cell: Cell,
@@ -177,17 +176,17 @@ async function leave(
   await until(
     () => sessions.size === 0,
     () => `the end of ${sessions.size} sessions`,
-    PATIENCE,
+    CLIENT_WAIT,
   );
-  // Nothing may be open; but where something is, the matrix shall say so.
-  await agent.waitFor('idle', { timeout: SEEN }).catch(() => {});
+  // Nothing may be open. If something is, the matrix shows it.
+  await agent.waitFor('idle', { timeout: AGENT_WAIT }).catch(() => {});
   const { open, running } = agent.counters;
   const unended = cell.lost ? relay.relay.stats().pending : unanswered;
   const outcome: Outcome = { ...seen, ...(cell.lost ? count(agent) : {}), open, unended };
   const problem =
     cell.check?.(world) ??
-    (strays.length > 0 ? `frames after the last one: ${tell(strays)}` : undefined) ??
-    (running > 0 ? `${running} requests still run at the agent` : undefined);
+    (strays.length > 0 ? `frames after the terminal frame: ${summarize(strays)}` : undefined) ??
+    (running > 0 ? `${running} requests are still running at the agent` : undefined);
   return problem === undefined ? outcome : { ...outcome, problem };
 }
 
@@ -200,8 +199,8 @@ function name(frame: Frame): string {
   return `error ${String((frame.data as { code: number }).code).replace('-', '−')}`;
 }
 
-/** The frames in a few words: `content ×2, error −43104`. */
-function tell(frames: Frame[]): string {
+/** The frames in short: `content ×2, error −43104`. */
+function summarize(frames: Frame[]): string {
   const runs: { name: string; times: number }[] = [];
   for (const frame of frames) {
     const run = runs.at(-1);
@@ -211,20 +210,20 @@ function tell(frames: Frame[]): string {
   return runs.map(({ name, times }) => (times === 1 ? name : `${name} ×${times}`)).join(', ') || 'nothing';
 }
 
-/** Resolves when the faulty agent's client has been told so many frames of the first send. */
-export async function heard({ client }: World, frames = 1): Promise<void> {
+/** Resolves when the client has received this many frames of the first send. */
+export async function receivedFrames({ client }: World, frames = 1): Promise<void> {
   await until(() => client.soFar('first').length >= frames, 'the first frames');
 }
 
-/** Resolves when the faulty agent has got the first send. */
-export async function asked({ agent }: World): Promise<void> {
+/** Resolves when the faulty agent has received the first send. */
+export async function requestArrived({ agent }: World): Promise<void> {
   await bounded(
     agent.waitFor(() => count(agent).requests > 0),
     'the first send at the agent',
   );
 }
 
-/** A row of the matrix. A string in place of a cell says why there can be none. */
+/** A row of the matrix. A string in place of a cell says why the case is impossible. */
 export interface Fault {
   name: string;
   about?: string;
@@ -233,4 +232,8 @@ export interface Fault {
   after(kind: Kind): Cell | string;
 }
 
-export const WHENS = { before: 'before the first byte', middle: 'in the middle', after: 'after the last' } as const;
+export const WHENS = {
+  before: 'before the first byte',
+  middle: 'in the middle',
+  after: 'after the last byte',
+} as const;

@@ -2,22 +2,22 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { bounded } from './world.js';
 
-/** What a relay in a process of its own is told to do, and what it tells. */
+/** What a relay in a child process reports. */
 export interface Report {
   url: string;
-  /** Bytes in use on the heap, after garbage has been collected. */
+  /** Used heap in bytes, after garbage collection. */
   heap: number;
   sessions: number;
   threads: number;
   pending: number;
-  /** What the chats of sessions that are gone came to. */
+  /** Number of chats of closed sessions that were ended, and that could not be ended. */
   ended: number;
   failed: number;
   /** Unhandled rejections and uncaught exceptions. */
-  mishaps: string[];
+  errors: string[];
 }
 
-/** Starts a TypeScript file in a process of its own, with the loaders of this one. */
+/** Starts a TypeScript file in a child process, with the loaders of this process. */
 export function start(file: URL, args: string[] = []): ChildProcess {
   return fork(file, args, {
     execArgv: [...process.execArgv, '--expose-gc'],
@@ -25,7 +25,7 @@ export function start(file: URL, args: string[] = []): ChildProcess {
   });
 }
 
-/** A relay in a process of its own, so that its memory and its crashes are its own. */
+/** A relay in a child process, so that its memory can be measured, and a crash affects only itself. */
 export class RelayProcess {
   readonly #child: ChildProcess;
   readonly url: string;
@@ -42,7 +42,7 @@ export class RelayProcess {
     return new RelayProcess(child, url);
   }
 
-  /** Collects garbage, and tells how things are. */
+  /** Collects garbage, and reports. */
   report(): Promise<Report> {
     const report = next(this.#child);
     this.#child.send('report');
@@ -66,10 +66,10 @@ async function next(child: ChildProcess): Promise<Report> {
   const { signal } = over;
   try {
     const gone = once(child, 'exit', { signal }).then(([code]) => {
-      throw new Error(`The relay's process has exited with ${code}`);
+      throw new Error(`The process of the relay exited with ${code}`);
     });
     const word = Promise.race([once(child, 'message', { signal }), gone]);
-    const [report] = await bounded(word, 'word of the relay', 60_000);
+    const [report] = await bounded(word, 'a report of the relay', 60_000);
     return report as Report;
   } finally {
     over.abort();

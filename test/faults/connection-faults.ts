@@ -1,24 +1,24 @@
 import { faults } from '@arc/thread-core/testing';
-import { asked, type Cell, type Fault, heard, type Kind, type World } from './cell.js';
+import { type Cell, type Fault, type Kind, receivedFrames, requestArrived, type World } from './cell.js';
 import { until } from './world.js';
 
-/** How much of a body has come when it is in the middle: for a stream one event, and a part of the next. */
+/** Number of bytes of the body that count as its middle. For a stream: one event and a part of the next. */
 export const HALF: Record<Kind, number> = { JSON: 10_000, stream: 200 };
-/** What a right answer is, and what one is that breaks off. */
+/** The frames of a complete answer, and of a truncated one. */
 export const WHOLE: Record<Kind, string> = { JSON: 'response', stream: 'content ×6, done' };
 export const BROKEN: Record<Kind, string> = { JSON: 'error −41003', stream: 'content, error −43104' };
 
-/** An answer that is longer than that. */
+/** An answer that is longer than `HALF`. */
 export const REPLY: Record<Kind, string | string[]> = { JSON: 'x'.repeat(20_000), stream: ['one ', 'two ', 'three '] };
 
-/** The agent has got the request, and says nothing; then something happens. */
-function silent(how: string, strike?: (world: World) => unknown): Cell {
+/** The agent has received the request and does not answer. Then the fault happens. */
+function silent(how: string, cause?: (world: World) => unknown): Cell {
   return {
     how,
     arrange: ({ agent }) => agent.script({ agentId: 'faulty' }, faults.hang()),
-    strike: async (world) => {
-      await asked(world);
-      await strike?.(world);
+    cause: async (world) => {
+      await requestArrived(world);
+      await cause?.(world);
     },
     told: 'error −41003',
     requests: 1,
@@ -26,16 +26,16 @@ function silent(how: string, strike?: (world: World) => unknown): Cell {
   };
 }
 
-/** The agent says half of its answer, and no more; once that has come, something happens. */
-function half(kind: Kind, how: string, strike?: (world: World) => unknown): Cell {
+/** The agent sends half of its answer. When that has arrived, the fault happens. */
+function half(kind: Kind, how: string, cause?: (world: World) => unknown): Cell {
   return {
     how,
     arrange: ({ agent }) =>
       agent.script({ agentId: 'faulty' }, { reply: REPLY[kind], after: HALF[kind], finish: 'stall' }),
-    strike: async (world) => {
-      if (kind === 'stream') await heard(world);
+    cause: async (world) => {
+      if (kind === 'stream') await receivedFrames(world);
       else await until(() => world.proxy.passed >= HALF.JSON, 'a part of the answer');
-      await strike?.(world);
+      await cause?.(world);
     },
     told: BROKEN[kind],
     requests: 1,
@@ -43,7 +43,7 @@ function half(kind: Kind, how: string, strike?: (world: World) => unknown): Cell
   };
 }
 
-/** The stream has said `done`, but its HTTP message does not end; then something happens. */
+/** The stream has sent `done`, but the HTTP message does not end. Then the fault happens. */
 function lingering(how: string, between: (world: World) => unknown = () => {}): Cell {
   const events = ['event: stream\ndata: {"n":1}\n\n', 'event: done\ndata: {}\n\n'];
   return {
@@ -56,7 +56,7 @@ function lingering(how: string, between: (world: World) => unknown = () => {}): 
   };
 }
 
-/** The answer is complete; something happens to the connection, or the next send meets it. */
+/** The answer is complete. Then the fault happens to the connection, or the next send meets it. */
 export function next(
   kind: Kind,
   how: string,
@@ -67,43 +67,43 @@ export function next(
   return { how, between, told: `${WHOLE[kind]} · then ${then}`, requests, aborted: 0 };
 }
 
-/** No name server need be asked for that: a label has at most 63 characters. */
-const NOWHERE = `http://${'x'.repeat(64)}.invalid/arc`;
+/** Fails without a name server, because a label has at most 63 characters. */
+const UNRESOLVABLE = `http://${'x'.repeat(64)}.invalid/arc`;
 
-/** The agent is where nobody finds it. */
-const nowhere = (world: World): void => {
-  world.address = NOWHERE;
+/** Gives the agent a host name that has no address. */
+const unresolve = (world: World): void => {
+  world.address = UNRESOLVABLE;
 };
 
 export const connectionFaults: Fault[] = [
   {
     name: 'connection refused',
     before: () => ({
-      how: 'nothing listens',
+      how: 'no server listens',
       arrange: ({ proxy }) => proxy.refuse(),
       told: 'error −41003',
       requests: 0,
       aborted: 0,
     }),
-    middle: () => 'a connection that is made cannot be refused any more',
+    middle: () => 'an open connection cannot be refused',
     after: (kind) =>
-      next(kind, 'connections are closed, and nothing listens', ({ proxy }) => proxy.refuse(), 'error −41003', 1),
+      next(kind, 'connections are closed, and no server listens', ({ proxy }) => proxy.refuse(), 'error −41003', 1),
   },
   {
     name: 'DNS failure',
     before: () => ({
       how: 'the host has no address',
-      arrange: nowhere,
+      arrange: unresolve,
       told: 'error −41003',
       requests: 0,
       aborted: 0,
     }),
-    middle: () => 'a connection that is made needs no name any more',
-    after: (kind) => next(kind, 'the host has no address any more', nowhere, 'error −41003', 1),
+    middle: () => 'an open connection needs no name',
+    after: (kind) => next(kind, 'the host no longer has an address', unresolve, 'error −41003', 1),
   },
   {
     name: 'reset',
-    before: () => silent('RST while the agent works', ({ proxy }) => proxy.reset()),
+    before: () => silent('RST while the agent is working', ({ proxy }) => proxy.reset()),
     middle: (kind) => half(kind, 'RST after a part of the body', ({ proxy }) => proxy.reset()),
     after: (kind) =>
       kind === 'JSON'
@@ -115,26 +115,26 @@ export const connectionFaults: Fault[] = [
     before: () => ({ ...silent('the agent never answers'), told: 'error −41006', stalls: true }),
     middle: (kind) => {
       const told = kind === 'JSON' ? 'error −41006' : 'content, error −43104';
-      return { ...half(kind, 'the agent falls silent after a part of the body'), told, stalls: true };
+      return { ...half(kind, 'the agent stops after a part of the body'), told, stalls: true };
     },
     after: (kind) => {
-      if (kind === 'stream') return lingering('`done` has come, but the HTTP message never ends');
+      if (kind === 'stream') return lingering('`done` has arrived, but the HTTP message never ends');
       const hang = ({ agent }: World): void => agent.script({ agentId: 'faulty' }, faults.hang());
-      const cell = next(kind, 'the agent never answers what comes next', hang, 'error −41006', 2);
+      const cell = next(kind, 'the agent never answers the next request', hang, 'error −41006', 2);
       return { ...cell, aborted: 1, stalls: true };
     },
   },
   {
     name: 'truncated body',
     about: 'The connection is closed (FIN) before the HTTP message is complete.',
-    before: () => silent('FIN while the agent works', ({ proxy }) => proxy.cut()),
+    before: () => silent('FIN while the agent is working', ({ proxy }) => proxy.cut()),
     middle: (kind) => half(kind, 'FIN after a part of the body', ({ proxy }) => proxy.cut()),
     after: (kind) => {
       if (kind === 'stream') return lingering('FIN after `done`, without the last chunk', ({ proxy }) => proxy.cut());
       const body = JSON.stringify({ arc: '1.0', id: 1, result: { type: 'chat', chat: { chatId: 'x' } }, error: null });
       const head = `HTTP/1.1 200 OK\r\ncontent-type: application/arc+json\r\ncontent-length: ${body.length + 9}\r\n\r\n`;
       return {
-        how: 'all of the JSON comes, but `content-length` has announced more',
+        how: 'the JSON is complete, but `content-length` is larger',
         arrange: ({ agent }) => agent.script({ agentId: 'faulty' }, { raw: [head + body] }),
         told: 'error −41003',
         requests: 1,
@@ -153,24 +153,24 @@ export const connectionFaults: Fault[] = [
       aborted: 0,
     }),
     middle: (kind) => {
-      const spoil = ({ proxy }: World): void => proxy.inject(Buffer.from('this is no TLS record'));
-      return { ...half(kind, 'bytes that are no TLS record come after a part of the body', spoil), tls: true };
+      const corrupt = ({ proxy }: World): void => proxy.inject(Buffer.from('not a TLS record'));
+      return { ...half(kind, 'invalid TLS records after a part of the body', corrupt), tls: true };
     },
     after: (kind) => {
       const distrust = ({ tls, proxy }: World): Promise<void> => {
         tls?.trust(false);
         return proxy.cut();
       };
-      const how = 'the next connection shows a certificate that is not trusted';
+      const how = 'the next connection has a certificate that is not trusted';
       return { ...next(kind, how, distrust, 'error −41003', 1), tls: true };
     },
   },
   {
     name: 'half-open socket',
-    about: 'The network between relay and agent swallows everything, and nobody is told (no FIN, no RST).',
-    before: () => swallowed(-1, 'before the answer', 'error −41006'),
+    about: 'The network between relay and agent drops all packets without a sign (no FIN, no RST).',
+    before: () => dropped(-1, 'before the answer', 'error −41006'),
     middle: (kind) =>
-      swallowed(HALF[kind], 'after a part of the body', kind === 'JSON' ? 'error −41006' : 'content, error −43104'),
+      dropped(HALF[kind], 'after a part of the body', kind === 'JSON' ? 'error −41006' : 'content, error −43104'),
     after: (kind) => ({
       ...next(kind, 'the idle connection is dead', ({ proxy }) => proxy.silence(), 'error −41006', 1),
       stalls: true,
@@ -178,28 +178,28 @@ export const connectionFaults: Fault[] = [
   },
   {
     name: "half-open socket, the client's side",
-    about: 'The network between client and relay swallows everything. Two missed heartbeats tell the relay.',
+    about: 'The network between client and relay drops all packets. The relay notices by missed heartbeats.',
     before: () =>
-      gone(
-        silent('while the agent works', ({ front }) => front.silence()),
+      clientLost(
+        silent('while the agent is working', ({ front }) => front.silence()),
         'nothing',
         1,
       ),
     middle: (kind) => {
       const cell = half(kind, 'after a part of the body', ({ front }) => front.silence());
-      return gone(cell, kind === 'JSON' ? 'nothing' : 'content', 1);
+      return clientLost(cell, kind === 'JSON' ? 'nothing' : 'content', 1);
     },
     after: (kind) => {
-      const strike = async (world: World): Promise<void> => {
+      const cause = async (world: World): Promise<void> => {
         await world.client.told('first');
         world.front.silence();
       };
-      return gone({ how: 'while nothing runs', strike, told: '', requests: 1, aborted: 0 }, WHOLE[kind], 0);
+      return clientLost({ how: 'while nothing is running', cause, told: '', requests: 1, aborted: 0 }, WHOLE[kind], 0);
     },
   },
 ];
 
-function swallowed(after: number, how: string, told: string): Cell {
+function dropped(after: number, how: string, told: string): Cell {
   let held: Promise<void>;
   return {
     how,
@@ -208,7 +208,7 @@ function swallowed(after: number, how: string, told: string): Cell {
       agent.script({ agentId: 'faulty' }, { reply: REPLY[kind] });
       held = proxy.hold(after);
     },
-    strike: async ({ proxy }) => {
+    cause: async ({ proxy }) => {
       await held;
       proxy.silence();
     },
@@ -218,6 +218,6 @@ function swallowed(after: number, how: string, told: string): Cell {
   };
 }
 
-function gone(cell: Cell, told: string, aborted: number): Cell {
+function clientLost(cell: Cell, told: string, aborted: number): Cell {
   return { ...cell, told, aborted, lost: true };
 }

@@ -7,7 +7,7 @@ import { bounded } from './world.js';
 t.setTimeout(180_000);
 
 for (const host of ['ws', 'fastify', 'express 5', 'koa 3']) {
-  t.test(`${host}: after relay.close() no handle, timer, socket or listener is left`, (t) => exits(t, host));
+  t.test(`${host}: after relay.close() no handle, timer, socket or listener remains`, (t) => exits(t, host));
 }
 
 async function exits(t: Test, host: string): Promise<void> {
@@ -20,7 +20,8 @@ async function exits(t: Test, host: string): Promise<void> {
     return agent.close();
   });
   const exit = once(child, 'exit');
-  const word = async (): Promise<unknown> => (await bounded(once(child, 'message'), 'word of the process', 30_000))[0];
+  const word = async (): Promise<unknown> =>
+    (await bounded(once(child, 'message'), 'a message of the process', 30_000))[0];
   const isHeld = ({ agentId, method }: RecordedRequest): boolean => agentId === 'held' && method !== 'chat.end';
   for (const count of [1, 2, 3]) {
     t.equal(await word(), 'sent');
@@ -28,16 +29,16 @@ async function exits(t: Test, host: string): Promise<void> {
     child.send('arrived');
   }
   t.equal(await word(), 'closing');
-  // What is in flight when the relay is closed has to be waited for, so that its chat can be ended.
+  // The relay waits for what is in flight, so that it can end the chat.
   gate.release();
   const { summary, atClose, ...left } = (await word()) as { summary: unknown; atClose: string[] };
   t.match(summary, { failed: 0 });
-  // The server is the application's to close; and so is the connection of a client that has not answered the close yet.
+  // The application closes the server. The connection of a client that has not answered the close frame is still open.
   const mine = atClose.filter((kind) => kind !== 'TCPServerWrap');
-  t.strictSame(mine, [], 'at once');
-  t.strictSame(left, { sessions: 0, atEnd: [], ofServer: 0, ofProcess: 0 }, 'once the server is closed, too');
+  t.strictSame(mine, [], 'immediately');
+  t.strictSame(left, { sessions: 0, atEnd: [], ofServer: 0, ofProcess: 0 }, 'after the server is closed');
   const [code] = await bounded(exit, 'the exit of the process', 30_000);
   t.equal(code, 0, 'it exits by itself');
   await agent.waitFor('idle');
-  t.equal(agent.counters.connections, 0, 'no connection to the agent is left');
+  t.equal(agent.counters.connections, 0, 'no connection to the agent remains');
 }

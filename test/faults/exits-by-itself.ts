@@ -1,4 +1,4 @@
-// A process of its own, which has to exit by itself: nothing that the relay had may be left once it is closed.
+// A process that must exit by itself: after relay.close() no resource of the relay may remain.
 import { createHook } from 'node:async_hooks';
 import { type EventEmitter, once } from 'node:events';
 import type { Relay } from '@arc/thread-core';
@@ -8,9 +8,9 @@ import { Client, to, until } from './world.js';
 
 const [name = '', endpoint = ''] = process.argv.slice(2);
 const host = await hosts[name]?.();
-if (host === undefined) throw new Error(`There is no host ${name}`);
+if (host === undefined) throw new Error(`Unknown host ${name}`);
 
-/** The kinds of what keeps the process alive, but for what it had before. */
+/** The kinds of resources that keep the process alive, without those that existed at the start. */
 const before = process.getActiveResourcesInfo();
 function resources(): string[] {
   const left = process.getActiveResourcesInfo();
@@ -18,7 +18,7 @@ function resources(): string[] {
   return left.sort();
 }
 
-/** Timers and sockets that were made from now on and are there still, those that keep no process alive included. */
+/** Timers and sockets that were created from now on and still exist, including those that are unref'ed. */
 const alive = new Map<number, string>();
 let isOver = false;
 createHook({
@@ -26,7 +26,7 @@ createHook({
   destroy: (id) => void alive.delete(id),
 }).enable();
 
-/** Resolves when the agent has got one more of the requests that it holds. */
+/** Resolves when one more of the held requests has arrived at the agent. */
 async function arrived(): Promise<void> {
   process.send?.('sent');
   await once(process, 'message');
@@ -37,7 +37,7 @@ function listeners(emitter: EventEmitter): number {
 }
 const listenersBefore = listeners(process);
 
-// Time-outs that would keep the process for ten minutes, were they forgotten.
+// Timers of this length would keep the process alive for ten minutes if they were not cleared.
 const LONG = 600_000;
 const options = {
   endpoint,
@@ -59,7 +59,7 @@ await one.ask(to('json', 1));
 await one.ask(to('stream', 2, { stream: true }));
 await one.ask(to('broken', 3));
 await one.ask(to('broken', 4, { stream: true }));
-// One is cancelled, one is dropped with its socket, and one still runs when the relay is closed.
+// One send is cancelled, one is dropped with its socket, and one is running when the relay is closed.
 two.send(to('held', 5));
 await arrived();
 two.send({ type: 'cancel', id: 5 });
@@ -77,7 +77,7 @@ const sessions = relay.sessions.size;
 const ofServer = listeners(app.server) - listenersOfServer;
 await app.close();
 await Promise.all([one.closed, three.closed]);
-// Handles go at the end of a turn, and the one timer behind all time-outs of undici's up to a second later.
+// Handles are released at the end of a turn, and undici's shared timer up to a second later.
 isOver = true;
 await until(
   () => alive.size === 0,

@@ -7,7 +7,7 @@ import { cellsOf, type Row, render } from './matrix.js';
 import { readerFaults } from './reader-faults.js';
 
 const FILE = new URL('MATRIX.md', import.meta.url);
-/** Only faults whose name has that in it; the file is not compared then. */
+/** Selects faults by a part of their name. The file is not compared then. */
 const ONLY = process.env.FAULTS ?? '';
 
 t.setTimeout(150_000);
@@ -18,14 +18,14 @@ const rows: Row[] = [...cellsOf(faults)].map((place) => {
   return { ...place, how: typeof cell === 'string' ? cell : cell.how, outcome: undefined };
 });
 
-/** What has to come of a cell. */
+/** The expected outcome of a cell. */
 function expected(cell: Cell, row: Row): Outcome {
   const { told, requests, aborted, lost } = cell;
   const again = lost ? '–' : row.kind === 'JSON' ? 'response' : 'done';
   return { told, requests, aborted, open: 0, unended: 0, other: lost ? '–' : 'response', again };
 }
 
-/** Runs cells side by side, and tests each. */
+/** Runs cells concurrently, and tests each. */
 async function runAll(t: Test, from: Row[], width: number): Promise<void> {
   const left = [...from];
   const worker = async (): Promise<void> => {
@@ -43,8 +43,8 @@ async function runAll(t: Test, from: Row[], width: number): Promise<void> {
   await Promise.all(Array.from({ length: width }, worker));
 }
 
-/** Whether every cell has come to its end: what went wrong is not written down. */
-const isWhole = (): boolean => rows.every((row) => !isCell(row) || row.outcome !== undefined);
+/** Whether every cell has an outcome. An incomplete matrix is not written. */
+const isComplete = (): boolean => rows.every((row) => !isCell(row) || row.outcome !== undefined);
 const isCell = (row: Row): boolean => typeof row.fault[row.when](row.kind) !== 'string';
 const isSlow = (row: Row): boolean => {
   const { stalls, lost } = row.fault[row.when](row.kind) as Cell;
@@ -52,7 +52,7 @@ const isSlow = (row: Row): boolean => {
 };
 const isHeavy = ({ fault }: Row): boolean => ['100 MB body', 'endless event', 'slow reader'].includes(fault.name);
 
-t.test('each fault costs the send that meets it, and nothing else', async (t) => {
+t.test('a fault ends the send that meets it, and nothing else', async (t) => {
   await runAll(
     t,
     rows.filter((row) => isCell(row) && !isHeavy(row) && !isSlow(row)),
@@ -60,8 +60,8 @@ t.test('each fault costs the send that meets it, and nothing else', async (t) =>
   );
 });
 
-// They only wait, so that all can do so at the same time.
-t.test('so does each fault that only time tells of', async (t) => {
+// These mostly wait, so all of them can run at the same time.
+t.test('a fault that only a timeout reveals ends its send, and nothing else', async (t) => {
   await runAll(
     t,
     rows.filter((row) => isCell(row) && !isHeavy(row) && isSlow(row)),
@@ -69,7 +69,7 @@ t.test('so does each fault that only time tells of', async (t) => {
   );
 });
 
-t.test('so does each fault that takes megabytes', async (t) => {
+t.test('a fault of many megabytes ends its send, and nothing else', async (t) => {
   await runAll(
     t,
     rows.filter((row) => isCell(row) && isHeavy(row)),
@@ -77,8 +77,8 @@ t.test('so does each fault that takes megabytes', async (t) => {
   );
 });
 
-t.test('the fault matrix is what was written down', { skip: ONLY !== '' }, async (t) => {
+t.test('MATRIX.md is up to date', { skip: ONLY !== '' }, async (t) => {
   const text = render(rows);
-  if (process.env.CI !== 'true' && isWhole()) writeFileSync(FILE, text);
-  t.equal(text, readFileSync(FILE, 'utf8'), 'a run where CI is not true writes it anew');
+  if (process.env.CI !== 'true' && isComplete()) writeFileSync(FILE, text);
+  t.equal(text, readFileSync(FILE, 'utf8'), 'a run without CI=true rewrites it');
 });

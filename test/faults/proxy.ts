@@ -3,21 +3,21 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { setImmediate } from 'node:timers/promises';
 import { bounded } from './world.js';
 
-/** Turns of the event loop in which a socket hears that its other end, in this process, is closed. */
+/** Turns of the event loop after which a socket in this process has noticed that its other end is closed. */
 const TURNS = 3;
 
 /** The relay's end and the agent's end of one connection through the proxy. */
 interface Pair {
   down: Socket;
   up: Socket | undefined;
-  /** Forwards nothing any more, and closes nothing either. */
+  /** Forwards nothing, and does not close either. */
   silent: boolean;
-  /** What came of the answer that is held up, and how much of it has been let through. */
+  /** The part of a held answer that has arrived, and the number of its bytes that were forwarded. */
   held: Buffer;
   passed: number;
 }
 
-/** A TCP proxy in front of an agent, which loses its connections in every way that there is. */
+/** A TCP proxy that breaks its connections in every way. */
 export class TcpProxy {
   readonly #target: number;
   readonly #pairs = new Set<Pair>();
@@ -25,7 +25,7 @@ export class TcpProxy {
   #port = 0;
   #silent = false;
   #hold: { after: number; reached: () => void } | undefined;
-  /** Bytes of answers that were passed on. */
+  /** Number of bytes of answers that were forwarded. */
   passed = 0;
 
   private constructor(target: number) {
@@ -33,7 +33,7 @@ export class TcpProxy {
     this.#server = this.#create();
   }
 
-  /** Starts a proxy on 127.0.0.1, in front of a port there. */
+  /** Starts a proxy on 127.0.0.1, in front of another port of 127.0.0.1. */
   static async start(target: number): Promise<TcpProxy> {
     const proxy = new TcpProxy(target);
     await proxy.listen();
@@ -48,7 +48,7 @@ export class TcpProxy {
     return this.#server.listening;
   }
 
-  /** Holds the next answer up after so many bytes of its body; before its head where `after` is negative. */
+  /** Holds the next answer after this many bytes of its body, or before its headers if `after` is negative. */
   hold(after: number): Promise<void> {
     return new Promise((reached) => {
       this.#hold = { after, reached };
@@ -60,23 +60,23 @@ export class TcpProxy {
     return this.#end((socket) => socket.resetAndDestroy());
   }
 
-  /** Closes all connections (FIN), whatever was not forwarded yet. */
+  /** Closes all connections (FIN), even if data was not forwarded yet. */
   cut(): Promise<void> {
     return this.#end((socket) => socket.destroySoon());
   }
 
-  /** From now on swallows every byte and every FIN, both ways, of the connections that there are and of new ones. */
+  /** From now on drops every byte and every FIN, in both directions, of existing and new connections. */
   silence(): void {
     this.#silent = true;
     for (const pair of this.#pairs) pair.silent = true;
   }
 
-  /** Sends the relay these bytes, as if they were the agent's. */
+  /** Sends these bytes to the relay as if they came from the agent. */
   inject(bytes: Buffer): void {
     for (const { down } of this.#pairs) down.write(bytes);
   }
 
-  /** Refuses connections, and closes those that there are. */
+  /** Refuses new connections, and closes existing ones. */
   async refuse(): Promise<void> {
     const closed = once(this.#server, 'close');
     this.#server.close();
@@ -84,17 +84,17 @@ export class TcpProxy {
     await closed;
   }
 
-  /** Works for connections that are made from now on. */
+  /** Works again, for new connections. */
   heal(): void {
     this.#silent = false;
     this.#hold = undefined;
   }
 
-  /** Listens, again on the port that it had. */
+  /** Listens, on the same port as before. */
   async listen(): Promise<void> {
     const server = this.#create();
     this.#server = server;
-    // Meanwhile a connection of somebody else's may have been given the port: not for long, in these tests.
+    // In the meantime the system may have given the port to another connection, which is short-lived in these tests.
     server.on('error', () => server.listening || setTimeout(() => server.listen(this.#port, '127.0.0.1'), 20));
     server.listen(this.#port, '127.0.0.1');
     await bounded(new Promise((resolve) => server.once('listening', resolve)), `port ${this.#port}`);
@@ -112,11 +112,11 @@ export class TcpProxy {
     return createServer({ allowHalfOpen: true }, (down) => this.#connected(down));
   }
 
-  /** Resolves when the other side, which is in this process, has heard of it. */
+  /** Resolves when the other end, which is in this process, has noticed. */
   async #end(how: (socket: Socket) => void): Promise<void> {
     const closed = [...this.#pairs].map(async ({ down, up }) => {
       const gone = down.closed ? undefined : once(down, 'close');
-      // What is not read any more would keep it from closing.
+      // Unread data would prevent the socket from closing.
       down.resume();
       how(down);
       up?.destroy();
@@ -158,7 +158,7 @@ export class TcpProxy {
     });
   }
 
-  /** Passes on what may pass of an answer. */
+  /** Forwards the part of an answer that is not held. */
   #answer(pair: Pair, chunk: Buffer): boolean {
     const hold = this.#hold;
     if (hold === undefined) {

@@ -1,13 +1,13 @@
-// A relay in a process of its own: started by `RelayProcess`, and told by it what to do.
+// A relay in a child process, which `RelayProcess` starts and controls.
 import { setImmediate } from 'node:timers/promises';
 import { ArcClient } from '@arc/thread-core';
 import type { Report } from './child.js';
 import { RelayServer } from './world.js';
 
 const [endpoint = '', options = '{}'] = process.argv.slice(2);
-const mishaps: string[] = [];
-process.on('unhandledRejection', (reason) => mishaps.push(`unhandled: ${reason}`));
-process.on('uncaughtException', (error) => mishaps.push(`uncaught: ${error.stack}`));
+const errors: string[] = [];
+process.on('unhandledRejection', (reason) => errors.push(`unhandled: ${reason}`));
+process.on('uncaughtException', (error) => errors.push(`uncaught: ${error.stack}`));
 
 let ended = 0;
 let failed = 0;
@@ -32,10 +32,10 @@ async function report(): Promise<void> {
   }
   const { sessions, threads, pending } = server.relay.stats();
   const heap = process.memoryUsage().heapUsed;
-  process.send?.({ url: server.url, heap, sessions, threads, pending, ended, failed, mishaps } satisfies Report);
+  process.send?.({ url: server.url, heap, sessions, threads, pending, ended, failed, errors } satisfies Report);
 }
 
-// Whoever has started it is gone: then it goes, too.
+// Exits when its parent is gone.
 const orphaned = (): never => process.exit(1);
 process.once('disconnect', orphaned);
 process.on('message', (order) => {

@@ -7,7 +7,7 @@ const certificate = (name: string): string => readFileSync(new URL(`fixtures/${n
 
 /** The certificate that the tests' clients trust. */
 export const trusted = certificate('trusted');
-const stranger = certificate('stranger');
+const untrusted = certificate('untrusted');
 
 /** Puts TLS in front of a port on 127.0.0.1. */
 export class TlsFront {
@@ -36,9 +36,9 @@ export class TlsFront {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** Shows new connections a certificate that nobody trusts, or the trusted one again. */
+  /** Presents the trusted certificate, or an untrusted one, to new connections. */
   trust(isTrusted: boolean): void {
-    const pem = isTrusted ? trusted : stranger;
+    const pem = isTrusted ? trusted : untrusted;
     this.#server.setSecureContext({ key: pem, cert: pem });
   }
 

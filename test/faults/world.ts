@@ -18,12 +18,11 @@ export function to(agentId: string, id: string | number, more: Json = {}): Json 
   return { agent_id: agentId, id, message, ...more };
 }
 
-/** The promise, or a failure that says what was waited for in vain. */
+/** Waits for the promise, or rejects with what was waited for. */
 export async function bounded<T>(promise: Promise<T>, what: string | (() => string), ms = 10_000): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
-    const fail = (): void =>
-      reject(new Error(`Waited ${ms} ms in vain for ${typeof what === 'string' ? what : what()}`));
+    const fail = (): void => reject(new Error(`Waited ${ms} ms for ${typeof what === 'string' ? what : what()}`));
     timer = setTimeout(fail, ms);
   });
   try {
@@ -33,7 +32,7 @@ export async function bounded<T>(promise: Promise<T>, what: string | (() => stri
   }
 }
 
-/** Looks again, every few milliseconds, whether something holds that nobody tells of. */
+/** Polls a condition for which there is no event. */
 export async function until(holds: () => boolean, what: string | (() => string), ms = 10_000): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const held = new Promise<void>((resolve) => {
@@ -52,12 +51,12 @@ export async function until(holds: () => boolean, what: string | (() => string),
 
 const LAST: ReadonlySet<string> = new Set(['response', 'done', 'error', 'cancelled', 'ended', 'pong']);
 
-/** Whether a frame ends what it answers. */
+/** Whether a frame is the last that answers its request. */
 export function isLast({ type }: Frame): boolean {
   return LAST.has(type);
 }
 
-/** What one send, end or ping was told. */
+/** The frames that answer one send, end or ping. */
 interface Told {
   frames: Frame[];
   ended: boolean;
@@ -65,13 +64,13 @@ interface Told {
   last: Promise<void>;
 }
 
-/** A WebSocket client of the relay that keeps, of every id, what it was told. */
+/** A WebSocket client of the relay that collects frames by id. */
 export class Client {
   readonly socket: WebSocket;
   readonly closed: Promise<number>;
-  /** Every frame, in the order in which they came. */
+  /** All frames in the order of arrival. */
   readonly frames: Frame[] = [];
-  /** What should not have come: a frame after the last one of its id, or without any id. */
+  /** Unexpected frames: after the last one of their id, or without an id. */
   readonly strays: Frame[] = [];
   /** Called for every frame. */
   onFrame: (frame: Frame) => void = () => {};
@@ -90,7 +89,7 @@ export class Client {
     return client;
   }
 
-  /** Sends a frame that has an id, and resolves to what it was told, the last frame included. */
+  /** Sends a frame with an id, and resolves to the frames that answer it, including the last. */
   async ask(frame: Json, ms?: number): Promise<Frame[]> {
     this.send(frame);
     return this.told(frame.id as string, ms);
@@ -101,19 +100,19 @@ export class Client {
     this.socket.send(JSON.stringify(frame));
   }
 
-  /** What was told of an id, once its last frame has come. */
+  /** Resolves to the frames of an id when the last one has arrived. */
   async told(id: string | number, ms?: number): Promise<Frame[]> {
     const told = this.#of(id);
     await bounded(told.last, () => `the last frame of ${id}; so far: ${told.frames.map(({ type }) => type)}`, ms);
     return told.frames;
   }
 
-  /** What was told of an id so far. */
+  /** The frames of an id so far. */
   soFar(id: string | number): Frame[] {
     return this.#of(id).frames;
   }
 
-  /** The ids that have no last frame yet. */
+  /** The ids without a last frame. */
   get open(): (string | number)[] {
     return [...this.#told].filter(([, { ended }]) => !ended).map(([id]) => id);
   }

@@ -16,10 +16,10 @@ t.setTimeout(300_000);
 
 /** The relay is as it was at first: nothing went wrong in it, nothing is left, and it holds no more memory. */
 function sound(t: Test, first: Report, last: Report): void {
-  const { sessions, threads, pending, mishaps } = last;
+  const { sessions, threads, pending, errors } = last;
   t.strictSame(
-    { sessions, threads, pending, mishaps },
-    { sessions: 0, threads: 0, pending: 0, mishaps: [] },
+    { sessions, threads, pending, errors },
+    { sessions: 0, threads: 0, pending: 0, errors: [] },
     'nothing is left',
   );
   const heaps = [first, last].map(({ heap }) => `${(heap / MB).toFixed(1)} MB`);

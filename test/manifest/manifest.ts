@@ -3,10 +3,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 const root = new URL('../../', import.meta.url);
 const read = (path: string): string => readFileSync(new URL(path, root), 'utf8');
 
-/** An id where it is given or cited: in brackets. Without them it is only spoken of. */
+/** An id in brackets, where it is given or cited. An id without brackets is only mentioned. */
 const ID = /\[([FTS]-\d+)\]/g;
 
-/** A sentence of a document that has to be true, and what it is called. */
+/** A normative sentence of a document, and its id. */
 export interface Requirement {
   id: string;
   text: string;
@@ -14,11 +14,11 @@ export interface Requirement {
 
 export interface Document {
   requirements: Requirement[];
-  /** What is wrong with how the document gives its ids. */
+  /** Errors in the ids of the document. */
   problems: string[];
 }
 
-/** The list items and table rows of a document's part, each as one line. */
+/** The list items and table rows of a part of a document, each as one line. */
 function statementsOf(text: string): string[] {
   const isTableHead = (line: string, next = ''): boolean => /^\|[-| ]+\|$/.test(line) || /^\|[-| ]+\|$/.test(next);
   const lines = text.replace(/^```.*?^```$/gms, '').split('\n');
@@ -34,7 +34,7 @@ function statementsOf(text: string): string[] {
   return statements;
 }
 
-/** Splits a list item or a table row into its sentences, each of which has to have an id before it. */
+/** Splits a list item or a table row into its sentences. Each must have an id in front. */
 function readStatement(statement: string): Document {
   const [before, ...parts] = statement.split(ID);
   const requirements: Requirement[] = [];
@@ -43,41 +43,42 @@ function readStatement(statement: string): Document {
     const [id, text] = [parts[index] as string, (parts[index + 1] as string).trim()];
     requirements.push({ id, text: text.replace(/^\| | ?\|$/g, '') });
     if (/[.?!] +["`A-Z…−]/.test(text)) problems.push(`${id} has more than one sentence: ${text}`);
-    if (text === '') problems.push(`${id} says nothing`);
+    if (text === '') problems.push(`${id} has no text`);
   }
   return { requirements, problems };
 }
 
-/** Reads what a document demands in its lists and tables, from a heading on, to another or the end. */
+/** Reads the requirements in the lists and tables of a document, from one heading to another or to the end. */
 export function readDocument(path: string, from: string, to?: string): Document {
   const text = read(path);
   const [begin, end] = [text.indexOf(from), to === undefined ? text.length : text.indexOf(to)];
-  if (begin === -1 || end < begin) return { requirements: [], problems: [`${path} has no part from ${from} to ${to}`] };
+  if (begin === -1 || end < begin)
+    return { requirements: [], problems: [`${path} has no section from ${from} to ${to}`] };
   const statements = statementsOf(text.slice(begin, end)).map(readStatement);
   const requirements = statements.flatMap(({ requirements }) => requirements);
   const problems = statements.flatMap(({ problems }) => problems);
   const all = text.match(ID)?.length ?? 0;
-  if (all !== requirements.length) problems.push(`${all - requirements.length} ids stand where none is given`);
-  // A word that binds, in a paragraph, would bind without an id.
+  if (all !== requirements.length) problems.push(`${all - requirements.length} ids are outside of lists and tables`);
+  // A normative word in a paragraph would have no id.
   for (const paragraph of text.slice(begin, end).split('\n\n')) {
     if (/\b(MUST|SHOULD|MAY)\b/.test(paragraph) && !/^(-|\|)/.test(paragraph)) problems.push(`no id: ${paragraph}`);
   }
   return { requirements, problems: problems.map((problem) => `${path}: ${problem}`) };
 }
 
-/** The ids that a document speaks of without giving them. */
+/** The ids that a document mentions without brackets. */
 export function mentionsOf(path: string): string[] {
   return Array.from(read(path).matchAll(/(?<![[\w-])([FTS]-\d+)(?![\]\d])/g), ([, id]) => id as string);
 }
 
-/** A test that cites ids in its title. */
+/** A test title that cites an id. */
 export interface Citation {
   id: string;
   file: string;
   title: string;
 }
 
-/** Files with tests that `npm test` runs. Others prove nothing to it: what cites there does not count. */
+/** The folders of tests that `npm test` runs. Only citations in these count. */
 const FOLDERS = ['packages', 'examples'];
 const OWN = ['', 'contract/'];
 
@@ -106,12 +107,12 @@ export function testFiles(): string[] {
 }
 
 /**
- * Titles as they stand in the source: the string that `test` or a contract's `declare` is called with, or the first one
- * of a row from which titles are made.
+ * A test title in the source: the first argument of `test` or of a contract's `declare`, or the first string of a row from
+ * which titles are built.
  */
 const TITLE = /(?:\.test\(|\bdeclare\(|\[)\s*(["'`])((?:\\.|(?!\1).)*)\1/gs;
 
-/** What a file cites in titles, and how often ids stand anywhere else in it, where nothing prints them. */
+/** The ids that a file cites in titles, and the ids in other places, where no test report shows them. */
 export function readTests(file: string): { citations: Citation[]; elsewhere: string[] } {
   const source = read(file);
   const titles = Array.from(source.matchAll(TITLE), ([, , title]) => title as string);
@@ -122,8 +123,8 @@ export function readTests(file: string): { citations: Citation[]; elsewhere: str
   return { citations, elsewhere: Array.from(rest.matchAll(ID), ([, id]) => `${id} in ${file}`) };
 }
 
-/** A title for readers: without ids, and without what is put in when it runs. */
-function spoken(title: string): string {
+/** A title without ids, and with `…` for values that are inserted at run time. */
+function readable(title: string): string {
   return title
     .replaceAll(ID, '')
     .replace(/\$\{(?:[^{}]|\{[^}]*\})*\}/g, '…')
@@ -133,19 +134,19 @@ function spoken(title: string): string {
     .trim();
 }
 
-/** The manifest, for readers: what has to be true, and the tests that show it. */
+/** The manifest as Markdown: the requirements, and the tests that cover them. */
 export function render(requirements: readonly Requirement[], citations: readonly Citation[]): string {
   const files = [...new Set(citations.map(({ file }) => file))].sort();
   const rows = requirements.map(({ id, text }) => {
     const tests = citations.filter((citation) => citation.id === id);
-    const cells = tests.map(({ file, title }) => `${spoken(title)} (${files.indexOf(file) + 1})`);
+    const cells = tests.map(({ file, title }) => `${readable(title)} (${files.indexOf(file) + 1})`);
     return `| ${id} | ${text} | ${cells.join('<br>')} |`;
   });
   return [
-    '# What is required, and the tests that show it',
+    '# Requirements and their tests',
     '',
-    'Written by `test/manifest.test.ts` from PROTOCOL.md, ARCHITECTURE.md and the titles of the tests. The numbers in',
-    'brackets are those of the files below. `…` stands for what a title is given when it runs.',
+    'Generated by `test/manifest.test.ts` from PROTOCOL.md, ARCHITECTURE.md and the titles of the tests. The numbers in',
+    'brackets refer to the files below. `…` stands for a value that is inserted at run time.',
     '',
     '| id | requirement | tests |',
     '| --- | --- | --- |',

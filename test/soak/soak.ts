@@ -1,5 +1,5 @@
-// Mixed traffic with faults for some minutes, and what becomes of the relay's memory: `npm run soak -- MINUTES`, which is
-// `node --import @tapjs/typescript/import soak/soak.ts MINUTES`. SOAK_SEED=… chooses the same traffic again.
+// Runs mixed traffic with faults for some minutes, and measures the relay's memory: `npm run soak -- MINUTES`, which is
+// `node --import @tapjs/typescript/import soak/soak.ts MINUTES`. SOAK_SEED=… repeats the same traffic.
 import { writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { startTestAgent } from '@arc/thread-core/testing';
@@ -14,7 +14,7 @@ const CLIENTS = 8;
 const MB = 1024 * 1024;
 const PLOT = new URL('soak.svg', import.meta.url);
 
-if (!(MINUTES > 0)) throw new TypeError('soak: say how many minutes');
+if (!(MINUTES > 0)) throw new TypeError('soak: the number of minutes is missing');
 
 const agent = await startTestAgent();
 const relay = await RelayProcess.start(agent.endpoint, {
@@ -34,16 +34,16 @@ process.once('SIGINT', stop).once('SIGTERM', stop);
 const isOver = (): boolean => stopped || minutes() >= MINUTES || tally.broken.length > 10;
 
 async function measure(): Promise<void> {
-  const { heap, sessions, threads, pending, failed, mishaps } = await relay.report();
+  const { heap, sessions, threads, pending, failed, errors } = await relay.report();
   points.push({ minute: minutes(), heap: heap / MB });
-  for (const mishap of mishaps) tally.broken.push(mishap);
+  for (const error of errors) tally.broken.push(error);
   const is = `${sessions} sessions, ${threads} threads, ${pending} sends, ${failed} chats not ended`;
   console.log(`minute ${minutes().toFixed(1)}: heap ${(heap / MB).toFixed(2)} MB; ${is}`);
   writeFileSync(PLOT, draw(points));
 }
 
-/** What was asked about chats that are still open. */
-function left(): string[] {
+/** The requests of chats that are still open. */
+function openChats(): string[] {
   const open = [...agent.chats.values()].filter(({ status }) => status === 'ACTIVE');
   return open.map(({ chatId }) => {
     const its = agent.requests.filter((request) => request.chatId === chatId);
@@ -81,7 +81,9 @@ const watching = (async () => {
 await Promise.all([...running, watching]);
 progress();
 const isEnded = (): boolean => agent.counters.open === 0;
-await agent.waitFor(isEnded, { timeout: 10_000 }).catch(({ message }: Error) => tally.broken.push(message, ...left()));
+await agent
+  .waitFor(isEnded, { timeout: 10_000 })
+  .catch(({ message }: Error) => tally.broken.push(message, ...openChats()));
 for (let tries = 0; tries < 200 && (await relay.report()).sessions > 0; tries++) await delay(50);
 await measure();
 const code = await relay.stop();

@@ -2,13 +2,13 @@ import { faults, type ScriptedAnswer, type TestAgent } from '@arc/thread-core/te
 import { Client, type Frame, to } from '../faults/world.js';
 import type { Random } from '../fuzz/random.js';
 
-/** What has happened so far. */
+/** The events so far. */
 export interface Tally {
   sends: number;
   faults: number;
   dropped: number;
   told: Record<string, number>;
-  /** What must not happen: a send that was not ended in time, or something after its end. */
+  /** Violations: a send that did not end in time, or a frame after its end. */
   broken: string[];
 }
 
@@ -29,7 +29,7 @@ const FAULTS: readonly ScriptedAnswer[] = [
   { events: [{ data: 1 }], done: false },
 ];
 
-/** One client after another, each with a few threads, until it is told to stop. */
+/** Runs one client after another, each with a few threads, until `isOver`. */
 export async function traffic(
   url: string,
   agent: TestAgent,
@@ -51,7 +51,7 @@ export async function traffic(
       }
     }
     if (client.strays.length > 0) tally.broken.push(`strays: ${JSON.stringify(client.strays)}`);
-    // Half of them go with something in flight.
+    // Half of them disconnect with a send in flight.
     if (random.chance(0.5)) client.send(to('agent-0', 'last', { stream: true }));
     if (random.chance(0.3)) client.socket.close(1000);
     else client.socket.terminate();
