@@ -1,42 +1,15 @@
-/** What the page reads of the frames that a relay sends. */
+import type * as protocol from '@arc/thread-protocol';
 
-/** One part of a message. */
-export interface Part {
-  type: string;
-  content?: unknown;
-  [field: string]: unknown;
-}
+export type { ClientFrame } from '@arc/thread-protocol';
 
-export interface ErrorData {
-  code?: number;
-  message: string;
-  details?: unknown;
-}
+export type Part = protocol.ArcPart;
 
-export type RelayFrame = {
-  id?: string | number;
-  agent_id?: string;
-  restarted?: boolean;
-} & (
-  | { type: 'response'; response: unknown }
-  | { type: 'content' | 'metadata' | 'done'; data: unknown }
-  | { type: 'event'; event: string; data: unknown }
-  | { type: 'error'; data: unknown }
-  | { type: 'cancelled' }
-  | { type: 'ended'; response?: unknown }
-  | { type: 'pong' }
-);
+/** An error as the page shows it. Some have no code: those of the connection itself. */
+export type ErrorData = Partial<Pick<protocol.ArcErrorObject, 'code'>> & Omit<protocol.ArcErrorObject, 'code'>;
 
-export type ClientFrame =
-  | {
-      agent_id: string;
-      message: { role: 'user'; parts: Part[] };
-      id: string;
-      trace_id: string;
-      stream: boolean;
-    }
-  | { type: 'cancel'; id: string }
-  | { type: 'end'; agent_id: string; reason: string; id: string };
+/** The frames that the page handles: it does not ask for a resumable session. */
+export type RelayFrame = Exclude<protocol.RelayFrame, protocol.ReadyFrame | protocol.AckFrame> &
+  protocol.TerminalFields;
 
 const TYPES = new Set(['response', 'content', 'metadata', 'event', 'done', 'error', 'cancelled', 'ended', 'pong']);
 
