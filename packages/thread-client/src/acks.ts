@@ -11,7 +11,6 @@ export class Acks {
   #acknowledged = 0;
   #size = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #repeating = false;
 
   /** While `isHeld` says so, the last acknowledgement is repeated in place of new ones. */
   constructor(send: (seq: number) => void, isHeld: () => boolean) {
@@ -22,56 +21,38 @@ export class Acks {
   received(seq: number, size: number): void {
     this.#seq = seq;
     this.#size += size;
-    this.#judge();
-  }
-
-  /** What `isHeld` says may have changed. */
-  released(): void {
-    if (this.#seq > this.#acknowledged) this.#judge();
+    this.look();
   }
 
   /** A connection is established, on which everything up to `seq` is acknowledged already. */
   start(seq: number): void {
-    this.stop();
     this.#seq = seq;
     this.#acknowledged = seq;
-    this.#size = 0;
   }
 
   stop(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.#repeating = false;
-  }
-
-  #judge(): void {
-    if (this.#isHeld()) {
-      if (!this.#repeating) this.#schedule(REPEAT_MS, true);
-      return;
-    }
-    const { frames, bytes, ms } = this.policy;
-    if (this.#seq - this.#acknowledged >= frames || this.#size >= bytes || this.#repeating) this.#acknowledge();
-    else if (this.#timer === undefined) this.#schedule(ms, false);
-  }
-
-  #acknowledge(): void {
-    this.stop();
-    this.#acknowledged = this.#seq;
     this.#size = 0;
-    this.#send(this.#seq);
   }
 
-  #schedule(ms: number, repeating: boolean): void {
-    this.stop();
-    this.#repeating = repeating;
-    this.#timer = setTimeout(() => {
+  /** Acknowledges what is due. To be called, too, when what `isHeld` says has changed. */
+  look(isTime = false): void {
+    const { frames, bytes, ms } = this.policy;
+    const isHeld = this.#isHeld();
+    if (!isHeld && (isTime || this.#seq - this.#acknowledged >= frames || this.#size >= bytes)) {
       this.stop();
-      if (!this.#isHeld()) {
-        this.#acknowledge();
-        return;
-      }
-      this.#send(this.#acknowledged);
-      this.#schedule(REPEAT_MS, true);
-    }, ms);
+      if (this.#seq > this.#acknowledged) this.#send(this.#seq);
+      this.#acknowledged = this.#seq;
+    } else if (this.#timer === undefined && this.#seq > this.#acknowledged) {
+      this.#timer = setTimeout(
+        () => {
+          this.#timer = undefined;
+          if (this.#isHeld()) this.#send(this.#acknowledged);
+          this.look(true);
+        },
+        isHeld ? REPEAT_MS : ms,
+      );
+    }
   }
 }

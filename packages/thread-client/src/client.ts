@@ -1,12 +1,10 @@
 import { type ArcMessage, text } from '@arc/thread-protocol';
 import { addressOf } from './connection.js';
-import type { AgentError, InterruptedError, SessionLostError } from './errors.js';
-import { Emitter } from './events.js';
+import { Emitter, type ThreadClientEvents } from './events.js';
 import type {
   ClientState,
   EndOptions,
   SendOptions,
-  StorageLike,
   ThreadClientOptions,
   ThreadInfo,
   WebSocketConstructor,
@@ -15,20 +13,6 @@ import { tabLock, watchPage } from './page.js';
 import { Session } from './session.js';
 import { SessionStore } from './storage.js';
 import { observed, type Turn } from './turn.js';
-
-/** What `client.on` listens to, with the arguments of each listener. */
-export interface ThreadClientEvents {
-  /** The connection's state has changed. */
-  state: [state: ClientState];
-  /** A turn ended without its answer, and the message may have reached the agent. */
-  interrupted: [turn: Turn, error: InterruptedError];
-  /** The session was lost together with turns or threads. What the agents were told before is forgotten. */
-  lost: [error: SessionLostError];
-  /** The storage failed, for example because it is full: a reload starts over from here on. */
-  storage: [error: unknown];
-  /** The relay complained about something that is no turn, or a listener threw. */
-  error: [error: unknown];
-}
 
 export interface ThreadClient {
   /**
@@ -70,30 +54,24 @@ class Client implements ThreadClient {
   readonly #stopWatching: () => void;
   readonly #signal: AbortSignal | undefined;
   readonly #onAbort = (): void => void this.close();
-  #unlock: (() => void) | undefined;
   #closed: Promise<void> | undefined;
 
   constructor(options: ThreadClientOptions) {
     const { resume = true, storage, WebSocket = globalThis.WebSocket as WebSocketConstructor | undefined } = options;
     if (WebSocket === undefined) {
-      throw new TypeError("There is no global WebSocket: pass one, such as that of the 'ws' package, as an option");
+      throw new TypeError("No global WebSocket: pass the option WebSocket, such as that of the 'ws' package");
     }
     if (typeof options.url === 'string') addressOf(options.url);
-    const store = resume && storage !== undefined ? this.#storeIn(storage) : undefined;
-    this.#session = new Session(
-      { ...options, WebSocket, resume, store },
-      {
-        onState: (state) => this.#events.emit('state', state),
-        onInterrupted: (turn, error) => this.#events.emit('interrupted', turn, error),
-        onLost: (error: SessionLostError) => this.#events.emit('lost', error),
-        onError: (error: AgentError) => this.#events.emit('error', error),
-      },
-    );
-    this.#stopWatching = watchPage(() => this.#session.check());
+    const store =
+      resume && storage !== undefined
+        ? new SessionStore(storage, (error) => this.#events.emit('storage', error))
+        : undefined;
+    this.#session = new Session({ ...options, WebSocket, resume, store }, this.#events);
+    this.#stopWatching = watchPage(() => this.#session.wake());
     this.#signal = options.signal;
     if (this.#signal?.aborted === true) this.#onAbort();
     else if (store === undefined) this.#session.connect();
-    else this.#restore(store);
+    else void this.#restore(store);
     this.#signal?.addEventListener('abort', this.#onAbort);
   }
 
@@ -129,41 +107,25 @@ class Client implements ThreadClient {
   }
 
   wake(): void {
-    if (this.#closed === undefined) this.#session.wake();
+    if (this.#closed === undefined) this.#session.wake(true);
   }
 
   close(): Promise<void> {
-    this.#closed ??= this.#close();
+    this.#stopWatching();
+    this.#signal?.removeEventListener('abort', this.#onAbort);
+    this.#closed ??= this.#session.close();
     return this.#closed;
   }
 
-  async #close(): Promise<void> {
-    this.#stopWatching();
-    this.#signal?.removeEventListener('abort', this.#onAbort);
-    await this.#session.close(1000, 'closed by the application');
-    this.#unlock?.();
-  }
-
-  #storeIn(storage: StorageLike): SessionStore {
-    return new SessionStore(storage, (error) => this.#events.emit('storage', error));
-  }
-
   /** Takes over what the page before a reload has stored, unless this tab is a duplicate of one that still lives. */
-  #restore(store: SessionStore): void {
+  async #restore(store: SessionStore): Promise<void> {
     const saved = store.load();
     if (saved !== undefined) this.#session.restore(saved);
-    void tabLock(store.tab)
-      .then((unlock) => unlock ?? this.#startOver(store))
-      .then((unlock) => {
-        this.#unlock = unlock;
-        if (this.#closed === undefined) this.#session.connect();
-        else unlock?.();
-      });
-  }
-
-  #startOver(store: SessionStore): Promise<(() => void) | undefined> {
-    store.clear();
-    this.#session.abandon();
-    return tabLock(store.tab);
+    if (!(await tabLock(store.tab))) {
+      store.clear();
+      this.#session.abandon();
+      await tabLock(store.tab);
+    }
+    if (this.#closed === undefined) this.#session.connect();
   }
 }

@@ -1,4 +1,3 @@
-import { Backoff } from './backoff.js';
 import type { CloseInfo, ThreadClientOptions, WebSocketConstructor, WebSocketLike } from './options.js';
 
 /** For one attempt, from asking for the address until the session is established. */
@@ -6,13 +5,11 @@ const ATTEMPT_TIMEOUT_MS = 10_000;
 const PING_TIMEOUT_MS = 3_000;
 /** Turns are pending, and nothing was received for so long: ask whether the connection still works. */
 const SILENCE_MS = 10_000;
-/** A connection that lasted so long was a good one: the next loss starts with the shortest delay. */
-const STABLE_MS = 10_000;
 const CLOSE_TIMEOUT_MS = 2_000;
-const MAX_ABANDONED = 4;
 
 /** The relay refuses this client, or is done with it: another attempt would end alike, or is not wanted. */
 const FINAL = new Set([1000, 1008, 4401, 4403, 4409]);
+const NORMAL = 1000;
 const IDLE = 4408;
 const LOST = 1006;
 
@@ -26,8 +23,8 @@ export interface ConnectionHost {
   /** The socket is open. The host establishes its session on it, and then calls `established()`. */
   onOpen(): void;
   onMessage(text: string): void;
-  /** The connection left the phase `open` or `connecting`, or entered `connecting`. */
-  onPhase(phase: Phase): void;
+  /** The phase is another one. Of `open` the host knows by itself. */
+  onPhase(phase: Exclude<Phase, { name: 'open' }>): void;
   /** Whether answers are outstanding, so that silence is suspicious. */
   isWaiting(): boolean;
 }
@@ -41,23 +38,22 @@ export class Connection {
   phase: Phase = { name: 'waiting', retryAt: undefined, event: { code: LOST, reason: '' } };
   readonly #options: ConnectionOptions;
   readonly #host: ConnectionHost;
-  readonly #backoff: Backoff;
+  /** Attempts that failed in a row. */
+  #failures = 0;
   #socket: WebSocketLike | undefined;
-  /** Sockets that are given up but not closed: a close frame would end the session for the relay. */
-  readonly #abandoned: WebSocketLike[] = [];
+  /** A socket that is given up but not closed yet: a close frame would end the session for the relay. */
+  #abandoned: WebSocketLike | undefined;
   /** Counts attempts. Whatever belongs to an earlier one is ignored. */
   #attempt = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #watch: ReturnType<typeof setInterval> | undefined;
   #probe: ReturnType<typeof setTimeout> | undefined;
-  #openedAt = 0;
   #heardAt = 0;
   #established = false;
 
   constructor(options: ConnectionOptions, host: ConnectionHost) {
     this.#options = options;
     this.#host = host;
-    this.#backoff = new Backoff(options.backoff);
   }
 
   /** Characters that the socket has not sent yet. */
@@ -73,14 +69,10 @@ export class Connection {
     this.#timer = setTimeout(() => this.#lost(attempt, 'The attempt timed out'), ATTEMPT_TIMEOUT_MS);
     this.#enter({ name: 'connecting' });
     const { url } = this.#options;
-    if (typeof url === 'string') {
-      this.#open(attempt, url);
-      return;
-    }
     Promise.resolve()
-      .then(url)
+      .then(() => (typeof url === 'function' ? url() : url))
       .then((address) => this.#open(attempt, address))
-      .catch((error: unknown) => this.#lost(attempt, `url: ${error instanceof Error ? error.message : String(error)}`));
+      .catch((error: unknown) => this.#lost(attempt, String(error)));
   }
 
   send(frame: object | string): void {
@@ -91,21 +83,27 @@ export class Connection {
   established(): void {
     clearTimeout(this.#timer);
     this.#established = true;
-    for (const socket of this.#abandoned.splice(0)) socket.close();
+    this.#abandoned?.close();
+    this.#abandoned = undefined;
     this.#watch = setInterval(() => {
+      // It has lasted: a good connection.
+      this.progressed();
       if (this.#host.isWaiting() && Date.now() - this.#heardAt >= SILENCE_MS) this.check();
     }, SILENCE_MS / 2);
-    this.#enter({ name: 'open' });
+    this.phase = { name: 'open' };
   }
 
   /** The connection was of use: the next loss starts with the shortest delay. */
   progressed(): void {
-    this.#backoff.reset();
+    this.#failures = 0;
   }
 
-  /** Connects at once where it waits; where it is open, finds out within three seconds whether it still works. */
-  wake(): void {
-    if (this.phase.name === 'waiting') this.connect();
+  /**
+   * Connects at once where it waits, and where it is closed if `always`. Where it is open, finds out within three seconds
+   * whether it still works.
+   */
+  wake(always = false): void {
+    if (this.phase.name === 'waiting' || (always && this.phase.name === 'closed')) this.connect();
     else this.check();
   }
 
@@ -128,13 +126,12 @@ export class Connection {
   }
 
   /** Closes for good. Resolves when the relay has confirmed it, or after two seconds. */
-  async close(code: number, reason: string): Promise<void> {
+  async close(): Promise<void> {
     const socket = this.#socket;
     this.#attempt += 1;
     this.#socket = undefined;
     this.#stopTimers();
-    for (const old of this.#abandoned.splice(0)) old.close();
-    this.#enter({ name: 'closed', event: { code, reason } });
+    this.#enter({ name: 'closed', event: { code: NORMAL, reason: 'closed by the application' } });
     if (socket === undefined || socket.readyState === 3) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
@@ -142,25 +139,19 @@ export class Connection {
         clearTimeout(timer);
         resolve();
       };
-      socket.close(1000);
+      socket.close(NORMAL);
     });
   }
 
   #open(attempt: number, url: string): void {
     if (attempt !== this.#attempt) return;
-    let socket: WebSocketLike;
-    try {
-      const { WebSocket, protocols } = this.#options;
-      socket = new WebSocket(addressOf(url), protocols);
-    } catch (error) {
-      this.#lost(attempt, error instanceof Error ? error.message : String(error));
-      return;
-    }
+    const { WebSocket, protocols } = this.#options;
+    const socket = new WebSocket(addressOf(url), protocols);
     this.#socket = socket;
     // Handlers of a socket that was given up do nothing, since the attempt is another one by then.
     socket.onopen = () => {
       if (attempt !== this.#attempt) return;
-      this.#openedAt = this.#heardAt = Date.now();
+      this.#heardAt = Date.now();
       this.#host.onOpen();
     };
     socket.onmessage = ({ data }: { data: unknown }) => {
@@ -182,7 +173,7 @@ export class Connection {
       if (socket.terminate !== undefined) socket.terminate();
       // Nothing was sent on it yet, so it may be closed.
       else if (socket.readyState === 0) socket.close();
-      else if (this.#abandoned.push(socket) > MAX_ABANDONED) this.#abandoned.shift();
+      else this.#abandoned = socket;
     }
     this.#ended(attempt, { code: LOST, reason });
   }
@@ -192,19 +183,24 @@ export class Connection {
     this.#attempt += 1;
     this.#socket = undefined;
     this.#stopTimers();
-    if (this.#established && Date.now() - this.#openedAt >= STABLE_MS) this.#backoff.reset();
     this.#established = false;
     if (!this.#retries(event)) {
       this.#enter({ name: 'closed', event });
       return;
     }
-    if (event.code === IDLE) {
-      this.#enter({ name: 'waiting', retryAt: undefined, event });
-      return;
+    let retryAt: number | undefined;
+    if (event.code !== IDLE) {
+      const delay = this.#delay();
+      this.#timer = setTimeout(() => this.connect(), delay);
+      retryAt = Date.now() + delay;
     }
-    const delay = this.#backoff.next();
-    this.#timer = setTimeout(() => this.connect(), delay);
-    this.#enter({ name: 'waiting', retryAt: Date.now() + delay, event });
+    this.#enter({ name: 'waiting', retryAt, event });
+  }
+
+  /** Random up to a bound that doubles with each failure ("full jitter"), so that clients spread out. */
+  #delay(): number {
+    const { min = 500, max = 30_000 } = this.#options.backoff ?? {};
+    return Math.random() * Math.min(max, min * 2 ** this.#failures++);
   }
 
   #retries(event: CloseInfo): boolean {
@@ -217,7 +213,7 @@ export class Connection {
     return decided ?? !FINAL.has(event.code);
   }
 
-  #enter(phase: Phase): void {
+  #enter(phase: Exclude<Phase, { name: 'open' }>): void {
     this.phase = phase;
     this.#host.onPhase(phase);
   }

@@ -40,7 +40,7 @@ export class InterruptedError extends ThreadClientError {
   readonly mayHaveReached = true;
 
   constructor() {
-    super('The turn was interrupted before its answer was complete');
+    super('The turn was interrupted');
   }
 }
 
@@ -54,7 +54,7 @@ export class SessionLostError extends ThreadClientError {
   readonly reason: NotResumedReason | 'unsupported' | 'duplicate';
 
   constructor(reason: SessionLostError['reason']) {
-    super(`The session was lost (${reason})`);
+    super(`The session was lost: ${reason}`);
     this.reason = reason;
   }
 }
@@ -68,7 +68,7 @@ export class ClosedError extends ThreadClientError {
   readonly mayHaveReached: boolean;
 
   constructor(code: number, reason: string, mayHaveReached = false) {
-    super(`The client is closed (${code}${reason === '' ? '' : `, ${reason}`})`);
+    super(`The client is closed: ${code} ${reason}`);
     this.code = code;
     this.reason = reason;
     this.mayHaveReached = mayHaveReached;

@@ -6,7 +6,7 @@ export {
   text,
   textOf,
 } from '@arc/thread-protocol';
-export { createThreadClient, type ThreadClient, type ThreadClientEvents } from './client.js';
+export { createThreadClient, type ThreadClient } from './client.js';
 export {
   AgentError,
   CancelledError,
@@ -16,6 +16,7 @@ export {
   SessionLostError,
   ThreadClientError,
 } from './errors.js';
+export type { ThreadClientEvents } from './events.js';
 export type {
   ClientState,
   CloseInfo,

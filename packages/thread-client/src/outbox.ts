@@ -33,7 +33,7 @@ export class Outbox {
 
   /** Drops what has arrived: the frames up to and including this number. */
   arrived(last: number): void {
-    this.entries = this.entries.filter(({ number = Number.POSITIVE_INFINITY }) => number > last);
+    this.entries = this.entries.filter(({ number }) => number === undefined || number > last);
   }
 
   /** Drops the frame of a turn that was never sent. */

@@ -3,17 +3,16 @@
  * or no longer frozen. Returns a function that stops it. Outside of browsers nothing happens.
  */
 export function watchPage(check: () => void): () => void {
-  const watched: [target: EventTarget, type: string][] = [];
-  if (typeof globalThis.addEventListener === 'function') watched.push([globalThis, 'online'], [globalThis, 'pageshow']);
-  if (typeof document === 'object') watched.push([document, 'visibilitychange'], [document, 'resume']);
-  const listener = (event: Event): void => {
-    const isHidden = event.type === 'visibilitychange' && document.visibilityState === 'hidden';
-    const isFirstShow = event.type === 'pageshow' && !(event as PageTransitionEvent).persisted;
-    if (!isHidden && !isFirstShow) check();
+  if (typeof document !== 'object') return () => {};
+  const watched = { online: window, pageshow: window, visibilitychange: document, resume: document };
+  const listener = ({ type, persisted }: Event & { persisted?: boolean }): void => {
+    // The first `pageshow` comes with the page itself.
+    if (document.visibilityState === 'visible' && (type !== 'pageshow' || persisted)) check();
   };
-  for (const [target, type] of watched) target.addEventListener(type, listener);
+  const each = Object.entries(watched);
+  for (const [type, target] of each) target.addEventListener(type, listener);
   return () => {
-    for (const [target, type] of watched) target.removeEventListener(type, listener);
+    for (const [type, target] of each) target.removeEventListener(type, listener);
   };
 }
 
@@ -21,15 +20,20 @@ export function watchPage(check: () => void): () => void {
 const LOCK_TIMEOUT_MS = 500;
 
 /**
- * Takes a Web Lock for as long as the page lives, or until the returned function is called. Undefined if another page
- * holds it. Pages on plain HTTP have no locks: there, nothing can be known, and the answer is as if it were free.
+ * Takes a Web Lock and keeps it for as long as the page lives. False if another page holds it. Pages on plain HTTP have
+ * no locks: nothing can be known there, and the answer is as if the lock were free.
  */
-export function tabLock(name: string): Promise<(() => void) | undefined> {
-  const locks = typeof navigator === 'object' ? (navigator.locks as LockManager | undefined) : undefined;
-  if (locks === undefined) return Promise.resolve(() => {});
+export function tabLock(name: string): Promise<boolean> {
+  const { navigator } = globalThis as { navigator?: { locks?: LockManager } };
   return new Promise((resolve) => {
-    const signal = AbortSignal.timeout(LOCK_TIMEOUT_MS);
-    const hold = (): Promise<void> => new Promise((release) => resolve(release));
-    locks.request(`arc-threads:${name}`, { signal }, hold).catch(() => resolve(undefined));
+    const hold = (): Promise<never> => {
+      resolve(true);
+      return new Promise(() => {});
+    };
+    if (navigator?.locks === undefined) resolve(true);
+    else {
+      const signal = AbortSignal.timeout(LOCK_TIMEOUT_MS);
+      navigator.locks.request(`arc-threads:${name}`, { signal }, hold).catch(() => resolve(false));
+    }
   });
 }

@@ -7,20 +7,13 @@ import {
   type ResumedReadyFrame,
 } from '@arc/thread-protocol';
 import { Acks } from './acks.js';
-import { Connection, type ConnectionHost, type ConnectionOptions, type Phase } from './connection.js';
+import { Connection, type ConnectionHost, type ConnectionOptions } from './connection.js';
 import { AgentError, ClosedError, InterruptedError, LimitError, SessionLostError } from './errors.js';
+import type { Emitter, ThreadClientEvents } from './events.js';
 import type { ClientState, EndOptions, SendOptions, ThreadInfo } from './options.js';
 import { Outbox } from './outbox.js';
-import type { Restored, SessionStore } from './storage.js';
+import type { SavedSession, SessionStore } from './storage.js';
 import { ClientTurn, type TurnHost } from './turn.js';
-
-export interface SessionHost {
-  onState(state: ClientState): void;
-  onInterrupted(turn: ClientTurn, error: InterruptedError): void;
-  onLost(error: SessionLostError): void;
-  /** The relay answered with an error to something that is no turn and no `end`. */
-  onError(error: AgentError): void;
-}
 
 export interface SessionOptions extends ConnectionOptions {
   resume: boolean;
@@ -43,7 +36,7 @@ export class Session implements ConnectionHost, TurnHost {
   resumable: boolean | undefined;
   readonly #connection: Connection;
   readonly #resume: boolean;
-  readonly #host: SessionHost;
+  readonly #events: Emitter<ThreadClientEvents>;
   readonly #store: SessionStore | undefined;
   readonly #outbox = new Outbox();
   readonly #acks: Acks;
@@ -61,11 +54,11 @@ export class Session implements ConnectionHost, TurnHost {
   /** The `ready` whose replay is under way. */
   #replay: ResumedReadyFrame | undefined;
 
-  constructor(options: SessionOptions, host: SessionHost) {
+  constructor(options: SessionOptions, events: Emitter<ThreadClientEvents>) {
     this.#connection = new Connection(options, this);
     this.#resume = options.resume;
     this.#store = options.store;
-    this.#host = host;
+    this.#events = events;
     this.#acks = new Acks(
       (seq) => this.#acknowledge(seq),
       () => this.#isFull(),
@@ -84,18 +77,13 @@ export class Session implements ConnectionHost, TurnHost {
     this.#connection.connect();
   }
 
-  wake(): void {
-    if (this.#connection.phase.name === 'closed') this.#connection.connect();
-    else this.#connection.wake();
+  /** See `Connection.wake`. */
+  wake(always?: boolean): void {
+    this.#connection.wake(always);
   }
 
-  /** Looks whether the connection works, and connects where it waits; leaves a refused client alone. */
-  check(): void {
-    if (this.#connection.phase.name !== 'closed') this.#connection.wake();
-  }
-
-  close(code: number, reason: string): Promise<void> {
-    return this.#connection.close(code, reason);
+  close(): Promise<void> {
+    return this.#connection.close();
   }
 
   send(agentId: string | undefined, message: ArcMessage, options: SendOptions): ClientTurn {
@@ -137,15 +125,14 @@ export class Session implements ConnectionHost, TurnHost {
   }
 
   changed(): void {
-    this.#acks.released();
+    this.#acks.look();
   }
 
   isWaiting(): boolean {
     return this.#requests.size > 0;
   }
 
-  onPhase(phase: Phase): void {
-    if (phase.name === 'open') return;
+  onPhase(phase: Parameters<ConnectionHost['onPhase']>[0]): void {
     if (phase.name === 'connecting') {
       this.#setState({ status: this.#secret === undefined ? 'connecting' : 'resuming' });
       return;
@@ -154,7 +141,7 @@ export class Session implements ConnectionHost, TurnHost {
     const wasEstablished = this.#isLive();
     this.#goOffline();
     if (phase.name === 'waiting') {
-      if (wasEstablished && this.resumable !== true) this.#reset('unsupported', true);
+      if (wasEstablished && this.resumable !== true) this.#reset('unsupported');
       this.#setState({ status: 'waiting', retryAt: phase.retryAt, code, reason });
       return;
     }
@@ -166,7 +153,7 @@ export class Session implements ConnectionHost, TurnHost {
   onOpen(): void {
     this.#stage = 'handshake';
     if (!this.#resume) {
-      this.#established(false);
+      this.#begin(undefined, 'unsupported');
       return;
     }
     const session = this.#secret;
@@ -176,21 +163,22 @@ export class Session implements ConnectionHost, TurnHost {
   }
 
   onMessage(text: string): void {
-    let frame: RelayFrame;
+    let frame: RelayFrame | null;
     try {
-      frame = JSON.parse(text) as RelayFrame;
+      frame = JSON.parse(text) as RelayFrame | null;
     } catch {
       return;
     }
-    if (frame?.type === 'ready') this.#ready(frame);
+    if (frame === null) return;
+    if (frame.type === 'ready') this.#ready(frame);
     else if (this.#stage === 'handshake') {
       // A relay that cannot resume knows no such frame, and says so. Nothing else was sent.
-      if (frame?.type === 'error' && frame.data?.code === INVALID_REQUEST) this.#unsupported();
-    } else if (frame?.type === 'ack') this.#arrived(frame.seq);
-    else if (frame?.type !== 'pong' && typeof frame?.type === 'string') this.#numbered(frame, text);
+      if (frame.type === 'error' && frame.data.code === INVALID_REQUEST) this.#begin(undefined, 'unsupported');
+    } else if (frame.type === 'ack') this.#arrived(frame.seq);
+    else if (frame.type !== 'pong' && typeof frame.type === 'string') this.#numbered(frame, text);
   }
 
-  restore(saved: Restored): void {
+  restore(saved: SavedSession): void {
     this.#secret = saved.session;
     this.#seq = saved.seq;
     this.#ids = saved.ids;
@@ -201,9 +189,8 @@ export class Session implements ConnectionHost, TurnHost {
       const request = new ClientTurn(fields, this);
       request.number = fields.number;
       this.#requests.set(request.id, request);
-      request.restore(saved.frames[request.id]);
+      request.restore(this.#store?.read(request.id));
     }
-    this.state = { status: 'resuming' };
   }
 
   /** What is stored belongs to another tab: starts over, as if nothing had been stored. */
@@ -244,9 +231,7 @@ export class Session implements ConnectionHost, TurnHost {
     if (this.#stage !== 'handshake') return;
     this.#acks.policy = frame.ack ?? this.#acks.policy;
     if (frame.resumed !== true) {
-      this.#reset(frame.reason ?? 'unknown', this.#secret !== undefined);
-      this.#secret = frame.session;
-      this.#established(true);
+      this.#begin(frame.session, frame.reason ?? 'unknown');
       return;
     }
     this.#replay = frame;
@@ -254,11 +239,11 @@ export class Session implements ConnectionHost, TurnHost {
     this.#established(true);
   }
 
-  #unsupported(): void {
-    const hadSession = this.#secret !== undefined;
-    this.#secret = undefined;
-    if (hadSession) this.#reset('unsupported', true);
-    this.#established(false);
+  /** A new session begins, and one that was before it is gone. */
+  #begin(secret: string | undefined, reason: SessionLostError['reason']): void {
+    this.#reset(reason);
+    this.#secret = secret;
+    this.#established(secret !== undefined);
   }
 
   #established(resumable: boolean): void {
@@ -281,8 +266,8 @@ export class Session implements ConnectionHost, TurnHost {
     this.#stage = 'open';
     const pending = new Set(replay.pending);
     for (const request of this.#requests.values()) {
-      const { id, number = Number.POSITIVE_INFINITY, end } = request;
-      if (number > replay.got || pending.has(id)) continue;
+      const { id, number, end } = request;
+      if (number === undefined || number > replay.got || pending.has(id)) continue;
       if (end === undefined) this.#fail(request, new InterruptedError());
       else this.#outbox.add({ text: end, id });
     }
@@ -308,7 +293,7 @@ export class Session implements ConnectionHost, TurnHost {
     const request = 'id' in frame && typeof frame.id === 'string' ? this.#requests.get(frame.id) : undefined;
     if (request === undefined) {
       // An error with an id is about a turn that is settled.
-      if (frame.type === 'error' && frame.id === undefined) this.#host.onError(new AgentError(frame.data));
+      if (frame.type === 'error' && frame.id === undefined) this.#events.emit('error', new AgentError(frame.data));
       return;
     }
     this.#connection.progressed();
@@ -336,7 +321,7 @@ export class Session implements ConnectionHost, TurnHost {
     if (ended) this.#threads.delete(key);
     if (this.#forgotten.delete(key)) request.restarted = true;
     this.#save();
-    this.#acks.released();
+    this.#acks.look();
   }
 
   #fail(request: ClientTurn, error: Error): void {
@@ -346,7 +331,7 @@ export class Session implements ConnectionHost, TurnHost {
 
   #remove(request: ClientTurn): void {
     this.#requests.delete(request.id);
-    if (request.error instanceof InterruptedError) this.#host.onInterrupted(request, request.error);
+    if (request.error instanceof InterruptedError) this.#events.emit('interrupted', request, request.error);
   }
 
   #arrived(number: number): void {
@@ -371,24 +356,22 @@ export class Session implements ConnectionHost, TurnHost {
   }
 
   /** The session is gone, and with it everything that was sent in it. */
-  #reset(reason: SessionLostError['reason'], isLoss: boolean): void {
+  #reset(reason: SessionLostError['reason']): void {
     const error = new SessionLostError(reason);
-    let isLost = isLoss && this.#threads.size > 0;
+    let isLost = this.#threads.size > 0;
     for (const request of this.#requests.values()) {
       if (request.number === undefined) continue;
-      if (request.end === undefined) isLost ||= isLoss;
+      if (request.end === undefined) isLost = true;
       // An `end` has nothing left to end.
       else request.finish();
       this.#fail(request, error);
     }
-    if (this.#forgotten.size > MAX_FORGOTTEN) this.#forgotten.clear();
-    for (const key of this.#threads.keys()) this.#forgotten.add(key);
-    this.#threads.clear();
+    this.#forgetThreads();
     // What was never sent waits for the new session.
     this.#outbox.arrived(this.#outbox.sent);
     this.#outbox.sent = 0;
     this.#seq = 0;
-    if (isLost) this.#host.onLost(error);
+    if (isLost) this.#events.emit('lost', error);
   }
 
   /** Ends everything, and starts over with nothing. */
@@ -397,8 +380,15 @@ export class Session implements ConnectionHost, TurnHost {
       this.#fail(request, errorFor(request.number !== undefined));
     }
     this.#secret = undefined;
-    this.#reset('unknown', false);
+    this.#forgetThreads();
+    this.#reset('unknown');
     this.#outbox.entries = [];
+  }
+
+  #forgetThreads(): void {
+    if (this.#forgotten.size > MAX_FORGOTTEN) this.#forgotten.clear();
+    for (const key of this.#threads.keys()) this.#forgotten.add(key);
+    this.#threads.clear();
   }
 
   #isLive(): boolean {
@@ -414,7 +404,7 @@ export class Session implements ConnectionHost, TurnHost {
 
   #setState(state: ClientState): void {
     this.state = state;
-    this.#host.onState(state);
+    this.#events.emit('state', state);
   }
 
   #save(): void {
@@ -424,14 +414,7 @@ export class Session implements ConnectionHost, TurnHost {
       sent: this.#outbox.sent,
       ids: this.#ids,
       outbox: this.#outbox.entries,
-      requests: Array.from(this.#requests.values(), ({ id, agentId, contextId, traceId, end, number }) => ({
-        id,
-        agentId,
-        contextId,
-        traceId,
-        end,
-        number,
-      })),
+      requests: Array.from(this.#requests.values(), ({ fields, number }) => ({ ...fields, number })),
       threads: this.threads,
     });
   }

@@ -15,11 +15,6 @@ export interface SavedSession {
   readonly threads: readonly ThreadInfo[];
 }
 
-export interface Restored extends SavedSession {
-  /** The frames with the pieces of each pending turn, or undefined where they were too many to keep. */
-  readonly frames: Readonly<Record<string, readonly string[] | undefined>>;
-}
-
 interface Head extends SavedSession {
   readonly version: 1;
   /** Names the tab: see `tabLock`. */
@@ -54,19 +49,33 @@ export class SessionStore {
     this.#onFailure = onFailure;
   }
 
-  load(): Restored | undefined {
+  load(): SavedSession | undefined {
     try {
       const head = JSON.parse(this.#storage.getItem(KEY) ?? 'null') as Head | null;
       if (head?.version !== 1) return undefined;
       this.tab = head.tab;
-      return {
-        ...head,
-        frames: Object.fromEntries(head.requests.map(({ id }) => [id, this.#read(id, head.chunks[id])])),
-      };
+      for (const [id, count] of Object.entries(head.chunks)) {
+        // So much that nothing is added to what was too much already.
+        this.#chunks.set(id, { count, size: count === 0 ? MAX_KEPT : 0, waiting: [] });
+      }
+      return head;
     } catch (error) {
       this.#fail(error);
       return undefined;
     }
+  }
+
+  /** The frames with the pieces of a pending turn, or undefined where they were too many to keep. */
+  read(turnId: string): string[] | undefined {
+    const chunks = this.#chunks.get(turnId);
+    if (chunks === undefined) return [];
+    const frames: string[] = [];
+    for (let index = 0; index < chunks.count; index++) {
+      const text = this.#storage.getItem(`${KEY}:${turnId}:${index}`) ?? '';
+      chunks.size += text.length;
+      frames.push(...text.split('\n'));
+    }
+    return chunks.count === 0 ? undefined : frames;
   }
 
   /** Keeps a frame with a piece of a turn. It is written by the next `save`. */
@@ -113,17 +122,6 @@ export class SessionStore {
     this.tab = newTab();
   }
 
-  #read(id: string, count: number | undefined): string[] | undefined {
-    if (count === undefined) return [];
-    const texts: string[] = [];
-    for (let index = 0; index < count; index++) {
-      texts.push(...(this.#storage.getItem(`${KEY}:${id}:${index}`) ?? '').split('\n'));
-    }
-    const size = count === 0 ? MAX_KEPT : texts.reduce((sum, text) => sum + text.length, 0);
-    this.#chunks.set(id, { count, size, waiting: [] });
-    return count === 0 ? undefined : texts;
-  }
-
   #drop(id: string, chunks: Chunks): void {
     while (chunks.count > 0) this.#storage.removeItem(`${KEY}:${id}:${--chunks.count}`);
     chunks.waiting = [];
@@ -139,5 +137,5 @@ export class SessionStore {
 }
 
 function newTab(): string {
-  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(36)).join('');
+  return crypto.getRandomValues(new Uint32Array(4)).join('-');
 }

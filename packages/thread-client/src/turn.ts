@@ -47,10 +47,12 @@ export interface TurnHost {
 
 /** A message or an `end`, and what is known of its answer. */
 export class ClientTurn implements Turn {
-  readonly id: string;
-  readonly agentId: string | undefined;
-  readonly contextId: string | undefined;
-  readonly traceId: string | undefined;
+  // Set from the fields.
+  declare readonly id: string;
+  declare readonly agentId: string | undefined;
+  declare readonly contextId: string | undefined;
+  declare readonly traceId: string | undefined;
+  declare readonly end: string | undefined;
   restarted = false;
   settled = false;
   cancelling = false;
@@ -58,7 +60,7 @@ export class ClientTurn implements Turn {
   error: unknown;
   /** The number of its frame in the session; undefined until it is sent. */
   number: number | undefined;
-  readonly end: string | undefined;
+  readonly fields: RequestFields;
   readonly result: Promise<unknown>;
   readonly #host: TurnHost;
   readonly #buffer: PieceBuffer;
@@ -67,12 +69,9 @@ export class ClientTurn implements Turn {
   #signal: AbortSignal | undefined;
   readonly #onAbort = () => this.cancel();
 
-  constructor({ id, agentId, contextId, traceId, end }: RequestFields, host: TurnHost) {
-    this.id = id;
-    this.agentId = agentId;
-    this.contextId = contextId;
-    this.traceId = traceId;
-    this.end = end;
+  constructor(fields: RequestFields, host: TurnHost) {
+    Object.assign(this, fields);
+    this.fields = fields;
     this.#host = host;
     this.result = observed(
       new Promise((resolve, reject) => {
@@ -159,7 +158,7 @@ export class ClientTurn implements Turn {
     const piece: Piece = { type, ...(type === 'event' && { event: rest.event }), data, text };
     if (this.#buffer.push(piece, size)) return;
     this.cancel();
-    this.fail(new LimitError('UNREAD', 'Too much of the answer was not read'));
+    this.fail(new LimitError('UNREAD', 'Too many pieces are unread'));
   }
 
   /** Ends it well. */

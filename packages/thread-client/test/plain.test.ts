@@ -179,7 +179,7 @@ t.test('the url may be a function that is asked on each attempt, and its failure
       return `${proxy.url}?ticket=${asked}`;
     },
   });
-  t.match(await state(one, 'waiting'), { code: 1006, reason: 'url: no ticket' });
+  t.match(await state(one, 'waiting'), { code: 1006, reason: 'Error: no ticket' });
   await state(one, 'open');
   proxy.cut();
   await state(one, 'waiting');
