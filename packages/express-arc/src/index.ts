@@ -1,21 +1,29 @@
 import type { IncomingMessage, Server } from 'node:http';
+import { createRelay, type RelayOptions } from '@arc/thread-core';
 import {
   type Attachable,
-  answerInstead,
+  acceptUpgrade,
   closeWith,
-  createRelay,
-  isBelow,
+  isPathOf,
   onListen,
-  type RelayOptions,
+  rejectUpgrade,
+  requestedHost,
   serveUpgrades,
-  takeUpgrade,
   type VerifyClient,
   verifyClient,
-} from '@arc/thread-core';
+} from '@arc/thread-core/host';
 import type { Application, NextFunction, Request, RequestHandler, Response } from 'express';
-import { type WebSocket, WebSocketServer } from 'ws';
+import type { WebSocket } from 'ws';
 
-/** Express middleware, and the relay behind it. A Router does not know its server: `attach` it. */
+/** All of the relay's options, and where it is. */
+export interface ExpressArcOptions extends RelayOptions {
+  /** The app, whose `listen` gives the server: needed in a Router, which does not know its app. */
+  app?: Application;
+  /** The whole path of the middleware: needed in a Router beside another library's WebSockets. */
+  path?: string;
+}
+
+/** Express middleware, and the relay behind it. A Router does not know its server: pass `app`, or call `attach`. */
 export interface ExpressArc extends RequestHandler, Attachable {
   /** Lets express-ws refuse before it accepts: `expressWs(app, undefined, { wsOptions: { verifyClient } })`. */
   readonly verifyClient: VerifyClient;
@@ -27,72 +35,79 @@ export type { VerifyClient };
 type AcceptedRequest = Request & { ws?: WebSocket; wsHandled?: boolean };
 
 /** What Express makes of a sub-app when it is used; the path is a string or a RegExp, or several. */
-type Place = { mountpath?: unknown; parent?: App };
-type App = Application & Place & { ws?: unknown };
+type Mount = { mountpath?: unknown; parent?: App };
+type App = Application & Mount & { ws?: unknown };
 
-/** `app.use('/ws', arc({ endpoint, token }))`. The options are the relay's. */
-function arc(options: RelayOptions): ExpressArc {
-  const relay = createRelay(options);
-  // The relay knows its sockets itself.
-  const sockets = new WebSocketServer({ noServer: true, clientTracking: false, ...relay.wsOptions });
+/** `app.use('/ws', arc({ endpoint, token }))`. */
+function arc(options: ExpressArcOptions): ExpressArc {
+  const { app: root, path: given, ...relayOptions } = options;
+  const relay = createRelay(relayOptions);
 
   const handle = async (req: AcceptedRequest, res: Response, next: NextFunction): Promise<unknown> => {
     if (req.ws !== undefined && req.path === '/.websocket') {
-      // What express-ws has accepted without `verifyClient`, the session asks about.
+      // express-ws has accepted it: without `verifyClient`, the session is authenticated after the upgrade.
       req.wsHandled = true;
       closeWith(serverOf(req), relay);
-      return relay.attach(req.ws, req, { context: req });
+      return relay.attach(req.ws, req, { context: req, host: hostOf(req) });
     }
     if (req.path !== '/') return next();
-    const answer = await answerInstead(relay, req, req);
+    const answer = await rejectUpgrade(relay, req, { context: req, host: hostOf(req), adapter: 'express-arc' });
     if (answer !== undefined) return res.status(answer.status).set(answer.headers).json(answer.body);
-    const socket = takeUpgrade(req, 'express-arc');
-    // The answer that there will not be, and the way to it, would stay in memory as long as the connection; and Express
-    // makes the parameters without a prototype, which takes more than twice the room.
+    // A session keeps its request. The response and the way to it would stay in memory as long, and Express makes the
+    // parameters without a prototype, which takes more than twice the room.
     Object.assign(req, { res: undefined, next: undefined, _parsedUrl: undefined, params: { ...req.params } });
-    sockets.handleUpgrade(req, socket, Buffer.alloc(0), (webSocket) => relay.attach(webSocket, req));
+    acceptUpgrade(relay, req, 'express-arc');
   };
 
   const middleware = (req: Request, res: Response, next: NextFunction) => void handle(req, res, next).catch(next);
-  const attach: ExpressArc['attach'] = (server, { path } = {}) => {
-    serveUpgrades(server, relay, (request) => isBelow(request, path === undefined ? pathsOf(self) : [path]));
+  const attach: ExpressArc['attach'] = (server, { path = given } = {}) => {
+    serveUpgrades(server, relay, ({ url }) => isPathOf(url, path === undefined ? pathsOf(self) : [path]));
   };
   const refuse = verifyClient(relay);
   const verify: VerifyClient = (info, done) => {
-    // The app's other WebSocket routes are its own affair.
-    if (!isBelow(info.req, pathsOf(self))) return done(true);
+    // The app's other WebSocket routes are not the relay's.
+    if (!isPathOf(info.req.url, pathsOf(self))) return done(true);
     closeWith(serverOf(info.req), relay);
     refuse(info, done);
   };
   // With `handle`, `set` and `emit` it is a sub-app, and is told of the app that it is used in.
-  const self: ExpressArc & Place = Object.assign(middleware, {
+  const self: ExpressArc & Mount = Object.assign(middleware, {
     relay,
     attach,
     verifyClient: verify,
     handle: middleware,
     set: true,
-    emit: (_mount: string, app: App) =>
-      whenListening(app, (server, { ws }) => {
-        // An app with express-ws answers its upgrades itself.
-        if (ws !== undefined) closeWith(server, relay);
-        else attach(server);
-      }),
+    emit: (_mount: string, app: App) => (root === undefined ? whenListening(app, serve) : true),
   });
+  const serve = (server: Server, { ws }: App): void => {
+    // An app with express-ws answers its upgrades itself.
+    if (ws !== undefined) closeWith(server, relay);
+    else attach(server);
+  };
+  if (root !== undefined) whenListening(root, serve);
   return self;
 }
 
-/** Calls back with the server that an app, or an app that it is a part of, makes when it listens. */
+/** Calls back with the server that an app, or an app that it is mounted in, makes when it listens. */
 function whenListening(app: App, callback: (server: Server, app: App) => void): true {
   onListen(app, (server) => callback(server, app));
   app.on('mount', (parent: App) => whenListening(parent, callback));
   return true;
 }
 
-/** Where a sub-app is, which may be several places; what is not known is a variable. */
-function pathsOf({ mountpath, parent }: Place): string[] {
+/** Where a sub-app is mounted, which may be several paths; what is not known is a variable. */
+function pathsOf({ mountpath, parent }: Mount): string[] {
   const above = parent?.parent === undefined ? [''] : pathsOf(parent);
   const paths = [mountpath].flat().map((path) => (typeof path === 'string' ? path : '/:'));
   return above.flatMap((start) => paths.map((path) => start.replace(/\/$/, '') + path));
+}
+
+/** The host that the client asked for: behind a proxy that the setting `trust proxy` names, X-Forwarded-Host. */
+function hostOf(req: Request): string | undefined {
+  const isTrusted = req.app.get('trust proxy fn') as
+    | ((address: string | undefined, hop: number) => boolean)
+    | undefined;
+  return requestedHost(req, isTrusted?.(req.socket.remoteAddress, 0) ?? false);
 }
 
 function serverOf({ socket }: IncomingMessage): Server {

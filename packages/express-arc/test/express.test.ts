@@ -78,19 +78,27 @@ t.test('an upgrade with a body is 400: the app would take the body for an empty 
   });
   app.use('/ws', arc({ endpoint: agent.endpoint }));
   const port = await listen(t, app);
-  const h2c = { upgrade: 'h2c', connection: 'Upgrade, HTTP2-Settings', 'http2-settings': '' };
-  for (const headers of [
-    { 'content-length': '9' },
-    { 'transfer-encoding': 'chunked' },
-    { ...h2c, 'content-length': '9' },
-  ]) {
+  for (const headers of [{ 'content-length': '9' }, { 'transfer-encoding': 'chunked' }]) {
     const client = new RawClient(port, upgradeText('/ws', headers as Record<string, string>, 'POST'), '{"a":"b"}');
     await client.hears('An upgrade has no body');
     t.match(client.text, /^HTTP\/1.1 400 .*connection: close/is);
     client.socket.destroy();
   }
   t.equal(bodies, 0);
-  t.equal((await plain(port, '/ws', h2c)).status, 426, 'an upgrade to another protocol is a request like any other');
+});
+
+t.test('a POST that asks for another protocol is a request like any other, body and all', async (t) => {
+  const app = express();
+  app.use(express.json());
+  app.use('/ws', arc({ endpoint: agent.endpoint }));
+  app.post('/form', (request, response) => void response.json({ got: request.body }));
+  const port = await listen(t, app);
+  const h2c = { upgrade: 'h2c', connection: 'Upgrade, HTTP2-Settings', 'http2-settings': 'AAMAAABkAAQAoAAAAAIAAAAA' };
+  const headers = { ...h2c, 'content-type': 'application/json', 'content-length': '9' };
+  const client = new RawClient(port, upgradeText('/form', headers, 'POST'), '{"a":"b"}');
+  await client.hears('{"got":{"a":"b"}}');
+  client.socket.destroy();
+  t.equal((await plain(port, '/ws', h2c)).status, 426);
 });
 
 t.test('what follows a refused upgrade is not taken for a request', async (t) => {
@@ -113,7 +121,7 @@ t.test('what follows a refused upgrade is not taken for a request', async (t) =>
 t.test('a wrong option fails at start-up, and is named', async (t) => {
   t.throws(() => arc({ endpoint: agent.endpoint, maxPending: 0 }), { message: /maxPending/ });
   t.throws(() => arc({} as never), { message: /endpoint/ });
-  t.throws(() => arc({ endpoint: agent.endpoint, path: '/ws' } as never), { message: /path/ });
+  t.throws(() => arc({ endpoint: agent.endpoint, pat: '/ws' } as never), { message: /pat/ });
 });
 
 t.test('CommonJS gets the function', async (t) => {

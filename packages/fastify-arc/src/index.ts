@@ -1,16 +1,9 @@
 import { EventEmitter } from 'node:events';
 import type { IncomingMessage, Server } from 'node:http';
-import {
-  answerInstead,
-  createRelay,
-  isBelow,
-  type Relay,
-  type RelayOptions,
-  readPath,
-  serveUpgrades,
-} from '@arc/thread-core';
+import { createRelay, type Relay, type RelayOptions } from '@arc/thread-core';
+import { acceptUpgrade, isPathOf, readPath, rejectUpgrade, serveUpgrades } from '@arc/thread-core/host';
 import websocket from '@fastify/websocket';
-import type { FastifyInstance, FastifyPluginAsync, FastifyPluginOptions, preHandlerAsyncHookHandler } from 'fastify';
+import type { FastifyInstance, FastifyPluginAsync, FastifyPluginOptions, RouteOptions } from 'fastify';
 import fp from 'fastify-plugin';
 
 declare module 'fastify' {
@@ -24,55 +17,75 @@ declare module 'fastify' {
 export interface FastifyArcOptions extends RelayOptions, Partial<Pick<FastifyPluginOptions, 'prefix' | 'logLevel'>> {
   /** The route that clients connect to, below the prefix. Default `/ws`. */
   path?: string;
+  /** The name of the relay in its scope. Default `arc`, for the first relay of the scope. */
+  decorator?: string;
 }
 
 const register: FastifyPluginAsync<FastifyArcOptions> = async (app, options) => {
-  const { path: at, prefix = '', logLevel: _, ...relayOptions } = options;
-  const path = readPath(at);
+  const { path: given, prefix = '', logLevel: _, decorator, ...relayOptions } = options;
+  const path = readPath(given);
   const relay = createRelay({ ...relayOptions, logger: relayOptions.logger ?? app.log });
-  if (!app.hasDecorator('arc')) app.decorate('arc', relay);
+  // A scope inherits the decorators of those above it: only its own is in the way.
+  if (decorator !== undefined || !Object.hasOwn(app, 'arc')) app.decorate(decorator ?? 'arc', relay);
   await useWebsocket(app, relay);
 
-  // The last hook before the upgrade: the app's own have run, and may have answered already.
-  const preHandler: preHandlerAsyncHookHandler = async (request, reply) => {
-    const answer = await answerInstead(relay, request.raw, request);
-    if (answer !== undefined) return reply.code(answer.status).headers(answer.headers).send(answer.body);
+  const route: Omit<RouteOptions, 'url'> = {
+    method: 'GET',
+    // The last hook before the upgrade: the app's own have run, and may have answered already.
+    preHandler: async (request, reply) => {
+      const answer = await rejectUpgrade(relay, request.raw, { context: request, host: request.host });
+      if (answer !== undefined) return reply.code(answer.status).headers(answer.headers).send(answer.body);
+    },
+    handler: (request, reply) => {
+      reply.hijack();
+      acceptUpgrade(relay, request.raw, 'fastify-arc');
+    },
+    // By way of @fastify/websocket comes what its injectWS injects. The session handles errors from here on, and closes
+    // the socket when the app closes.
+    wsHandler: (socket, request) => {
+      socket.off('error', socket.listeners('error').at(-1) as () => void);
+      app.websocketServer.clients?.delete(socket);
+      relay.attach(socket, request.raw);
+    },
   };
-  app.get(prefix + path, { websocket: true, preHandler }, (socket, request) => {
-    // The session looks after errors from here on, and after the socket when the app closes.
-    socket.off('error', socket.listeners('error').at(-1) as () => void);
-    app.websocketServer.clients?.delete(socket);
-    relay.attach(socket, request.raw);
-  });
+  const url = prefix + path;
+  app.route({ ...route, url });
+  if (!app.hasRoute({ method: 'GET', url: `${url}/` })) app.route({ ...route, url: `${url}/` });
+  serveUpgrades(app.server, relay, isOneOf(app, [app.prefix + url]));
 
   app.addHook('preClose', async () => {
     await relay.close();
   });
 };
 
-/** The options of WebSocket servers that were made here, and not by the app. */
-const ours = new WeakSet<object>();
-
 /** Registers @fastify/websocket where this scope has none. */
 async function useWebsocket(app: FastifyInstance, relay: Relay): Promise<void> {
-  if (app.hasPlugin('@fastify/websocket')) {
-    // The largest limit of all relays is the server's; each session has its own.
-    const { options } = app.websocketServer;
-    if (ours.has(options)) options.maxPayload = Math.max(options.maxPayload ?? 0, relay.wsOptions.maxPayload);
-    return;
-  }
+  if (app.hasPlugin('@fastify/websocket')) return;
   // On the server itself it would take every upgrade: those of other libraries, and of other scopes a second time.
   const upgrades = new EventEmitter() as Server;
   await app.register(websocket, { options: { ...relay.wsOptions, server: upgrades } });
-  ours.add(app.websocketServer.options);
   const paths: string[] = [];
   app.addHook('onRoute', ({ url, websocket, wsHandler }) => {
     if (websocket || wsHandler) paths.push(url);
   });
   app.addHook('onReady', async () => {
-    const isOwn = (request: IncomingMessage): boolean => isBelow(request, paths);
-    serveUpgrades(app.server, relay, isOwn, (...upgrade) => upgrades.emit('upgrade', ...upgrade));
+    serveUpgrades(app.server, relay, isOneOf(app, paths), (...upgrade) => upgrades.emit('upgrade', ...upgrade));
   });
+}
+
+/** Whether a request is for one of these routes, once Fastify has rewritten its URL. */
+function isOneOf(app: FastifyInstance, paths: readonly string[]): (request: IncomingMessage) => boolean {
+  const rewriteUrl = rewriterOf(app);
+  return (request) => isPathOf(rewriteUrl === undefined ? request.url : rewriteUrl.call(app, request), paths);
+}
+
+/** The option `rewriteUrl` of an app. Fastify applies it as it routes, and tells nobody: its options have no public name. */
+function rewriterOf(app: FastifyInstance): ((request: IncomingMessage) => string) | undefined {
+  for (let scope: object | null = app; scope !== null; scope = Object.getPrototypeOf(scope)) {
+    const symbol = Object.getOwnPropertySymbols(scope).find(({ description }) => description === 'fastify.options');
+    if (symbol !== undefined) return (Reflect.get(scope, symbol) as { rewriteUrl?: () => string }).rewriteUrl;
+  }
+  return undefined;
 }
 
 const fastifyArc = fp(register, { fastify: '5.x', name: 'fastify-arc' });

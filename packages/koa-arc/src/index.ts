@@ -1,18 +1,14 @@
+import { createRelay, type Relay, type RelayOptions } from '@arc/thread-core';
 import {
   type Attachable,
-  answerInstead,
-  createRelay,
-  isBelow,
+  acceptUpgrade,
+  isPathOf,
   onListen,
-  type Relay,
-  type RelayOptions,
   readPath,
+  rejectUpgrade,
   serveUpgrades,
-  takeUpgrade,
-} from '@arc/thread-core';
+} from '@arc/thread-core/host';
 import type Koa from 'koa';
-import koaEasyWs from 'koa-easy-ws';
-import type { WebSocket } from 'ws';
 
 declare module 'koa' {
   interface DefaultContext {
@@ -32,38 +28,29 @@ export interface KoaArcOptions extends RelayOptions {
 /** Koa middleware, and the relay behind it. */
 export interface KoaArc extends Koa.Middleware, Attachable {}
 
-/** Its declaration has a default export, which the CommonJS module has not. */
-const easyWebsocket = koaEasyWs as unknown as typeof koaEasyWs.default;
-
-type Context = Koa.Context & { ws?: () => Promise<WebSocket> };
-
 /** `app.use(arc({ app, path: '/ws', endpoint, token }))`. */
 function arc(options: KoaArcOptions): KoaArc {
-  const { app, path: at, ...relayOptions } = options;
-  const path = readPath(at);
+  const { app, path: given, ...relayOptions } = options;
+  const path = readPath(given);
   const relay = createRelay(relayOptions);
-  const easy = easyWebsocket('ws', { wsOptions: relay.wsOptions });
 
-  const handle = async (ctx: Context, next: Koa.Next): Promise<unknown> => {
+  const handle = async (ctx: Koa.Context, next: Koa.Next): Promise<void> => {
     ctx.arc = relay;
-    if (ctx.path !== path) return next();
-    const answer = await answerInstead(relay, ctx.req, ctx);
+    if (ctx.path !== path && ctx.path !== `${path}/`) return next();
+    const answer = await rejectUpgrade(relay, ctx.req, { context: ctx, host: ctx.host, adapter: 'koa-arc' });
     if (answer !== undefined) {
       ctx.status = answer.status;
       ctx.set(answer.headers);
       ctx.body = answer.body;
       return;
     }
-    const stream = takeUpgrade(ctx.req, 'koa-arc');
-    // The app may have koa-easy-ws already; its promise never settles where the handshake fails.
-    if (ctx.ws === undefined) await easy(ctx, async () => {});
-    const gone = new Promise<void>((resolve) => (stream.closed ? resolve() : stream.once('close', () => resolve())));
-    const socket = await Promise.race([ctx.ws?.(), gone]);
-    if (socket !== undefined) relay.attach(socket, ctx.req);
+    // The response is no longer Koa's: it would answer 404.
+    ctx.respond = false;
+    acceptUpgrade(relay, ctx.req, 'koa-arc');
   };
 
   const attach: KoaArc['attach'] = (server, { path: whole = path } = {}) => {
-    serveUpgrades(server, relay, (request) => isBelow(request, [whole]));
+    serveUpgrades(server, relay, ({ url }) => isPathOf(url, [whole]));
   };
   if (app !== undefined) onListen(app, attach);
   return Object.assign(handle, { relay, attach }) as KoaArc;

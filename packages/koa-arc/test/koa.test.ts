@@ -15,8 +15,10 @@ t.test('/ws is where it is without a path', async (t) => {
   const app = new Koa();
   app.use(arc({ app, endpoint: agent.endpoint }));
   const port = await listen(t, app);
-  t.equal(await (await Client.open(`ws://127.0.0.1:${port}/ws`)).say('a'), 'a #1: hello');
-  for (const path of ['/WS', '/ws/', '/wsx']) t.equal((await upgrade(port, path)).status, 404, path);
+  for (const path of ['/ws', '/ws/']) {
+    t.equal(await (await Client.open(`ws://127.0.0.1:${port}${path}`)).say('a'), 'a #1: hello', path);
+  }
+  for (const path of ['/WS', '/ws//', '/wsx']) t.equal((await upgrade(port, path)).status, 404, path);
 });
 
 t.test('ctx.arc is the relay, for what comes after it', async (t) => {

@@ -17,22 +17,12 @@ export type { Endpoint } from './client/target.js';
 export type { Token } from './client/token.js';
 export type { Logger } from './logger.js';
 export * from './protocol/errors.js';
-export {
-  type Attachable,
-  answerInstead,
-  type HttpAnswer,
-  onListen,
-  readPath,
-  type VerifyClient,
-  verifyClient,
-} from './relay/adapter.js';
 export { framesSchema } from './relay/frame-schema.js';
 export { type MemoryStore, memoryStore } from './relay/memory-store.js';
 export type { RelayHooks, RelayOptions, SendState, SendSummary } from './relay/options.js';
 export type { OriginCheck } from './relay/origin.js';
 export type { Admission, Refusal, RefusalReason, RefusalReport } from './relay/refusal.js';
 export { type CloseSummary, type Counters, createRelay, type Relay, type RelayStats } from './relay/relay.js';
-export { closeWith, isBelow, isUpgrade, NotAttachedError, serveUpgrades, takeUpgrade } from './relay/server.js';
 export type { AttachOptions, Session } from './relay/session.js';
 export {
   type ClaimResult,

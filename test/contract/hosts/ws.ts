@@ -1,5 +1,6 @@
 import { createServer } from 'node:http';
-import { createRelay, verifyClient } from '@arc/thread-core';
+import { createRelay } from '@arc/thread-core';
+import { verifyClient } from '@arc/thread-core/host';
 import { WebSocketServer } from 'ws';
 import { type App, closed, type Host, listening } from '../host.js';
 

@@ -90,6 +90,12 @@ export interface RelayOptions {
    */
   trustProxy?: boolean | undefined;
   /**
+   * The subprotocols that are spoken here. The first that a client offers of them is selected; no other is ever echoed,
+   * because clients offer tokens there. A browser closes a connection of whose offers none was selected: a page that
+   * offers a token has to offer one of these, too. Default `['arc-thread.v1']`.
+   */
+  protocols?: readonly string[] | undefined;
+  /**
    * How connections are refused: `status` answers the upgrade with an HTTP status, `close` accepts it and closes with
    * 4401, 4403 or 1013, because browsers cannot see an HTTP status. Default `status`.
    */
@@ -183,7 +189,7 @@ export type RelayConfig = Readonly<
       NoUndefined<
         Pick<
           RelayOptions,
-          'client' | 'stream' | 'busy' | 'onDisconnect' | 'logger' | 'hooks' | 'trustProxy' | 'refuseWith'
+          'client' | 'stream' | 'busy' | 'onDisconnect' | 'logger' | 'hooks' | 'trustProxy' | 'refuseWith' | 'protocols'
         >
       >
     > & {
@@ -229,6 +235,10 @@ const CHECKS: Record<Exclude<keyof RelayOptions, NumberOption>, [(value: unknown
   allowedHosts: [
     (value) => isStrings(value) && value.every(isHost),
     'must be an array of host names such as localhost or 127.0.0.1:3000, without a scheme, a path or *',
+  ],
+  protocols: [
+    (value) => isStrings(value) && value.every((name) => /^[\w!#$%&'*+.^`|~-]+$/.test(name)),
+    'must be an array of names of subprotocols',
   ],
   trustProxy: [(value) => typeof value === 'boolean', 'must be true or false'],
   refuseWith: [(value) => value === 'status' || value === 'close', 'must be "status" or "close"'],
@@ -300,6 +310,7 @@ export function readOptions(options: RelayOptions): RelayConfig {
     authenticate: options.authenticate,
     allowedOrigins: options.allowedOrigins,
     allowedHosts: options.allowedHosts,
+    protocols: options.protocols ?? ['arc-thread.v1'],
     trustProxy: options.trustProxy ?? false,
     refuseWith: options.refuseWith ?? 'status',
     stream: options.stream ?? false,

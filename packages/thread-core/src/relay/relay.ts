@@ -1,14 +1,16 @@
 import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import type { EndpointState } from '../client/breaker.js';
 import { withTimeout } from '../timers.js';
 import { LONGEST_TIME } from '../values.js';
 import { AdmissionControl } from './admission.js';
+import { answerOf, Handshake, NOT_AN_UPGRADE, type WsOptions } from './handshake.js';
 import { shareHeaders } from './headers.js';
 import { type RelayConfig, type RelayOptions, readOptions, type SendState } from './options.js';
 import type { Admission, RefusalReason } from './refusal.js';
-import { leaveErrors } from './server.js';
 import { type AttachOptions, Session, type SessionHost } from './session.js';
+import { guardUpgradeSocket, isUpgrade, removeUpgradeErrorHandler } from './upgrade-socket.js';
 
 /** What closing the relay came to. */
 export interface CloseSummary {
@@ -77,6 +79,7 @@ export class Relay implements SessionHost {
   /** Bytes of connections that are gone. */
   readonly #bytes = { received: 0, sent: 0 };
   readonly #admission: AdmissionControl;
+  readonly #handshake: Handshake;
   #closing: Promise<CloseSummary> | undefined;
   #timer: NodeJS.Timeout | undefined;
   /** @internal */
@@ -86,6 +89,7 @@ export class Relay implements SessionHost {
   constructor(options: RelayOptions) {
     this.config = readOptions(options);
     this.#admission = new AdmissionControl(this.config);
+    this.#handshake = new Handshake(this.config);
   }
 
   /** The connections whose chats are not all ended yet. */
@@ -108,7 +112,7 @@ export class Relay implements SessionHost {
     const known = isAdmitted ? { ...options, identity: decision.identity } : options;
     shareHeaders(request);
     const session = new Session(this, socket, request, known);
-    leaveErrors(request.socket);
+    removeUpgradeErrorHandler(request.socket);
     const refused = this.#admission.takeSlot(request);
     this.#sessions.add(session);
     this.#startSweeping();
@@ -122,10 +126,43 @@ export class Relay implements SessionHost {
     return session;
   }
 
-  /** The options that a `ws` server wants whose sockets are attached here. */
-  get wsOptions(): { maxPayload: number; perMessageDeflate: false } {
-    // Deflate takes some 200 KiB a connection, for frames that are mostly short.
-    return { maxPayload: this.config.maxFrameBytes, perMessageDeflate: false };
+  /**
+   * Takes an upgrade of any Node HTTP server, as its `upgrade` event gives it: answers it with an HTTP status where the
+   * relay refuses it, else completes the handshake and attaches the socket. Never rejects. Gives the session, or
+   * undefined where there is none. `context` is given to `authenticate`, `host` is as in `admit`.
+   */
+  async handleUpgrade(
+    request: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    { context = request, host }: { context?: unknown; host?: string | undefined } = {},
+  ): Promise<Session | undefined> {
+    guardUpgradeSocket(socket);
+    try {
+      const admission = isUpgrade(request) ? await this.admit(request, context, host) : undefined;
+      const answer = admission === undefined ? NOT_AN_UPGRADE : answerOf(admission);
+      const isRefused = admission === undefined || (answer !== undefined && this.config.refuseWith === 'status');
+      if (!isRefused) return this.completeUpgrade(request, socket, head);
+      this.#handshake.refuse(request, socket, answer ?? NOT_AN_UPGRADE);
+    } catch (err) {
+      this.config.logger.error({ err }, 'an upgrade failed');
+      socket.destroy();
+    }
+    return undefined;
+  }
+
+  /** Completes the handshake of an upgrade that `admit` has decided about. @internal */
+  completeUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Session | undefined {
+    let session: Session | undefined;
+    this.#handshake.accept(request, socket, head, (webSocket) => {
+      session = this.attach(webSocket, request);
+    });
+    return session;
+  }
+
+  /** Options for a `ws` server whose sockets are attached here. */
+  get wsOptions(): WsOptions {
+    return this.#handshake.wsOptions;
   }
 
   /**

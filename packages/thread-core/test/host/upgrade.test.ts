@@ -4,22 +4,20 @@ import { type AddressInfo, connect, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import { WebSocketServer } from 'ws';
 import {
-  answerInstead,
   closeWith,
-  createRelay,
-  isBelow,
+  isPathOf,
   isUpgrade,
   NotAttachedError,
   onListen,
-  type Relay,
-  type RelayOptions,
   readPath,
+  rejectUpgrade,
   serveUpgrades,
   takeUpgrade,
   verifyClient,
-} from '../../src/index.js';
+} from '../../src/host/index.js';
+import { createRelay, type Relay, type RelayOptions } from '../../src/index.js';
 import { startTestAgent } from '../../src/testing/index.js';
-import { Client, soon, to } from './helpers.js';
+import { Client, deferred, soon, to } from '../relay/helpers.js';
 
 const makeRelay = (more: RelayOptions = {}): Relay => createRelay({ endpoint: 'http://127.0.0.1:1/arc', ...more });
 const always = (): boolean => true;
@@ -95,15 +93,16 @@ for (const [what, take] of [
   ['a socket that was taken', takeUpgrade],
 ] as const) {
   t.test(`${what} that fails before it is accepted harms nobody`, async (t) => {
+    const arrived = deferred<Socket>();
     const { server, port } = await listen(t, (request, response) => {
-      if (isUpgrade(request)) take?.(request, 'x-arc');
-      else response.end('a page');
+      if (!isUpgrade(request)) return void response.end('a page');
+      take?.(request, 'x-arc');
+      arrived.resolve(request.socket);
     });
     serveUpgrades(server, makeRelay(), always);
-    const arrived = once(server, 'upgrade');
     const client = connect({ port, host: '127.0.0.1' });
     client.write(upgradeOf('/'));
-    const [, socket] = await soon(arrived, 'the upgrade');
+    const socket = await soon(arrived.promise, 'the upgrade');
     const gone = new Promise((resolve) => socket.once('close', resolve));
     client.resetAndDestroy();
     await soon(gone, 'the end of the socket');
@@ -111,15 +110,58 @@ for (const [what, take] of [
   });
 }
 
-t.test("another listener's upgrades are left to it", async (t) => {
-  const { server, port } = await listen(t, (_request, response) => response.end('ours'));
-  for (const path of ['/a', '/b']) serveUpgrades(server, makeRelay(), (request) => isBelow(request, [path]));
-  t.match(await exchange(port, upgradeOf('/c')), 'ours', 'all of them, where there is no other listener');
-  server.on('upgrade', ({ url }: IncomingMessage, socket: Socket) => {
-    if (url === '/c') socket.end('theirs');
+for (const order of ['before', 'after'] as const) {
+  t.test(`listeners registered ${order} this one see no upgrade of ours, and all of every other`, async (t) => {
+    const { server, port } = await listen(t, (_request, response) => response.end('ours'));
+    const seen: unknown[] = [];
+    const add = (): void => {
+      // As other libraries do: one answers what it does not know, and one destroys it.
+      server.on('upgrade', ({ url }: IncomingMessage, socket: Socket) => {
+        seen.push(url);
+        socket.end(url === '/theirs' ? 'theirs' : 'HTTP/1.1 400 Bad Request\r\n\r\n');
+      });
+      server.prependListener('upgrade', ({ url }: IncomingMessage, socket: Socket) => {
+        if (url !== '/theirs') socket.destroy();
+      });
+    };
+    if (order === 'before') add();
+    for (const path of ['/a', '/b']) serveUpgrades(server, makeRelay(), ({ url }) => isPathOf(url, [path]));
+    if (order === 'after') add();
+    for (const path of ['/a', '/b', '/a/']) t.match(await exchange(port, upgradeOf(path)), 'ours', path);
+    t.strictSame(seen, []);
+    t.equal(await exchange(port, upgradeOf('/theirs')), 'theirs');
+    t.equal(await exchange(port, upgradeOf('/nobody')), '');
+    t.strictSame(seen, ['/theirs', '/nobody']);
   });
-  for (const path of ['/a', '/b']) t.match(await exchange(port, upgradeOf(path)), 'ours');
-  t.equal(await exchange(port, upgradeOf('/c')), 'theirs');
+}
+
+t.test('without another listener, the app answers every upgrade', async (t) => {
+  const { server, port } = await listen(t, (_request, response) => response.end('ours'));
+  serveUpgrades(server, makeRelay(), ({ url }) => isPathOf(url, ['/a']));
+  t.match(await exchange(port, upgradeOf('/c')), 'ours');
+});
+
+t.test('a request that asks for another protocol is a plain request, with its body and what follows it', async (t) => {
+  const { server, port } = await listen(t, async (request, response) => {
+    let body = '';
+    for await (const chunk of request) body += chunk;
+    response.end(`${request.method} ${request.url} ${body} ${request.headers.upgrade} ${request.headers['x-more']}`);
+  });
+  serveUpgrades(server, makeRelay(), always);
+  const h2c = 'upgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAoAAAAAIAAAAA\r\nx-more: \xe9\r\n';
+  const head = `POST /form HTTP/1.1\r\nhost: a\r\nconnection: Upgrade, HTTP2-Settings\r\n${h2c}`;
+  const more = 'GET /next HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n';
+  const text = await exchange(port, `${head}content-length: 3\r\n\r\na=b${more}`);
+  t.match(text, /POST \/form a=b undefined .*GET \/next {2}undefined undefined/s, 'on the same connection');
+  const chunked = await exchange(port, `${head}transfer-encoding: chunked\r\n\r\n3\r\na=b\r\n0\r\n\r\n${more}`);
+  t.match(chunked, 'POST /form a=b undefined');
+});
+
+t.test("a request that asks for another protocol is another listener's, where there is one", async (t) => {
+  const { server, port } = await listen(t, (_request, response) => response.end('ours'));
+  serveUpgrades(server, makeRelay(), always);
+  server.on('upgrade', (_request: IncomingMessage, socket: Socket) => socket.end('theirs'));
+  t.equal(await exchange(port, 'GET / HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: h2c\r\n\r\n'), 'theirs');
 });
 
 t.test(
@@ -192,7 +234,7 @@ t.test('what a request is answered that gets no WebSocket', async (t) => {
     },
   });
   const answer = (headers: Record<string, string>) =>
-    answerInstead(relay, { headers } as unknown as IncomingMessage, 'the context');
+    rejectUpgrade(relay, { headers } as unknown as IncomingMessage, { context: 'the context' });
   const upgrade = { upgrade: 'websocket', connection: 'upgrade' };
   t.strictSame(await answer({}), {
     status: 426,
@@ -230,6 +272,7 @@ t.test('isUpgrade tells WebSockets from everything else', async (t) => {
 t.test('the path of an adapter', async (t) => {
   t.equal(readPath(undefined), '/ws');
   t.equal(readPath('/'), '/');
+  t.equal(readPath('/ws/'), '/ws', 'a slash at the end makes no other path');
   for (const path of ['ws', '', 7, null]) t.throws(() => readPath(path), { name: 'TypeError', message: /^path: / });
 });
 
@@ -247,14 +290,16 @@ t.test("the server of an app's own listen, which goes on as it was", async (t) =
   t.strictSame(seen, [app, 0, 'a host', server]);
 });
 
-t.test('where a path is below', async (t) => {
+t.test('whether a URL has the path of a pattern ', async (t) => {
   const cases: [paths: string[], url: string, expected: boolean][] = [
     [['/ws'], '/ws', true],
     [['/ws'], '/WS/', true],
     [['/ws/'], '/ws?x=1', true],
-    [['/ws'], '/ws/deep', true],
+    [['/ws'], '/%77s', true],
+    [['/ws'], '/ws/deep', false],
     [['/ws'], '/wsx', false],
     [['/ws'], '/other?/ws', false],
+    [['/ws'], '/%', false],
     [['/ws'], 'http://host:1/ws?x', true],
     [['/ws'], 'http://host/other', false],
     [['/ws'], '', false],
@@ -262,13 +307,15 @@ t.test('where a path is below', async (t) => {
     [['/'], '/socket.io/', false],
     [['/a', '/b'], '/b', true],
     [[], '/b', false],
-    [['/of/:id/ws'], '/of/7/ws', true],
+    [['/of/:id/ws'], '/of/7/ws/', true],
+    [['/of/:id/ws'], '/of/7/other', false],
     [['/of/:id/ws'], '/off', false],
     [['/ws{/:id}'], '/ws', true],
     [['/ab?c'], '/ac', true],
+    [['/x/*'], '/x/y/z', true],
     [['/:'], '/anything', true],
   ];
   for (const [paths, url, expected] of cases) {
-    t.equal(isBelow({ url } as IncomingMessage, paths), expected, `${url} below ${paths}`);
+    t.equal(isPathOf(url, paths), expected, `${url} is at ${paths}`);
   }
 });

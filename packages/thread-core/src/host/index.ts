@@ -1,0 +1,15 @@
+/** What hosts and adapters need: the frameworks' packages are made of it. */
+export { requestedHost } from '../relay/origin.js';
+export { isUpgrade } from '../relay/upgrade-socket.js';
+export {
+  type AdapterContext,
+  type Attachable,
+  acceptUpgrade,
+  type HttpAnswer,
+  rejectUpgrade,
+  type VerifyClient,
+  verifyClient,
+} from './adapter.js';
+export { isPathOf, readPath } from './paths.js';
+export { closeWith, onListen } from './shutdown.js';
+export { assertAttached, NotAttachedError, serveUpgrades, takeUpgrade, type UpgradeHandler } from './upgrade.js';

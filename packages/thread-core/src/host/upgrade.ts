@@ -1,0 +1,148 @@
+import { type IncomingMessage, type Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Relay } from '../relay/relay.js';
+import { endUpgradeSocket, guardUpgradeSocket, isUpgrade } from '../relay/upgrade-socket.js';
+import { serveAsPlainRequest } from './plain-request.js';
+import { closeWith } from './shutdown.js';
+
+/** A socket, and the response that Node is writing to it. */
+type AnsweredSocket = Socket & { _httpMessage?: ServerResponse | null };
+
+/** Gives an upgrade to the framework; false where the framework does not take it. */
+export type UpgradeHandler = (request: IncomingMessage, socket: Socket, head: Buffer) => boolean;
+
+/** The upgrades of a server that one relay claims. */
+interface Claim {
+  isOwn(request: IncomingMessage): boolean;
+  handle: UpgradeHandler;
+}
+
+/** The claims of each server whose upgrades are served. */
+const claimsOf = new WeakMap<Server, Claim[]>();
+
+/** Upgrades that are on their way through an app. */
+const pending = new WeakMap<IncomingMessage, { response: ServerResponse; socket: Socket }>();
+
+/**
+ * Runs a server's WebSocket upgrades through its own request listeners, as any request, so that middleware comes first
+ * and a refusal is a real HTTP response; and closes the relay with the server.
+ *
+ * `isOwn` says which upgrades are the relay's. No other `upgrade` listener of the server sees these, whichever was
+ * registered first: many of them answer or destroy what they do not know. All other upgrades reach all other listeners;
+ * where there are none, WebSocket upgrades run through the app (which answers them with its own 404), and upgrades to
+ * another protocol are plain requests. `handle` is for a framework that has a way of its own for upgrades.
+ */
+export function serveUpgrades(
+  server: Server,
+  relay: Relay,
+  isOwn: (request: IncomingMessage) => boolean,
+  handle: UpgradeHandler = () => false,
+): void {
+  closeWith(server, relay);
+  const claim = { isOwn, handle };
+  const known = claimsOf.get(server);
+  if (known === undefined) interceptUpgrades(server, [claim]);
+  else known.push(claim);
+}
+
+/**
+ * The one place that changes how a server emits `upgrade`. A listener can neither stop the event nor know in which order
+ * it will be called, so `emit` itself is replaced, on this one server. Node emits the event only while somebody listens
+ * for it, and asks before it emits: hence the listener, which also takes what nobody else would.
+ */
+function interceptUpgrades(server: Server, claims: Claim[]): void {
+  claimsOf.set(server, claims);
+  const { emit } = server;
+  server.emit = (event: string, ...args: unknown[]): boolean => {
+    if (event === 'upgrade') {
+      const [request, socket, head] = args as [IncomingMessage, Socket, Buffer];
+      const claim = isUpgrade(request) ? claims.find(({ isOwn }) => isOwn(request)) : undefined;
+      if (claim !== undefined) {
+        take(server, claim, request, socket, head);
+        return true;
+      }
+    }
+    return Reflect.apply(emit, server, [event, ...args]);
+  };
+  server.on('upgrade', (request: IncomingMessage, socket: AnsweredSocket, head: Buffer) => {
+    if (server.listenerCount('upgrade') > 1) return;
+    if (socket._httpMessage) socket.destroy();
+    else if (isUpgrade(request)) take(server, claims[0] as Claim, request, socket, head);
+    else serveAsPlainRequest(server, request, socket, head);
+  });
+}
+
+function take(server: Server, claim: Claim, request: IncomingMessage, socket: AnsweredSocket, head: Buffer): void {
+  // It was sent before an earlier request was answered, whose response would end up among the frames.
+  if (socket._httpMessage) return void socket.destroy();
+  guardUpgradeSocket(socket);
+  socket.on('drain', passOnDrain);
+  if (!claim.handle(request, socket, head)) runThroughApp(server, request, socket, head);
+  endWithResponse(socket);
+}
+
+/** A response in place of the upgrade is the last thing on its socket. */
+function endWithResponse({ _httpMessage: response }: AnsweredSocket): void {
+  response?.on('finish', endSocket);
+}
+
+function passOnDrain(this: AnsweredSocket): void {
+  this._httpMessage?.emit('drain');
+}
+
+function endSocket(this: ServerResponse): void {
+  if (this.socket) endUpgradeSocket(this.socket);
+}
+
+function runThroughApp(server: Server, request: IncomingMessage, socket: Socket, head: Buffer): void {
+  const response = new ServerResponse(request);
+  response.shouldKeepAlive = false;
+  response.assignSocket(socket);
+  const { 'content-length': length = '0', 'transfer-encoding': encoding } = request.headers;
+  if (length !== '0' || encoding !== undefined) {
+    // Node reads no body of an upgrade: the app would take it for an empty one.
+    response.writeHead(400).end('An upgrade has no body');
+    return;
+  }
+  if (head.length > 0) socket.unshift(head);
+  pending.set(request, { response, socket });
+  server.emit('request', request, response);
+}
+
+/**
+ * @throws NotAttachedError where an upgrade did not come through `serveUpgrades`: then Node's HTTP parser is still on the
+ * socket, and would end it
+ */
+export function assertAttached(request: IncomingMessage, adapter: string): void {
+  if (isUpgrade(request) && !pending.has(request)) throw new NotAttachedError(adapter);
+}
+
+/**
+ * Detaches the socket of an upgrade from its response, for a WebSocket server to accept it; once.
+ * @throws NotAttachedError where the upgrade did not come through `serveUpgrades`
+ */
+export function takeUpgrade(request: IncomingMessage, adapter: string): Socket {
+  const upgrade = pending.get(request);
+  if (upgrade === undefined) throw new NotAttachedError(adapter);
+  pending.delete(request);
+  const { response, socket } = upgrade;
+  socket.off('drain', passOnDrain);
+  response.off('finish', endSocket);
+  response.detachSocket(socket);
+  // For whatever watches the response, such as an access log, this was it.
+  response.statusCode = 101;
+  response.emit('finish');
+  response.emit('close');
+  return socket;
+}
+
+/** An upgrade came as a plain request: the adapter was not given the server. */
+export class NotAttachedError extends Error {
+  constructor(adapter: string) {
+    super(
+      `${adapter}: a WebSocket upgrade came in as a plain request, because the adapter does not know the server. ` +
+        'Call arc(...).attach(server) with your http.Server before it listens.',
+    );
+    this.name = 'NotAttachedError';
+  }
+}
