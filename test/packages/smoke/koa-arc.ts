@@ -1,0 +1,19 @@
+import { once } from 'node:events';
+import { startTestAgent } from '@arc/thread-core/testing';
+import Koa from 'koa';
+import arc from 'koa-arc';
+import { converse } from './converse.js';
+
+async function main(): Promise<void> {
+  const agent = await startTestAgent();
+  const app = new Koa();
+  app.use(arc({ app, endpoint: agent.endpoint }));
+  const server = app.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  await converse(server);
+  server.close();
+  await once(server, 'close');
+  await agent.close();
+}
+
+void main();
