@@ -44,6 +44,7 @@ export {
   type StoreErrorCode,
   type StoreNode,
 } from './relay/session-store.js';
+export { isLostChat } from './threads/chat-errors.js';
 export type { ChatOutcome, EndChatOptions } from './threads/ending.js';
 export type { EndAllOptions, SendOptions, ThreadHooks, ThreadManagerOptions } from './threads/options.js';
 export type { SendRequest } from './threads/send.js';

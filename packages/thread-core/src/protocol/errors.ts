@@ -249,15 +249,3 @@ function textOf(value: unknown): string {
     return 'The agent gave a reason that cannot be read';
   }
 }
-
-const LOST = new Set<number>([
-  ChatNotFoundError.code,
-  ChatAlreadyClosedError.code,
-  ChatTimeoutError.code,
-  TaskTimeoutError.code,
-]);
-
-/** Whether an answer to a `chat.*` method says that the agent does not (or no longer) have the chat. */
-export function isLostChat(error: unknown): boolean {
-  return error instanceof ArcError && error.fromAgent && LOST.has(error.code);
-}

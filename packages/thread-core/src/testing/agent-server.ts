@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { ARC_VERSION, type ArcMessage, type ArcMethod } from '@arc/thread-protocol';
 import {
   AgentNotFoundError,
-  type ArcError,
+  ArcError,
   AuthenticationError,
   arcError,
   InvalidRequestError,
@@ -15,6 +15,7 @@ import {
 import type { AgentHandler, AgentTurn } from './agent.js';
 import type { Plan } from './answers.js';
 import { type AgentChat, ChatRegistry, chatResult } from './chats.js';
+import type { Dialect } from './dialects.js';
 import { Exchange } from './exchange.js';
 import { asArcError, streamReply, wholeReply } from './replies.js';
 import { isObject, messageOf, type Params, stringOf, validate } from './requests.js';
@@ -51,18 +52,8 @@ export function createAgentServer(options: AgentServerOptions): AgentServer {
   });
 }
 
-/** How an agent tells of a chat that it does not have. */
-export interface LostChat {
-  /** Default -43001. */
-  code?: number;
-  /** The HTTP status of the envelope. Default 404. */
-  status?: number;
-  /** `event`: requests for a stream get one with HTTP status 200, whose first event is `error`. Default `envelope`. */
-  as?: 'envelope' | 'event';
-}
-
 /** What a test agent decides otherwise. @internal */
-export interface ServerHooks {
+export interface ServerHooks extends Dialect {
   handlerOf(agentId: string): AgentHandler | undefined;
   serves(path: string): boolean;
   /** A request has come in whole. */
@@ -74,7 +65,6 @@ export interface ServerHooks {
   ignoreAbort?: boolean;
   createChat?: 'at-once' | 'when-ready';
   chatIds?: 'client' | 'server';
-  lostChat?: LostChat;
 }
 
 type Call = { exchange: Exchange; plan: Plan; agentId: string; params: Params; handler: AgentHandler };
@@ -154,7 +144,8 @@ export class ArcServer implements AgentServer {
       }
     } catch (error) {
       // A second failure here is the connection's: there is nobody left to tell.
-      if (!exchange.over) await exchange.refuse(asArcError(error)).catch(() => {});
+      const isPage = hooks.crash === 'bare-500' && !(error instanceof ArcError);
+      if (!exchange.over) await (isPage ? exchange.page(500) : exchange.refuse(asArcError(error))).catch(() => {});
     } finally {
       this.running.delete(exchange);
       hooks.settled?.(exchange);
@@ -187,7 +178,8 @@ export class ArcServer implements AgentServer {
     }
     const handler = this.#hooks.handlerOf(agentId);
     if (handler === undefined) throw new AgentNotFoundError(`Agent not found: ${agentId}`);
-    if (!Object.hasOwn(this.#methods, method)) throw new MethodNotFoundError(`Method not found: ${method}`);
+    const isKnown = this.#hooks.methods?.includes(method as ArcMethod) ?? Object.hasOwn(this.#methods, method);
+    if (!isKnown) throw new MethodNotFoundError(`Method not found: ${method}`);
     const call = { exchange, plan, agentId, params, handler: plan.handler ?? handler };
     await this.#methods[method as ArcMethod](call);
   }
@@ -205,7 +197,9 @@ export class ArcServer implements AgentServer {
     const asked = params.chatId === undefined ? undefined : stringOf(params, 'chatId');
     const chatId = this.#hooks.chatIds === 'server' ? undefined : asked;
     const chat = this.registry.draft(agentId, chatId ?? `chat-${randomUUID()}`);
-    const open = (): void => this.registry.add(chat);
+    const open = (): void => {
+      if (this.#hooks.stateless !== true) this.registry.add(chat);
+    };
     if (this.#hooks.createChat !== 'when-ready') open();
     await this.#chat(call, 'chat.start', message, chat, open);
   }
@@ -233,12 +227,12 @@ export class ArcServer implements AgentServer {
       ready();
       await plan.write(exchange, chat.chatId);
     } else if (exchange.stream) {
-      await streamReply(exchange, call.handler, turn, chat, ready);
+      await streamReply(exchange, call.handler, turn, chat, ready, this.#hooks.stateless);
     } else {
       const reply = await wholeReply(call.handler, turn);
       chat.history.push(reply);
       ready();
-      await exchange.result(chatResult(chat, reply));
+      await exchange.result(this.#hooks.stateless ? { type: 'message', message: reply } : chatResult(chat, reply));
     }
   }
 
@@ -270,8 +264,8 @@ export class ArcServer implements AgentServer {
     const chatId = stringOf(params, 'chatId');
     const chat = this.registry.find(agentId, chatId);
     if (chat !== undefined) return chat;
-    const { code = -43_001, status, as } = this.#hooks.lostChat ?? {};
-    const error = arcError(code, `Chat not found: ${chatId}`, { status, details: { chatId } });
+    const { code = -43_001, status, as, message } = this.#hooks.lostChat ?? {};
+    const error = arcError(code, message?.(chatId) ?? `Chat not found: ${chatId}`, { status, details: { chatId } });
     if (as === 'event' && exchange.stream) await exchange.refuse(error, as);
     throw error;
   }

@@ -111,6 +111,14 @@ export class Exchange {
     await this.end();
   }
 
+  /** Answers as a web framework does, not as an agent. */
+  async page(status: number): Promise<void> {
+    if (this.res.headersSent) return this.end();
+    this.head(status, { 'content-type': 'text/plain' });
+    await this.write('Internal Server Error');
+    await this.end();
+  }
+
   openStream(): void {
     this.head(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
     if (!this.silent && !this.res.destroyed) this.res.writeHead(...this.#head).flushHeaders();

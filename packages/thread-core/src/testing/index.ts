@@ -1,6 +1,6 @@
 export type { AgentEvent, AgentHandler, AgentPiece, AgentReply, AgentTurn } from './agent.js';
 export { echo, textOf } from './agent.js';
-export type { AgentServer, AgentServerOptions, LostChat } from './agent-server.js';
+export type { AgentServer, AgentServerOptions } from './agent-server.js';
 export { createAgentServer } from './agent-server.js';
 export type {
   Answer,
@@ -15,6 +15,8 @@ export type {
 } from './answers.js';
 export { faults } from './answers.js';
 export type { AgentChat } from './chats.js';
+export type { Dialect, LostChat } from './dialects.js';
+export { dialects } from './dialects.js';
 export type { Delivery } from './exchange.js';
 export { type StoreContractTest, type StoreHarness, sessionStoreContract } from './store-contract/index.js';
 export type {

@@ -14,15 +14,16 @@ export async function wholeReply(handler: AgentHandler, turn: AgentTurn): Promis
   return { role: 'agent', parts, agentId: turn.agentId, timestamp: now() };
 }
 
-/** Streams a reply; `ready` is called before its first byte. @internal */
+/** Streams a reply; `ready` is called before its first byte. The events of a stateless agent name no chat. @internal */
 export async function streamReply(
   exchange: Exchange,
   handler: AgentHandler,
   turn: AgentTurn,
   chat: AgentChat,
   ready: () => void,
+  isStateless = false,
 ): Promise<void> {
-  const { chatId } = chat;
+  const chatId = isStateless ? undefined : chat.chatId;
   const parts: ArcPart[] = [];
   let last = '';
   exchange.openStream();

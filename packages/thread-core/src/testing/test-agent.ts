@@ -2,12 +2,13 @@ import type { IncomingHttpHeaders, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { ArcMethod } from '@arc/thread-protocol';
 import { type AgentHandler, abortable, echo } from './agent.js';
-import { type AgentServerOptions, ArcServer, type LostChat } from './agent-server.js';
+import { type AgentServerOptions, ArcServer } from './agent-server.js';
 import { type Answer, type Plan, planOf, type ScriptedAnswer } from './answers.js';
 import type { AgentChat } from './chats.js';
+import type { Dialect } from './dialects.js';
 import type { Exchange } from './exchange.js';
 
-export interface TestAgentOptions extends Omit<AgentServerOptions, 'agents' | 'path'> {
+export interface TestAgentOptions extends Omit<AgentServerOptions, 'agents' | 'path'>, Dialect {
   /** The agent ids that exist. Default: every one. */
   agents?: readonly string[];
   /** How they answer where nothing is scripted. Default `echo`. */
@@ -20,7 +21,6 @@ export interface TestAgentOptions extends Omit<AgentServerOptions, 'agents' | 'p
   ignoreAbort?: boolean;
   /** Whether a chatId in chat.start is honoured, or replaced by the server's own. Default `client`. */
   chatIds?: 'client' | 'server';
-  lostChat?: LostChat;
 }
 
 /** A request as it arrived. Fields that it lacks, or has in a wrong type, are empty strings. */

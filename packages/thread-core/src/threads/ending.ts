@@ -4,14 +4,9 @@ import { type Bytes, decode } from '../bytes.js';
 import { Answer, type ArcResponse } from '../client/answer.js';
 import type { CallListener, CallRequest } from '../client/call.js';
 import { isClientClosed } from '../client/transport-error.js';
-import {
-  ArcError,
-  AuthenticationError,
-  InternalError,
-  isLostChat,
-  RateLimitExceededError,
-} from '../protocol/errors.js';
+import { ArcError, AuthenticationError, InternalError, RateLimitExceededError } from '../protocol/errors.js';
 import { withTimeout } from '../timers.js';
+import { isLostChat, isMissingMethod } from './chat-errors.js';
 import type { StartOutcome } from './send.js';
 import type { ThreadEntry } from './store.js';
 
@@ -26,6 +21,8 @@ export interface ChatOutcome {
    * makes the chat later, that stays open.
    */
   unconfirmed?: boolean;
+  /** True where the agent has no chat.end. */
+  unsupported?: boolean;
   /** How many chat.end requests failed. */
   failures: number;
   /** Why the chat could not be ended. */
@@ -70,7 +67,7 @@ export async function endChat(
 ): Promise<ChatOutcome> {
   const deadline = performance.now() + timeout;
   let isSettled = entry.unsettled !== true;
-  let result: Attempt | undefined;
+  let result: Attempt | undefined = entry.stateless ? { ok: true } : undefined;
   if (start !== undefined) {
     // Half of the time for the start to settle, the other half to look for its chat if it does not.
     const outcome = await withTimeout(start.outcome, timeout / 2);
@@ -82,7 +79,11 @@ export async function endChat(
   let failures = 0;
   for (let backoff = MIN_BACKOFF_MS; result === undefined; backoff = Math.min(backoff * 2, MAX_BACKOFF_MS)) {
     const attempt = await attemptEnd(call, entry, options, deadline - performance.now());
-    const isLost = isLostChat(attempt.error);
+    const isLost = isLostChat(attempt.error, entry.chatId);
+    if (isMissingMethod(attempt.error)) {
+      result = { ok: true, unsupported: true };
+      break;
+    }
     if (!attempt.ok && !isLost) failures += 1;
     // An attempt that was cut short by the deadline says nothing: the agent's last word counts.
     wasLost ||= isLost;

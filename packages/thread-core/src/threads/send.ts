@@ -3,8 +3,9 @@ import type { Bytes } from '../bytes.js';
 import type { Answerable } from '../client/answer.js';
 import type { Call, CallListener, CallRequest } from '../client/call.js';
 import type { StreamEvent } from '../client/event.js';
-import { ArcError, AuthenticationError, isLostChat, readAgentError } from '../protocol/errors.js';
-import type { ThreadEntry } from './store.js';
+import { readAgentError } from '../protocol/errors.js';
+import { isAgentError, isLostChat, isMissingMethod, mayLeaveChat } from './chat-errors.js';
+import type { ThreadChange, ThreadEntry } from './store.js';
 
 /** A message for an agent. */
 export interface SendRequest {
@@ -33,6 +34,12 @@ export interface SendListener extends CallListener {
 /** What became of a chat.start whose sender does not wait for it any more. */
 export type StartOutcome = 'started' | 'never started' | 'unknown';
 
+/**
+ * How a message is sent: as the chat.start that makes its thread (`starting`), as chat.message (`messaging`), or as
+ * chat.start because the agent keeps no chats (`stateless`).
+ */
+export type SendPhase = 'starting' | 'messaging' | 'stateless';
+
 /** The queue of its thread, as a send sees it. */
 export interface SendQueue {
   /** The thread is known from now on; others need not wait for it. */
@@ -50,7 +57,7 @@ export interface SendQueue {
 /** What a send does to threads and their chats. */
 export interface ThreadActions {
   call(request: CallRequest, listener: CallListener): Call;
-  updateThread(entry: ThreadEntry, change: Partial<Pick<ThreadEntry, 'chatId' | 'unsettled'>>): void;
+  updateThread(entry: ThreadEntry, change: ThreadChange): void;
   /** Forgets a thread that has no chat. */
   removeThread(entry: ThreadEntry): void;
   /** Forgets a thread that may have a chat, and ends that in the background. */
@@ -69,7 +76,7 @@ export class Send implements CallListener, Answerable {
   readonly #threads: ThreadActions;
   #entry: ThreadEntry | undefined;
   #call: Call | undefined;
-  #phase: 'waiting' | 'starting' | 'messaging' | 'detached' | 'finished' = 'waiting';
+  #phase: 'waiting' | SendPhase | 'detached' | 'finished' = 'waiting';
   #delivered = false;
   /** Whether the agent has said which id its chat has. */
   #isNamed = false;
@@ -109,17 +116,17 @@ export class Send implements CallListener, Answerable {
     return this.#call?.wasSent === true;
   }
 
-  /** Sends the message: as chat.start, which makes the thread, or as chat.message. @internal */
-  run(entry: ThreadEntry, phase: 'starting' | 'messaging'): void {
+  /** Sends the message. @internal */
+  run(entry: ThreadEntry, phase: SendPhase): void {
     const { agentId: targetAgent, message, traceId, stream, metadata } = this.request;
     const { timeout, streamIdleTimeout, streamTimeout } = this.request;
     const { chatId } = entry;
     this.#entry = entry;
     this.#phase = phase;
     const [method, params] =
-      phase === 'starting'
-        ? (['chat.start', { initialMessage: message, chatId, metadata, stream }] as const)
-        : (['chat.message', { chatId, message, stream }] as const);
+      phase === 'messaging'
+        ? (['chat.message', { chatId, message, stream }] as const)
+        : (['chat.start', { initialMessage: message, chatId, metadata, stream }] as const);
     this.#call = this.#threads.call(
       { method, targetAgent, traceId, timeout, streamIdleTimeout, streamTimeout, params },
       this,
@@ -186,6 +193,7 @@ export class Send implements CallListener, Answerable {
   onResponse(text: Bytes, envelope: ArcEnvelope): void {
     this.#confirm(chatIdOfResult(envelope.result));
     if (this.#phase === 'detached') return this.#settleStart?.('started');
+    this.#noteUnnamed();
     this.#finish();
     this.#listener.onResponse(text, envelope);
     this.#queue.runNext();
@@ -203,6 +211,7 @@ export class Send implements CallListener, Answerable {
       return this.#settleStart?.(isLast ? 'started' : 'unknown');
     }
     this.#delivered = true;
+    if (event.event === 'done') this.#noteUnnamed();
     if (isLast) this.#finish();
     this.#listener.onEvent(event);
     if (isLast) this.#queue.runNext();
@@ -219,16 +228,23 @@ export class Send implements CallListener, Answerable {
   #handleFailure(error: unknown): boolean {
     const entry = this.#entry as ThreadEntry;
     if (this.#phase === 'detached') {
-      this.#settleStart?.(this.#mayHaveStarted(error) ? (isAnswer(error) ? 'started' : 'unknown') : 'never started');
+      this.#settleStart?.(
+        this.#mayHaveStarted(error) ? (isAgentError(error) ? 'started' : 'unknown') : 'never started',
+      );
       return true;
     }
     if (this.#phase === 'starting') {
-      this.#threads.updateThread(entry, { unsettled: !isAnswer(error) });
+      this.#threads.updateThread(entry, { unsettled: !isAgentError(error) });
       if (!this.#delivered) {
         if (this.#mayHaveStarted(error)) this.#threads.abandonThread(entry);
         else this.#threads.removeThread(entry);
       }
-    } else if (isLostChat(error)) {
+    } else if (this.#phase === 'messaging' && entry.unnamed && isMissingMethod(error)) {
+      // The agent has never named a chat, and has no method to continue one: it is stateless.
+      this.#threads.updateThread(entry, { unnamed: false, stateless: true });
+      this.run(entry, 'stateless');
+      return true;
+    } else if (this.#phase === 'messaging' && isLostChat(error, entry.chatId)) {
       // A chat whose first answer broke off may appear at the agent later.
       if (entry.unsettled) this.#threads.abandonThread(entry);
       else this.#threads.removeThread(entry);
@@ -253,6 +269,10 @@ export class Send implements CallListener, Answerable {
   #confirm(chatId: string | undefined): void {
     const entry = this.#entry as ThreadEntry;
     const isOther = chatId !== undefined && chatId !== entry.chatId;
+    if (this.#phase === 'stateless') {
+      if (chatId !== undefined && entry.stateless) this.#threads.updateThread(entry, { chatId, stateless: false });
+      return;
+    }
     if (this.#phase === 'messaging') {
       if (entry.unsettled) this.#threads.updateThread(entry, { unsettled: false });
       if (isOther) this.#queue.warnOfChatId(entry, chatId, 'the agent named another chat; the id is ignored');
@@ -261,6 +281,12 @@ export class Send implements CallListener, Answerable {
       if (!this.#isNamed) this.#queue.onStarted(this);
       this.#isNamed = true;
     }
+  }
+
+  /** The first answer is complete, and named no chat. */
+  #noteUnnamed(): void {
+    const entry = this.starting;
+    if (entry !== undefined && !this.#isNamed) this.#threads.updateThread(entry, { unnamed: true });
   }
 
   #rename(entry: ThreadEntry, chatId: string): void {
@@ -286,22 +312,4 @@ export class Send implements CallListener, Answerable {
 function chatIdOfResult(result: unknown): string | undefined {
   const { chat } = result as { chat?: { chatId?: unknown } | null };
   return typeof chat?.chatId === 'string' && chat.chatId !== '' ? chat.chatId : undefined;
-}
-
-/** Whether the agent itself has answered, so that nothing more will come of the request. */
-function isAnswer(error: unknown): boolean {
-  return error instanceof ArcError && error.fromAgent;
-}
-
-/** Errors with which an agent refuses a chat.start before it does anything. */
-const REFUSALS = new Set([-32_700, -32_600, -32_601, -32_602, -41_001, -41_002, -41_004, -41_005]);
-
-/** Whether a chat.start that was sent, and failed like this, may have left a chat. */
-function mayLeaveChat(error: unknown): boolean {
-  if (!(error instanceof ArcError)) return true;
-  const { code, status = 0, fromAgent } = error;
-  // Of what an agent refuses, -44xxx is about the caller and -45xxx about the request.
-  if (fromAgent) return !REFUSALS.has(code) && !(code <= -44_001 && code >= -45_999);
-  // There was no new token for one that the agent refused; or a proxy answered in the agent's place.
-  return !(error instanceof AuthenticationError) && !(status >= 300 && status < 500);
 }

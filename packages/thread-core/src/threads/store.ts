@@ -5,7 +5,14 @@ export interface ThreadEntry {
   chatId: string;
   /** True where the first answer began and never ended: the agent may not have the chat yet. */
   unsettled?: boolean;
+  /** True where the first answer named no chat: the agent may be stateless. */
+  unnamed?: boolean;
+  /** True where the agent keeps no chats: each message is a chat.start, and there is nothing to end. */
+  stateless?: boolean;
 }
+
+/** What becomes known of a chat after its chat.start was sent. */
+export type ThreadChange = Partial<Omit<ThreadEntry, 'agentId' | 'contextId'>>;
 
 /**
  * Where a ThreadManager keeps its threads, by keys of its own making. A `Map` is such a store, and the default. All

@@ -8,7 +8,7 @@ import { type ChatOutcome, type EndChatOptions, endChat, type StartInFlight } fr
 import { GuardedStore } from './guarded-store.js';
 import type { ThreadHooks } from './options.js';
 import { Send, type SendListener, type SendRequest } from './send.js';
-import { type ThreadEntry, type ThreadStore, threadKey } from './store.js';
+import { type ThreadChange, type ThreadEntry, type ThreadStore, threadKey } from './store.js';
 import { type BusyPolicy, type QueueOwner, ThreadQueue } from './thread-queue.js';
 
 /** Milliseconds by which ending chats may overrun its time-out: each has its own, and timers are late. */
@@ -19,6 +19,10 @@ const MAX_IDLE_QUEUES = 8;
 
 /** Characters of an agent's text that are logged. */
 const MAX_LOGGED_LENGTH = 256;
+
+/** Agents that were found to have no chat.end, by client. The ids may be chosen by users, so there is a limit. */
+const AGENTS_WITHOUT_END = new WeakMap<ArcClient, Set<string>>();
+const MAX_AGENTS_WITHOUT_END = 1000;
 
 /** Shared by all tables before their first send, because most connections are idle. */
 const NO_QUEUES: Map<string, ThreadQueue> = new Map();
@@ -94,7 +98,7 @@ export class ThreadTable implements QueueOwner {
     this.store.set(key, entry);
   }
 
-  updateThread(entry: ThreadEntry, change: Partial<Pick<ThreadEntry, 'chatId' | 'unsettled'>>): void {
+  updateThread(entry: ThreadEntry, change: ThreadChange): void {
     const isCurrent = this.#isCurrent(entry);
     Object.assign(entry, change);
     if (isCurrent) this.store.set(threadKey(entry.agentId, entry.contextId), entry);
@@ -190,6 +194,9 @@ export class ThreadTable implements QueueOwner {
   ): Promise<ChatOutcome> {
     const outcome = await endChat((request, listener) => this.call(request, listener), entry, options, timeout, start);
     const { agentId, contextId, chatId, error: err } = outcome;
+    if (outcome.unsupported && isFirstWithoutEnd(this.#client, agentId)) {
+      this.#logger.info({ agentId }, 'the agent has no chat.end: its chats count as ended');
+    }
     if (!outcome.ok) {
       this.#logger.error({ agentId, contextId, chatId, err }, 'orphaned chat: it could not be ended');
     } else if (outcome.unconfirmed) {
@@ -214,4 +221,13 @@ export class ThreadTable implements QueueOwner {
   #isCurrent(entry: ThreadEntry): boolean {
     return this.store.get(threadKey(entry.agentId, entry.contextId))?.chatId === entry.chatId;
   }
+}
+
+/** Whether it is the first time that an agent is found to have no chat.end. */
+function isFirstWithoutEnd(client: ArcClient, agentId: string): boolean {
+  const agents = AGENTS_WITHOUT_END.get(client) ?? new Set();
+  AGENTS_WITHOUT_END.set(client, agents);
+  if (agents.has(agentId) || agents.size >= MAX_AGENTS_WITHOUT_END) return false;
+  agents.add(agentId);
+  return true;
 }

@@ -85,7 +85,7 @@ export class ThreadQueue implements SendQueue {
 
   #begin(send: Send): void {
     const known = this.#owner.findThread(this.key);
-    if (known !== undefined) return send.run(known, 'messaging');
+    if (known !== undefined) return send.run(known, known.stateless ? 'stateless' : 'messaging');
     const entry = { agentId: this.agentId, contextId: this.contextId, chatId: randomUUID() };
     this.#owner.addThread(this.key, entry);
     this.#starting = send;

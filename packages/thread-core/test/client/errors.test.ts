@@ -2,7 +2,7 @@
 import t from 'tap';
 import { wasNeverSent } from '../../src/client/transport-error.js';
 import * as errors from '../../src/protocol/errors.js';
-import { ArcError, arcError, isLostChat, readAgentError, TransportError } from '../../src/protocol/errors.js';
+import { ArcError, arcError, readAgentError, TransportError } from '../../src/protocol/errors.js';
 import { failure, pair, refusal, START } from './support.js';
 
 const TABLE: ReadonlyArray<readonly [code: number, name: string]> = [
@@ -129,15 +129,6 @@ t.test('what failed before there was a connection was never sent', async (t) => 
     t.equal(wasNeverSent({ code }), false, String(code));
   }
   t.equal(wasNeverSent(undefined), false);
-});
-
-t.test('a lost chat is what an agent says it is', async (t) => {
-  for (const [code] of TABLE) {
-    const lost = [-43001, -43002, -43003, -42005].includes(code);
-    t.equal(isLostChat(arcError(code, 'x', { fromAgent: true })), lost, String(code));
-    t.equal(isLostChat(arcError(code, 'x')), false, 'not what was found on this side');
-  }
-  t.equal(isLostChat(new Error('x')), false);
 });
 
 t.test('an error event is read in its three forms', async (t) => {

@@ -62,6 +62,8 @@ interface SetUp {
   log: LogLine[];
   /** What was logged as a warning. */
   warnings: LogLine[];
+  /** What was logged as information. */
+  infos: LogLine[];
   /** What the hooks were called with. */
   started: ThreadEntry[];
   restarted: ThreadEntry[];
@@ -76,11 +78,12 @@ export async function setUp(t: Test, { agent: agentOptions, client: clientOption
   t.teardown(() => client.close());
   const log: LogLine[] = [];
   const warnings: LogLine[] = [];
+  const infos: LogLine[] = [];
   const started: ThreadEntry[] = [];
   const restarted: ThreadEntry[] = [];
   const ended: ChatOutcome[] = [];
   const threads = new ThreadManager(client, {
-    logger: loggerTo(log, warnings),
+    logger: loggerTo(log, warnings, infos),
     hooks: {
       onStart: (thread) => started.push({ ...thread }),
       onRestart: (thread) => restarted.push({ ...thread }),
@@ -88,17 +91,17 @@ export async function setUp(t: Test, { agent: agentOptions, client: clientOption
     },
     ...options,
   });
-  return { agent, client, threads, log, warnings, started, restarted, ended } satisfies SetUp;
+  return { agent, client, threads, log, warnings, infos, started, restarted, ended } satisfies SetUp;
 }
 
-function loggerTo(errors: LogLine[], warnings: LogLine[]): Logger {
+function loggerTo(errors: LogLine[], warnings: LogLine[], infos: LogLine[]): Logger {
   const nothing = (): void => {};
   const writeTo =
     (lines: LogLine[]) =>
     (about: object, message: string): void => {
       lines.push({ about: about as Record<string, unknown>, message });
     };
-  return { debug: nothing, info: nothing, warn: writeTo(warnings), error: writeTo(errors) };
+  return { debug: nothing, info: writeTo(infos), warn: writeTo(warnings), error: writeTo(errors) };
 }
 
 /** The methods of the requests that reached the agent, in order. */

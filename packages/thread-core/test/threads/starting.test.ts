@@ -169,7 +169,7 @@ t.test('an agent that chooses the chat id is followed at the first event [F-106]
 });
 
 t.test('a chat.start that is refused leaves no thread, and causes no chat.end [T-17]', async (t) => {
-  const refusals = [-32_600, -32_601, -32_602, -41_001, -41_002, -41_004, -41_005, -44_001, -44_003, -44_007, -45_001];
+  const refusals = [-32_700, -32_601, -41_001, -41_004, -41_005, -44_001, -44_003, -44_007, -45_001, -45_002, -45_003];
   for (const code of refusals) {
     const { agent, threads, ended } = await setUp(t);
     agent.script('chat.start', { error: { code } });
