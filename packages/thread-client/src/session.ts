@@ -50,6 +50,8 @@ export class Session implements ConnectionHost, TurnHost {
   #secret: string | undefined;
   /** The number of the last frame of the relay that arrived. */
   #seq = 0;
+  /** Makes ids that no other client, and no page before a reload, has used. */
+  readonly #prefix = Math.random().toString(36).slice(2, 10);
   #ids = 0;
   /** The `ready` whose replay is under way. */
   #replay: ResumedReadyFrame | undefined;
@@ -88,7 +90,7 @@ export class Session implements ConnectionHost, TurnHost {
 
   send(agentId: string | undefined, message: ArcMessage, options: SendOptions): ClientTurn {
     const { contextId, traceId, stream, metadata, signal } = options;
-    const turn = new ClientTurn({ id: `q${++this.#ids}`, agentId, contextId, traceId }, this);
+    const turn = new ClientTurn({ id: this.#newId(), agentId, contextId, traceId }, this);
     const frame = {
       id: turn.id,
       agent_id: agentId,
@@ -105,7 +107,7 @@ export class Session implements ConnectionHost, TurnHost {
   }
 
   end(agentId: string, { contextId, reason }: EndOptions): Promise<void> {
-    const id = `e${++this.#ids}`;
+    const id = this.#newId();
     const frame = JSON.stringify({ type: 'end', id, agent_id: agentId, context_id: contextId, reason });
     const request = new ClientTurn({ id, agentId, contextId, end: frame }, this);
     this.#request(request, frame);
@@ -181,7 +183,6 @@ export class Session implements ConnectionHost, TurnHost {
   restore(saved: SavedSession): void {
     this.#secret = saved.session;
     this.#seq = saved.seq;
-    this.#ids = saved.ids;
     this.#outbox.sent = saved.sent;
     this.#outbox.entries = saved.outbox;
     for (const thread of saved.threads) this.#threads.set(keyOf(thread), thread);
@@ -385,6 +386,10 @@ export class Session implements ConnectionHost, TurnHost {
     this.#outbox.entries = [];
   }
 
+  #newId(): string {
+    return `${this.#prefix}-${++this.#ids}`;
+  }
+
   #forgetThreads(): void {
     if (this.#forgotten.size > MAX_FORGOTTEN) this.#forgotten.clear();
     for (const key of this.#threads.keys()) this.#forgotten.add(key);
@@ -412,7 +417,6 @@ export class Session implements ConnectionHost, TurnHost {
       session: this.#secret,
       seq: this.#seq,
       sent: this.#outbox.sent,
-      ids: this.#ids,
       outbox: this.#outbox.entries,
       requests: Array.from(this.#requests.values(), ({ fields, number }) => ({ ...fields, number })),
       threads: this.threads,

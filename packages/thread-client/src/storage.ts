@@ -8,8 +8,6 @@ export interface SavedSession {
   readonly session: string | undefined;
   readonly seq: number;
   readonly sent: number;
-  /** How many ids were given. */
-  readonly ids: number;
   readonly outbox: Entry[];
   readonly requests: readonly (RequestFields & { readonly number: number | undefined })[];
   readonly threads: readonly ThreadInfo[];

@@ -122,6 +122,10 @@ export class ResumeServer {
   }
 }
 
+export function idOf(frame: ClientFrame): string {
+  return 'id' in frame ? String(frame.id) : '';
+}
+
 /** Answers a message with so many pieces, which name their number. */
 export function pieces(session: ScriptedSession, frame: ClientFrame, count: number): void {
   if (!('message' in frame)) return;

@@ -7,7 +7,7 @@ import {
   type ThreadClientOptions,
 } from '../src/index.js';
 import { TcpProxy } from './proxy.js';
-import { pieces, ResumeServer } from './resume-server.js';
+import { idOf, pieces, ResumeServer } from './resume-server.js';
 import { FAST, failure, state, until } from './world.js';
 
 async function scripted(t: Test, options: Partial<ThreadClientOptions> = {}) {
@@ -88,7 +88,7 @@ t.test(
     const { server, proxy, client } = await scripted(t);
     const events: string[] = [];
     client.on('interrupted', ({ id }) => events.push(id));
-    server.onFrame = (session) => session.emit({ type: 'content', id: 'q1', data: 'begun' });
+    server.onFrame = (session, frame) => session.emit({ type: 'content', id: idOf(frame), data: 'begun' });
     const turn = client.send('support', 'a', { stream: true });
     await until(() => server.handled.length === 1);
     server.session.pending.clear();
@@ -96,7 +96,7 @@ t.test(
     const error = await failure(turn.result);
     t.ok(error instanceof InterruptedError);
     t.match(error, { code: 'INTERRUPTED', mayHaveReached: true });
-    t.strictSame(events, ['q1']);
+    t.strictSame(events, [turn.id]);
     t.equal(server.handled.length, 1, 'the client does not repeat it');
   },
 );
@@ -178,7 +178,7 @@ t.test('a frame that is missing makes the client resume from the last one that i
   server.onFrame = (session, frame) => {
     const { socket } = session;
     session.socket = undefined;
-    session.emit({ type: 'content', id: 'q1', data: 'a' });
+    session.emit({ type: 'content', id: idOf(frame), data: 'a' });
     session.socket = socket;
     pieces(session, frame, 2);
   };
@@ -189,7 +189,7 @@ t.test('a frame that is missing makes the client resume from the last one that i
 t.test('a frame that comes twice is taken once', async (t) => {
   const { server, client } = await scripted(t);
   server.onFrame = (session, frame) => {
-    session.emit({ type: 'content', id: 'q1', data: 'a' });
+    session.emit({ type: 'content', id: idOf(frame), data: 'a' });
     session.socket?.send(session.journal[0]?.text ?? '');
     pieces(session, frame, 1);
   };

@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap';
 import { createThreadClient, type StorageLike, type ThreadClient, type ThreadClientOptions } from '../src/index.js';
 import { TcpProxy } from './proxy.js';
-import { pieces, ResumeServer } from './resume-server.js';
+import { idOf, pieces, ResumeServer } from './resume-server.js';
 import { FAST, failure, state, until } from './world.js';
 
 /** A storage with a size, such as a browser's. */
@@ -132,15 +132,15 @@ t.test('what is stored is written before a frame leaves, and before an acknowled
   await state(client, 'open');
   storage.writes.length = 0;
   const stored: number[] = [];
-  server.onFrame = (session) => {
+  server.onFrame = (session, frame) => {
     stored.push((JSON.parse(storage.getItem('arc-threads') ?? '{}') as { sent: number }).sent);
-    for (let n = 0; n < 4; n++) session.emit({ type: 'content', id: 'q1', data: n });
+    for (let n = 0; n < 4; n++) session.emit({ type: 'content', id: idOf(frame), data: n });
   };
-  client.send('support', 'a', { stream: true });
+  const { id } = client.send('support', 'a', { stream: true });
   await until(() => server.session?.acks.length > 0);
   t.strictSame(stored, [1]);
-  t.ok(storage.writes.includes('arc-threads:q1:0'));
-  t.match(JSON.parse(storage.getItem('arc-threads') ?? '{}'), { seq: 4, chunks: { q1: 1 } });
+  t.ok(storage.writes.includes(`arc-threads:${id}:0`));
+  t.match(JSON.parse(storage.getItem('arc-threads') ?? '{}'), { seq: 4, chunks: { [id]: 1 } });
 });
 
 t.test('a turn that has ended leaves nothing in the storage, and close() empties it', async (t) => {

@@ -1,0 +1,122 @@
+import { CancelledError } from '../errors.js';
+import { type ArcMessage, type SendOptions, type ThreadClient, type Turn, textOf } from '../index.js';
+
+/** One message of a conversation. */
+export interface ThreadMessage {
+  /** Unique in the conversation, and the same after each change. */
+  readonly id: string;
+  readonly role: 'user' | 'agent';
+  /** What was said so far. */
+  readonly text: string;
+  /** `streaming` while more text may follow. A user's message is always `done`. */
+  readonly status: 'streaming' | 'done' | 'cancelled' | 'failed';
+  /** Why it failed. */
+  readonly error?: unknown;
+  /** The agent had forgotten what was said before, and answered in a new chat. */
+  readonly restarted?: boolean;
+}
+
+/** `submitted`: nothing of the answer has arrived. `error`: the last answer failed. */
+export type ThreadStatus = 'ready' | 'submitted' | 'streaming' | 'error';
+
+export interface ThreadSnapshot {
+  readonly messages: readonly ThreadMessage[];
+  readonly status: ThreadStatus;
+  /** Why the last answer failed. */
+  readonly error: unknown;
+}
+
+export const EMPTY: ThreadSnapshot = { messages: [], status: 'ready', error: undefined };
+
+/** The conversation with one agent in one context, as React reads it: immutable snapshots, and listeners. */
+export class ThreadStore {
+  snapshot = EMPTY;
+  readonly #client: () => ThreadClient;
+  readonly #agentId: string;
+  readonly #contextId: string | undefined;
+  readonly #listeners = new Set<() => void>();
+  /** Turns whose answers are still to come. */
+  readonly #running = new Set<Turn>();
+
+  constructor(client: () => ThreadClient, agentId: string, contextId: string | undefined) {
+    this.#client = client;
+    this.#agentId = agentId;
+    this.#contextId = contextId;
+  }
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener);
+    this.#adopt();
+    return () => void this.#listeners.delete(listener);
+  };
+
+  readonly send = (message: string | ArcMessage, options: Omit<SendOptions, 'contextId'> = {}): Turn => {
+    const contextId = this.#contextId === undefined ? {} : { contextId: this.#contextId };
+    const turn = this.#client().send(this.#agentId, message, { stream: true, ...options, ...contextId });
+    const text = typeof message === 'string' ? message : textOf(message);
+    this.#add({ id: `${turn.id}:user`, role: 'user', text, status: 'done' });
+    void this.#follow(turn);
+    return turn;
+  };
+
+  readonly stop = (): void => {
+    for (const turn of this.#running) turn.cancel();
+  };
+
+  readonly end = async (reason?: string): Promise<void> => {
+    const contextId = this.#contextId === undefined ? {} : { contextId: this.#contextId };
+    await this.#client().end(this.#agentId, { ...contextId, ...(reason === undefined ? {} : { reason }) });
+    this.#set(EMPTY);
+  };
+
+  /** Follows the turns of the page before a reload, too. */
+  #adopt(): void {
+    const own = this.#client()
+      .pending()
+      .filter(({ agentId, contextId }) => agentId === this.#agentId && contextId === this.#contextId);
+    for (const turn of own) if (!this.#running.has(turn)) void this.#follow(turn);
+  }
+
+  async #follow(turn: Turn): Promise<void> {
+    this.#running.add(turn);
+    const id = turn.id;
+    this.#add({ id, role: 'agent', text: '', status: 'streaming' });
+    let text = '';
+    try {
+      for await (const piece of turn) {
+        text += piece.text;
+        this.#change(id, { text });
+      }
+      this.#running.delete(turn);
+      this.#change(id, { status: 'done', ...(turn.restarted && { restarted: true }) });
+    } catch (error) {
+      this.#running.delete(turn);
+      if (error instanceof CancelledError) this.#change(id, { status: 'cancelled' });
+      else this.#change(id, { status: 'failed', error });
+    }
+  }
+
+  #add(message: ThreadMessage): void {
+    this.#setMessages([...this.snapshot.messages, message]);
+  }
+
+  #change(id: string, change: Partial<ThreadMessage>): void {
+    this.#setMessages(
+      this.snapshot.messages.map((message) => (message.id === id ? { ...message, ...change } : message)),
+    );
+  }
+
+  #setMessages(messages: readonly ThreadMessage[]): void {
+    const last = messages.at(-1);
+    const running = messages.filter(({ status }) => status === 'streaming');
+    const isSilent = running.every(({ text }) => text === '');
+    const idle = last?.status === 'failed' ? 'error' : 'ready';
+    const status = running.length === 0 ? idle : isSilent ? 'submitted' : 'streaming';
+    this.#set({ messages, status, error: status === 'error' ? last?.error : undefined });
+  }
+
+  #set(snapshot: ThreadSnapshot): void {
+    this.snapshot = snapshot;
+    for (const listener of [...this.#listeners]) listener();
+  }
+}
