@@ -1,12 +1,12 @@
 import { on, once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { createRelay } from '@arc/thread-core';
-import { text } from '@arc/thread-protocol';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { WebSocketServer } from 'ws';
 import {
   anchorsOf,
   type Block,
+  blocks,
   blocksOf,
   DOCUMENTS,
   OTHER_DOCUMENTS,
@@ -15,22 +15,10 @@ import {
   rowsBelow,
 } from './docs/documents.js';
 import { createFolder, Program, removeFolder } from './docs/program.js';
-import {
-  answering,
-  ask,
-  connect,
-  ENDPOINT,
-  methodsOf,
-  PORT,
-  put,
-  refusal,
-  serve,
-  startAgent,
-} from './docs/scenarios.js';
+import { scenarios } from './docs/scenarios.js';
+import { ask, connect, ENDPOINT, methodsOf, put, startAgent } from './docs/support.js';
 import { compile, emitted } from './docs/typescript.js';
 import { hosts } from './shutdown/hosts.js';
-
-const blocks = DOCUMENTS.flatMap(blocksOf);
 
 t.before(createFolder);
 t.teardown(removeFolder);
@@ -85,100 +73,6 @@ function codeOf({ name, language, code }: Block): string {
   return language === 'js' ? code : emitted([...typed.keys()].indexOf(name));
 }
 
-/** Runs the code of a server: two messages make one chat, which ends with the connection. */
-async function serves(t: Test, block: Block): Promise<void> {
-  const agent = await startAgent(t);
-  const { program, port } = await serve(t, codeOf(block), agent);
-  const socket = await connect(t, port);
-
-  const first = await ask(socket, { agent_id: 'support', message: text('Hello'), trace_id: 'trace-1' });
-  const expected = { type: 'response', agent_id: 'support', trace_id: 'trace-1' };
-  t.match(first, { ...expected, response: answering('support #1: Hello') });
-  const second = await ask(socket, { agent_id: 'support', message: text('Again') });
-  t.match(second, { type: 'response', response: answering('support #2: Again') });
-  t.match(JSON.parse(agent.requests[0]?.body ?? ''), { requestAgent: 'arc-threads', traceId: 'trace-1' });
-
-  socket.close();
-  await agent.waitFor('idle');
-  t.strictSame(methodsOf(agent), ['chat.start', 'chat.message', 'chat.end']);
-
-  if (!block.kind.endsWith('closes')) return;
-  const other = await connect(t, port);
-  await ask(other, { agent_id: 'hr', message: text('Hello') });
-  const refused = await ask(other, { agent_id: 'finance', message: text('Hello') });
-  t.match(refused, { type: 'error', data: { code: -44002 } }, 'an agent that is not in the list');
-  const health = await fetch(`http://127.0.0.1:${port}/health`);
-  t.match(await health.json(), { sessions: 1, threads: 1, pending: 0 });
-  program.stop();
-  t.match(await once(other, 'close'), [1001]);
-  t.match(await program.ended, { code: 0, errors: '' });
-  t.equal(agent.counters.open, 0, 'no chat is left open');
-}
-
-/** Runs a program that ends by itself, without an error, and says what it should. */
-async function runs(t: Test, block: Block): Promise<void> {
-  const { code, output, errors } = await new Program(t, codeOf(block)).ended;
-  t.strictSame({ code, errors }, { code: 0, errors: '' });
-  t.match(output, block.code.includes('console.log(error.code') ? /^done .*\n-43001 404 support\n$/ms : /^$/);
-}
-
-/** How each kind of block is tested, by the comment above it. */
-const scenarios: Record<string, (t: Test, block: Block) => Promise<void>> = {
-  'run: server': serves,
-  'run: server, closes': serves,
-  'run: script': runs,
-
-  'run: client': async (t, block) => {
-    const agent = await startAgent(t);
-    const server = blocks.find(({ document, kind }) => document === block.document && kind === 'run: server') as Block;
-    const { port } = await serve(t, codeOf(server), agent);
-    const client = new Program(t, put(t, codeOf(block), PORT, String(port)));
-    t.strictSame(await client.ended, { code: 0, output: 'support #1: Hello\n', errors: '' });
-    await agent.waitFor('idle');
-  },
-
-  'run: authentication': async (t, block) => {
-    const agent = await startAgent(t, { token: 'token-for-ada' });
-    const { program, port } = await serve(t, codeOf(block), agent);
-    t.equal(await refusal(port), 401);
-
-    const socket = await connect(t, port, { headers: { 'x-api-key': 'key-of-ada' } });
-    const allowed = await ask(socket, { agent_id: 'support', message: text('Hello') });
-    t.match(allowed, { type: 'response', response: answering('support #1: Hello') });
-    const refused = await ask(socket, { agent_id: 'hr', message: text('Hello') });
-    t.match(refused, { type: 'error', agent_id: 'hr', data: { code: -44002 } });
-
-    program.stop();
-    const { output } = await program.ended;
-    t.match(output, /"session":"[\w-]{36}","user":"ada","msg":"connected"/);
-    t.notMatch(output, 'key-of-ada');
-  },
-
-  'run: monitoring': async (t, block) => {
-    const agent = await startAgent(t);
-    const { program, port } = await serve(t, codeOf(block), agent);
-    const socket = await connect(t, port);
-    await ask(socket, { agent_id: 'support', message: text('Hello') });
-    const health = await fetch(`http://127.0.0.1:${port}/health`);
-    t.match(await health.json(), { sessions: 1, sends: { response: 1 } });
-    program.stop();
-    const { output } = await program.ended;
-    t.match(output, /"session":"[\w-]{36}","state":"response".*"msg":"answered"/);
-  },
-
-  'run: loop': async (t, block) => {
-    const agent = await startAgent(t, { agents: ['support'] });
-    const { port } = await serve(t, codeOf(block), agent);
-    const socket = await connect(t, port);
-    t.match(await ask(socket, { agent_id: 'support', message: text('Hello') }), answering('support #1: Hello'));
-    t.match(await ask(socket, { agent_id: 'support', message: text('Again') }), answering('support #2: Again'));
-    t.match(await ask(socket, { agent_id: 'hr', message: text('Hello') }), { type: 'error' });
-    socket.close();
-    await agent.waitFor('idle');
-    t.equal(agent.counters.ended, 1);
-  },
-};
-
 /** Blocks that no scenario runs: parts of a program, and what it prints. */
 const WITHOUT_SCENARIO = ['run: python', 'prints: python'];
 
@@ -192,8 +86,8 @@ t.test('every code block is marked, and every scenario has a block', async (t) =
 
 for (const block of blocks) {
   const scenario = scenarios[block.kind];
-  if (scenario !== undefined)
-    t.test(`${block.name} (${block.kind}) does what the document says`, (t) => scenario(t, block));
+  if (scenario === undefined) continue;
+  t.test(`${block.name} (${block.kind}) does what the document says`, (t) => scenario(t, block, codeOf(block)));
 }
 
 t.test('the code beside that of the Python SDK prints what the document says', async (t) => {

@@ -50,11 +50,15 @@ export function blocksOf(document: string): Block[] {
       document,
       kind: kind.replace(/, untyped$/, ''),
       language,
-      code,
+      // The package that applications install is a bundle around the one that the tests use.
+      code: code.replace("from 'redis'", "from '@redis/client'"),
       isUntyped: kind.endsWith(', untyped'),
     }),
   );
 }
+
+/** All code blocks of the documents. */
+export const blocks = DOCUMENTS.flatMap(blocksOf);
 
 /** The cells of all table rows below a heading, down to the next heading of the same or a higher level. */
 export function rowsBelow(document: string, heading: string): string[][] {

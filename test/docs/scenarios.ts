@@ -1,66 +1,126 @@
 import { once } from 'node:events';
-import { startTestAgent, type TestAgent, type TestAgentOptions } from '@arc/thread-core/testing';
+import { text } from '@arc/thread-protocol';
 import type { Test } from 'tap';
-import { type ClientOptions, WebSocket } from 'ws';
+import { type Block, blocks } from './documents.js';
 import { Program } from './program.js';
+import { startRedis } from './redis.js';
+import { answering, ask, connect, methodsOf, PORT, put, refusal, serve, startAgent } from './support.js';
 
-/** What the documents name in their examples; a test puts its own in their place. */
-export const ENDPOINT = 'http://127.0.0.1:8000/arc';
-export const PORT = '3000';
+/** Tests a block. `code` is its JavaScript. */
+type Scenario = (t: Test, block: Block, code: string) => Promise<void>;
 
-/** Replaces something that the code contains once. */
-export function put(t: Test, code: string, documented: string, actual: string): string {
-  const parts = code.split(documented);
-  t.equal(parts.length, 2, `${documented} is in the code once`);
-  return parts.join(actual);
-}
+/** Runs the code of a server: two messages make one chat, which ends with the connection. */
+const serves: Scenario = async (t, block, code) => {
+  const agent = await startAgent(t);
+  const { program, port } = await serve(t, code, agent);
+  const socket = await connect(t, port);
 
-export async function startAgent(t: Test, options?: TestAgentOptions): Promise<TestAgent> {
-  const agent = await startTestAgent(options);
-  t.teardown(() => agent.close());
-  return agent;
-}
+  const first = await ask(socket, { agent_id: 'support', message: text('Hello'), trace_id: 'trace-1' });
+  const expected = { type: 'response', agent_id: 'support', trace_id: 'trace-1' };
+  t.match(first, { ...expected, response: answering('support #1: Hello') });
+  const second = await ask(socket, { agent_id: 'support', message: text('Again') });
+  t.match(second, { type: 'response', response: answering('support #2: Again') });
+  t.match(JSON.parse(agent.requests[0]?.body ?? ''), { requestAgent: 'arc-threads', traceId: 'trace-1' });
 
-export interface Served {
-  program: Program;
-  port: number;
-}
+  socket.close();
+  await agent.waitFor('idle');
+  t.strictSame(methodsOf(agent), ['chat.start', 'chat.message', 'chat.end']);
 
-/** Runs the code of a server in front of an agent, on a free port. */
-export async function serve(
-  t: Test,
-  code: string,
-  agent: TestAgent,
-  env: Record<string, string> = {},
-): Promise<Served> {
-  const program = new Program(t, put(t, put(t, code, ENDPOINT, agent.endpoint), PORT, '0'), env);
-  return { program, port: await program.port };
-}
+  if (!block.kind.endsWith('closes')) return;
+  const other = await connect(t, port);
+  await ask(other, { agent_id: 'hr', message: text('Hello') });
+  const refused = await ask(other, { agent_id: 'finance', message: text('Hello') });
+  t.match(refused, { type: 'error', data: { code: -44002 } }, 'an agent that is not in the list');
+  const health = await fetch(`http://127.0.0.1:${port}/health`);
+  t.match(await health.json(), { sessions: 1, threads: 1, pending: 0 });
+  program.stop();
+  t.match(await once(other, 'close'), [1001]);
+  t.match(await program.ended, { code: 0, errors: '' });
+  t.equal(agent.counters.open, 0, 'no chat is left open');
+};
 
-export async function connect(t: Test, port: number, options: ClientOptions = {}, path = '/ws'): Promise<WebSocket> {
-  const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`, options);
-  t.teardown(() => socket.terminate());
-  await once(socket, 'open');
-  return socket;
-}
+/** Runs a program that ends by itself, without an error, and says what it should. */
+const runs: Scenario = async (t, block, code) => {
+  const { code: exitCode, output, errors } = await new Program(t, code).ended;
+  t.strictSame({ exitCode, errors }, { exitCode: 0, errors: '' });
+  t.match(output, block.code.includes('console.log(error.code') ? /^done .*\n-43001 404 support\n$/ms : /^$/);
+};
 
-/** The HTTP status with which an upgrade is refused. */
-export async function refusal(port: number, options: ClientOptions = {}, path = '/ws'): Promise<number> {
-  const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`, options).on('error', () => {});
-  const [, answer] = await once(socket, 'unexpected-response');
-  socket.terminate();
-  return answer.statusCode;
-}
+/** How each kind of block is tested, by the comment above it. */
+/** The parts of a page that an example uses, for Node. */
+const pageAt = (port: number): string => `
+  globalThis.location = { href: 'http://127.0.0.1:${port}/' };
+  const body = { append: (text) => process.stdout.write(text) };
+  globalThis.document = Object.assign(new EventTarget(), { body, visibilityState: 'visible' });
+`;
 
-export async function ask(socket: WebSocket, frame: object): Promise<Record<string, unknown>> {
-  socket.send(JSON.stringify(frame));
-  const [data] = await once(socket, 'message');
-  return JSON.parse(String(data));
-}
+export const scenarios: Readonly<Record<string, Scenario>> = {
+  'run: server': serves,
+  'run: server, closes': serves,
+  'run: script': runs,
 
-export const answering = (content: string) => ({
-  result: { chat: { message: { parts: [{ content }] } } },
-  error: null,
-});
+  'run: client': async (t, block, code) => {
+    const agent = await startAgent(t);
+    const server = blocks.find(({ document, kind }) => document === block.document && kind === 'run: server') as Block;
+    const { port } = await serve(t, server.code, agent);
+    const client = new Program(t, put(t, code, PORT, String(port)));
+    t.strictSame(await client.ended, { code: 0, output: 'support #1: Hello\n', errors: '' });
+    await agent.waitFor('idle');
+  },
 
-export const methodsOf = (agent: TestAgent): string[] => agent.requests.map(({ method }) => method);
+  'run: page': async (t, _block, code) => {
+    const agent = await startAgent(t);
+    const server = blocks.find(({ document, kind }) => document === 'README.md' && kind === 'run: server') as Block;
+    const { port } = await serve(t, server.code, agent);
+    const page = new Program(t, `${pageAt(port)}${code}\nclient.close();`);
+    t.strictSame(await page.ended, { code: 0, output: 'support #1: My printer is broken', errors: '' });
+    await agent.waitFor('idle');
+  },
+
+  'run: redis': async (t, _block, code) => {
+    const url = await startRedis(t);
+    const program = new Program(t, `${put(t, code, 'redis://127.0.0.1:6379', url)}\nclient.destroy();`);
+    t.strictSame(await program.ended, { code: 0, output: '', errors: '' });
+  },
+
+  'run: authentication': async (t, _block, code) => {
+    const agent = await startAgent(t, { token: 'token-for-ada' });
+    const { program, port } = await serve(t, code, agent);
+    t.equal(await refusal(port), 401);
+
+    const socket = await connect(t, port, { headers: { 'x-api-key': 'key-of-ada' } });
+    const allowed = await ask(socket, { agent_id: 'support', message: text('Hello') });
+    t.match(allowed, { type: 'response', response: answering('support #1: Hello') });
+    const refused = await ask(socket, { agent_id: 'hr', message: text('Hello') });
+    t.match(refused, { type: 'error', agent_id: 'hr', data: { code: -44002 } });
+
+    program.stop();
+    const { output } = await program.ended;
+    t.match(output, /"session":"[\w-]{36}","user":"ada","msg":"connected"/);
+    t.notMatch(output, 'key-of-ada');
+  },
+
+  'run: monitoring': async (t, _block, code) => {
+    const agent = await startAgent(t);
+    const { program, port } = await serve(t, code, agent);
+    const socket = await connect(t, port);
+    await ask(socket, { agent_id: 'support', message: text('Hello') });
+    const health = await fetch(`http://127.0.0.1:${port}/health`);
+    t.match(await health.json(), { sessions: 1, sends: { response: 1 } });
+    program.stop();
+    const { output } = await program.ended;
+    t.match(output, /"session":"[\w-]{36}","state":"response".*"msg":"answered"/);
+  },
+
+  'run: loop': async (t, _block, code) => {
+    const agent = await startAgent(t, { agents: ['support'] });
+    const { port } = await serve(t, code, agent);
+    const socket = await connect(t, port);
+    t.match(await ask(socket, { agent_id: 'support', message: text('Hello') }), answering('support #1: Hello'));
+    t.match(await ask(socket, { agent_id: 'support', message: text('Again') }), answering('support #2: Again'));
+    t.match(await ask(socket, { agent_id: 'hr', message: text('Hello') }), { type: 'error' });
+    socket.close();
+    await agent.waitFor('idle');
+    t.equal(agent.counters.ended, 1);
+  },
+};
