@@ -35,6 +35,20 @@ export const handingOver: Part = (test) => {
     await fenced(a.store.park(owned, FULL));
   });
 
+  test('what a node owned before it parked a session is fenced off, even when it has claimed it back', async ({
+    a,
+    b,
+  }) => {
+    await a.join();
+    await b.join();
+    const before = await a.open('s1');
+    await a.store.park(before, FULL);
+    const result = await a.claim('s1');
+    assert.ok(result.state === 'claimed' && result.owned.epoch === 2);
+    await isFencedOff(a.store, before, b.name);
+    await a.store.thread(result.owned, 't2', { agentId: 'two', chatId: 'c2' });
+  });
+
   test('a parked session outlives the node that parked it', async ({ a, b }) => {
     await a.join();
     const owned = await a.open('s1');

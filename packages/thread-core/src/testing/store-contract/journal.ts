@@ -76,4 +76,12 @@ export const journal: Part = (test) => {
     await b.join();
     assert.equal((await b.claimLater('s1')).session.seq, 4);
   });
+
+  test('frames that are spilled again do not set back the last number of a session', async ({ a, b }) => {
+    await a.join(SHORT);
+    const owned = await a.open('s1', { seq: 9 });
+    await a.store.append(owned, { firstSeq: 5, frames: ['5', '6'] });
+    await b.join();
+    assert.equal((await b.claimLater('s1')).session.seq, 9);
+  });
 };

@@ -1,0 +1,186 @@
+import type { ChatOutcome } from '../threads/ending.js';
+import type { ThreadEntry } from '../threads/store.js';
+import { ClusterUnavailableError } from './cluster-errors.js';
+import type { ClusterNode } from './cluster-node.js';
+import type { ClusterMember } from './cluster-reconcile.js';
+import { FencedError, type Ownership, type SessionMeta } from './session-store.js';
+
+/** What a session says of itself when it is registered. */
+export type SessionDescription = Omit<SessionMeta, 'epoch' | 'boot' | 'threads'>;
+
+export interface ClusterSessionOwner {
+  describe(): SessionDescription;
+  /** Another node owns the session: its chats are not this node's to end. */
+  onLost(): void;
+}
+
+/**
+ * Keeps one session in the store: each thread before its chat.start, so that others can end the chat whatever happens to
+ * this process. A session is registered with its first thread, unless it was before.
+ */
+export class ClusterSession implements ClusterMember {
+  readonly sid: string;
+  readonly #node: ClusterNode;
+  readonly #owner: ClusterSessionOwner;
+  #owned: Ownership | undefined;
+  /** What the store should have, by the chat id that each thread began with: the agent may change it later. */
+  readonly #threads = new Map<string, ThreadEntry>();
+  /** The keys of threads whose chat id the agent has changed. */
+  readonly #renamed = new Map<string, string>();
+  /** Keys of threads that could not be written. */
+  readonly #unwritten = new Set<string>();
+  /** Writes are made one after the other. */
+  #last: Promise<unknown> = Promise.resolve();
+  #writes = 0;
+  #isOver = false;
+
+  constructor(node: ClusterNode, sid: string, owner: ClusterSessionOwner, owned?: Ownership) {
+    this.sid = sid;
+    this.#node = node;
+    this.#owner = owner;
+    this.#owned = owned;
+    if (owned !== undefined) node.add(this);
+  }
+
+  get registration(): 'yes' | 'no' | 'maybe' {
+    if (this.#writes > 0) return 'maybe';
+    return this.#owned === undefined ? 'no' : 'yes';
+  }
+
+  get owned(): Ownership | undefined {
+    return this.#owned;
+  }
+
+  /** Registers a session before it has a thread: one that can be resumed. */
+  open(): Promise<void> {
+    return this.#enqueue(() => this.#register());
+  }
+
+  /** Takes over the threads of a session that was claimed. */
+  adopt(threads: Record<string, ThreadEntry>): void {
+    for (const [key, entry] of Object.entries(threads)) {
+      this.#threads.set(key, entry);
+      if (entry.chatId !== key) this.#renamed.set(entry.chatId, key);
+    }
+  }
+
+  /**
+   * Stores a thread before its chat.start.
+   * @throws ClusterUnavailableError where it could not be stored: the chat must not be started
+   */
+  async beforeStart(entry: ThreadEntry): Promise<void> {
+    if (this.#isOver) throw new ClusterUnavailableError();
+    this.#threads.set(entry.chatId, entry);
+    try {
+      await this.#node.joined();
+      await this.#node.check();
+      await this.#enqueue(() => this.#write(entry.chatId));
+    } catch (error) {
+      this.#failed(entry.chatId, error);
+      throw error instanceof ClusterUnavailableError ? error : new ClusterUnavailableError(error);
+    }
+  }
+
+  /** Stores what has changed of a thread: its chat id, or whether it is settled. */
+  onChange(entry: ThreadEntry, previous: string): void {
+    const key = this.#renamed.get(previous) ?? previous;
+    if (!this.#threads.has(key)) return;
+    if (entry.chatId !== key) this.#renamed.set(entry.chatId, key);
+    this.#threads.set(key, entry);
+    this.#writeSoon(key);
+  }
+
+  /** Removes a thread whose chat is ended, or was never started. */
+  onRemoved(entry: ThreadEntry, _outcome: ChatOutcome | undefined): void {
+    const key = this.#renamed.get(entry.chatId) ?? entry.chatId;
+    this.#renamed.delete(entry.chatId);
+    if (this.#threads.delete(key)) this.#writeSoon(key);
+  }
+
+  /** Removes the session, once all its chats are ended. Never rejects: what stays is removed after a renewal. */
+  async close(): Promise<void> {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    await this.#last.catch(() => undefined);
+    const owned = this.#owned;
+    if (owned !== undefined) {
+      this.#writes += 1;
+      await this.#node.store.close(owned).catch((error: unknown) => this.#node.wroteNot(error));
+    }
+    this.#owned = undefined;
+    this.#node.remove(this);
+  }
+
+  async registerAgain(boot: string): Promise<void> {
+    const { store, node } = this.#node;
+    const owned = this.#owned;
+    if (owned === undefined || this.#isOver) return;
+    const meta = { ...this.#owner.describe(), epoch: owned.epoch, boot, threads: Object.fromEntries(this.#threads) };
+    try {
+      await store.open(node, meta);
+    } catch (error) {
+      if (!(error instanceof FencedError)) throw error;
+      this.lost();
+    }
+  }
+
+  async flush(): Promise<boolean> {
+    for (const key of [...this.#unwritten]) {
+      if (this.#isOver) return true;
+      this.#unwritten.delete(key);
+      await this.#enqueue(() => this.#write(key)).catch((error: unknown) => this.#failed(key, error));
+    }
+    return this.#unwritten.size === 0;
+  }
+
+  lost(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#owned = undefined;
+    this.#node.remove(this);
+    this.#owner.onLost();
+  }
+
+  #writeSoon(key: string): void {
+    if (this.#isOver || this.#owned === undefined) return;
+    // One that failed before stays in line behind what has failed.
+    this.#enqueue(() => this.#write(key)).catch((error: unknown) => this.#failed(key, error));
+  }
+
+  async #write(key: string): Promise<void> {
+    const entry = this.#threads.get(key);
+    if (this.#owned === undefined) {
+      // What was removed before it was ever written need not be.
+      if (entry !== undefined) await this.#register();
+      return;
+    }
+    await this.#node.store.thread(this.#owned, key, entry ?? null);
+  }
+
+  async #register(): Promise<void> {
+    const { store, node } = this.#node;
+    this.#node.add(this);
+    try {
+      this.#owned = await store.open(node, { ...this.#owner.describe(), threads: Object.fromEntries(this.#threads) });
+    } catch (error) {
+      // It may have been opened all the same. Then nobody knows it, and it is ended after a renewal.
+      this.#node.remove(this);
+      throw error;
+    }
+  }
+
+  #failed(key: string, error: unknown): void {
+    if (error instanceof FencedError) return this.lost();
+    this.#unwritten.add(key);
+    this.#node.wroteNot(error);
+  }
+
+  #enqueue(write: () => Promise<void>): Promise<void> {
+    this.#writes += 1;
+    const done = this.#last.then(write).finally(() => {
+      this.#writes -= 1;
+    });
+    this.#last = done.catch(() => undefined);
+    return done;
+  }
+}
