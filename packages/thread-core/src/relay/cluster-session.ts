@@ -84,7 +84,14 @@ export class ClusterSession implements ClusterMember {
   /** Stores what has changed of a thread: its chat id, or whether it is settled. */
   onChange(entry: ThreadEntry, previous: string): void {
     const key = this.#renamed.get(previous) ?? previous;
-    if (!this.#threads.has(key)) return;
+    const known = this.#threads.get(key);
+    if (known === undefined) return;
+    if (entry.chatId !== previous && previous !== key) {
+      // The second other id: the chat under the first one is ended, too.
+      this.#renamed.delete(previous);
+      this.#threads.set(previous, known);
+      this.#writeSoon(previous);
+    }
     if (entry.chatId !== key) this.#renamed.set(entry.chatId, key);
     this.#threads.set(key, entry);
     this.#writeSoon(key);
@@ -93,8 +100,10 @@ export class ClusterSession implements ClusterMember {
   /** Removes a thread whose chat is ended, or was never started. */
   onRemoved(entry: ThreadEntry, _outcome: ChatOutcome | undefined): void {
     const key = this.#renamed.get(entry.chatId) ?? entry.chatId;
+    if (this.#threads.get(key)?.chatId !== entry.chatId) return;
     this.#renamed.delete(entry.chatId);
-    if (this.#threads.delete(key)) this.#writeSoon(key);
+    this.#threads.delete(key);
+    this.#writeSoon(key);
   }
 
   /** Removes the session, once all its chats are ended. Never rejects: what stays is removed after a renewal. */

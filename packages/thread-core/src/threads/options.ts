@@ -3,6 +3,7 @@ import type { Token } from '../client/token.js';
 import type { Logger } from '../logger.js';
 import { isObject, LONGEST_TIME } from '../values.js';
 import type { ChatOutcome } from './ending.js';
+import type { ThreadObserver } from './observer.js';
 import type { SendRequest } from './send.js';
 import type { ThreadEntry, ThreadStore } from './store.js';
 import type { BusyPolicy } from './thread-queue.js';
@@ -29,6 +30,8 @@ export interface ThreadManagerOptions {
   /** Gets an error for each chat that could not be ended. Default: nothing is logged. */
   logger?: Logger | undefined;
   hooks?: ThreadHooks | undefined;
+  /** Keeps a record of the threads. @internal */
+  observer?: ThreadObserver | undefined;
 }
 
 export interface SendOptions extends SendRequest {

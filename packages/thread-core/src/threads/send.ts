@@ -57,6 +57,8 @@ export interface SendQueue {
 /** What a send does to threads and their chats. */
 export interface ThreadActions {
   call(request: CallRequest, listener: CallListener): Call;
+  /** What has to be done before a chat.start is sent. */
+  beforeStart(entry: ThreadEntry): Promise<void> | undefined;
   updateThread(entry: ThreadEntry, change: ThreadChange): void;
   /** Forgets a thread that has no chat. */
   removeThread(entry: ThreadEntry): void;
@@ -118,11 +120,24 @@ export class Send implements CallListener, Answerable {
 
   /** Sends the message. @internal */
   run(entry: ThreadEntry, phase: SendPhase): void {
+    this.#entry = entry;
+    this.#phase = phase;
+    const prepared = phase === 'starting' ? this.#threads.beforeStart(entry) : undefined;
+    if (prepared === undefined) return this.#request(entry, phase);
+    // It may have been cancelled meanwhile.
+    const ifStillStarting = (act: () => void): void => {
+      if (this.#phase === 'starting' && this.#entry === entry) act();
+    };
+    prepared.then(
+      () => ifStillStarting(() => this.#request(entry, 'starting')),
+      (error: unknown) => ifStillStarting(() => this.onError(error)),
+    );
+  }
+
+  #request(entry: ThreadEntry, phase: SendPhase): void {
     const { agentId: targetAgent, message, traceId, stream, metadata } = this.request;
     const { timeout, streamIdleTimeout, streamTimeout } = this.request;
     const { chatId } = entry;
-    this.#entry = entry;
-    this.#phase = phase;
     const [method, params] =
       phase === 'messaging'
         ? (['chat.message', { chatId, message, stream }] as const)

@@ -6,6 +6,7 @@ import { guardLogger, type Logger } from '../logger.js';
 import { withTimeout } from '../timers.js';
 import { type ChatOutcome, type EndChatOptions, endChat, type StartInFlight } from './ending.js';
 import { GuardedStore } from './guarded-store.js';
+import type { ThreadObserver } from './observer.js';
 import type { ThreadHooks } from './options.js';
 import { Send, type SendListener, type SendRequest } from './send.js';
 import { type ThreadChange, type ThreadEntry, type ThreadStore, threadKey } from './store.js';
@@ -40,6 +41,7 @@ export class ThreadTable implements QueueOwner {
   readonly #cleanupTimeout: number;
   readonly #logger: Logger;
   readonly #hooks: ThreadHooks;
+  readonly #observer: ThreadObserver | undefined;
   #queues: Map<string, ThreadQueue> = NO_QUEUES;
   /** Those of failed and cancelled starts, which nobody else waits for, are here, too. */
   #endings: Set<Promise<ChatOutcome>> | undefined;
@@ -52,6 +54,7 @@ export class ThreadTable implements QueueOwner {
     cleanupTimeout: number,
     logger: Logger,
     hooks: ThreadHooks,
+    observer?: ThreadObserver,
   ) {
     this.#client = client;
     this.store = store === NO_THREADS ? store : new GuardedStore(store, guardLogger(logger));
@@ -60,6 +63,7 @@ export class ThreadTable implements QueueOwner {
     this.#cleanupTimeout = cleanupTimeout;
     this.#logger = guardLogger(logger);
     this.#hooks = hooks;
+    this.#observer = observer;
   }
 
   dispatch(request: SendRequest, listener: SendListener): Send {
@@ -100,17 +104,37 @@ export class ThreadTable implements QueueOwner {
 
   updateThread(entry: ThreadEntry, change: ThreadChange): void {
     const isCurrent = this.#isCurrent(entry);
+    const before = { ...entry };
     Object.assign(entry, change);
     if (isCurrent) this.store.set(threadKey(entry.agentId, entry.contextId), entry);
+    this.#observe(() => {
+      // An absent flag is false.
+      const hasChanged = (name: keyof ThreadChange): boolean => (before[name] || false) !== (entry[name] || false);
+      const isNews = (Object.keys(change) as (keyof ThreadChange)[]).some(hasChanged);
+      if (isNews) this.#observer?.onChange?.({ ...entry }, before.chatId);
+    });
   }
 
   removeThread(entry: ThreadEntry): void {
-    if (this.#isCurrent(entry)) this.store.delete(threadKey(entry.agentId, entry.contextId));
+    this.#forgetThread(entry);
+    this.#observe(() => this.#observer?.onRemoved?.({ ...entry }, undefined));
   }
 
   abandonThread(entry: ThreadEntry): void {
-    this.removeThread(entry);
+    this.#forgetThread(entry);
     this.endChat(entry);
+  }
+
+  #forgetThread(entry: ThreadEntry): void {
+    if (this.#isCurrent(entry)) this.store.delete(threadKey(entry.agentId, entry.contextId));
+  }
+
+  beforeStart(entry: ThreadEntry): Promise<void> | undefined {
+    try {
+      return this.#observer?.beforeStart?.({ ...entry });
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   endChat(entry: ThreadEntry): void {
@@ -206,7 +230,15 @@ export class ThreadTable implements QueueOwner {
       );
     }
     this.#invokeHook('onEnd', outcome);
+    this.#observe(() => this.#observer?.onRemoved?.({ ...entry }, outcome));
     return outcome;
+  }
+
+  #observe(observe: () => unknown): void {
+    if (this.#observer === undefined) return;
+    invokeHook(observe, (err) => {
+      this.#logger.error({ err }, 'the record of a thread could not be kept');
+    });
   }
 
   #invokeHook<Name extends keyof ThreadHooks>(name: Name, about: Parameters<NonNullable<ThreadHooks[Name]>>[0]): void {

@@ -16,7 +16,7 @@ import {
   type ThreadManagerOptions,
 } from './options.js';
 import type { Send, SendListener, SendRequest } from './send.js';
-import { threadKey } from './store.js';
+import { type ThreadEntry, threadKey } from './store.js';
 import { ThreadTable } from './table.js';
 
 /**
@@ -31,9 +31,9 @@ export class ThreadManager implements AsyncDisposable {
   constructor(client: ArcClient, options: ThreadManagerOptions = {}) {
     checkManager(client, options);
     const { store, busy = 'queue', token, cleanupTimeout = 5000 } = options;
-    const { logger = silentLogger, hooks = {} } = options;
+    const { logger = silentLogger, hooks = {}, observer } = options;
     const tokens = token === undefined ? undefined : new TokenSource(token);
-    this.#table = new ThreadTable(client, store, busy, tokens, cleanupTimeout, logger, hooks);
+    this.#table = new ThreadTable(client, store, busy, tokens, cleanupTimeout, logger, hooks, observer);
   }
 
   /**
@@ -79,9 +79,22 @@ export class ThreadManager implements AsyncDisposable {
   /** Forgets a thread without ending its chat. Returns the id of that chat. */
   removeThreadId(agentId: string, contextId?: string): string | undefined {
     const key = threadKey(agentId, contextId);
-    const chatId = this.#table.store.get(key)?.chatId;
-    this.#table.store.delete(key);
-    return chatId;
+    const entry = this.#table.store.get(key);
+    if (entry !== undefined) this.#table.removeThread(entry);
+    return entry?.chatId;
+  }
+
+  /** Copies of all threads, by their keys. @internal */
+  exportThreads(): Record<string, ThreadEntry> {
+    const entries = Array.from(this.#table.store.values(), (entry) => ({ ...entry }));
+    return Object.fromEntries(entries.map((entry) => [threadKey(entry.agentId, entry.contextId), entry]));
+  }
+
+  /** Takes over threads of another manager. No chat is started, and the observer hears nothing. @internal */
+  importThreads(entries: Record<string, ThreadEntry>): void {
+    for (const entry of Object.values(entries)) {
+      this.#table.setThread(threadKey(entry.agentId, entry.contextId), { ...entry });
+    }
   }
 
   /** The ids of the agents with threads, each once. */

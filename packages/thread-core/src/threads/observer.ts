@@ -1,0 +1,21 @@
+import type { ChatOutcome } from './ending.js';
+import type { ThreadEntry } from './store.js';
+
+/**
+ * Keeps a record of threads elsewhere, so that another process can continue or end their chats. Each method gets a copy
+ * of the entry. What it throws is logged and changes nothing, except in `beforeStart`. @internal
+ */
+export interface ThreadObserver {
+  /**
+   * Called before a byte of a chat.start is written. A promise delays it; undefined lets it be sent in the same turn. If
+   * the promise rejects, the send fails with that error, and no thread is left.
+   */
+  beforeStart?(entry: ThreadEntry): Promise<void> | undefined;
+  /** The agent gave the chat another id than `previous`, or something else became known of the thread. */
+  onChange?(entry: ThreadEntry, previous: string): void;
+  /**
+   * The thread is gone, and so is its chat: it was ended, lost, or could not be ended (`outcome`), or there never was
+   * one.
+   */
+  onRemoved?(entry: ThreadEntry, outcome: ChatOutcome | undefined): void;
+}
