@@ -17,13 +17,23 @@ export type { Endpoint } from './client/target.js';
 export type { Token } from './client/token.js';
 export type { Logger } from './logger.js';
 export * from './protocol/errors.js';
+export type {
+  AttachOptions,
+  CloseSummary,
+  Counters,
+  RelayHooks,
+  RelayOptions,
+  RelayStats,
+  SendStart,
+  SendState,
+  SendSummary,
+  Session,
+} from './relay/api.js';
 export { framesSchema } from './relay/frame-schema.js';
 export { type MemoryStore, memoryStore } from './relay/memory-store.js';
-export type { RelayHooks, RelayOptions, SendState, SendSummary } from './relay/options.js';
 export type { OriginCheck } from './relay/origin.js';
 export type { Admission, Refusal, RefusalReason, RefusalReport } from './relay/refusal.js';
-export { type CloseSummary, type Counters, createRelay, type Relay, type RelayStats } from './relay/relay.js';
-export type { AttachOptions, Session } from './relay/session.js';
+export { createRelay, type Relay } from './relay/relay.js';
 export {
   type ClaimResult,
   FencedError,

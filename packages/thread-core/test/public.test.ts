@@ -86,7 +86,11 @@ t.test('the whole way, by the names of the package alone', async (t) => {
 
 t.test('the types of frames and options can be written with', async (t) => {
   const logger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
-  const options: RelayOptions = { endpoint: 'http://127.0.0.1:1', logger, token: (session: Session) => session.id };
+  const options: RelayOptions = {
+    endpoint: 'http://127.0.0.1:1',
+    logger,
+    sessionToken: (session: Session) => session.id,
+  };
   const relay = createRelay(options);
   const frame: ClientFrame = { agent_id: 'a', message: { role: 'user', parts: [] }, stream: true };
   const answers: RelayFrame[] = [

@@ -34,7 +34,7 @@ function shared(text: string): string {
  * Has requests share the texts of their headers. Node makes new ones for each, and a session keeps its request: of an
  * idle connection they would be a tenth of all that there is.
  */
-export function shareHeaders({
+export function internHeaders({
   rawHeaders = [],
   headers,
 }: Partial<Pick<IncomingMessage, 'rawHeaders'>> & Pick<IncomingMessage, 'headers'>): void {

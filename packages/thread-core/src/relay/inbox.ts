@@ -1,48 +1,76 @@
-import type { BadFrame, ClientFrame } from './frames.js';
+import type { ClientFrame } from '@arc/thread-protocol';
+import { BadFrame, echoOf, type FrameEcho, isMessage } from './frame-reader.js';
 
-/** A frame as it was read. */
+/** A client frame, as it was read. */
 export type ReadFrame = ClientFrame | BadFrame;
 
-/** What the frames of an inbox are for. */
+/** A frame that waits for its turn. Valid frames are kept as text: parsed, they can take twenty times the memory. */
+export interface HeldFrame {
+  /** Empty if the frame is not valid. */
+  readonly text: string;
+  /** Size of the text in UTF-8. */
+  readonly bytes: number;
+  readonly echo: FrameEcho;
+  readonly isMessage: boolean;
+  /** Set if the frame is not valid. */
+  readonly bad: BadFrame | undefined;
+}
+
 export interface InboxOwner {
-  onFrame(frame: ReadFrame): void;
-  /** More frames wait than are kept. */
-  onOverflow(frame: ReadFrame): void;
-  /** There is no reason any more to keep any. */
+  /** A frame has its turn. */
+  onHeldFrame(frame: HeldFrame): void;
+  /** No frame is held, and the next one need not be. */
   onEmpty(): void;
 }
 
-/**
- * Frames on their way in. While something is awaited, or the inbox is shut, they are kept, in the order they came, up
- * to a limit.
- */
+/** Client frames that cannot be handled yet, in order: because something is awaited, or because the inbox is paused. */
 export class Inbox {
   readonly #owner: InboxOwner;
-  readonly #limit: number;
-  #held: ReadFrame[] | undefined;
+  readonly #maxFrames: number;
+  #held: HeldFrame[] = [];
+  #bytes = 0;
   #isAwaiting = false;
-  #isShut = false;
+  #isPaused = false;
   #isReleasing = false;
 
-  constructor(owner: InboxOwner, limit: number) {
+  constructor(owner: InboxOwner, maxFrames: number) {
     this.#owner = owner;
-    this.#limit = limit;
+    this.#maxFrames = maxFrames;
   }
 
-  /** Something is awaited before the next frame is looked at. */
+  /** Something is awaited before the next frame has its turn. */
   get isAwaiting(): boolean {
     return this.#isAwaiting;
   }
 
-  push(frame: ReadFrame): void {
-    if (this.#held === undefined) this.#owner.onFrame(frame);
-    else if (this.#held.length < this.#limit) this.#held.push(frame);
-    else this.#owner.onOverflow(frame);
+  /** Size of the frames that are held. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
-  /** Keeps frames until a promise, which must not be rejected, is fulfilled. */
+  get size(): number {
+    return this.#held.length;
+  }
+
+  /** Ids of the messages that are held. */
+  messageIds(): (string | number)[] {
+    return this.#held.flatMap(({ isMessage, echo }) => (isMessage && echo.id !== undefined ? [echo.id] : []));
+  }
+
+  /** Holds a frame. Returns false if too many are held, or if it has more than `room` bytes. */
+  hold(frame: ReadFrame, text: string, bytes: number, room: number): boolean {
+    const bad = frame instanceof BadFrame ? frame : undefined;
+    // Of an invalid frame only the error is kept.
+    const size = bad === undefined ? bytes : 0;
+    if (this.#held.length >= this.#maxFrames || size > room) return false;
+    this.#bytes += size;
+    const echo = frame instanceof BadFrame ? frame.echo : echoOf(frame);
+    this.#held.push({ text: bad === undefined ? text : '', bytes: size, echo, isMessage: isMessage(frame), bad });
+    return true;
+  }
+
+  /** Holds frames until a promise is fulfilled. It must not be rejected. */
   await(promise: Promise<void>): void {
-    this.#held ??= [];
     this.#isAwaiting = true;
     void promise.then(() => {
       this.#isAwaiting = false;
@@ -50,35 +78,39 @@ export class Inbox {
     });
   }
 
-  /** Keeps frames until `open`. */
-  shut(): void {
-    this.#held ??= [];
-    this.#isShut = true;
+  /** Holds frames until `resume`. */
+  pause(): void {
+    this.#isPaused = true;
   }
 
-  open(): void {
-    this.#isShut = false;
+  resume(): void {
+    this.#isPaused = false;
     this.#release();
   }
 
-  /** Takes out those of the frames that are kept which are picked. */
-  take(pick: (frame: ReadFrame) => boolean): ReadFrame[] {
-    const held = this.#held;
-    if (held === undefined || held.length === 0) return [];
-    this.#held = held.filter((frame) => !pick(frame));
-    return held.filter(pick);
+  /** Removes the matching frames, and returns them. */
+  take(matches: (frame: HeldFrame) => boolean): HeldFrame[] {
+    const taken = this.#held.filter(matches);
+    if (taken.length === 0) return taken;
+    this.#held = this.#held.filter((frame) => !taken.includes(frame));
+    for (const { bytes } of taken) this.#bytes -= bytes;
+    return taken;
   }
 
   #release(): void {
     if (this.#isReleasing) return;
     this.#isReleasing = true;
-    // One of them may have something awaited again, or all the rest taken out.
-    while (!this.#isAwaiting && !this.#isShut && this.#held !== undefined) {
-      const frame = this.#held.shift();
-      if (frame === undefined) this.#held = undefined;
-      else this.#owner.onFrame(frame);
+    try {
+      // A frame may cause another wait, or remove the frames behind it.
+      while (!this.#isAwaiting && !this.#isPaused) {
+        const frame = this.#held.shift();
+        if (frame === undefined) break;
+        this.#bytes -= frame.bytes;
+        this.#owner.onHeldFrame(frame);
+      }
+    } finally {
+      this.#isReleasing = false;
     }
-    this.#isReleasing = false;
-    if (this.#held === undefined) this.#owner.onEmpty();
+    if (!this.#isAwaiting && !this.#isPaused) this.#owner.onEmpty();
   }
 }

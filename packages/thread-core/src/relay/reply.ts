@@ -1,12 +1,13 @@
 import { type Bytes, encode, whole } from '../bytes.js';
 import type { StreamEvent } from '../client/event.js';
 import { readAgentError } from '../protocol/errors.js';
-import type { Send, SendListener } from '../threads/send.js';
+import type { Send, SendListener, SendRequest } from '../threads/send.js';
 import { quote } from '../values.js';
-import type { FrameEcho, MessageFrame } from './frames.js';
-import type { Session } from './session.js';
+import type { SendState, SendSummary } from './api.js';
+import type { FrameEcho } from './frame-reader.js';
+import type { FrameWriting } from './frame-writer.js';
 
-/** Writes what an answer repeats of its frame, each field with a comma before it. */
+/** Writes the fields that an answer repeats of its frame, each with a comma before it. */
 export function writeEcho({ id, agent_id, context_id, trace_id }: FrameEcho): Bytes {
   let echo = '';
   if (id !== undefined) echo += `,"id":${typeof id === 'string' ? quote(id) : id}`;
@@ -16,62 +17,114 @@ export function writeEcho({ id, agent_id, context_id, trace_id }: FrameEcho): By
   return encode(echo);
 }
 
-/** Answers one message frame: exactly one of response, done, error and cancelled is its last frame. */
-export class Reply implements SendListener {
-  readonly frame: MessageFrame;
-  send: Send | undefined;
-  readonly #session: Session;
-  readonly #echo: Bytes;
-  /** How a frame of content begins. */
-  #content: Bytes | undefined;
+/** Where the frames of a reply are written. */
+export interface ReplyOutput extends FrameWriting {
+  writeError(error: unknown, echo: Bytes): void;
+}
 
-  constructor(session: Session, frame: MessageFrame) {
-    this.#session = session;
-    this.frame = frame;
-    this.#echo = writeEcho(frame);
+/** What a reply needs of whoever made it. */
+export interface ReplyOwner {
+  /** Whole answers are the ARC envelope alone, without a frame around it. */
+  readonly bare: boolean;
+  /** Whether `timeToFirstPiece` is measured. */
+  readonly isTimed: boolean;
+  /** The last frame of the send was written. */
+  onSettled(reply: Reply, state: SendState, error?: unknown): void;
+}
+
+/** What a reply answers. */
+export type ReplySubject = Pick<SendRequest, 'contextId' | 'traceId'> & { agentId: string | undefined };
+
+/** Answers one message frame. Exactly one of response, done, error and cancelled is its last frame. */
+export class Reply implements SendListener {
+  readonly id: string | number | undefined;
+  /** Size of the frame that it answers. */
+  readonly bytes: number;
+  send: Send | undefined;
+  readonly #output: ReplyOutput;
+  readonly #owner: ReplyOwner;
+  readonly #subject: ReplySubject;
+  readonly #echo: Bytes;
+  /** The beginning of each content frame. */
+  #content: Bytes | undefined;
+  /** Times by the monotonic clock, if they are wanted. */
+  readonly #startedAt: number;
+  #firstPieceAt: number | undefined;
+
+  constructor(output: ReplyOutput, owner: ReplyOwner, subject: ReplySubject, echo: FrameEcho, bytes: number) {
+    this.#output = output;
+    this.#owner = owner;
+    this.#subject = subject;
+    this.id = echo.id;
+    this.bytes = bytes;
+    this.#echo = writeEcho(echo);
+    this.#startedAt = owner.isTimed ? performance.now() : 0;
   }
 
   onResponse(text: Bytes): void {
-    this.#session.write(
-      (this.#session.bare ? text : `{"type":"response"${this.#echo}${this.#restarted()},"response":${text}}`) as Bytes,
+    const { bare } = this.#owner;
+    this.#notePiece();
+    this.#output.write(
+      (bare ? text : `{"type":"response"${this.#echo}${this.#restarted()},"response":${text}}`) as Bytes,
     );
-    this.#session.ended(this, 'response');
+    this.#owner.onSettled(this, 'response');
   }
 
   onEvent(answer: StreamEvent): void {
     const { event, bytes } = answer;
+    if (this.#firstPieceAt === undefined) this.#notePiece();
     if (event === 'content') {
       this.#content ??= whole(`{"type":"content"${this.#echo},"data":` as Bytes);
-      this.#session.writePart(`${this.#content}${bytes}}` as Bytes);
+      this.#output.writePart(`${this.#content}${bytes}}` as Bytes);
     } else if (event === 'metadata') {
-      this.#session.writePart(`{"type":"metadata"${this.#echo},"data":${bytes}}` as Bytes);
+      this.#output.writePart(`{"type":"metadata"${this.#echo},"data":${bytes}}` as Bytes);
     } else if (event === 'done') {
-      this.#session.write(`{"type":"done"${this.#echo}${this.#restarted()},"data":${bytes}}` as Bytes);
-      this.#session.ended(this, 'done');
+      this.#output.write(`{"type":"done"${this.#echo}${this.#restarted()},"data":${bytes}}` as Bytes);
+      this.#owner.onSettled(this, 'done');
     } else if (event === 'error') {
       this.onError(readAgentError(answer.data, {}));
     } else {
-      this.#session.writePart(
+      this.#output.writePart(
         `{"type":"event"${this.#echo},"event":${encode(JSON.stringify(event))},"data":${bytes}}` as Bytes,
       );
     }
   }
 
   onError(error: unknown): void {
-    this.#session.writeError(error, `${this.#echo}${this.#restarted()}` as Bytes);
-    this.#session.ended(this, 'error', error);
+    this.#output.writeError(error, `${this.#echo}${this.#restarted()}` as Bytes);
+    this.#owner.onSettled(this, 'error', error);
   }
 
   onCancelled(): void {
-    this.#session.writeSoon(`{"type":"cancelled"${this.#echo}${this.#restarted()}}` as Bytes);
-    this.#session.ended(this, 'cancelled');
+    this.#output.writeSoon(`{"type":"cancelled"${this.#echo}${this.#restarted()}}` as Bytes);
+    this.#owner.onSettled(this, 'cancelled');
   }
 
-  get restarted(): boolean {
-    return this.send?.restarted === true;
+  get isWaiting(): boolean {
+    return this.send?.isWaiting === true;
+  }
+
+  summarize(state: SendState, error: unknown): SendSummary {
+    const { agentId, contextId, traceId } = this.#subject;
+    return {
+      id: this.id,
+      agentId,
+      contextId,
+      traceId,
+      chatId: this.send?.chatId,
+      state,
+      restarted: this.send?.restarted === true,
+      error,
+      duration: performance.now() - this.#startedAt,
+      timeToFirstPiece: this.#firstPieceAt === undefined ? undefined : this.#firstPieceAt - this.#startedAt,
+    };
+  }
+
+  #notePiece(): void {
+    if (this.#owner.isTimed) this.#firstPieceAt ??= performance.now();
   }
 
   #restarted(): string {
-    return this.restarted ? ',"restarted":true' : '';
+    return this.send?.restarted ? ',"restarted":true' : '';
   }
 }

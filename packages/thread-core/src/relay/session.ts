@@ -1,153 +1,95 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import type { RawData, WebSocket } from 'ws';
+import { CloseCode, type EndFrame } from '@arc/thread-protocol';
+import type { WebSocket } from 'ws';
 import { type Bytes, encode } from '../bytes.js';
-import { invokeHook } from '../hooks.js';
+import type { ArcClient } from '../client/arc-client.js';
 import { RateLimitExceededError } from '../protocol/errors.js';
 import type { ChatOutcome } from '../threads/ending.js';
-import type { ThreadHooks } from '../threads/options.js';
-import { checkClient } from '../threads/options.js';
+import { checkClient, type ThreadHooks } from '../threads/options.js';
 import type { ThreadEntry } from '../threads/store.js';
 import { ThreadManager } from '../threads/thread-manager.js';
+import type { AttachOptions, Session } from './api.js';
+import { Connection, type ConnectionHost, type ConnectionOwner } from './connection.js';
 import { describeFailure, writeFailure } from './failure.js';
-import {
-  BadFrame,
-  type EndFrame,
-  echoOf,
-  type FrameEcho,
-  isMessage,
-  type MessageFrame,
-  readEcho,
-  readFrame,
-} from './frames.js';
-import { Inbox, type InboxOwner, type ReadFrame } from './inbox.js';
-import type { RelayConfig, RelayHooks, SendState } from './options.js';
-import { Outbound, type OutboundOwner } from './outbound.js';
+import { BadFrame, echoOf, type FrameEcho, isMessage, readFrame } from './frame-reader.js';
+import { type HeldFrame, Inbox, type InboxOwner, type ReadFrame } from './inbox.js';
+import { PendingSends, type SendingSession } from './pending-sends.js';
 import type { Admission } from './refusal.js';
-import type { Counters } from './relay.js';
-import { type Reply, writeEcho } from './reply.js';
-import { Sends } from './sends.js';
+import { writeEcho } from './reply.js';
+import type { Traffic } from './stats.js';
+import type { Telemetry } from './telemetry.js';
 
 /** What a session needs of its relay. */
-export interface SessionHost {
-  readonly config: RelayConfig;
-  readonly counters: Counters;
-  /** Counts the sweeps of all sessions: a clock that costs nothing to read. */
-  readonly sweeps: number;
+export interface SessionHost extends ConnectionHost {
+  readonly telemetry: Telemetry;
   /** Decides whether a connection that is open already is accepted. */
   checkAdmission(request: IncomingMessage, context?: unknown, host?: string): Promise<Admission>;
-  /** The connection is gone, or is being closed: its place is free. */
-  left(): void;
-  /** The session has nothing left to do. */
-  ended(session: Session): void;
+  /** The session no longer counts for `maxSessions`. */
+  releaseSlot(): void;
+  /** The connection is closed and the chats are ended. */
+  onSessionEnd(session: ClientSession): void;
 }
 
-export interface AttachOptions {
-  /** Who connects, where that is known already: nothing is asked any more, of `authenticate` or the Origin. */
-  identity?: unknown;
-  /** Handed to `authenticate`, where that is still to be asked: the framework's own idea of the request. */
-  context?: unknown;
-  /** The host that the client asked for, where the framework knows it better than the Host header does. */
-  host?: string | undefined;
-  /** The client to the agents, in place of the relay's. */
-  client?: RelayConfig['client'];
+interface Deferred<T> {
+  readonly promise: Promise<T>;
+  resolve(value: T): void;
 }
 
-/** Where a socket keeps its session: functions of each session's own would take as much memory as the session itself. */
-const SESSION = Symbol('session');
-
-type Driven = WebSocket & { [SESSION]: Session };
-
-function onMessage(this: WebSocket, data: RawData | string, isBinary?: boolean): void {
-  (this as Driven)[SESSION].onMessage(data, isBinary);
+function defer<T>(): Deferred<T> {
+  let resolve: (value: T) => void = () => {};
+  const promise = new Promise<T>((fulfil) => {
+    resolve = fulfil;
+  });
+  return { promise, resolve };
 }
 
-function onPong(this: WebSocket): void {
-  (this as Driven)[SESSION].onPong();
-}
+/** Size of the frames that are kept for a connection that is not admitted yet. */
+const MAX_UNADMITTED_BYTES = 64 * 1024;
 
-/** How many bytes came over a connection. A request that a test has injected has no socket, and does not know. */
-function bytesRead({ socket }: { socket: IncomingMessage['socket'] | undefined }): number | undefined {
-  return socket?.bytesRead;
-}
-
-function onError(this: WebSocket, error: unknown): void {
-  (this as Driven)[SESSION].onError(error);
-}
-
-function onClose(this: WebSocket, code: number): void {
-  (this as Driven)[SESSION].onClose(code);
-}
-
-/** One WebSocket connection: its frames in and out, and its threads. While it rests, it has as little as may be. */
-export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
-  readonly request: IncomingMessage;
-  /** What `authenticate` gave, or the host of the relay; undefined until it is known. */
+/** The identity, threads and pending sends of one client. Whatever an idle session does not need is made on demand. */
+export class ClientSession implements Session, SendingSession, ConnectionOwner, InboxOwner, ThreadHooks {
   identity: unknown;
-  #id: string | undefined;
+  isAdmitted = false;
   readonly #host: SessionHost;
-  readonly #socket: WebSocket;
-  readonly #out: Outbound;
-  /** Where frames are kept; before there is a reason to keep any there is none. */
+  readonly #connection: Connection;
+  readonly #client: ArcClient;
+  #id: string | undefined;
+  /** Exists while frames have to wait. */
   #inbox: Inbox | undefined;
-  /** As well only when there is something for them. */
-  #sends: Sends | undefined;
+  #sends: PendingSends | undefined;
   #threads: ThreadManager | undefined;
-  readonly #client: RelayConfig['client'];
-  #wasLetIn = false;
+  /** `end` frames that are not answered yet. */
+  #ends: Set<Promise<void>> | undefined;
   #hasLeft = false;
-  #badFrames = 0;
-  /** What of `frameRate` was used, and when that was reckoned. */
-  #used = 0;
-  #reckoned = 0;
-  #lastActivity: number;
-  /** `end` frames that are being answered. */
-  #ends: Promise<unknown> | undefined;
-  /** Bytes that had come from the client when it was pinged last, and that waited for it; negative: it is alive. */
-  #received: number | undefined = -1;
-  #backlog = 0;
-  /** Runs while the client does not read. */
-  #stalled: NodeJS.Timeout | undefined;
+  /** Set once the chats are being ended. */
   #ending: Promise<ChatOutcome[]> | undefined;
-  #error: unknown;
-  /** Made for whoever asks for it, or when there is something to say. */
-  #closed: Promise<ChatOutcome[]> | undefined;
-  #resolveClosed: ((outcomes: ChatOutcome[]) => void) | undefined;
+  #closed: Deferred<ChatOutcome[]> | undefined;
 
-  /** @internal */
+  /** @throws TypeError if the socket is attached already, or if `client` is not an ArcClient */
   constructor(host: SessionHost, socket: WebSocket, request: IncomingMessage, options: AttachOptions) {
-    const { config } = host;
-    const { client = config.client } = options;
+    const { client = host.config.client } = options;
     checkClient(client);
-    const isDriven = (socket as Partial<Driven>)[SESSION] !== undefined && socket.readyState !== socket.CLOSED;
-    if (isDriven) throw new TypeError('socket: is attached already');
     this.#host = host;
-    this.#socket = socket;
-    this.request = request;
-    this.#lastActivity = host.sweeps;
-    this.#out = new Outbound(socket, request.socket, config.maxBufferedBytes, this);
     this.#client = client;
-    socket.binaryType = 'nodebuffer';
-    (socket as Driven)[SESSION] = this;
-    socket.on('message', onMessage);
-    socket.on('close', onClose);
-    socket.on('error', onError);
-    // A fourth listener would take a hundred bytes for a larger table of them; what came tells as much.
-    if (bytesRead(request) === undefined) socket.on('pong', onPong);
-    if (socket.readyState === socket.CLOSED) queueMicrotask(() => this.onClose(1006));
+    this.#connection = new Connection(host, this, socket, request);
   }
 
-  /** Names the connection in logs. */
   get id(): string {
     this.#id ??= randomUUID();
     return this.#id;
   }
 
-  /** Resolves when the connection is gone and its chats are ended, or could not be. */
+  get request(): IncomingMessage {
+    return this.#connection.request;
+  }
+
   get closed(): Promise<ChatOutcome[]> {
-    this.#closed ??= new Promise((resolve) => {
-      this.#resolveClosed = resolve;
-    });
+    return this.#whenClosed().promise;
+  }
+
+  #whenClosed(): Deferred<ChatOutcome[]> {
+    this.#closed ??= defer();
     return this.#closed;
   }
 
@@ -160,236 +102,162 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
     return this.#threads;
   }
 
-  get #sending(): Sends {
-    if (this.#sends === undefined) {
-      this.#sends = new Sends(this, this.#host.config);
-      if (this.#out.isFull) this.#sends.pause();
-    }
-    return this.#sends;
-  }
-
-  /** Lets the connection in: at once, where it is known who connects. @internal */
-  begin(options: AttachOptions): void {
-    if (this.#socket.readyState !== this.#socket.OPEN) return;
-    if ('identity' in options) this.#open(options.identity);
-    else this.#hold().await(this.#admit(options));
-  }
-
-  /** @internal */
-  get bare(): boolean {
-    return this.#host.config.bare;
-  }
-
-  /** Sends that run or wait. */
   get pending(): number {
-    return this.#sends?.pending ?? 0;
+    return this.#sends?.size ?? 0;
   }
 
-  /** Those of them that wait for their turn. @internal */
+  /** Pending sends that wait for another send of their thread. */
   get waiting(): number {
     return this.#sends?.waiting ?? 0;
   }
 
-  /** Chats that are open. @internal */
   get threadCount(): number {
     return this.#threads?.threadCount ?? 0;
   }
 
-  /**
-   * Closes the connection and ends its chats. A reason of more than 123 bytes is cut.
-   * @throws TypeError where the code is none that a server may send: 1000 to 1014, or 3000 to 4999
-   */
-  close(code = 1000, reason = ''): void {
-    // Sends that are not answered get `cancelled`, which has to leave before the close frame.
-    void this.#endAll();
-    this.#out.flush();
-    try {
-      this.#socket.close(code, cutReason(reason));
-    } catch (error) {
-      // A code that there is not. Without its chats the connection is of no use.
-      this.terminate();
-      throw error;
-    }
+  get traffic(): Traffic {
+    return this.#connection.traffic;
   }
 
-  /**
-   * Answers what was not begun, and ends what there is, once: the peer may take its time to answer the closing
-   * handshake.
-   */
-  #endAll(): Promise<ChatOutcome[]> {
-    this.#leave();
-    if (this.#ending === undefined) {
-      void this.#stopTaking();
-      this.#ending = this.#threads?.endAllChats({ reason: 'disconnected' }) ?? Promise.resolve([]);
-    }
-    return this.#ending;
+  get heldBytes(): number {
+    return this.#inbox?.bytes ?? 0;
   }
 
-  /** Begins nothing more. Gives a promise of what is pending. */
-  #stopTaking(): Promise<void> {
-    for (const frame of this.#inbox?.take(isMessage) ?? []) this.#sending.refuse(frame as MessageFrame);
-    return this.#sending.drain();
+  get isIdle(): boolean {
+    const isEnding = this.#threads !== undefined && this.#threads.endingCount > 0;
+    return this.pending === 0 && !isEnding && this.#inbox?.isAwaiting !== true;
   }
 
-  #hold(): Inbox {
-    this.#inbox ??= new Inbox(this, this.#host.config.maxPending);
-    return this.#inbox;
+  /** Admits the connection: at once if its identity is known. */
+  begin(options: AttachOptions): void {
+    if (!this.#connection.isOpen) return;
+    if ('identity' in options) this.#open(options.identity);
+    else this.#frames().await(this.#admit(options));
   }
 
-  #leave(): void {
-    if (this.#hasLeft) return;
-    this.#hasLeft = true;
-    clearTimeout(this.#stalled);
-    this.#host.left();
-  }
-
-  /** Drops the connection without a word. @internal */
-  terminate(): void {
-    this.#socket.terminate();
-  }
-
-  /** Lets in who may come; the frames that come meanwhile are kept. */
+  /** Frames are held until this is fulfilled. */
   async #admit({ context, host }: AttachOptions): Promise<void> {
     try {
       const admission = await this.#host.checkAdmission(this.request, context, host);
       if ('identity' in admission) return this.#open(admission.identity);
       this.#inbox?.take(() => true);
       this.close(admission.refused.closeCode, admission.refused.message);
-    } catch (err) {
-      this.#host.config.logger.error(this.#about(err), 'the relay failed');
-      this.close(1011, 'The relay failed');
+    } catch (error) {
+      this.onFailure(error);
     }
   }
 
   #open(identity: unknown): void {
     this.identity = identity;
-    if (this.#socket.readyState !== this.#socket.OPEN) return;
-    this.#wasLetIn = true;
-    this.#tell('onOpen');
+    if (!this.#connection.isOpen) return;
+    this.isAdmitted = true;
+    this.#host.telemetry.sessionOpened(this);
   }
 
-  /** @internal */
-  onMessage(data: RawData | string, isBinary: boolean | undefined): void {
-    const { config, sweeps } = this.#host;
-    this.#lastActivity = sweeps;
-    if (this.#socket.readyState !== this.#socket.OPEN) return;
-    // ws 7 gives text as a string, and everything else is binary; ws 8 says so.
-    if (isBinary ?? typeof data !== 'string') return this.close(1003, 'Frames must be text');
-    const bytes = typeof data === 'string' ? Buffer.byteLength(data) : (data as Buffer).length;
-    if (bytes > config.maxFrameBytes) {
-      // As the socket does where the limit is its own: whatever host it is, what is pending gets no frame after 1009.
-      this.#out.flush();
-      this.#socket.close(1009, 'The frame is too large');
-      void this.#endAll();
-      return;
-    }
-    const text = data.toString();
-    if (this.#isTooFast()) return this.refuse(new RateLimitExceededError('Too many frames a second'), readEcho(text));
-    const frame = readFrame(text, config.maxFrameDepth);
+  // Frames of the client
+
+  onFrame(frame: ReadFrame, text: string, bytes: number): void {
     if (!(frame instanceof BadFrame) && frame.type === 'cancel') {
-      // What it is about may be waiting in the inbox, and need not be waited for.
-      if (!this.#out.isFull) return this.#cancel(frame.id);
-      // But who does not read gets no more answers than to what is pending.
+      // Its send may be held, so it does not wait for its turn.
+      if (!this.#connection.isFull) return this.#cancel(frame.id);
+      // A client that does not read gets answers for pending sends only.
       this.#sends?.cancel(frame.id);
     }
-    if (this.#inbox === undefined) this.onFrame(frame);
-    else this.#inbox.push(frame);
+    if (this.#inbox === undefined) return this.#handle(frame, text, bytes);
+    const { maxPending, maxPendingBytes } = this.#host.config;
+    const limit = this.isAdmitted ? maxPendingBytes : Math.min(maxPendingBytes, MAX_UNADMITTED_BYTES);
+    const isFull = this.#inbox.size >= maxPending;
+    if (this.#inbox.hold(frame, text, bytes, limit - this.heldBytes - (this.#sends?.bytes ?? 0))) return;
+    const problem = isFull ? 'Too many frames are waiting' : `More than ${limit} bytes are pending`;
+    this.refuse(new RateLimitExceededError(problem), frame instanceof BadFrame ? frame.echo : echoOf(frame));
+  }
+
+  onExcessFrame(echo: FrameEcho): void {
+    this.refuse(new RateLimitExceededError('Too many frames a second'), echo);
+  }
+
+  onHeldFrame({ text, bytes, bad }: HeldFrame): void {
+    this.#handle(bad ?? readFrame(text, this.#host.config.maxFrameDepth), text, bytes);
   }
 
   onEmpty(): void {
     this.#inbox = undefined;
   }
 
-  onOverflow(frame: ReadFrame): void {
-    const echo = frame instanceof BadFrame ? frame.echo : echoOf(frame);
-    this.refuse(new RateLimitExceededError('Too many frames are waiting'), echo);
-  }
-
-  /** A token bucket: it holds `frameRate` frames, and as many flow in each second. */
-  #isTooFast(): boolean {
-    const { frameRate } = this.#host.config;
-    if (frameRate === Number.POSITIVE_INFINITY) return false;
-    const now = performance.now();
-    this.#used = Math.max(0, this.#used - ((now - this.#reckoned) * frameRate) / 1000);
-    this.#reckoned = now;
-    if (this.#used + 1 > frameRate) return true;
-    this.#used += 1;
-    return false;
-  }
-
-  onFrame(frame: ReadFrame): void {
-    if (this.#socket.readyState !== this.#socket.OPEN) return;
+  #handle(frame: ReadFrame, text: string, bytes: number): void {
+    if (!this.#connection.isOpen) return;
     if (frame instanceof BadFrame) return this.refuse(frame.error, frame.echo);
     if (isMessage(frame)) {
-      const asked = this.#sending.add(frame);
-      if (asked !== undefined) this.#hold().await(asked);
+      const asked = this.#sending().add(frame, text, bytes);
+      if (asked !== undefined) this.#frames().await(asked);
       return;
     }
-    this.accepted();
+    this.acceptFrame();
     if (frame.type === 'ping') this.writeSoon(`{"type":"pong"${writeEcho({ id: frame.id })}}` as Bytes);
     else if (frame.type === 'cancel') this.#cancel(frame.id);
-    else this.#ends = Promise.all([this.#ends, this.#end(frame as EndFrame)]);
+    else this.#endThread(frame as EndFrame);
+  }
+
+  #frames(): Inbox {
+    this.#inbox ??= new Inbox(this, this.#host.config.maxPending);
+    return this.#inbox;
+  }
+
+  #sending(): PendingSends {
+    if (this.#sends === undefined) {
+      this.#sends = new PendingSends(this, this.#host.config, this.#host.telemetry);
+      if (this.#connection.isFull) this.#sends.pause();
+    }
+    return this.#sends;
   }
 
   #cancel(id: string | number): void {
-    this.accepted();
-    const held = this.#inbox?.take((frame) => isMessage(frame) && frame.id === id) ?? [];
+    this.acceptFrame();
+    const held = this.#inbox?.take((frame) => frame.isMessage && frame.echo.id === id) ?? [];
     this.#sends?.cancel(id);
-    for (const frame of held) this.#sending.refuse(frame as MessageFrame);
+    for (const { echo } of held) this.#sending().reject(echo);
   }
 
-  async #end(frame: EndFrame): Promise<void> {
-    const { agent_id, context_id, reason, trace_id } = frame;
-    const outcome = await this.threads.endThread(agent_id, { contextId: context_id, reason, traceId: trace_id });
+  #endThread(frame: EndFrame): void {
     const echo = writeEcho(frame);
-    if (outcome?.ok === false) this.writeError(outcome.error, echo);
-    else
-      this.writeSoon(`{"type":"ended"${echo}${outcome?.text ? `,"response":${encode(outcome.text)}` : ''}}` as Bytes);
+    const { agent_id, context_id: contextId, reason, trace_id: traceId } = frame;
+    const end = this.threads.endThread(agent_id, { contextId, reason, traceId }).then(
+      (outcome) => {
+        if (outcome?.ok === false) return this.writeError(outcome.error, echo);
+        const response = outcome?.text ? `,"response":${encode(outcome.text)}` : '';
+        this.writeSoon(`{"type":"ended"${echo}${response}}` as Bytes);
+      },
+      (error: unknown) => this.writeError(error, echo),
+    );
+    this.#ends ??= new Set();
+    this.#ends.add(end);
+    void end.then(() => this.#ends?.delete(end));
   }
 
-  /** A frame that is not valid, or not let through: it costs an error frame, and too many in a row the connection. @internal */
   refuse(error: unknown, echo: FrameEcho): void {
     this.writeError(error, writeEcho(echo));
-    this.#badFrames += 1;
-    if (this.#badFrames >= this.#host.config.maxBadFrames) this.close(4429, 'Too many bad frames');
+    if (this.#connection.countBadFrame()) this.close(CloseCode.TooManyBadFrames, 'Too many bad frames');
   }
 
-  /** A frame was let through. @internal */
-  accepted(): void {
-    this.#badFrames = 0;
+  acceptFrame(): void {
+    this.#connection.resetBadFrames();
   }
 
-  /** A send has its last frame. @internal */
-  ended(reply: Reply, state: SendState, error?: unknown): void {
-    this.#sends?.ended(reply);
-    if (!this.#wasLetIn) return;
-    const { counters, config } = this.#host;
-    counters.sends[state] += 1;
-    if (config.hooks.onSend !== undefined) {
-      const { frame, restarted } = reply;
-      this.#tell('onSend', { frame, state, restarted, error });
-    }
-  }
+  // Frames to the client
 
-  /** @internal */
   write(frame: Bytes): void {
-    this.#lastActivity = this.#host.sweeps;
-    this.#out.write(frame);
+    this.#connection.write(frame);
   }
 
-  /** Writes a frame that leaves with what follows in this turn. @internal */
   writeSoon(frame: Bytes): void {
-    this.#lastActivity = this.#host.sweeps;
-    this.#out.writeSoon(frame);
+    this.#connection.writeSoon(frame);
   }
 
-  /** Writes a piece of an answer, by the end of the turn. @internal */
   writePart(frame: Bytes): void {
-    this.#lastActivity = this.#host.sweeps;
-    this.#out.writePart(frame);
+    this.#connection.writePart(frame);
   }
 
-  /** Writes an error frame: of an agent what it said, of this side only what a client may know. @internal */
+  /** Tells the client of an agent's error what the agent said, and of any other only what a client may know. */
   writeError(error: unknown, echo: Bytes): void {
     const { data, isInternal } = describeFailure(error);
     const { logger } = this.#host.config;
@@ -398,130 +266,134 @@ export class Session implements ThreadHooks, InboxOwner, OutboundOwner {
     this.writeSoon(`{"type":"error"${echo},"data":${encode(writeFailure(data))}}` as Bytes);
   }
 
-  /** What a log line is about. */
   #about(err: unknown): { session: string; err: unknown } {
     return { session: this.id, err };
   }
 
-  /** Who does not read what it asked for is not asked what else it wants: neither its agents nor its frames are read on. */
-  onFull(): void {
-    const { stalledTimeout } = this.#host.config;
-    if (stalledTimeout > 0) this.#stalled = setTimeout(() => this.#drop(), stalledTimeout).unref();
-    this.#hold().shut();
-    this.#sends?.pause();
+  /** Backpressure: while a client does not read, neither its agents' answers nor its frames are read. */
+  onBackpressure(): void {
+    if (this.#connection.isFull) {
+      this.#frames().pause();
+      this.#sends?.pause();
+    } else {
+      this.#inbox?.resume();
+      if (!this.#connection.isFull) this.#sends?.resume();
+    }
   }
 
-  onDrain(): void {
-    this.#received = -1;
-    clearTimeout(this.#stalled);
-    this.#inbox?.open();
-    if (!this.#out.isFull) this.#sends?.resume();
-  }
-
-  #drop(): void {
-    this.close(1008, 'The client does not read');
-    // The close frame stands behind what is not read.
-    this.terminate();
-  }
+  // Chats
 
   onStart(thread: ThreadEntry): void {
-    this.#host.counters.started += 1;
-    this.#tell('onStart', thread);
+    this.#host.telemetry.chatStarted(this, thread);
   }
 
   onRestart(thread: ThreadEntry): void {
-    this.#host.counters.restarted += 1;
-    this.#tell('onRestart', thread);
+    this.#host.telemetry.chatRestarted(this, thread);
   }
 
   onEnd(outcome: ChatOutcome): void {
-    const { counters } = this.#host;
-    counters[outcome.unconfirmed ? 'unconfirmed' : outcome.ok ? 'ended' : 'orphans'] += 1;
-    counters.failedEnds += outcome.failures;
-    this.#tell('onEnd', outcome);
+    this.#host.telemetry.chatEnded(this, outcome);
   }
 
-  #tell(name: keyof RelayHooks, about?: unknown): void {
-    const { hooks, logger } = this.#host.config;
-    invokeHook(
-      () => (hooks[name] as ((session: Session, about: unknown) => unknown) | undefined)?.call(hooks, this, about),
-      (err) => {
-        logger.error(this.#about(err), `the hook ${name} threw`);
-      },
-    );
+  // The end
+
+  close(code: number = CloseCode.Normal, reason = ''): void {
+    // Pending sends are answered with `cancelled` before the close frame.
+    void this.#endChats();
+    try {
+      this.#connection.close(code, reason);
+    } catch (error) {
+      // Not a valid code. Without its chats the connection is of no use.
+      this.terminate();
+      throw error;
+    }
   }
 
-  /** @internal */
-  onPong(): void {
-    this.#received = -1;
+  /** Drops the connection without a close frame. */
+  terminate(): void {
+    this.#connection.terminate();
   }
 
-  /** @internal */
-  onError(error: unknown): void {
-    this.#error = error;
+  /** Called regularly by the relay. */
+  sweep(pings: boolean, idleSweeps: number): void {
+    try {
+      this.#connection.sweep(pings, idleSweeps);
+    } catch (error) {
+      this.onFailure(error);
+    }
   }
 
-  /** @internal */
-  onClose(code: number): void {
+  onViolation(code: number, reason: string): void {
+    this.close(code, reason);
+  }
+
+  /** Something failed that should not: it costs this session, and no other. */
+  onFailure(error: unknown): void {
+    this.#host.config.logger.error(this.#about(error), 'a session failed');
+    try {
+      this.close(CloseCode.InternalError, 'The relay failed');
+    } catch {
+      this.terminate();
+    }
+  }
+
+  onDisconnect(): void {
+    void this.#finish();
+  }
+
+  onClosed(code: number, error: unknown): void {
     const { logger } = this.#host.config;
-    const about = { ...this.#about(this.#error), code };
-    if (this.#error !== undefined) logger.warn(about, 'a connection failed');
-    else if (code === 1006) logger.info(about, 'a connection was lost');
+    const about = { ...this.#about(error), code };
+    if (error !== undefined) logger.warn(about, 'a connection failed');
+    else if (code === CloseCode.Abnormal) logger.info(about, 'a connection was lost');
     else logger.debug(about, 'a connection was closed');
-    this.#leave();
     void this.#finish().then((outcomes) => {
-      if (this.#wasLetIn) this.#tell('onClose', outcomes);
-      this.#closed ??= Promise.resolve(outcomes);
-      this.#resolveClosed?.(outcomes);
-      this.#host.ended(this);
+      if (this.isAdmitted) this.#host.telemetry.sessionClosed(this, outcomes);
+      this.#whenClosed().resolve(outcomes);
+      this.#host.onSessionEnd(this);
     });
   }
 
-  /** The connection is gone. What that does to pending sends is up to `onDisconnect`. */
+  /** The client has left. What becomes of its pending sends is up to `onDisconnect`. */
   async #finish(): Promise<ChatOutcome[]> {
-    const rest = this.#stopTaking();
+    this.#leave();
+    const pending = this.#startNothing();
     if (this.#host.config.onDisconnect === 'finish' && this.#ending === undefined) {
-      // Nobody reads them any more, so nothing is to hold them up.
+      // Nobody reads the answers, so nothing may hold them up.
       this.#sends?.resume();
-      await rest;
+      await pending;
     }
-    return this.#endAll();
+    return this.#endChats();
   }
 
-  /** Called now and then by the relay. @internal */
-  sweep(pings: boolean, idleSweeps: number): void {
-    if (this.#socket.readyState !== this.#socket.OPEN) return;
-    const isEnding = this.#threads !== undefined && this.#threads.endingCount > 0;
-    const isBusy = this.pending > 0 || isEnding || this.#inbox?.isAwaiting === true;
-    if (idleSweeps > 0 && !isBusy && this.#host.sweeps - this.#lastActivity >= idleSweeps) {
-      return this.close(4408, 'Idle for too long');
+  #endChats(): Promise<ChatOutcome[]> {
+    this.#leave();
+    if (this.#ending === undefined) {
+      void this.#startNothing();
+      this.#ending = this.#threads?.endAllChats({ reason: 'disconnected' }) ?? Promise.resolve([]);
     }
-    if (!pings) return;
-    // Its pong waits behind what it has not read: that it reads shows that it lives.
-    const backlog = this.#out.backlog;
-    const received = bytesRead(this.request);
-    if (received === this.#received && backlog >= this.#backlog) return this.terminate();
-    this.#backlog = backlog;
-    this.#received = received;
-    this.#socket.ping();
+    return this.#ending;
   }
 
-  /** Lets pending sends finish, and new ones not begin. @internal */
-  drain(): Promise<unknown> {
-    return Promise.all([this.#stopTaking(), this.#ends]);
+  /** Answers the messages that are held with `cancelled`. Resolves when no send is pending. */
+  #startNothing(): Promise<void> {
+    for (const { echo } of this.#inbox?.take(({ isMessage }) => isMessage) ?? []) this.#sending().reject(echo);
+    return this.#sending().drain();
   }
 
-  /** Cancels what did not finish, and closes the connection. @internal */
+  #leave(): void {
+    if (this.#hasLeft) return;
+    this.#hasLeft = true;
+    this.#host.releaseSlot();
+  }
+
+  /** Lets pending sends end, and starts no new ones. */
+  async drain(): Promise<void> {
+    await Promise.all([this.#startNothing(), ...(this.#ends ?? [])]);
+  }
+
+  /** Cancels what is still pending, and closes the connection. */
   shutDown(): void {
-    this.close(1001, 'The server is shutting down');
+    this.close(CloseCode.GoingAway, 'The server is shutting down');
   }
-}
-
-/** A close reason has at most 123 bytes (RFC 6455, 5.5); it is cut between two characters. */
-function cutReason(reason: string): string {
-  const bytes = Buffer.from(reason);
-  if (bytes.length <= 123) return reason;
-  let end = 123;
-  while (((bytes[end] as number) & 0xc0) === 0x80) end -= 1;
-  return bytes.toString('utf8', 0, end);
 }

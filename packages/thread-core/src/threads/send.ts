@@ -138,14 +138,18 @@ export class Send implements CallListener, Answerable {
     const { agentId: targetAgent, message, traceId, stream, metadata } = this.request;
     const { timeout, streamIdleTimeout, streamTimeout } = this.request;
     const { chatId } = entry;
-    const [method, params] =
-      phase === 'messaging'
-        ? (['chat.message', { chatId, message, stream }] as const)
-        : (['chat.start', { initialMessage: message, chatId, metadata, stream }] as const);
+    const isMessaging = phase === 'messaging';
+    const method = isMessaging ? 'chat.message' : 'chat.start';
+    const params: Record<string, unknown> = isMessaging
+      ? { chatId, message, stream }
+      : { initialMessage: message, chatId, metadata, stream };
     this.#call = this.#threads.call(
       { method, targetAgent, traceId, timeout, streamIdleTimeout, streamTimeout, params },
       this,
     );
+    // The request is written. Parsed JSON takes up to twenty times the memory of its text, so do not keep it.
+    if (isMessaging) params.message = undefined;
+    else params.initialMessage = params.metadata = undefined;
     if (this.#paused) this.#call.pause();
   }
 

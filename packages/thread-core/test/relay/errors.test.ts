@@ -223,7 +223,7 @@ t.test('no frame says more than a client may know [F-127] [S-14] [S-15]', async 
     ['no URL', { endpoint: () => 'not a url s3cr3t' }],
     ['token', { token: fail }],
     ['rejecting token', { token: async () => fail() }],
-    ['token of the session', { token: (_session) => fail() }],
+    ['token of the session', { sessionToken: fail }],
     ['route', { route: fail }],
     ['authorize', { authorize: fail }],
     ['rejecting authorize', { authorize: async () => fail() }],

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import t from 'tap';
-import { shareHeaders } from '../../src/relay/headers.js';
+import { internHeaders } from '../../src/relay/headers.js';
 
 t.test('a request says the same when it shares the texts of its headers', async (t) => {
   const server = createServer();
@@ -31,7 +31,7 @@ t.test('a request says the same when it shares the texts of its headers', async 
     const rawHeaders = [...request.rawHeaders];
     const headers = structuredClone(request.headers);
     t.equal(headers.connection, 'keep-alive, Upgrade');
-    shareHeaders(request);
+    internHeaders(request);
     t.strictSame(request.rawHeaders, rawHeaders);
     t.strictSame({ ...request.headers }, headers);
     t.strictSame(Object.keys(request.headersDistinct).sort(), Object.keys(headers).sort());
@@ -41,5 +41,5 @@ t.test('a request says the same when it shares the texts of its headers', async 
 });
 
 t.test('what a test has injected in place of a request is left as it is', async (t) => {
-  t.doesNotThrow(() => shareHeaders({ headers: { connection: 'upgrade' } }));
+  t.doesNotThrow(() => internHeaders({ headers: { connection: 'upgrade' } }));
 });

@@ -266,9 +266,9 @@ export class World {
     return client;
   };
 
-  /** A connection that has shaken hands and leaves everything else to the test. */
-  readonly connectRaw = async (): Promise<Socket> => {
-    const socket = connect((this.server.address() as AddressInfo).port, '127.0.0.1');
+  /** An upgraded connection, to this server or to another port, that leaves everything else to the test. */
+  readonly connectRaw = async (port = (this.server.address() as AddressInfo).port): Promise<Socket> => {
+    const socket = connect(port, '127.0.0.1');
     const key = Buffer.from('the sample nonce').toString('base64');
     const headers = ['Upgrade: websocket', 'Connection: Upgrade', `Sec-WebSocket-Key: ${key}`];
     socket.write(['GET / HTTP/1.1', 'Host: x', ...headers, 'Sec-WebSocket-Version: 13', '', ''].join('\r\n'));
@@ -316,5 +316,5 @@ export function maskedText(text: string): Buffer {
 
 /** Resolves when the relay has looked after its sessions so many times since the start. */
 export async function sweepsOf(all: World, count: number): Promise<void> {
-  while (all.relay.sweeps < count) await new Promise((resolve) => setTimeout(resolve, 5));
+  while (all.relay.sweeper.sweeps < count) await new Promise((resolve) => setTimeout(resolve, 5));
 }

@@ -270,7 +270,7 @@ t.test('a session that authorize keeps waiting is not idle [F-115]', async (t) =
   const client = await all.connect();
   client.send(to('a'));
   await all.received(1);
-  const { sweeps } = all.relay;
+  const { sweeps } = all.relay.sweeper;
   await sweepsOf(all, sweeps + 20);
   t.equal(client.socket.readyState, client.socket.OPEN);
   asked.resolve(true);

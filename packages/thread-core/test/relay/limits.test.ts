@@ -146,7 +146,7 @@ t.test('onDisconnect: cancel stops the agents, finish lets them answer first [F-
     const isFinished = onDisconnect === 'finish';
     t.strictSame(methods, isFinished ? ['chat.start', 'chat.message', 'chat.end'] : ['chat.start', 'chat.end']);
     t.strictSame(
-      told.map(({ frame, state }) => [frame.id, state]),
+      told.map(({ id, state }) => [id, state]),
       [1, 2].map((id) => [id, isFinished ? 'response' : 'cancelled']),
     );
   }
@@ -222,8 +222,8 @@ t.test('hooks.onSend tells of each send once, with what the client was not told'
   all.agent.script('chat.message', { error: { code: -32_603, message: 'Broken', details: 'secret' } });
   await client.ask({ id: 2, agent_id: 'a', message: say('x') });
   t.match(told, [
-    { session: all.session, frame: { id: 1, agent_id: 'a' }, state: 'response', restarted: false, error: undefined },
-    { session: all.session, frame: { id: 2 }, state: 'error', error: { code: -32_603, details: 'secret' } },
+    { session: all.session, id: 1, agentId: 'a', state: 'response', restarted: false, error: undefined },
+    { session: all.session, id: 2, agentId: 'a', state: 'error', error: { code: -32_603, details: 'secret' } },
   ]);
   t.equal(told.length, 2);
 });

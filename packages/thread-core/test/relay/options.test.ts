@@ -38,6 +38,7 @@ const WRONG: Record<string, unknown[]> = {
   headers: [1, null],
   dispatcher: [{}, 1],
   agents: ['support', [1], ['a', null], new Set([1]), {}, null, 1],
+  sessionToken: noFunction,
   authorize: noFunction,
   route: noFunction,
   authenticate: noFunction,
@@ -73,9 +74,9 @@ t.test('a wrong option is a TypeError that names it', async (t) => {
   }
 });
 
-t.test('an option that is none is a TypeError', async (t) => {
+t.test('an unknown option is a TypeError', async (t) => {
   for (const name of ['maxFrameByte', 'onOpen', 'path', 'constructor', '__proto__x', 'toString']) {
-    t.throws(() => relay({ [name]: 1 }), { name: 'TypeError', message: `${name}: is no option of the relay` });
+    t.throws(() => relay({ [name]: 1 }), { name: 'TypeError', message: `${name}: is not an option of the relay` });
   }
 });
 
@@ -83,16 +84,17 @@ t.test('a relay needs an endpoint or a client', async (t) => {
   t.throws(() => createRelay({}), { name: 'TypeError', message: /^endpoint: is missing/ });
 });
 
-t.test('what belongs to the client cannot be given beside one', async (t) => {
+t.test('options of the client cannot be passed beside a client', async (t) => {
   const owned = { endpoint, requestAgent: 'x', headers: {}, dispatcher: {}, token: 'secret' };
   for (const [name, value] of Object.entries(owned)) {
     const options = { client, [name]: value } as RelayOptions;
     t.throws(() => createRelay(options), {
       name: 'TypeError',
-      message: `${name}: belongs to the client, which is given`,
+      message: `${name}: is an option of the client, which was passed`,
     });
   }
-  t.doesNotThrow(() => createRelay({ client, token: () => 'of the session' }));
+  t.throws(() => createRelay({ client, token: () => 'shared' }), TypeError);
+  t.doesNotThrow(() => createRelay({ client, sessionToken: () => 'of the session' }));
 });
 
 t.test('undefined is the same as nothing', async (t) => {

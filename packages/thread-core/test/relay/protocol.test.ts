@@ -204,7 +204,7 @@ t.test('a chat that is being ended counts towards maxThreads, and is no idleness
   client.send({ type: 'end', agent_id: 'a' });
   await gate.arrived;
   t.match(await client.ask(to('b')), { type: 'error', data: { code: -44_007, message: /being ended/ } });
-  await sweepsOf(all, all.relay.sweeps + 20);
+  await sweepsOf(all, all.relay.sweeper.sweeps + 20);
   t.equal(client.socket.readyState, client.socket.OPEN);
   gate.release();
   t.equal((await client.next()).type, 'ended');

@@ -3,14 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import t from 'tap';
 import { WebSocket, WebSocketServer } from 'ws';
-import {
-  ArcClient,
-  type ChatOutcome,
-  createRelay,
-  type RelayHooks,
-  type Session,
-  type ThreadEntry,
-} from '../../src/index.js';
+import { ArcClient, type ChatOutcome, createRelay, type RelayHooks, type ThreadEntry } from '../../src/index.js';
 import { startTestAgent } from '../../src/testing/index.js';
 import { Client, deferred, textOf, to, type World, world } from './helpers.js';
 
@@ -141,7 +134,7 @@ t.test('a failed socket is one line in the log, a closed one a line for debuggin
   t.equal(all.log.lines.length, 3);
 });
 
-t.test('the token: a string for all, a function for all, a function for each session', async (t) => {
+t.test('token is shared by all sessions, sessionToken belongs to one', async (t) => {
   const seen = ({ agent }: World) => agent.requests.map(({ headers }) => headers.authorization);
   await t.test('a string', async (t) => {
     const all = await world(t, { token: 'fixed' });
@@ -159,7 +152,8 @@ t.test('the token: a string for all, a function for all, a function for each ses
     const users = ['ann', 'bob'];
     const all = await world(t, {
       attach: () => ({ identity: users.shift() }),
-      token: async (session: Session) => `of-${session.identity}`,
+      token: 'not this',
+      sessionToken: async (session) => `of-${session.identity}`,
     });
     const [ann, bob] = [await all.connect(), await all.connect()];
     for (const client of [ann, bob, ann]) await client.ask(to('a'));
@@ -168,10 +162,10 @@ t.test('the token: a string for all, a function for all, a function for each ses
     await all.sessions[0]?.closed;
     t.equal(seen(all).at(-1), 'Bearer of-ann', 'its chats are ended with it, too');
   });
-  await t.test('a function beside a client is of the session, whatever it takes', async (t) => {
+  await t.test('a function that takes no argument, beside a client', async (t) => {
     const agent = await startTestAgent({ token: 'of-me' });
     const client = new ArcClient({ endpoint: agent.endpoint, token: 'not this' });
-    const all = await world(t, { client, token: () => 'of-me' });
+    const all = await world(t, { client, sessionToken: () => 'of-me' });
     t.equal((await (await all.connect()).ask(to('a'))).type, 'response');
     await all.relay.close();
     t.equal(
@@ -181,11 +175,19 @@ t.test('the token: a string for all, a function for all, a function for each ses
     await client.close();
     await agent.close();
   });
+  await t.test('a wrapped function of any arity stays what its option says', async (t) => {
+    let asked = 0;
+    const wrapped = (...args: unknown[]): string => `shared-${++asked}-${args.length < 2}`;
+    const all = await world(t, { token: wrapped });
+    await (await all.connect()).ask(to('a'));
+    await (await all.connect()).ask(to('a'));
+    t.strictSame(seen(all), ['Bearer shared-1-true', 'Bearer shared-1-true']);
+  });
   await t.test('one that is refused is asked for again, once', async (t) => {
     let asked = 0;
     const all = await world(t, {
       agent: { token: (token) => token === 'good' },
-      token: (_session) => (++asked > 1 ? 'good' : 'old'),
+      sessionToken: () => (++asked > 1 ? 'good' : 'old'),
     });
     t.equal((await (await all.connect()).ask(to('a'))).type, 'response');
     t.equal(asked, 2);

@@ -221,7 +221,7 @@ t.test('heartbeat: who answers pings stays, who does not is dropped [F-7] [F-57]
   let pings = 0;
   const three = new Promise<void>((resolve) => client.socket.on('ping', () => void (++pings === 3 && resolve())));
   await three;
-  const { sweeps } = all.relay;
+  const { sweeps } = all.relay.sweeper;
   const raw = await all.connectRaw();
   raw.resume();
   raw.write(maskedText(JSON.stringify({ agent_id: 'a', message: { role: 'user', parts: [] } })));
@@ -229,7 +229,7 @@ t.test('heartbeat: who answers pings stays, who does not is dropped [F-7] [F-57]
   await all.agent.waitFor(({ counters }) => counters.open === 1);
   let dropped = Number.NaN;
   all.sockets[1]?.once('close', () => {
-    dropped = all.relay.sweeps - sweeps;
+    dropped = all.relay.sweeper.sweeps - sweeps;
   });
   await (dead as typeof all.session).closed;
   t.ok(dropped <= 3, `after ${dropped} heartbeats: two, and the one that was running when it came`);
@@ -295,14 +295,14 @@ t.test('idleTimeout closes with 4408, and not before its time [F-115] [F-145] [S
   const all = await world(t, { idleTimeout: 200, heartbeat: 0 });
   const client = await all.connect();
   t.match(await client.ask(to('a')), { type: 'response' });
-  const { sweeps } = all.relay;
+  const { sweeps } = all.relay.sweeper;
   const before = performance.now();
   t.strictSame(await client.rest(), []);
   const { code, reason } = await client.closed;
   const after = performance.now() - before;
   t.strictSame([code, reason], [4408, 'Idle for too long']);
   // A quarter of that time is between two sweeps, and the last frame may have come just before the first that is counted.
-  t.ok(all.relay.sweeps - sweeps >= 5, `after ${all.relay.sweeps - sweeps} sweeps`);
+  t.ok(all.relay.sweeper.sweeps - sweeps >= 5, `after ${all.relay.sweeper.sweeps - sweeps} sweeps`);
   t.ok(after >= 195, `after ${after} ms`);
   await all.session.closed;
   t.equal(all.agent.counters.open, 0);
@@ -347,9 +347,9 @@ t.test('one timer looks after all sessions, and none is left when they are gone 
     await Promise.all(clients.map(({ socket }) => once(socket, 'ping')));
     for (const { socket } of clients) socket.close();
     await Promise.all(all.sessions.map(({ closed }) => closed));
-    const { sweeps } = all.relay;
-    await sweepsOf(clock, clock.relay.sweeps + 3);
-    t.equal(all.relay.sweeps, sweeps, `round ${round}`);
+    const { sweeps } = all.relay.sweeper;
+    await sweepsOf(clock, clock.relay.sweeper.sweeps + 3);
+    t.equal(all.relay.sweeper.sweeps, sweeps, `round ${round}`);
   }
 });
 

@@ -4,12 +4,12 @@ import type { AddressInfo } from 'node:net';
 import t, { type Test } from 'tap';
 import { WebSocket, WebSocketServer } from 'ws';
 import { encode } from '../../src/bytes.js';
-import { Outbound } from '../../src/relay/outbound.js';
+import { FrameWriter } from '../../src/relay/frame-writer.js';
 
 interface Ends {
   /** The server's end, and what writes to it. */
   socket: WebSocket;
-  out: Outbound;
+  out: FrameWriter;
   /** What `out` told its owner. */
   told: string[];
   client: WebSocket;
@@ -19,7 +19,7 @@ interface Ends {
   closed: Promise<{ code: number; error: unknown }>;
 }
 
-/** Connects two sockets, the server's written to by an `Outbound`. */
+/** Connects two sockets, the server's written to by an `FrameWriter`. */
 async function connect(t: Test, { limit = 1024 * 1024, deflate = false } = {}): Promise<Ends> {
   const server = createServer();
   const sockets = new WebSocketServer({ server, perMessageDeflate: deflate });
@@ -27,7 +27,7 @@ async function connect(t: Test, { limit = 1024 * 1024, deflate = false } = {}): 
   const opened = new Promise<Pick<Ends, 'socket' | 'out'>>((resolve) => {
     sockets.once('connection', (socket, request) => {
       const owner = { onFull: () => told.push('full'), onDrain: () => told.push('drain') };
-      resolve({ socket, out: new Outbound(socket, request.socket, limit, owner) });
+      resolve({ socket, out: new FrameWriter(socket, request.socket, limit, owner) });
     });
   });
   server.listen(0, '127.0.0.1');

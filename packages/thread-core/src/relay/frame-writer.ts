@@ -2,7 +2,24 @@ import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import type { Bytes } from '../bytes.js';
 
-/** Streams that were written to in this turn of the event loop, and hold it back until the turn's end. */
+/** Writes frames to a client. */
+export interface FrameWriting {
+  /** Writes a frame at once, after those that wait for the end of the turn. */
+  write(frame: Bytes): void;
+  /** Writes a frame together with what follows in this turn of the event loop. */
+  writeSoon(frame: Bytes): void;
+  /** Writes a piece of an answer by the end of the turn, in one write with the pieces that follow it. */
+  writePart(frame: Bytes): void;
+}
+
+export interface FrameWriterOwner {
+  /** More than the limit waits for the client to read. */
+  onFull(): void;
+  /** It has been written. */
+  onDrain(): void;
+}
+
+/** Streams that were corked in this turn of the event loop. */
 let corked: Duplex[] = [];
 
 function uncorkAll(): void {
@@ -11,36 +28,36 @@ function uncorkAll(): void {
   for (const stream of streams) stream.uncork();
 }
 
-/** Frames of this turn that are not written yet, with their headers: all of one connection. */
+/** Frames of this turn that are not written yet, headers included. They all belong to `batcher`. */
 let batch = '';
-let batcher: Outbound | undefined;
-/** How long they may become together. */
+let batcher: FrameWriter | undefined;
+/** How long the batch may become. */
 let room = 0;
-let isTickAwaited = false;
+let isTickScheduled = false;
 
 function writeBatch(): void {
-  isTickAwaited = false;
+  isTickScheduled = false;
   batcher?.flush();
 }
 
-/** What `ws` is to make of a buffer. */
+/** Options for `ws`: buffers are text. */
 const TEXT = { binary: false };
 
 /**
- * What a session writes. It makes its frames itself, which costs a fraction of what `send` takes. When more than
- * `limit` bytes wait for a slow reader, `isFull` is true and `onFull` is called, and `onDrain` once they have gone.
+ * Writes the frames of one connection. It makes the WebSocket frames itself, which costs a fraction of `ws`'s `send`.
+ * When more than `limit` bytes wait for a slow client, `isFull` is true and `onFull` is called; `onDrain` follows.
  */
-export class Outbound {
+export class FrameWriter implements FrameWriting {
   isFull = false;
   readonly #socket: WebSocket;
   readonly #stream: Duplex | undefined;
   readonly #limit: number;
-  readonly #owner: OutboundOwner;
-  /** Frames can be written past `ws`: no extension has to see them, and the connection is the socket's own. */
+  readonly #owner: FrameWriterOwner;
+  /** Frames may bypass `ws`: no extension has to see them, and the stream is the WebSocket's own. */
   readonly #mayBatch: boolean;
 
-  /** `stream` is the connection under the socket, where it is known. */
-  constructor(socket: WebSocket, stream: Duplex | undefined, limit: number, owner: OutboundOwner) {
+  /** `stream`: the TCP connection below the WebSocket, if it is known. */
+  constructor(socket: WebSocket, stream: Duplex | undefined, limit: number, owner: FrameWriterOwner) {
     this.#socket = socket;
     this.#stream = stream;
     this.#limit = limit;
@@ -49,14 +66,13 @@ export class Outbound {
     this.#mayBatch = extensions === '' && _socket !== undefined && _socket === stream;
   }
 
-  /** Bytes that were written, and that the system has not taken to send. */
+  /** Bytes that were written and that the operating system has not accepted yet. */
   get backlog(): number {
-    // What is being written counts as a whole until all of it is gone, but for this.
+    // A pending write counts in full until all of it is accepted; only the handle knows how much is left.
     const { _handle: handle } = (this.#stream ?? {}) as { _handle?: { writeQueueSize?: number } | null };
     return (handle?.writeQueueSize ?? 0) + this.#socket.bufferedAmount;
   }
 
-  /** Writes a frame at once, with those before it that wait for the end of the turn. */
   write(frame: Bytes): void {
     const socket = this.#socket;
     if (socket.readyState !== socket.OPEN) return;
@@ -78,16 +94,12 @@ export class Outbound {
     this.#owner.onFull();
   }
 
-  /** Writes a frame, and holds it back to the end of the turn, so that it leaves with what follows until then. */
   writeSoon(frame: Bytes): void {
     this.#cork();
     this.write(frame);
   }
 
-  /**
-   * Writes a piece of an answer, by the end of the turn and in one piece with those that follow: for many that costs a
-   * fraction of what `writeSoon` takes. Where somebody else closes the socket in the same turn, it is not written.
-   */
+  /** Many pieces cost a fraction of `writeSoon`. A piece is lost if the application closes the socket in the same turn. */
   writePart(frame: Bytes): void {
     if (batcher === this && batch.length + frame.length <= room) batch += headerOf(frame) + frame;
     else this.#startBatch(frame);
@@ -101,13 +113,13 @@ export class Outbound {
     batcher = this;
     batch = headerOf(frame) + frame;
     const left = this.#limit - (this.#stream as Duplex).writableLength;
-    room = this.isFull ? MOST_BATCHED : Math.min(MOST_BATCHED, left);
-    if (isTickAwaited) return;
-    isTickAwaited = true;
+    room = this.isFull ? MAX_BATCH_LENGTH : Math.min(MAX_BATCH_LENGTH, left);
+    if (isTickScheduled) return;
+    isTickScheduled = true;
     process.nextTick(writeBatch);
   }
 
-  /** Writes what was kept for the end of the turn. */
+  /** Writes what waits for the end of the turn. */
   flush(): void {
     if (batcher !== this) return;
     const frames = batch;
@@ -116,17 +128,16 @@ export class Outbound {
     if (this.#socket.readyState === this.#socket.OPEN) this.#writeFrames(frames);
   }
 
-  /** A string is put together from its pieces only where it goes to the system. */
   #writeFrames(frames: string): void {
     const stream = this.#stream as Duplex;
-    // What has to wait is not to keep its pieces, and all of the agent's text that they were cut from.
+    // What has to wait is copied, because a slice would keep the agent's whole chunk alive.
     if (stream.writableLength > 0) stream.write(Buffer.from(frames, 'latin1'));
     else stream.write(frames, 'latin1');
   }
 
   #overflows(frame: Bytes): boolean {
     if (this.isFull) return false;
-    // Where nothing is given to `ws`, nothing waits there.
+    // Frames that bypass `ws` wait in the stream.
     const waiting = this.#mayBatch ? (this.#stream as Duplex).writableLength : this.#socket.bufferedAmount;
     return waiting + (batcher === this ? batch.length : 0) + frame.length > this.#limit;
   }
@@ -139,13 +150,13 @@ export class Outbound {
   }
 }
 
-/** More than this does not wait for the end of a turn. */
-const MOST_BATCHED = 65_536;
+/** A longer batch is written before the end of the turn. */
+const MAX_BATCH_LENGTH = 65_536;
 
-/** Headers that were made before, by the length of their frames. */
+/** Headers by the length of their frames. */
 const headers: string[] = new Array(1024);
 
-/** The header of a frame: FIN and text, unmasked (RFC 6455, 5.2). */
+/** The header of an unmasked text frame with FIN set (RFC 6455, 5.2). */
 function headerOf({ length }: Bytes): string {
   if (length >= headers.length) return makeHeader(length);
   headers[length] ??= makeHeader(length);
@@ -158,9 +169,4 @@ function makeHeader(length: number): string {
   const size = Buffer.alloc(8);
   size.writeBigUInt64BE(BigInt(length));
   return `\x81\x7f${size.toString('latin1')}`;
-}
-
-export interface OutboundOwner {
-  onFull(): void;
-  onDrain(): void;
 }

@@ -1,0 +1,252 @@
+import type { IncomingMessage } from 'node:http';
+import type { MessageFrame } from '@arc/thread-protocol';
+import type { ArcClient, ArcClientOptions } from '../client/arc-client.js';
+import type { EndpointState } from '../client/breaker.js';
+import type { Logger } from '../logger.js';
+import type { ChatOutcome } from '../threads/ending.js';
+import type { ThreadEntry } from '../threads/store.js';
+import type { ThreadManager } from '../threads/thread-manager.js';
+import type { BusyPolicy } from '../threads/thread-queue.js';
+import type { OriginCheck } from './origin.js';
+import type { RefusalReason, RefusalReport } from './refusal.js';
+
+export type MaybePromise<T> = T | Promise<T>;
+
+/** One client of the relay: its identity, its threads and its pending sends. */
+export interface Session {
+  /** Identifies the session in logs. Not a secret. */
+  readonly id: string;
+  /** The HTTP request of the connection. */
+  readonly request: IncomingMessage;
+  /** What `authenticate` returned, or what the host passed to `attach`. Undefined until it is known. */
+  readonly identity: unknown;
+  /** The chats of this session. */
+  readonly threads: ThreadManager;
+  /** Sends that run or wait. */
+  readonly pending: number;
+  /** Resolves when the connection is closed and every chat has been ended, or could not be. It never rejects. */
+  readonly closed: Promise<ChatOutcome[]>;
+  /**
+   * Closes the connection and ends the chats. A reason longer than 123 bytes is cut.
+   * @throws TypeError if `code` is not one that a server may send: 1000 to 1014 or 3000 to 4999
+   */
+  close(code?: number, reason?: string): void;
+}
+
+export interface AttachOptions {
+  /** The identity of the client, if it is already known. Then neither `authenticate` nor the Origin check runs. */
+  identity?: unknown;
+  /** Passed to `authenticate`: the framework's own request object. */
+  context?: unknown;
+  /** The host that the client asked for, if the framework knows it better than the Host header. */
+  host?: string | undefined;
+  /** A client to the agents for this session, instead of the relay's. */
+  client?: ArcClient;
+}
+
+/** The frame that ended a send. */
+export type SendState = 'response' | 'done' | 'error' | 'cancelled';
+
+/** How a send ended. */
+export interface SendSummary {
+  /** The `id` of the message frame. */
+  id: string | number | undefined;
+  /** Undefined if the message was cancelled before `route` had named an agent. */
+  agentId: string | undefined;
+  contextId: string | undefined;
+  traceId: string | undefined;
+  /** The agent's chat. Undefined if the send never reached a chat. */
+  chatId: string | undefined;
+  state: SendState;
+  /** The agent had lost the chat, and answered in a new one. */
+  restarted: boolean;
+  /** With state `error`: what happened. The client may have been told less. */
+  error: unknown;
+  /** Milliseconds from the message frame to the frame that ended the send. */
+  duration: number;
+  /** Milliseconds from the message frame to the first frame of the answer. Undefined if there was none. */
+  timeToFirstPiece: number | undefined;
+}
+
+/** A send that starts: it has passed all checks, and is sent to its agent or queued. */
+export type SendStart = Pick<SendSummary, 'id' | 'agentId' | 'contextId' | 'traceId'>;
+
+/** Called by the relay as things happen. A hook that throws or rejects is logged, and changes nothing. */
+export interface RelayHooks {
+  /** A connection was admitted. */
+  onOpen?(session: Session): void;
+  /** A connection was refused, before the upgrade or after it. */
+  onRefuse?(refusal: RefusalReport): void;
+  /** A session ended: its connection is closed and its chats are ended, or could not be. */
+  onClose?(session: Session, outcomes: ChatOutcome[]): void;
+  /** A chat.start is sent. */
+  onStart?(session: Session, thread: ThreadEntry): void;
+  /** A chat.start is sent to replace a chat that the agent had lost. */
+  onRestart?(session: Session, thread: ThreadEntry): void;
+  /** A chat was ended, or could not be. */
+  onEnd?(session: Session, outcome: ChatOutcome): void;
+  /** A message frame passed all checks and is about to be sent or queued. */
+  onSendStart?(session: Session, send: SendStart): void;
+  /** The last frame of a send was written. */
+  onSend?(session: Session, send: SendSummary): void;
+}
+
+/** Times are milliseconds, sizes are bytes. */
+export interface RelayOptions {
+  /**
+   * The client to the agents. Whoever made it closes it. Without it the relay makes one of `endpoint`, `token`,
+   * `requestAgent`, `headers` and `dispatcher`, and closes it with itself.
+   */
+  client?: ArcClient | undefined;
+  endpoint?: ArcClientOptions['endpoint'] | undefined;
+  /** The token for the agents, shared by all sessions: a string, or a function that is asked again when an agent refuses it. */
+  token?: ArcClientOptions['token'];
+  /** Returns the token for the agents of one session. It is asked again when an agent refuses the token. */
+  sessionToken?: ((session: Session) => MaybePromise<string>) | undefined;
+  requestAgent?: ArcClientOptions['requestAgent'];
+  headers?: ArcClientOptions['headers'];
+  dispatcher?: ArcClientOptions['dispatcher'];
+
+  /** Agents that clients may talk to: ids, or a function that decides. Others are answered with -44002. Default: all. */
+  agents?: readonly string[] | ReadonlySet<string> | ((agentId: string) => boolean) | undefined;
+  /** Whether this identity may send this frame to this agent. Anything but `true` is answered with -44002. Default: yes. */
+  authorize?: ((identity: unknown, agentId: string, frame: MessageFrame) => MaybePromise<boolean>) | undefined;
+  /** Chooses the agent of a frame that has no `agent_id`. Without it such frames are answered with -32600. */
+  route?: ((frame: MessageFrame, session: Session) => MaybePromise<string | undefined>) | undefined;
+  /**
+   * Returns the identity of a connection. Null, undefined or false refuse it with 401. An error refuses it with
+   * the error's `statusCode` and, below 500, its message.
+   * `context` is the framework's own request: Fastify's request, Express's req, Koa's ctx.
+   */
+  authenticate?: ((request: IncomingMessage, context: unknown) => unknown) | undefined;
+  /** Time for `authenticate` to settle before the connection is refused with 503. 0: no limit. Default 10,000. */
+  authenticateTimeout?: number | undefined;
+  /**
+   * Hosts that clients may name in their Host header, with or without a port; a name without a port stands for every
+   * port. Others are refused with 403, before anything else is asked. It protects a server on a loopback address from
+   * DNS rebinding: a web page whose own name is made to point to 127.0.0.1. Default: all.
+   */
+  allowedHosts?: readonly string[] | undefined;
+  /**
+   * Origins of pages beside the server's own, such as `https://example.com` or `capacitor://localhost`, or a function
+   * that decides alone. Clients that send no Origin are accepted.
+   */
+  allowedOrigins?: readonly string[] | OriginCheck | undefined;
+  /**
+   * Take the server's own host from X-Forwarded-Host, where a proxy in front of it sets that header. In a framework, set
+   * the framework's own option instead. Default false.
+   */
+  trustProxy?: boolean | undefined;
+  /**
+   * How connections are refused: `status` answers the upgrade with an HTTP status, `close` accepts it and closes with
+   * 4401, 4403 or 1013, because browsers cannot see an HTTP status. Default `status`.
+   */
+  refuseWith?: 'status' | 'close' | undefined;
+  /**
+   * The subprotocols that are spoken here. The first that a client offers of them is selected; no other is ever echoed,
+   * because clients offer tokens there. A browser closes a connection of whose offers none was selected: a page that
+   * offers a token has to offer one of these, too. Default `['arc-thread.v1']`.
+   */
+  protocols?: readonly string[] | undefined;
+
+  /** Whether to ask for a stream if a frame does not say. Default false. */
+  stream?: boolean | undefined;
+  /** `frames` wraps a whole answer in a `response` frame, `bare` sends the ARC envelope alone. Default `frames`. */
+  replies?: 'frames' | 'bare' | undefined;
+  /** What a new send does while another send of the same thread runs. Default `queue`. */
+  busy?: BusyPolicy | undefined;
+
+  /** Size of a client frame. A larger one closes the connection with 1009. Default 1 MiB. */
+  maxFrameBytes?: number | undefined;
+  /** Sends of one session that run or wait. One more is answered with -44007. Default 32. */
+  maxPending?: number | undefined;
+  /**
+   * Size of all frames that the relay keeps for one session: those that wait for their turn, and the messages whose
+   * answers are pending. A frame beyond it is answered with -44007. Before a connection is admitted the limit is 64 KiB.
+   * Default 4 MiB, or `maxFrameBytes` if that is larger.
+   */
+  maxPendingBytes?: number | undefined;
+  /** Threads of one session. One more is answered with -44007. Default 64. */
+  maxThreads?: number | undefined;
+  /** Sessions at once. One more is refused with 503 or 1013. Default: no limit. */
+  maxSessions?: number | undefined;
+  /** Nesting depth of objects and arrays in a message frame, the frame included. A deeper one is -32600. Default 64. */
+  maxFrameDepth?: number | undefined;
+  /** Bytes that wait for a slow client before the relay stops reading its agents. Default 1 MiB. */
+  maxBufferedBytes?: number | undefined;
+  /**
+   * Frames per second and session: a token bucket of this size, refilled at this rate. A frame beyond it is answered
+   * with -44007. Default: no limit.
+   */
+  frameRate?: number | undefined;
+  /** Invalid or refused frames in a row that close the connection with 4429. Default 16. */
+  maxBadFrames?: number | undefined;
+
+  /** Time between two pings. A client that sends nothing until the next ping is disconnected. 0: no pings. Default 25,000. */
+  heartbeat?: number | undefined;
+  /** Time without a frame in either direction and without pending sends before close code 4408. 0: no limit. Default 0. */
+  idleTimeout?: number | undefined;
+  /** Time to the first byte of a stream, or the end of any other answer, before -41006. 0: no limit. Default 60,000. */
+  sendTimeout?: number | undefined;
+  /** Time between two chunks of a stream before -43104. 0: no limit. Default 60,000. */
+  streamIdleTimeout?: number | undefined;
+  /** Time from the first to the last byte of a stream before -43104. 0: no limit. Default 0. */
+  streamTimeout?: number | undefined;
+  /** Time that more than `maxBufferedBytes` may wait for a slow client before its session ends. 0: no limit. Default 60,000. */
+  stalledTimeout?: number | undefined;
+  /**
+   * What happens to pending sends when the client disconnects: `cancel` closes the requests to the agents at once,
+   * `finish` lets them end, unheard, before the chats are ended. Default `cancel`.
+   */
+  onDisconnect?: 'cancel' | 'finish' | undefined;
+  /** Time for pending sends to end when the relay is closed. Default 5,000. */
+  drainTimeout?: number | undefined;
+  /** Time to end the chats of a session, retries included. Default 5,000. */
+  cleanupTimeout?: number | undefined;
+
+  /** Default: nothing is logged. */
+  logger?: Logger | undefined;
+  hooks?: RelayHooks | undefined;
+}
+
+/** What `relay.close()` did. */
+export interface CloseSummary {
+  /** Sessions that were open. */
+  sessions: number;
+  /** Chats that were ended. */
+  ended: number;
+  /** Chats that could not be ended. */
+  failed: number;
+}
+
+/** Counted since the relay was created. */
+export interface Counters {
+  /** Sends that ended, by the type of their last frame. */
+  sends: Record<SendState, number>;
+  /** chat.start requests, and those among them that replaced a lost chat. */
+  started: number;
+  restarted: number;
+  /** Chats that were ended. */
+  ended: number;
+  /** Chats whose start was interrupted and that the agent did not have when they were to be ended. */
+  unconfirmed: number;
+  /** chat.end requests that failed, retries included. */
+  failedEnds: number;
+  /** Orphaned chats: `chat.end` failed. Each is logged with its agent and chat id. */
+  orphans: number;
+}
+
+export interface RelayStats extends Counters {
+  /** Sessions whose chats are not all ended yet. */
+  sessions: number;
+  threads: number;
+  /** Sends that run or wait, and those among them that wait. */
+  pending: number;
+  waiting: number;
+  /** Bytes from and to the clients, framing included. */
+  bytes: { received: number; sent: number };
+  /** Connections that were refused, by reason. */
+  refused: Record<RefusalReason, number>;
+  /** The circuit breaker of each endpoint of the relay's client. */
+  breakers: EndpointState[];
+}

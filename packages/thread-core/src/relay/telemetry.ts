@@ -1,0 +1,74 @@
+import { invokeHook } from '../hooks.js';
+import type { Logger } from '../logger.js';
+import type { ChatOutcome } from '../threads/ending.js';
+import type { ThreadEntry } from '../threads/store.js';
+import type { Counters, RelayHooks, SendStart, SendSummary, Session } from './api.js';
+
+/** States each fact once: counters and hooks are both fed from here. */
+export class Telemetry {
+  readonly counters: Counters = {
+    sends: { response: 0, done: 0, error: 0, cancelled: 0 },
+    started: 0,
+    restarted: 0,
+    ended: 0,
+    unconfirmed: 0,
+    failedEnds: 0,
+    orphans: 0,
+  };
+  readonly #hooks: RelayHooks;
+  readonly #logger: Logger;
+
+  constructor(hooks: RelayHooks, logger: Logger) {
+    this.#hooks = hooks;
+    this.#logger = logger;
+  }
+
+  /** Whether anybody wants a summary of each send. Without it none is made, and no clock is read. */
+  get wantsSends(): boolean {
+    return this.#hooks.onSend !== undefined;
+  }
+
+  sessionOpened(session: Session): void {
+    this.#invoke('onOpen', session);
+  }
+
+  sessionClosed(session: Session, outcomes: ChatOutcome[]): void {
+    this.#invoke('onClose', session, outcomes);
+  }
+
+  sendStarted(session: Session, send: SendStart): void {
+    this.#invoke('onSendStart', session, send);
+  }
+
+  /** `summarize` is called only if somebody listens. */
+  sendEnded(session: Session, state: SendSummary['state'], summarize: () => SendSummary): void {
+    this.counters.sends[state] += 1;
+    if (this.wantsSends) this.#invoke('onSend', session, summarize());
+  }
+
+  chatStarted(session: Session, thread: ThreadEntry): void {
+    this.counters.started += 1;
+    this.#invoke('onStart', session, thread);
+  }
+
+  chatRestarted(session: Session, thread: ThreadEntry): void {
+    this.counters.restarted += 1;
+    this.#invoke('onRestart', session, thread);
+  }
+
+  chatEnded(session: Session, outcome: ChatOutcome): void {
+    this.counters[outcome.unconfirmed ? 'unconfirmed' : outcome.ok ? 'ended' : 'orphans'] += 1;
+    this.counters.failedEnds += outcome.failures;
+    this.#invoke('onEnd', session, outcome);
+  }
+
+  #invoke(name: Exclude<keyof RelayHooks, 'onRefuse'>, session: Session, subject?: unknown): void {
+    if (this.#hooks[name] === undefined) return;
+    invokeHook(
+      () => (this.#hooks[name] as (session: Session, subject: unknown) => unknown)(session, subject),
+      (err) => {
+        this.#logger.error({ session: session.id, err }, `the hook ${name} threw`);
+      },
+    );
+  }
+}
