@@ -207,15 +207,13 @@ t.test('attached with a context, authenticate gets it', async (t) => {
 
 t.test('a failure of the relay itself closes the connection with 1011 [F-141]', async (t) => {
   const lines: string[] = [];
-  const warn = (): never => {
-    throw new Error('the disk is full');
-  };
-  const logger = { debug() {}, info() {}, warn, error: (_about: object, message: string) => void lines.push(message) };
-  const all = await world(t, { attach: {}, logger, authenticate: () => Promise.reject(new Error('x')) });
+  const error = (_about: object, message: string): void => void lines.push(message);
+  const all = await world(t, { attach: {}, logger: { debug() {}, info() {}, warn() {}, error } });
+  all.relay.checkAdmission = () => Promise.reject(new Error('the disk is full'));
   const client = await all.connect();
   client.send(to('a'));
   t.strictSame(await client.closed, { code: 1011, reason: 'The relay failed' });
-  t.strictSame(lines, ['the relay failed']);
+  t.strictSame(lines, ['a session failed']);
   t.equal(all.agent.counters.requests, 0);
 });
 

@@ -249,7 +249,7 @@ t.test('a start that was cut off, and whose chat the agent never had, is unconfi
   client.send(to('a', 'x', { id: 1 }));
   await all.agent.waitFor(({ counters }) => counters.running === 1);
   client.send({ type: 'cancel', id: 1 });
-  const line = await all.log.line('was not found at the agent');
+  const line = await all.log.line('unconfirmed chat');
   t.match(line, { level: 'info', about: { agentId: 'a', chatId: String } });
   t.match(all.relay.stats(), { unconfirmed: 1, ended: 0, orphans: 0 });
   never.resolve('too late');
