@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import { startTestAgent } from '@arc/thread-core/testing';
 import { createExampleAgent } from '@arc-examples/agent';
 import type { Browser, BrowserContextOptions } from 'playwright-core';
 import t, { type Test } from 'tap';
@@ -252,24 +253,90 @@ t.test('an agent that lost the chat is not passed over in silence [F-31]', async
   t.strictSame(chat.problems, []);
 });
 
-t.test('a message without an answer is marked when the connection breaks', async (t) => {
-  const agent = createExampleAgent({ wordDelay: 60_000 });
+t.test(
+  'without resume an answer that breaks off is marked, and what is written meanwhile waits for the server',
+  async (t) => {
+    const agent = createExampleAgent({ wordDelay: 60_000 });
+    t.teardown(() => agent.close());
+    const settings = { ARC_ENDPOINT: await agent.listen(0, '127.0.0.1') };
+    const server = new Example('fastify', settings);
+    const url = await server.url;
+    const chat = await ChatPage.open(browser, url);
+    t.teardown(() => chat.close());
+    await chat.field('Support').fill('My printer is broken');
+    await chat.field('Support').press('Enter');
+    await chat.page.getByRole('button', { name: 'Stop' }).waitFor();
+    await server.stop('SIGKILL');
+    const error = chat.log('Support').locator('.error');
+    await error.getByText('The connection was lost before the answer was complete.').waitFor();
+    t.match(await error.textContent(), /^Not answered/);
+
+    await chat.field('Support').fill('Hello?');
+    await chat.field('Support').press('Enter');
+    await chat.log('Support').getByText('Hello?').waitFor();
+    const again = new Example('fastify', { PORT: new URL(url).port });
+    t.teardown(() => again.stop('SIGKILL'));
+    await again.url;
+    await chat.settled('Support');
+    await chat.log('Support').getByText('Hello, this is support.').waitFor();
+  },
+);
+
+t.test('the transcript is kept over a reload', async (t) => {
+  const chat = await open(t);
+  await chat.say('Support', 'My printer is broken');
+  await chat
+    .log('Support')
+    .getByText(/opened ticket/)
+    .waitFor();
+  await chat.page.reload();
+  await chat.connected();
+  await chat.log('Support').getByText('My printer is broken', { exact: true }).waitFor();
+  await chat
+    .log('Support')
+    .getByText(/opened ticket/)
+    .waitFor();
+  t.strictSame(chat.problems, []);
+});
+
+t.test('Markdown of an agent is shown as it is meant, and none of its HTML or its scripts run', async (t) => {
+  const agent = await startTestAgent();
   t.teardown(() => agent.close());
-  const server = new Example('fastify', { ARC_ENDPOINT: await agent.listen(0, '127.0.0.1') });
+  const server = new Example('fastify', { ARC_ENDPOINT: agent.endpoint });
+  t.teardown(() => server.stop('SIGKILL'));
+  agent.script(
+    'chat.start',
+    [
+      '# Result\n\nIt is **bo',
+      'ld**, `code` and [a link](https://example.com/), not [this](javascript:alert(1)).\n\n',
+      '- one\n- two\n\n1. first\n\n```js\nlet x = 1;\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n> quoted\n\n---\n\n',
+      '<img src=x onerror="document.title=1"><script>document.title=2</script>\n\n![picture](https://example.com/x.png) &amp; ~~gone~~',
+    ].map((content) => ({ type: 'TextPart', content })),
+  );
   const chat = await ChatPage.open(browser, await server.url);
   t.teardown(() => chat.close());
-  await chat.field('Support').fill('My printer is broken');
-  await chat.field('Support').press('Enter');
-  await chat.page.getByRole('button', { name: 'Stop' }).waitFor();
-  await server.stop('SIGKILL');
-  const error = chat.log('Support').locator('.error');
-  await error.getByText('The connection was lost (1006)').waitFor();
-  t.match(await error.textContent(), /^Not answered/);
-
-  await chat.field('Support').fill('Hello?');
-  await chat.field('Support').press('Enter');
-  await chat.page.getByText('Not connected: nothing was sent.').waitFor();
-  t.equal(await chat.field('Support').inputValue(), 'Hello?', 'what could not be sent is still there');
+  await chat.say('Support', 'Show me');
+  const text = chat.log('Support').locator('.text');
+  for (const [tag, count] of Object.entries({
+    strong: 1,
+    a: 1,
+    ul: 1,
+    ol: 1,
+    pre: 1,
+    table: 1,
+    blockquote: 1,
+    hr: 1,
+    del: 1,
+    img: 0,
+    script: 0,
+  })) {
+    t.equal(await text.locator(tag).count(), count, tag);
+  }
+  t.equal(await text.locator('strong').textContent(), 'bold');
+  t.equal(await text.locator('a').getAttribute('href'), 'https://example.com/');
+  t.match(await text.textContent(), '<img src=x onerror="document.title=1"><script>document.title=2</script>');
+  t.equal(await chat.page.title(), 'ARC threads');
+  t.strictSame(chat.problems, []);
 });
 
 t.test('SIGINT ends the server with 0 too, and at once where a connection never had a request', async (t) => {

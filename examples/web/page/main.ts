@@ -1,8 +1,8 @@
+import { createThreadClient } from '@arc/thread-client';
 import { Composer } from './composer.js';
-import { Connection, type ConnectionState, meaningOf } from './connection.js';
 import { byId, el, setText } from './dom.js';
-import type { RelayFrame } from './frames.js';
-import { type Agent, type Link, markOf, Thread } from './thread.js';
+import { showStatus } from './status.js';
+import { type Agent, markOf, Thread, type ThreadHost } from './thread.js';
 
 interface Config {
   agents: Omit<Agent, 'hue'>[];
@@ -24,13 +24,12 @@ function startPage(config: Config): void {
   const endButton = byId('end', HTMLButtonElement);
   const tabs = new Map<Thread, AgentTab>();
 
-  const link: Link = {
-    send: (frame) => connection.send(frame),
+  const client = createThreadClient({ url: '/ws', storage: sessionStorage });
+  const host: ThreadHost = {
+    client,
     say: (thread, text) => {
-      const sent = thread.send(text, composer.stream);
-      if (!sent) composer.refuse();
-      else if (!touch.matches) composer.focus();
-      return sent;
+      thread.send(text, composer.stream);
+      if (!touch.matches) composer.focus();
     },
     changed: (thread) => {
       if (thread === active && document.visibilityState === 'visible') thread.unread = 0;
@@ -40,24 +39,17 @@ function startPage(config: Config): void {
     },
   };
 
-  const connection = new Connection(
-    `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/ws`,
-    (state) => {
-      showConnection(state);
-      composer.connected(state.name === 'connected');
-      if (state.name === 'closed') for (const thread of tabs.keys()) thread.disconnected(state.code);
-      showDetails();
-    },
-    (frame) => threadOf(frame).receive(frame),
-  );
-
   const composer: Composer = new Composer(
-    (text) => active.send(text, composer.stream),
+    (text) => {
+      if (client.state.status === 'closed') return false;
+      active.send(text, composer.stream);
+      return true;
+    },
     () => active.transcript.resized(),
   );
   composer.stream = config.stream;
 
-  const threads = config.agents.map((agent, index) => new Thread({ ...agent, hue: index % 6 }, link));
+  const threads = config.agents.map((agent, index) => new Thread({ ...agent, hue: index % 6 }, host));
   for (const thread of threads) {
     const tab = new AgentTab(thread.agent, () => {
       choose(thread);
@@ -72,24 +64,22 @@ function startPage(config: Config): void {
   if (first === undefined) throw new Error('the server names no agents');
   let active = first;
 
-  /** The thread that a frame is for: by the send that it answers, by its agent, and what is for none is shown where one looks. */
-  function threadOf(frame: RelayFrame): Thread {
-    return (
-      threads.find((thread) => thread.owns(frame.id)) ??
-      threads.find((thread) => thread.agent.id === frame.agent_id) ??
-      active
-    );
-  }
-
   function choose(thread: Thread): void {
     active.transcript.element.hidden = true;
     const before = active;
     active = thread;
     thread.transcript.element.hidden = false;
     composer.talkTo(thread.agent);
-    link.changed(before);
-    link.changed(thread);
+    host.changed(before);
+    host.changed(thread);
     thread.transcript.resized();
+  }
+
+  function showState(): void {
+    showStatus(client.state);
+    // Without a connection a message waits for it; after a refusal it would wait in vain.
+    composer.connected(client.state.status !== 'closed');
+    showDetails();
   }
 
   function showDetails(): void {
@@ -98,7 +88,7 @@ function startPage(config: Config): void {
     showId('trace-id', active.traceId);
     setText(endButton, active.isEnding ? 'Ending…' : 'End chat');
     endButton.hidden = !active.hasChat;
-    endButton.setAttribute('aria-disabled', String(active.isEnding || connection.state.name !== 'connected'));
+    endButton.setAttribute('aria-disabled', String(active.isEnding || client.state.status !== 'open'));
   }
 
   function showUnread(): void {
@@ -107,18 +97,25 @@ function startPage(config: Config): void {
   }
 
   endButton.addEventListener('click', () => {
-    active.end();
+    void active.end();
     if (!touch.matches) composer.focus();
   });
   byId('reconnect', HTMLButtonElement).addEventListener('click', () => {
-    connection.connect();
+    client.wake();
     if (!touch.matches) composer.focus();
   });
-  document.addEventListener('visibilitychange', () => link.changed(active));
+  document.addEventListener('visibilitychange', () => host.changed(active));
   followKeyboard(() => active.transcript.resized());
 
+  client.on('state', showState);
+  client.on('lost', () => {
+    for (const thread of threads) {
+      if (thread.chatId === undefined) continue;
+      thread.forgetChat('The connection was lost and the chat has ended with it. The next message starts a new one.');
+    }
+  });
+  showState();
   choose(first);
-  connection.connect();
   if (!touch.matches) composer.focus();
 }
 
@@ -150,32 +147,6 @@ function showId(id: string, value: string | undefined): void {
   setText(element, value ?? 'none yet');
   element.title = value ?? '';
   element.classList.toggle('absent', value === undefined);
-}
-
-let countdown: number | undefined;
-
-function showConnection(state: ConnectionState): void {
-  const element = byId('connection', HTMLElement);
-  const retry = byId('connection-retry', HTMLElement);
-  element.dataset.state = state.name;
-  clearInterval(countdown);
-  retry.textContent = '';
-  byId('reconnect', HTMLButtonElement).hidden = state.name !== 'closed';
-  byId('connection-state', HTMLElement).textContent = describe(state);
-  if (state.name !== 'closed' || state.retryAt === undefined) return;
-  const { retryAt } = state;
-  // Apart from the state, which is read out: a number that changes each second is not.
-  const tick = () => {
-    retry.textContent = `Trying again in ${Math.max(1, Math.ceil((retryAt - Date.now()) / 1000))} s`;
-  };
-  tick();
-  countdown = window.setInterval(tick, 1000);
-}
-
-function describe(state: ConnectionState): string {
-  if (state.name === 'connected') return 'Connected';
-  if (state.name === 'connecting') return 'Connecting…';
-  return `${meaningOf(state.code)} (${state.code}${state.reason === '' ? '' : `, ${state.reason}`})`;
 }
 
 /** iOS lays its keyboard over the page instead of making it smaller: the visible height is taken from the viewport. */

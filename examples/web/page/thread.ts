@@ -1,14 +1,18 @@
-import { button, el, randomId } from './dom.js';
 import {
-  type ClientFrame,
+  CancelledError,
+  ClosedError,
   chatIdOf,
-  type ErrorData,
-  envelopeErrorOf,
-  errorOf,
-  type Part,
+  InterruptedError,
+  type Piece,
   partsOf,
-  type RelayFrame,
-} from './frames.js';
+  SessionLostError,
+  type ThreadClient,
+  type Turn,
+} from '@arc/thread-client';
+import type { ArcPart } from '@arc/thread-protocol';
+import { button, el, randomId } from './dom.js';
+import { type Entry, type ExchangeRecord, Journal } from './journal.js';
+import { envelopeError, isObject, type ShownError, shownError } from './parts.js';
 import { type Exchange, Transcript } from './transcript.js';
 
 export interface Agent {
@@ -21,23 +25,15 @@ export interface Agent {
   hue: number;
 }
 
-export interface Link {
-  /** False where there is no connection. */
-  send(frame: ClientFrame): boolean;
+export interface ThreadHost {
+  readonly client: ThreadClient;
   /** Something of this thread that is shown outside its transcript is different now. */
   changed(thread: Thread): void;
   /** Sends a text that was not typed: a question that the page proposes, or one that failed before. */
-  say(thread: Thread, text: string): boolean;
+  say(thread: Thread, text: string): void;
 }
 
-interface Send {
-  text: string;
-  exchange: Exchange;
-}
-
-let sends = 0;
-
-/** The conversation with one agent: what was sent and is not answered yet, and the chat that the relay keeps for it. */
+/** The conversation with one agent: what is said, what is still to come, and what is kept of it over a reload. */
 export class Thread {
   readonly agent: Agent;
   readonly transcript: Transcript;
@@ -45,26 +41,30 @@ export class Thread {
   traceId: string | undefined;
   chatId: string | undefined;
   unread = 0;
-  readonly #link: Link;
-  readonly #pending = new Map<string, Send>();
-  #ending: string | undefined;
+  isEnding = false;
+  readonly #host: ThreadHost;
+  readonly #journal: Journal;
+  readonly #entries: Entry[];
+  #running = 0;
 
-  constructor(agent: Agent, link: Link) {
+  constructor(agent: Agent, host: ThreadHost) {
     this.agent = agent;
-    this.#link = link;
-    const questions = agent.questions.map((text) => button(text, 'quiet', () => link.say(this, text)));
+    this.#host = host;
+    const questions = agent.questions.map((text) => button(text, 'quiet', () => host.say(this, text)));
     const empty = el('div', { class: 'empty' }, markOf(agent), el('h3', {}, `Talk to ${agent.name}`));
     if (agent.about !== '') empty.append(el('p', {}, agent.about));
     empty.append(el('div', { class: 'questions' }, ...questions));
     this.transcript = new Transcript(agent.name, empty);
+    this.#journal = new Journal(agent.id);
+    const { entries, chatId, traceId } = this.#journal.load();
+    this.#entries = entries;
+    this.chatId = chatId;
+    this.traceId = traceId;
+    this.#restore();
   }
 
   get isRunning(): boolean {
-    return this.#pending.size > 0;
-  }
-
-  get isEnding(): boolean {
-    return this.#ending !== undefined;
+    return this.#running > 0;
   }
 
   /** There is, or soon will be, a chat on the agent's side. */
@@ -72,136 +72,142 @@ export class Thread {
     return this.chatId !== undefined || this.isRunning;
   }
 
-  send(text: string, stream: boolean): boolean {
-    const id = nextId();
-    const traceId = this.traceId ?? `trace-${randomId()}`;
-    const message = { role: 'user' as const, parts: [{ type: 'text', content: text }] };
-    if (!this.#link.send({ agent_id: this.agent.id, message, id, trace_id: traceId, stream })) return false;
-    this.traceId = traceId;
-    const exchange = this.transcript.exchange(text, () => this.#link.send({ type: 'cancel', id }));
-    this.#pending.set(id, { text, exchange });
-    this.#link.changed(this);
-    return true;
+  send(text: string, stream: boolean): void {
+    this.traceId ??= `trace-${randomId()}`;
+    const turn = this.#host.client.send(this.agent.id, text, { stream, traceId: this.traceId });
+    const record: ExchangeRecord = { id: turn.id, text, parts: [], events: [] };
+    this.#entries.push(record);
+    const exchange = this.transcript.exchange(text, () => turn.cancel());
+    void this.#follow(turn, record, exchange);
+    this.#changed();
   }
 
-  end(): void {
-    const id = nextId();
-    if (this.isEnding || !this.#link.send({ type: 'end', agent_id: this.agent.id, reason: 'Ended by the user', id }))
+  async end(): Promise<void> {
+    if (this.isEnding) return;
+    this.isEnding = true;
+    this.#changed();
+    try {
+      await this.#host.client.end(this.agent.id, { reason: 'Ended by the user' });
+      this.forgetChat('Chat ended. The next message starts a new one.');
+    } catch (error) {
+      this.isEnding = false;
+      this.#entries.push({ error: shownError(error) });
+      this.transcript.error(shownError(error));
+      this.#changed();
+    }
+  }
+
+  /** The chat is gone, and what was said in it is forgotten. */
+  forgetChat(notice: string): void {
+    this.chatId = undefined;
+    this.traceId = undefined;
+    this.isEnding = false;
+    this.#entries.push({ notice });
+    this.transcript.notice(notice);
+    this.#changed();
+  }
+
+  /** Shows what the page before a reload has shown, and follows the answers that are still to come. */
+  #restore(): void {
+    const pending = new Map(this.#host.client.pending().map((turn) => [turn.id, turn]));
+    for (const entry of this.#entries) {
+      if ('notice' in entry) this.transcript.notice(entry.notice);
+      else if (!('id' in entry)) this.transcript.error(entry.error);
+      else this.#restoreExchange(entry, pending.get(entry.id));
+    }
+  }
+
+  #restoreExchange(record: ExchangeRecord, turn: Turn | undefined): void {
+    const exchange = this.transcript.exchange(record.text, () => turn?.cancel());
+    if (turn !== undefined) {
+      // It begins at its first piece again.
+      record.parts = [];
+      record.events = [];
+      void this.#follow(turn, record, exchange);
       return;
-    this.#ending = id;
-    this.#link.changed(this);
+    }
+    exchange.add(record.parts);
+    for (const [name, data] of record.events) exchange.addEvent(name, data);
+    if (record.end === 'done') exchange.finish();
+    else if (record.end === 'stopped') exchange.stopped();
+    else
+      this.#fail(
+        record,
+        exchange,
+        record.error ?? { message: 'The page was closed before the answer came.' },
+        record.title ?? 'Not answered',
+      );
   }
 
-  /** Whether a frame with this id answers something of this thread. */
-  owns(id: RelayFrame['id']): boolean {
-    return typeof id === 'string' && (this.#pending.has(id) || this.#ending === id);
-  }
-
-  receive(frame: RelayFrame): void {
-    const send = typeof frame.id === 'string' ? this.#pending.get(frame.id) : undefined;
-    switch (frame.type) {
-      case 'content':
-        this.#noteChat(frame.data);
-        send?.exchange.add(partsOf(frame.data) ?? [asPart(frame.data)]);
-        break;
-      case 'event':
-      case 'metadata': {
-        this.#noteChat(frame.data);
-        // Some agents name their pieces otherwise: what holds a message is a piece of the answer, whatever its name.
-        const parts = frame.type === 'event' && typeof frame.data === 'object' ? partsOf(frame.data) : undefined;
-        if (parts !== undefined) send?.exchange.add(parts);
-        else send?.exchange.addEvent(frame.type === 'event' ? frame.event : 'metadata', frame.data);
-        break;
-      }
-      case 'response': {
-        const error = envelopeErrorOf(frame.response);
-        if (error !== undefined) {
-          this.#failed(frame, error);
-          break;
-        }
-        this.#noteChat(frame.response);
-        send?.exchange.add(partsOf(frame.response) ?? []);
-        this.#settle(frame, (exchange) => exchange.finish());
-        break;
-      }
-      case 'done':
-        this.#noteChat(frame.data);
+  async #follow(turn: Turn, record: ExchangeRecord, exchange: Exchange): Promise<void> {
+    this.#running += 1;
+    try {
+      for await (const piece of turn) this.#show(piece, record, exchange);
+      const result = await turn.result;
+      const error = envelopeError(result);
+      if (error !== undefined) this.#fail(record, exchange, error);
+      else {
+        this.#noteChat(result);
         // An agent that says everything at once may say it in its last event.
-        if (send?.exchange.hasContent === false) send.exchange.add(partsOf(frame.data) ?? []);
-        this.#settle(frame, (exchange) => exchange.finish());
-        break;
-      case 'cancelled':
-        this.#settle(frame, (exchange) => exchange.stopped());
-        break;
-      case 'error':
-        this.#failed(frame, errorOf(frame.data));
-        break;
-      case 'ended':
-        this.#forgetChat('Chat ended. The next message starts a new one.');
-        break;
-      case 'pong':
-        return;
+        if (!exchange.hasContent) this.#add(partsOf(result) ?? [], record, exchange);
+        record.end = 'done';
+        exchange.finish();
+      }
+    } catch (error) {
+      if (error instanceof CancelledError) {
+        record.end = 'stopped';
+        exchange.stopped();
+      } else if (error instanceof InterruptedError) {
+        this.#fail(record, exchange, { message: 'The server gave the answer up.' }, 'Not answered');
+      } else if (error instanceof SessionLostError || error instanceof ClosedError) {
+        const message = 'The connection was lost before the answer was complete.';
+        this.#fail(record, exchange, { message }, 'Not answered');
+      } else this.#fail(record, exchange, shownError(error));
     }
-    this.#link.changed(this);
-  }
-
-  /** The connection is gone, and with it the relay's thread and every answer that had not come. */
-  disconnected(code: number): void {
-    const hadChat = this.hasChat;
-    for (const { text, exchange } of this.#pending.values()) {
-      const message = `The connection was lost (${code}) before the answer was complete.`;
-      exchange.failed({ message }, () => this.#link.say(this, text), 'Not answered');
-    }
-    this.#pending.clear();
-    if (hadChat)
-      this.#forgetChat('The connection was lost and the chat has ended with it. The next message starts a new one.');
-    this.#link.changed(this);
-  }
-
-  #failed(frame: RelayFrame, error: ErrorData): void {
-    const known = this.#settle(frame, (exchange, text) => exchange.failed(error, () => this.#link.say(this, text)));
-    if (known) return;
-    if (frame.id !== undefined && frame.id === this.#ending) this.#ending = undefined;
-    this.transcript.error(error);
-  }
-
-  /** Ends the send that a frame is the last one for. */
-  #settle(frame: RelayFrame, end: (exchange: Exchange, text: string) => void): boolean {
-    const send = typeof frame.id === 'string' ? this.#pending.get(frame.id) : undefined;
-    if (send === undefined) return false;
-    this.#pending.delete(String(frame.id));
-    end(send.exchange, send.text);
-    if (frame.restarted === true) {
-      const text = `${this.agent.name} had lost this chat and a new one was started: what was said above is no longer known.`;
-      this.transcript.notice(text, send.exchange.question);
-    }
+    this.#running -= 1;
     this.unread += 1;
-    return true;
+    if (turn.restarted) {
+      const notice = `${this.agent.name} had lost this chat and a new one was started: what was said above is no longer known.`;
+      this.#entries.splice(this.#entries.indexOf(record), 0, { notice });
+      this.transcript.notice(notice, exchange.question);
+    }
+    this.#changed();
+  }
+
+  #show({ type, event = 'metadata', data }: Piece, record: ExchangeRecord, exchange: Exchange): void {
+    this.#noteChat(data);
+    // Some agents name their pieces otherwise: what holds a message is a piece of the answer, whatever its name.
+    const parts = type === 'metadata' || (type === 'event' && !isObject(data)) ? undefined : partsOf(data);
+    if (parts !== undefined) this.#add(parts, record, exchange);
+    else if (type === 'content') this.#add([{ type: 'data', content: data }], record, exchange);
+    else if (type !== 'response') {
+      record.events.push([event, data]);
+      exchange.addEvent(event, data);
+    }
+    this.#host.changed(this);
+  }
+
+  #add(parts: readonly ArcPart[], record: ExchangeRecord, exchange: Exchange): void {
+    record.parts.push(...parts);
+    exchange.add(parts);
+  }
+
+  #fail(record: ExchangeRecord, exchange: Exchange, error: ShownError, title = 'Error'): void {
+    Object.assign(record, { end: 'failed', error, title });
+    exchange.failed(error, () => this.#host.say(this, record.text), title);
   }
 
   #noteChat(data: unknown): void {
     this.chatId = chatIdOf(data) ?? this.chatId;
   }
 
-  #forgetChat(notice: string): void {
-    this.chatId = undefined;
-    this.traceId = undefined;
-    this.#ending = undefined;
-    this.transcript.notice(notice);
+  #changed(): void {
+    this.#journal.save({ entries: this.#entries, chatId: this.chatId, traceId: this.traceId });
+    this.#host.changed(this);
   }
 }
 
 /** An agent's initial on a colour of its own. */
 export function markOf(agent: Agent): HTMLElement {
   return el('span', { class: `mark hue-${agent.hue}`, 'aria-hidden': 'true' }, agent.name.slice(0, 1).toUpperCase());
-}
-
-function nextId(): string {
-  sends += 1;
-  return `send-${sends}`;
-}
-
-/** Streamed data in no known shape, as a part that is shown as it is. */
-function asPart(data: unknown): Part {
-  return { type: 'data', content: data };
 }

@@ -1,5 +1,7 @@
+import type { ArcPart } from '@arc/thread-protocol';
 import { button, el } from './dom.js';
-import { type ErrorData, type Part, textOf } from './frames.js';
+import { markdown } from './markdown.js';
+import { type ShownError, textOfPart } from './parts.js';
 
 /** How near to its end (in pixels) a transcript counts as being read at the end, and follows what comes. */
 const NEAR_END = 48;
@@ -57,7 +59,7 @@ export class Transcript {
   }
 
   /** An error that belongs to no message. */
-  error(error: ErrorData): void {
+  error(error: ShownError): void {
     this.#log.append(el('div', { class: 'answer' }, errorElement(error)));
     this.changed();
   }
@@ -103,7 +105,9 @@ export class Exchange {
   readonly #transcript: Transcript;
   readonly #body: HTMLElement;
   readonly #waiting: HTMLElement;
-  #text: Text | undefined;
+  /** The text that is being said, and where it stands. */
+  #text = '';
+  #textElement: HTMLElement | undefined;
   #events: HTMLElement | undefined;
   #eventsLabel: HTMLElement | undefined;
   readonly #eventNames: string[] = [];
@@ -139,20 +143,26 @@ export class Exchange {
   }
 
   /** The next piece of the answer. Text goes on where the text before it stopped. */
-  add(parts: readonly Part[]): void {
+  add(parts: readonly ArcPart[]): void {
     for (const part of parts) {
-      const text = textOf(part);
+      const text = textOfPart(part);
       if (text === undefined) {
-        this.#text = undefined;
+        this.#textElement = undefined;
         this.#body.append(partElement(part));
-      } else if (this.#text !== undefined) {
-        this.#text.appendData(text);
-      } else if (text !== '') {
-        this.#text = document.createTextNode(text);
-        this.#body.append(el('p', { class: 'text' }, this.#text));
-      }
+      } else if (text !== '') this.#say(text);
     }
     this.#transcript.changed();
+  }
+
+  /** Markdown is read anew with each piece, since a piece may end inside a word of it. */
+  #say(text: string): void {
+    if (this.#textElement === undefined) {
+      this.#text = '';
+      this.#textElement = el('div', { class: 'text' });
+      this.#body.append(this.#textElement);
+    }
+    this.#text += text;
+    this.#textElement.replaceChildren(...markdown(this.#text));
   }
 
   /** What an agent says about its answer, kept folded away. */
@@ -180,10 +190,11 @@ export class Exchange {
     this.#ended();
   }
 
-  failed(error: ErrorData, onRetry: () => boolean, title = 'Error'): void {
+  failed(error: ShownError, onRetry: () => void, title = 'Error'): void {
     const element = errorElement(error, title);
     const retry = button('Send again', 'quiet small', () => {
-      if (onRetry()) retry.remove();
+      retry.remove();
+      onRetry();
     });
     element.append(retry);
     this.question.classList.add('failed');
@@ -200,13 +211,13 @@ export class Exchange {
   }
 }
 
-function partElement(part: Part): HTMLElement {
+function partElement(part: ArcPart): HTMLElement {
   const { type, content, ...rest } = part;
   const shown = content === undefined ? rest : Object.keys(rest).length === 0 ? content : { content, ...rest };
   return el('figure', { class: 'part' }, el('figcaption', {}, type), el('pre', { tabindex: '0' }, json(shown)));
 }
 
-function errorElement(error: ErrorData, title = 'Error'): HTMLElement {
+function errorElement(error: ShownError, title = 'Error'): HTMLElement {
   const element = el('div', { class: 'error' }, el('strong', {}, title));
   if (error.code !== undefined) element.append(' ', el('code', {}, String(error.code).replace('-', '−')));
   element.append(el('p', {}, error.message));

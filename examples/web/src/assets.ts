@@ -1,5 +1,7 @@
+import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
-import { extname } from 'node:path';
+import { createRequire } from 'node:module';
+import { dirname, extname, join } from 'node:path';
 import type { Environment } from './environment.js';
 
 /** An answer with status 200, for any framework to send. */
@@ -17,10 +19,15 @@ const TYPES: Readonly<Record<string, string>> = {
   '.svg': 'image/svg+xml',
 };
 
+/** The import map, which stands in the page itself: browsers take no other. */
+const page = readFileSync(new URL('../page/index.html', import.meta.url));
+const importMap = /<script type="importmap">(.*?)<\/script>/s.exec(page.toString())?.[1] ?? '';
+const importMapHash = createHash('sha256').update(importMap).digest('base64');
+
 /** Nothing but what this server sends; no inline script or style, no frame, and no HTML made from strings. */
 const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
-  "script-src 'self'",
+  `script-src 'self' 'sha256-${importMapHash}'`,
   "style-src 'self'",
   "img-src 'self'",
   "connect-src 'self'",
@@ -45,6 +52,25 @@ const INTRODUCTIONS: Readonly<Record<string, { name: string; about: string; ques
   },
   hr: { name: 'HR', about: 'Days of leave', questions: ['How many days are left?', 'Book 3 days off'] },
 };
+
+const require = createRequire(import.meta.url);
+
+/** Where the files of an installed package are, and which of its folders the page loads modules from. */
+const PACKAGES: Readonly<Record<string, string>> = {
+  '@arc/thread-client': 'dist',
+  '@arc/thread-protocol': 'dist',
+  marked: 'lib',
+};
+
+/** The modules of a package for the page, by the path that the import map names. */
+function* modulesOf(name: string, folder: string): Generator<[path: string, file: string]> {
+  const root = dirname(require.resolve(`${name}/package.json`));
+  for (const file of readdirSync(join(root, folder))) {
+    if (/\.(js|js\.map)$/.test(file) && !file.includes('umd')) {
+      yield [`/lib/${name}/${folder}/${file}`, join(root, folder, file)];
+    }
+  }
+}
 
 function asset(name: string, body: Buffer): Asset {
   return {
@@ -74,6 +100,9 @@ export function pageAssets({
       if (/\.(html|css|svg|js|js\.map)$/.test(name))
         assets.set(`/${name}`, asset(name, readFileSync(new URL(name, url))));
     }
+  }
+  for (const [name, folder] of Object.entries(PACKAGES)) {
+    for (const [path, file] of modulesOf(name, folder)) assets.set(path, asset(file, readFileSync(file)));
   }
   const config = {
     agents: agents.map((id) => ({ id, name: id, about: '', questions: [], ...INTRODUCTIONS[id] })),
