@@ -92,6 +92,76 @@ export function doors(declare: Declare, host: Host): void {
     await allGone(app);
   });
 
+  declare('a slash at the end of the path makes no difference [F-330]', ['trailing slash'], async (t) => {
+    const { port } = await world(t, host);
+    const client = await Client.open(`ws://127.0.0.1:${port}/ws/`);
+    t.equal(await client.say('a'), 'a #1: hello');
+  });
+
+  declare('the origin is compared with the host that a trusted proxy names', [], async (t) => {
+    const proxied = { origin: 'https://app.example', 'x-forwarded-host': 'app.example' };
+    const code = async (url: string): Promise<number> => (await new Client(url, { headers: proxied }).closed).code;
+    const trusting = await world(t, host, { isBehindProxy: true });
+    t.equal(await (await trusting.connect({ headers: proxied })).say('a'), 'a #1: hello');
+    const direct = await world(t, host);
+    t.equal(await code(direct.url), refuses ? 1006 : 4403, 'nobody else may name it');
+    t.match(direct.log.lines, [/Origin.*allowedOrigins.*trustProxy/]);
+  });
+
+  declare(
+    'a Host that is not in allowedHosts is refused, whatever its Origin (DNS rebinding) [F-331]',
+    [],
+    async (t) => {
+      const { port, url, log } = await world(t, host, { options: { allowedHosts: ['127.0.0.1'] } });
+      const rebound = { host: 'evil.example', origin: 'http://evil.example' };
+      if (refuses) t.equal((await upgrade(port, '/ws', rebound)).status, 403);
+      else t.equal((await new Client(url, { headers: rebound }).closed).code, 4403);
+      t.match(log.lines, [/allowedHosts/]);
+      t.equal((await upgrade(port, '/ws')).status, 101);
+    },
+  );
+
+  declare('a subprotocol that the relay does not speak is never echoed: it may be a token [F-332]', [], async (t) => {
+    const { port, log } = await world(t, host);
+    const selected = async (offered: string): Promise<unknown> =>
+      (await upgrade(port, '/ws', { 'sec-websocket-protocol': offered })).headers['sec-websocket-protocol'];
+    t.equal(await selected('token-1234'), undefined);
+    t.match(log.lines, [/subprotocols/]);
+    t.notMatch(log.lines.join(), 'token-1234');
+    t.equal(await selected('token-1234, arc-thread.v1'), 'arc-thread.v1');
+    const other = await world(t, host, { options: { protocols: ['a', 'b'] } });
+    const answer = await upgrade(other.port, '/ws', { 'sec-websocket-protocol': 'arc-thread.v1, b, a' });
+    t.equal(answer.headers['sec-websocket-protocol'], 'b');
+  });
+
+  declare('with refuseWith close, refusals are close codes on every host [F-333]', [], async (t) => {
+    const { url, app } = await world(t, host, {
+      options: {
+        refuseWith: 'close',
+        maxSessions: 1,
+        authenticate: ({ headers }) => headers.authorization !== 'nobody',
+      },
+    });
+    const code = async (headers: Record<string, string>): Promise<number> => {
+      const client = await Client.open(url, { headers });
+      return (await client.closed).code;
+    };
+    t.equal(await code(elsewhere), 4403);
+    t.equal(await code({ authorization: 'nobody' }), 4401);
+    const client = await Client.open(url);
+    t.equal(await client.say('a'), 'a #1: hello');
+    t.equal(await code({}), 1013);
+    t.match(app.relays[0]?.stats().refused, { origin: 1, authentication: 1, capacity: 1 });
+  });
+
+  declare('an authenticate that never settles is refused after authenticateTimeout [F-334]', [], async (t) => {
+    const { port, url } = await world(t, host, {
+      options: { authenticateTimeout: 50, authenticate: () => new Promise(() => {}) },
+    });
+    if (refuses) t.equal((await upgrade(port, '/ws')).status, 503);
+    else t.equal((await new Client(url).closed).code, 1013);
+  });
+
   declare('a plain GET on the path is 426, and says what is expected', ['plain GET'], async (t) => {
     const { port } = await world(t, host);
     const answer = await plain(port, '/ws');
@@ -115,7 +185,7 @@ export function doors(declare: Declare, host: Host): void {
     const bad: [headers: Record<string, string>, status: RegExp][] = [
       [{ 'sec-websocket-key': 'short' }, /^HTTP\/1.1 400/],
       [{ 'sec-websocket-version': '7' }, /^HTTP\/1.1 4(00|26)/],
-      [{ upgrade: 'h2c' }, /^HTTP\/1.1 4(00|26)/],
+      [{ upgrade: 'h2c', connection: 'upgrade, close' }, /^HTTP\/1.1 426/],
     ];
     for (const [headers, status] of bad) {
       const client = new RawClient(port, upgradeText('/ws', headers));

@@ -13,6 +13,8 @@ export type Promised =
   | 'context'
   /** An upgrade to a path that nobody serves is answered 404, as any request is. */
   | 'not found'
+  /** A slash at the end of the path makes no difference. */
+  | 'trailing slash'
   /** A plain GET on the path is answered 426. */
   | 'plain GET'
   /** Several relays in one app, with different paths and endpoints. */
@@ -45,6 +47,8 @@ export interface Site {
   before?: Before | undefined;
   /** Makes the app's own server. Without it the framework's `listen` does. */
   server?: ((listener: RequestListener) => Server) | undefined;
+  /** The app is behind a proxy that it trusts. */
+  isBehindProxy?: boolean | undefined;
   /** The app forgets to attach the relays to its own server. */
   isForgetful?: boolean | undefined;
   /** Called with a server of the app's own before the relays are attached to it. */

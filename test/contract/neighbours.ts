@@ -1,19 +1,45 @@
-import { createServer, type Server as HttpServer } from 'node:http';
+import { createServer, type Server as HttpServer, type IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import { Server } from 'socket.io';
 import { io } from 'socket.io-client';
 import type { Test } from 'tap';
-import { soon, upgrade } from './client.js';
+import { WebSocketServer } from 'ws';
+import { Client, heldDoor, RawClient, soon, until, upgrade, upgradeText } from './client.js';
 import type { Declare } from './contract.js';
 import type { Host } from './host.js';
 import { type Wanted, world } from './world.js';
 
+/** The app that has a server to which `attach` adds another library. */
+type SiteOf = (attach: (server: HttpServer) => void) => Wanted;
+
 /** Another library's WebSockets on the same server. */
 export function neighbours(declare: Declare, host: Host): void {
-  const orders: [order: string, site: (attach: (server: HttpServer) => void) => Wanted][] = [
+  const orders: [order: string, site: SiteOf][] = [
     ['registered before', (attach) => ({ server: (listener) => createServer(listener), first: attach })],
     ['registered after', (attach) => ({ server: (listener) => createServer(listener), last: attach })],
     ['on the server that listen gave', (attach) => ({ last: attach })],
   ];
+  foreignListeners(declare, host, orders);
+  declare('Socket.IO does not end an upgrade that authenticate holds for long', ['neighbours'], async (t) => {
+    const door = heldDoor();
+    const neighbour = new Server({ serveClient: false, destroyUpgradeTimeout: 1 });
+    const { url, port } = await world(t, host, {
+      last: (server) => void neighbour.attach(server),
+      options: { authenticate: door.authenticate },
+    });
+    const held = new Client(url);
+    await until(() => door.asked === 1, 'authenticate is asked');
+    const unknown = new RawClient(port, upgradeText('/nobody'));
+    const ended = new Promise((resolve) => unknown.socket.once('end', resolve));
+    await soon(ended, 'Socket.IO to end an upgrade that nobody knows');
+    unknown.socket.destroy();
+    door.open();
+    await soon(held.opened, 'the held one to be accepted');
+    t.equal(await held.say('a'), 'a #1: hello');
+    held.socket.close();
+    await neighbour.close();
+  });
+
   for (const [order, site] of orders) {
     declare(`Socket.IO ${order} goes on working beside it`, ['neighbours'], async (t) => {
       const neighbour = socketIo();
@@ -36,6 +62,53 @@ export function neighbours(declare: Declare, host: Host): void {
       await Promise.all([soon(app.close(), 'the app to close'), neighbour.close()]);
       t.equal((await client.closed).code, 1001);
     });
+  }
+}
+
+/** Adds the listeners that other libraries have for upgrades; each deals badly with those that are not its own. */
+type Neighbour = (server: HttpServer, seen: string[]) => void;
+
+const others: Record<string, Neighbour> = {
+  'a ws server with a path, which answers 400 to every other': (server) => {
+    const sockets = new WebSocketServer({ server, path: '/other' });
+    sockets.on('connection', (socket) => socket.on('message', (text) => socket.send(text.toString())));
+  },
+  'a listener that destroys what it does not know': (server, seen) => {
+    const sockets = new WebSocketServer({ noServer: true });
+    server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+      seen.push(request.url ?? '');
+      if (request.url !== '/other') return socket.destroy();
+      sockets.handleUpgrade(request, socket, head, (other) => {
+        other.on('message', (text) => other.send(text.toString()));
+      });
+    });
+  },
+};
+
+function foreignListeners(declare: Declare, host: Host, orders: [order: string, site: SiteOf][]): void {
+  for (const [what, add] of Object.entries(others)) {
+    for (const [order, site] of orders) {
+      declare(`${what}, ${order}: it sees no upgrade of the relay, and gets its own`, ['neighbours'], async (t) => {
+        const seen: string[] = [];
+        const { connect, port, url } = await world(
+          t,
+          host,
+          site((server) => add(server, seen)),
+        );
+        for (const path of ['/ws', '/ws/', '/WS?x']) {
+          const client = await Client.open(url.replace('/ws', path).replace('/WS', '/ws'));
+          t.equal(await client.say('a'), 'a #1: hello', path);
+        }
+        const other = await Client.open(`ws://127.0.0.1:${port}/other`);
+        t.match(await other.ask({ type: 'pong', id: 1 }), [{ type: 'pong', id: 1 }]);
+        t.strictSame(
+          seen.filter((path) => path !== '/other'),
+          [],
+        );
+        await (await connect()).say('a');
+        other.socket.close();
+      });
+    }
   }
 }
 

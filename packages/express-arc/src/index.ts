@@ -48,10 +48,14 @@ function arc(options: ExpressArcOptions): ExpressArc {
       // express-ws has accepted it: without `verifyClient`, the session is authenticated after the upgrade.
       req.wsHandled = true;
       closeWith(serverOf(req), relay);
-      return relay.attach(req.ws, req, { context: req, host: hostOf(req) });
+      return relay.attach(req.ws, req, { context: req, host: hostOf(req, req.app) });
     }
     if (req.path !== '/') return next();
-    const answer = await rejectUpgrade(relay, req, { context: req, host: hostOf(req), adapter: 'express-arc' });
+    const answer = await rejectUpgrade(relay, req, {
+      context: req,
+      host: hostOf(req, req.app),
+      adapter: 'express-arc',
+    });
     if (answer !== undefined) return res.status(answer.status).set(answer.headers).json(answer.body);
     // A session keeps its request. The response and the way to it would stay in memory as long, and Express makes the
     // parameters without a prototype, which takes more than twice the room.
@@ -63,7 +67,7 @@ function arc(options: ExpressArcOptions): ExpressArc {
   const attach: ExpressArc['attach'] = (server, { path = given } = {}) => {
     serveUpgrades(server, relay, ({ url }) => isPathOf(url, path === undefined ? pathsOf(self) : [path]));
   };
-  const refuse = verifyClient(relay);
+  const refuse = verifyClient(relay, (request) => hostOf(request, self.parent));
   const verify: VerifyClient = (info, done) => {
     // The app's other WebSocket routes are not the relay's.
     if (!isPathOf(info.req.url, pathsOf(self))) return done(true);
@@ -102,12 +106,10 @@ function pathsOf({ mountpath, parent }: Mount): string[] {
   return above.flatMap((start) => paths.map((path) => start.replace(/\/$/, '') + path));
 }
 
-/** The host that the client asked for: behind a proxy that the setting `trust proxy` names, X-Forwarded-Host. */
-function hostOf(req: Request): string | undefined {
-  const isTrusted = req.app.get('trust proxy fn') as
-    | ((address: string | undefined, hop: number) => boolean)
-    | undefined;
-  return requestedHost(req, isTrusted?.(req.socket.remoteAddress, 0) ?? false);
+/** The host that the client asked for: X-Forwarded-Host, where the app's setting `trust proxy` names the peer. */
+function hostOf(request: IncomingMessage, app: Application | undefined): string | undefined {
+  const trusts = app?.get('trust proxy fn') as ((address: string | undefined, hop: number) => boolean) | undefined;
+  return requestedHost(request, trusts?.(request.socket.remoteAddress, 0) ?? false);
 }
 
 function serverOf({ socket }: IncomingMessage): Server {

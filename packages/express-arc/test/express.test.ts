@@ -1,9 +1,11 @@
 import { createRequire } from 'node:module';
 import type { Session } from '@arc/thread-core';
 import { startTestAgent } from '@arc/thread-core/testing';
-import express from 'express';
+import express, { type ErrorRequestHandler } from 'express';
+import morgan from 'morgan';
+import { pinoHttp } from 'pino-http';
 import t from 'tap';
-import { Client, plain, portOf, RawClient, upgrade, upgradeText } from '../../../test/contract/client.js';
+import { Client, gate, plain, portOf, RawClient, soon, upgrade, upgradeText } from '../../../test/contract/client.js';
 import { closed, listen, listening } from '../../../test/contract/host.js';
 import { socketIo, talkTo } from '../../../test/contract/neighbours.js';
 import arc from '../src/index.js';
@@ -116,6 +118,66 @@ t.test('what follows a refused upgrade is not taken for a request', async (t) =>
   await client.closed;
   t.equal(requests, 1);
   t.equal(client.text.match(/HTTP\/1.1/g)?.length, 1);
+});
+
+t.test('in a Router, app gives the server, also beside Socket.IO; forgotten, nobody gets past the error', async (t) => {
+  const app = express();
+  const router = express.Router();
+  const agents = arc({
+    app,
+    path: '/api/ws',
+    endpoint: agent.endpoint,
+    authenticate: ({ headers }) => headers.authorization,
+  });
+  app.use('/api', router.use('/ws', agents));
+  const server = app.listen(0, '127.0.0.1');
+  const neighbour = socketIo();
+  neighbour.attach(server);
+  await listening(server);
+  t.teardown(() => Promise.all([neighbour.close(), closed(server)]));
+  const port = portOf(server);
+  t.equal((await upgrade(port, '/api/ws')).status, 401);
+  const client = await Client.open(`ws://127.0.0.1:${port}/api/ws`, { headers: { authorization: 'ann' } });
+  t.equal(await client.say('a'), 'a #1: hello');
+  t.equal(await (await talkTo(t, port, ['websocket']))('x'), 'echo x');
+
+  const forgetful = express();
+  forgetful.use(
+    express
+      .Router()
+      .use('/ws', arc({ endpoint: agent.endpoint, authenticate: ({ headers }) => headers.authorization })),
+  );
+  const errors: unknown[] = [];
+  forgetful.use(((error, _request, response, _next) => {
+    errors.push(error);
+    response.status(500).end();
+  }) as ErrorRequestHandler);
+  const forgotten = await listen(t, forgetful);
+  t.equal((await upgrade(forgotten, '/ws', { connection: 'upgrade, close' })).status, 500, 'who is not authenticated');
+  t.equal(
+    (await upgrade(forgotten, '/ws', { authorization: 'ann', connection: 'upgrade, close' })).status,
+    500,
+    'and who is',
+  );
+  t.match(errors, [/attach\(server\)/, /attach\(server\)/]);
+});
+
+t.test('access logs of morgan and pino-http say 101', async (t) => {
+  const app = express();
+  const lines: string[] = [];
+  const logged = gate();
+  const write = (line: string): void => {
+    lines.push(line);
+    if (lines.length === 2) logged.open();
+  };
+  app.use(morgan(':method :url :status', { stream: { write } }));
+  app.use(pinoHttp({}, { write }));
+  app.use('/ws', arc({ endpoint: agent.endpoint }));
+  await Client.open(`ws://127.0.0.1:${await listen(t, app)}/ws`);
+  await soon(logged.opened, 'both lines');
+  t.ok(lines.includes('GET /ws 101\n'), lines.join());
+  const line = JSON.parse(lines.find((text) => text.startsWith('{')) ?? '{}');
+  t.match(line, { res: { statusCode: 101 }, msg: 'request completed' });
 });
 
 t.test('a wrong option fails at start-up, and is named', async (t) => {

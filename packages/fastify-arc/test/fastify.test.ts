@@ -3,7 +3,17 @@ import { startTestAgent } from '@arc/thread-core/testing';
 import websocket from '@fastify/websocket';
 import Fastify, { type FastifyInstance } from 'fastify';
 import t, { type Test } from 'tap';
-import { Client, plain, portOf, RawClient, soon, to, upgrade, upgradeText } from '../../../test/contract/client.js';
+import {
+  Client,
+  plain,
+  portOf,
+  RawClient,
+  soon,
+  to,
+  until,
+  upgrade,
+  upgradeText,
+} from '../../../test/contract/client.js';
 import { socketIo } from '../../../test/contract/neighbours.js';
 import arc from '../src/index.js';
 
@@ -194,6 +204,65 @@ t.test('app.arc is the relay, typed; app.log is its log', async (t) => {
   t.match(
     lines.filter(({ msg }) => msg.includes('connection')),
     [{ level: 30, msg: 'a connection was lost' }],
+  );
+});
+
+t.test('app.arc of an encapsulated scope is its own relay, and decorator names a second one', async (t) => {
+  const app = Fastify();
+  await app.register(arc, { endpoint, path: '/outer' });
+  const scopes: FastifyInstance[] = [];
+  app.register(async (scope) => {
+    scopes.push(scope);
+    await scope.register(arc, { endpoint, path: '/inner' });
+    await scope.register(arc, { endpoint, path: '/second', decorator: 'second' });
+  });
+  const port = await listen(t, app);
+  const [scope] = scopes as [FastifyInstance & { second?: FastifyInstance['arc'] }];
+  t.not(scope.arc, app.arc);
+  await open(port, '/inner');
+  t.strictSame(
+    [app.arc, scope.arc, scope.second].map((relay) => relay?.stats().sessions),
+    [0, 1, 0],
+  );
+  await open(port, '/second');
+  t.equal(scope.second?.stats().sessions, 1);
+  await t.rejects(async () => Fastify().decorate('taken', 1).register(arc, { endpoint, decorator: 'taken' }), {
+    code: /FST_ERR_DEC/,
+  });
+});
+
+t.test('rewriteUrl is applied before an upgrade is told from those of other listeners', async (t) => {
+  const app = Fastify({ rewriteUrl: ({ url = '' }) => url.replace(/^\/public/, '') });
+  await app.register(arc, { endpoint });
+  const neighbour = socketIo();
+  neighbour.attach(app.server);
+  t.teardown(() => neighbour.close());
+  const port = await listen(t, app);
+  for (const path of ['/public/ws', '/ws']) t.equal(await says(port, path), 'a #1: hello', path);
+});
+
+t.test("an app's own WebSocket routes below the relay's path, and of patterns, stay its own", async (t) => {
+  const app = Fastify();
+  await app.register(arc, { endpoint, path: '/of/:tenant/ws' });
+  addEcho(app, '/of/ann/echo');
+  addEcho(app, '/of/ann/ws/echo');
+  const port = await listen(t, app);
+  t.equal(await says(port, '/of/bob/ws'), 'a #1: hello');
+  for (const path of ['/of/ann/echo', '/of/ann/ws/echo']) {
+    t.match(await (await open(port, path)).ask({ type: 'pong' }), [{ type: 'pong' }], path);
+  }
+});
+
+t.test('the access log says 101', async (t) => {
+  const lines: { msg: string; res?: { statusCode: number } }[] = [];
+  const app = Fastify({ logger: { level: 'info', stream: { write: (line) => void lines.push(JSON.parse(line)) } } });
+  await app.register(arc, { endpoint });
+  const port = await listen(t, app);
+  await open(port, '/ws');
+  await until(() => lines.some(({ msg }) => msg === 'request completed'), 'the request is logged');
+  t.match(
+    lines.find(({ msg }) => msg === 'request completed'),
+    { res: { statusCode: 101 } },
   );
 });
 

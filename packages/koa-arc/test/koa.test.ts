@@ -2,8 +2,19 @@ import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { startTestAgent } from '@arc/thread-core/testing';
 import Koa from 'koa';
+import { pinoHttp } from 'pino-http';
 import t from 'tap';
-import { Client, heldDoor, portOf, RawClient, until, upgrade, upgradeText } from '../../../test/contract/client.js';
+import {
+  Client,
+  gate,
+  heldDoor,
+  portOf,
+  RawClient,
+  soon,
+  until,
+  upgrade,
+  upgradeText,
+} from '../../../test/contract/client.js';
 import { closed, listen, listening } from '../../../test/contract/host.js';
 import arc from '../src/index.js';
 
@@ -58,6 +69,28 @@ t.test('middleware before it gets its turn back, whatever becomes of the upgrade
   door.open();
   await until(() => ended.length === 3, 'the one that is gone is done');
   t.strictSame(ended, ['/ws?good', '/ws?bad', '/ws?held']);
+});
+
+t.test('access logs say 101: pino-http on the bare response, and middleware that looks at ctx.status', async (t) => {
+  const app = new Koa();
+  const lines: string[] = [];
+  const logged = gate();
+  const write = (line: string): void => {
+    lines.push(line);
+    if (lines.length === 2) logged.open();
+  };
+  const log = pinoHttp({}, { write });
+  app.use(async (ctx, next) => {
+    log(ctx.req, ctx.res);
+    await next();
+    write(`${ctx.method} ${ctx.url} ${ctx.status}`);
+  });
+  app.use(arc({ app, endpoint: agent.endpoint }));
+  await Client.open(`ws://127.0.0.1:${await listen(t, app)}/ws`);
+  await soon(logged.opened, 'both lines');
+  t.ok(lines.includes('GET /ws 101'), lines.join());
+  const line = JSON.parse(lines.find((text) => text.startsWith('{')) ?? '{}');
+  t.match(line, { res: { statusCode: 101 }, msg: 'request completed' });
 });
 
 t.test('without an app, attach is all that a server of its own needs', async (t) => {

@@ -19,6 +19,7 @@ function onExpress(name: string, adapter: Arc, framework: typeof express): Host 
     async listen(site): Promise<App> {
       const app = framework();
       app.set('env', 'test');
+      app.set('trust proxy', site.isBehindProxy ?? false);
       const relays = site.relays.map(({ options }) => adapter(options));
       const path = (index: number): string => site.relays[index]?.path ?? '/ws';
       app.use(before(site));
@@ -66,6 +67,7 @@ export const onExpressWs = (adapter: Arc, { verifies }: { verifies: boolean }): 
   async listen(site): Promise<App> {
     const app = express();
     app.set('env', 'test');
+    app.set('trust proxy', site.isBehindProxy ?? false);
     const relays = site.relays.map(({ options }) => adapter(options));
     const server = site.server?.(app);
     const verifyClient: (typeof relays)[number]['verifyClient'] = (info, done) => {
@@ -77,7 +79,10 @@ export const onExpressWs = (adapter: Arc, { verifies }: { verifies: boolean }): 
       };
       ask(0);
     };
-    expressWs(app as unknown as expressWs.Application, server, verifies ? { wsOptions: { verifyClient } } : {});
+    expressWs(app as unknown as expressWs.Application, server, {
+      // Several relays on one server have the same options, but for the largest frame.
+      wsOptions: { ...relays[0]?.relay.wsOptions, ...(verifies ? { verifyClient } : {}) },
+    });
     app.use(before(site));
     const inner = express();
     const isBelow = site.below !== undefined;

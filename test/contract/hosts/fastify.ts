@@ -14,7 +14,7 @@ export const onFastify = (adapter: Arc): Host => ({
   async listen(site): Promise<App> {
     const { server: makeServer } = site;
     const options: FastifyServerOptions = makeServer === undefined ? {} : { serverFactory: (run) => makeServer(run) };
-    const app = Fastify(options);
+    const app = Fastify({ ...options, trustProxy: site.isBehindProxy ?? false });
     app.setErrorHandler((error: Error & { statusCode?: number }, _request, reply) => {
       site.onError(error);
       return reply.code(error.statusCode ?? 500).send(answers.failed(error));

@@ -20,6 +20,7 @@ function onKoa(name: string, adapter: Arc, Framework: typeof Koa, own: Koa.Middl
     userOf: (context) => (context as Koa.Context).state.user,
     async listen(site): Promise<App> {
       const app = new Framework();
+      app.proxy = site.isBehindProxy ?? false;
       app.on('error', site.onError);
       app.use(async (ctx, next) => {
         try {

@@ -12,6 +12,7 @@ export const onWs = ({ asks }: { asks: boolean }): Host => ({
     middleware: 'there is no framework, and so no middleware',
     context: 'there is no framework, and so nothing but the request',
     'not found': 'ws answers 400 on paths that are not its own',
+    'trailing slash': 'ws compares its path to the letter',
     'plain GET': "plain requests are the server's own affair",
     'several relays': 'ws servers on one server answer 400 to the upgrades of each other',
     below: 'there are no routers',
@@ -23,7 +24,7 @@ export const onWs = ({ asks }: { asks: boolean }): Host => ({
   async listen(site): Promise<App> {
     const server = site.server?.(() => {}) ?? createServer();
     const [at] = site.relays;
-    const relays = site.relays.map(({ options }) => createRelay(options));
+    const relays = site.relays.map(({ options }) => createRelay({ trustProxy: site.isBehindProxy, ...options }));
     const [relay] = relays;
     if (at === undefined || relay === undefined) throw new Error('A relay is missing');
     const { path = '/ws' } = at;

@@ -58,12 +58,15 @@ export type VerifyClient = (
   done: (isAllowed: boolean, status?: number, body?: string, headers?: Record<string, string>) => void,
 ) => void;
 
-/** Lets a ws server refuse before it upgrades, as the adapters do. */
-export function verifyClient(relay: Relay): VerifyClient {
+/** Lets a ws server refuse before it upgrades, as the adapters do. `hostOf` is for a framework that trusts a proxy. */
+export function verifyClient(
+  relay: Relay,
+  hostOf: (request: IncomingMessage) => string | undefined = () => undefined,
+): VerifyClient {
   return ({ req }, done) => {
     const refuse = ({ status, body }: HttpAnswer): void =>
       done(false, status, JSON.stringify(body), { 'Content-Type': 'application/json' });
-    rejectUpgrade(relay, req, { context: req }).then(
+    rejectUpgrade(relay, req, { context: req, host: hostOf(req) }).then(
       (answer) => (answer === undefined ? done(true) : refuse(answer)),
       () => refuse({ status: 500, headers: {}, body: { error: 'The relay failed' } }),
     );

@@ -1,5 +1,6 @@
 import { type IncomingMessage, type Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { Writable } from 'node:stream';
 import type { Relay } from '../relay/relay.js';
 import { endUpgradeSocket, guardUpgradeSocket, isUpgrade } from '../relay/upgrade-socket.js';
 import { serveAsPlainRequest } from './plain-request.js';
@@ -129,11 +130,20 @@ export function takeUpgrade(request: IncomingMessage, adapter: string): Socket {
   socket.off('drain', passOnDrain);
   response.off('finish', endSocket);
   response.detachSocket(socket);
-  // For whatever watches the response, such as an access log, this was it.
-  response.statusCode = 101;
-  response.emit('finish');
-  response.emit('close');
+  finish(response);
   return socket;
+}
+
+/**
+ * Ends the response to an accepted upgrade, for whatever watches it, such as an access log: as Node would, with 101, but
+ * into nothing. The real 101 is ws's.
+ */
+function finish(response: ServerResponse): void {
+  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
+  response.assignSocket(nowhere as Socket);
+  response.once('finish', () => response.emit('close'));
+  if (!response.headersSent) response.writeHead(101);
+  response.end();
 }
 
 /** An upgrade came as a plain request: the adapter was not given the server. */

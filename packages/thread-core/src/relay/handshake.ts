@@ -65,8 +65,10 @@ export class Handshake {
     response.shouldKeepAlive = false;
     response.assignSocket(socket as Socket);
     response.on('finish', () => endUpgradeSocket(socket));
-    response.writeHead(status, { ...headers, 'content-type': 'application/json; charset=utf-8' });
-    response.end(JSON.stringify(body));
+    const text = JSON.stringify(body);
+    const type = 'application/json; charset=utf-8';
+    response.writeHead(status, { ...headers, 'content-type': type, 'content-length': Buffer.byteLength(text) });
+    response.end(text);
   }
 
   /** The first of the offered subprotocols that is spoken here. No other is ever echoed: it may be a token. */
