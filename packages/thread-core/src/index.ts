@@ -54,6 +54,12 @@ export {
   type StoreErrorCode,
   type StoreNode,
 } from './relay/session-store.js';
+export {
+  createNotificationHandler,
+  type NotificationHandler,
+  type NotificationHandlerOptions,
+  type NotificationRequest,
+} from './tasks/notification-handler.js';
 export { isLostChat } from './threads/chat-errors.js';
 export type { ChatOutcome, EndChatOptions } from './threads/ending.js';
 export type { EndAllOptions, SendOptions, ThreadHooks, ThreadManagerOptions } from './threads/options.js';

@@ -266,17 +266,25 @@ t.test('createAgentServer', async (t) => {
     const { taskId } = created.json.result.task as { taskId: string };
     t.match(created.json.result, {
       type: 'task',
-      task: { status: 'INPUT_REQUIRED', priority: 'NORMAL', metadata: { a: 1 } },
+      task: { status: 'SUBMITTED', priority: 'NORMAL', metadata: { a: 1 } },
     });
     t.match((await post(url, call('task.send', { taskId, message: hello }))).json.result, { success: true });
-    t.notMatch((await post(url, call('task.info', { taskId }))).json.result.task, { messages: Array });
+    const info = (await post(url, call('task.info', { taskId }))).json.result.task;
+    t.match(info, { status: 'INPUT_REQUIRED' });
+    t.notMatch(info, { messages: Array });
     const { json } = await post(url, call('task.info', { taskId, includeMessages: true, includeArtifacts: true }));
     const { messages } = json.result.task as { messages: Json[] };
     t.match(messages[3], { role: 'agent', parts: [{ content: 'support #2: hello' }] });
     const subscribed = await post(url, call('task.subscribe', { taskId, callbackUrl: 'http://localhost/cb' }));
-    t.match(subscribed.json.result, { type: 'task', subscription: { taskId, callbackUrl: 'http://localhost/cb' } });
+    t.match(subscribed.json.result, {
+      type: 'task',
+      subscription: { taskId, callbackUrl: 'http://localhost/cb', events: ['TASK_COMPLETED', 'TASK_FAILED'] },
+    });
     t.strictSame(await code(url, call('task.subscribe', { taskId })), [400, -32_602]);
-    t.match((await post(url, call('task.cancel', { taskId }))).json.result.task, { status: 'CANCELLED' });
+    t.match((await post(url, call('task.cancel', { taskId }))).json.result.task, {
+      status: 'CANCELED',
+      canceledAt: String,
+    });
     t.strictSame(await code(url, call('task.send', { taskId, message: hello })), [409, -42_003]);
     t.strictSame(await code(url, call('task.info', { taskId: 'nope' })), [404, -42_001]);
     t.strictSame(await code(url, call('task.info', {})), [400, -32_602]);

@@ -49,9 +49,49 @@ export type ChatEndResult = ChatResult | { success: boolean; chat?: undefined };
 
 export type TaskPriority = 'LOW' | 'NORMAL' | 'HIGH' | 'URGENT';
 
+/** The state of a task. Agents spell the last one either way. */
+export type TaskStatus =
+  | 'SUBMITTED'
+  | 'WORKING'
+  | 'INPUT_REQUIRED'
+  | 'COMPLETED'
+  | 'FAILED'
+  | 'CANCELED'
+  | 'CANCELLED'
+  | (string & {});
+
+/** What can happen to a task: what `task.subscribe` takes as `events`. */
+export type TaskEvent =
+  | 'TASK_CREATED'
+  | 'TASK_STARTED'
+  | 'TASK_PAUSED'
+  | 'TASK_RESUMED'
+  | 'TASK_COMPLETED'
+  | 'TASK_FAILED'
+  | 'TASK_CANCELED'
+  | 'TASK_CANCELLED'
+  | 'NEW_MESSAGE'
+  | 'NEW_ARTIFACT'
+  | 'STATUS_CHANGE'
+  | (string & {});
+
+/** What `task.notification` says, at the callback URL of a subscription. */
+export interface TaskNotification {
+  taskId: string;
+  event: TaskEvent;
+  /** ISO 8601. */
+  timestamp?: string;
+  /** Mostly `{ status, message }`, and more for each event. */
+  data: Record<string, unknown>;
+  /** The agent that it comes from. */
+  requestAgent?: string;
+  subscriptionId?: string;
+  traceId?: string;
+}
+
 export interface ArcTask {
   taskId: string;
-  status?: string;
+  status?: TaskStatus;
   messages?: ArcMessage[];
   artifacts?: unknown[];
   [field: string]: unknown;

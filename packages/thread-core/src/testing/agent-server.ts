@@ -20,6 +20,7 @@ import { Exchange } from './exchange.js';
 import { asArcError, streamReply, wholeReply } from './replies.js';
 import { isObject, messageOf, type Params, stringOf, validate } from './requests.js';
 import { TaskRegistry, taskResult } from './tasks.js';
+import { Webhooks } from './webhooks.js';
 
 export interface AgentServerOptions {
   /** The agents by their id. */
@@ -28,6 +29,8 @@ export interface AgentServerOptions {
   token?: string | ((token: string | undefined) => boolean);
   /** Where requests are posted, with or without a slash at its end. Default `/arc`. */
   path?: string;
+  /** Signs notifications of tasks, which are only posted to addresses of this machine. Default: they are not signed. */
+  webhookSecret?: string;
   /** Bytes of a request that are accepted. Default 1 MiB. */
   maxBodyBytes?: number;
 }
@@ -74,7 +77,8 @@ export class ArcServer implements AgentServer {
   readonly server: Server;
   readonly registry: ChatRegistry;
   readonly running = new Set<Exchange>();
-  readonly #tasks = new TaskRegistry();
+  readonly #webhooks: Webhooks;
+  readonly #tasks: TaskRegistry;
   readonly #options: Omit<AgentServerOptions, 'agents'>;
   readonly #hooks: ServerHooks;
   #host = '127.0.0.1';
@@ -92,6 +96,8 @@ export class ArcServer implements AgentServer {
   constructor(options: Omit<AgentServerOptions, 'agents'>, hooks: ServerHooks) {
     this.#options = options;
     this.#hooks = hooks;
+    this.#webhooks = new Webhooks(options.webhookSecret);
+    this.#tasks = new TaskRegistry(this.#webhooks);
     this.registry = new ChatRegistry(() => hooks.changed?.());
     this.server = createServer((req, res) => void this.#serve(req, res));
   }
@@ -117,6 +123,7 @@ export class ArcServer implements AgentServer {
 
   async close(): Promise<void> {
     for (const exchange of this.running) exchange.cancel();
+    this.#webhooks.close();
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
     this.server.closeAllConnections();
     await closed;
@@ -240,15 +247,16 @@ export class ArcServer implements AgentServer {
     const message = messageOf(call.params, 'initialMessage');
     const task = this.#tasks.create(call.agentId, call.params);
     const turn = turnOf(call, 'task.create', message, task.taskId, task.messages);
-    task.messages.push(await wholeReply(call.handler, turn));
-    return taskResult(task);
+    const created = taskResult(task);
+    this.#tasks.answered(task, await wholeReply(call.handler, turn));
+    return created;
   }
 
   async #sendTask(call: Call): Promise<object> {
     const message = messageOf(call.params, 'message');
     const task = this.#tasks.active(call.agentId, call.params);
     const turn = turnOf(call, 'task.send', message, task.taskId, task.messages);
-    task.messages.push(await wholeReply(call.handler, turn));
+    this.#tasks.answered(task, await wholeReply(call.handler, turn));
     return { success: true, message: 'Message sent' };
   }
 

@@ -3,16 +3,22 @@ import type { ArcMessage, ArcTask, TaskResult, TaskSubscribeResult } from '@arc/
 import { TaskAlreadyCancelledError, TaskNotFoundError } from '../protocol/errors.js';
 import { now } from './chats.js';
 import { type Params, stringOf } from './requests.js';
+import type { Webhooks } from './webhooks.js';
 
 interface Task extends ArcTask {
   agentId: string;
-  status: 'INPUT_REQUIRED' | 'CANCELLED';
+  status: 'SUBMITTED' | 'INPUT_REQUIRED' | 'CANCELED';
   messages: ArcMessage[];
 }
 
-/** The tasks of a server: each waits for more input until it is cancelled. @internal */
+/** The tasks of a server: once answered, each waits for more input until it is canceled. @internal */
 export class TaskRegistry {
   readonly #tasks = new Map<string, Task>();
+  readonly #webhooks: Webhooks;
+
+  constructor(webhooks: Webhooks) {
+    this.#webhooks = webhooks;
+  }
 
   create(agentId: string, { priority = 'NORMAL', metadata }: Params): Task {
     const fields = {
@@ -21,7 +27,7 @@ export class TaskRegistry {
       priority,
       ...(metadata === undefined ? {} : { metadata }),
     };
-    const task: Task = { agentId, status: 'INPUT_REQUIRED', messages: [], ...fields };
+    const task: Task = { agentId, status: 'SUBMITTED', messages: [], ...fields };
     this.#tasks.set(task.taskId, task);
     return task;
   }
@@ -29,7 +35,7 @@ export class TaskRegistry {
   /** A task that still takes input. */
   active(agentId: string, params: Params): Task {
     const task = this.#find(agentId, params);
-    if (task.status === 'CANCELLED') throw new TaskAlreadyCancelledError(`Task already cancelled: ${task.taskId}`);
+    if (task.status === 'CANCELED') throw new TaskAlreadyCancelledError(`Task already cancelled: ${task.taskId}`);
     return task;
   }
 
@@ -39,17 +45,25 @@ export class TaskRegistry {
     return taskResult(task, { ...messages, ...(params.includeArtifacts ? { artifacts: [] } : {}) });
   }
 
+  /** The agent has said something about the task, and waits for more. */
+  answered(task: Task, message: ArcMessage): void {
+    task.messages.push(message);
+    if (task.status === 'SUBMITTED') task.status = 'INPUT_REQUIRED';
+    const data = { status: task.status, message: 'New message', messageContent: message };
+    this.#webhooks.notify(task.agentId, task.taskId, 'NEW_MESSAGE', data);
+  }
+
   cancel(agentId: string, params: Params): TaskResult {
-    const task = Object.assign(this.active(agentId, params), { status: 'CANCELLED' as const });
-    return taskResult(task, { cancelledAt: now(), reason: params.reason ?? null });
+    const task = Object.assign(this.active(agentId, params), { status: 'CANCELED' as const });
+    const canceled = { canceledAt: now(), reason: params.reason ?? null };
+    const data = { status: task.status, message: 'Task was canceled', ...canceled };
+    this.#webhooks.notify(agentId, task.taskId, 'TASK_CANCELED', data);
+    return taskResult(task, canceled);
   }
 
   subscribe(agentId: string, params: Params): TaskSubscribeResult {
     const { taskId } = this.#find(agentId, params);
-    const callbackUrl = stringOf(params, 'callbackUrl');
-    const { events = [] } = params;
-    const subscription = { subscriptionId: randomUUID(), taskId, callbackUrl, events, active: true, createdAt: now() };
-    return { type: 'task', subscription };
+    return { type: 'task', subscription: { ...this.#webhooks.subscribe(taskId, params) } };
   }
 
   #find(agentId: string, params: Params): Task {
