@@ -43,16 +43,23 @@ t.test(
   },
 );
 
-t.test('a subprotocol that is offered changes nothing, a reserved one neither [F-49] [F-50]', async (t) => {
+t.test('no subprotocol is needed, and only one that the relay speaks is selected [F-49] [F-50]', async (t) => {
   const all = await world(t);
-  for (const protocols of [[], ['superchat'], ['arc-thread.v1', 'x']]) {
-    const socket = new WebSocket(all.url, protocols);
+  for (const [offered, selected] of [
+    ['', ''],
+    ['x arc-thread.v1', 'arc-thread.v1'],
+  ] as const) {
+    const socket = new WebSocket(all.url, offered.split(' ').filter(Boolean));
     t.teardown(() => socket.terminate());
     await once(socket, 'open');
+    t.equal(socket.protocol, selected);
     socket.send(JSON.stringify(to('a')));
     const [data] = (await once(socket, 'message')) as [Buffer];
     t.match(JSON.parse(data.toString()), { type: 'response', agent_id: 'a' });
   }
+  // ws fails such a connection itself, as browsers do: the handshake was accepted, and selected nothing.
+  const socket = new WebSocket(all.url, ['secret-token']);
+  await t.rejects(once(socket, 'open'), { message: 'Server sent no subprotocol' });
 });
 
 t.test('what is reserved is a type like any that there is not [F-49] [F-126] [F-154]', async (t) => {
