@@ -28,7 +28,7 @@ const isPart = ({ kind }: Block): boolean => kind === 'run: python';
 
 /** The programs of the documents: each block of its own, and those in parts as a whole. */
 const programs = new Map<string, string>();
-for (const block of blocks.filter(({ kind }) => kind.startsWith('run: '))) {
+for (const block of blocks.filter(({ kind }) => /^(run: |compiles$)/.test(kind))) {
   const name = isPart(block) ? `${block.document} (${block.kind})` : block.name;
   programs.set(name, (programs.get(name) ?? '') + block.code);
 }
@@ -73,8 +73,8 @@ function codeOf({ name, language, code }: Block): string {
   return language === 'js' ? code : emitted([...typed.keys()].indexOf(name));
 }
 
-/** Blocks that no scenario runs: parts of a program, and what it prints. */
-const WITHOUT_SCENARIO = ['run: python', 'prints: python'];
+/** Blocks without a scenario: parts of a program, what it prints, and code that needs a page. */
+const WITHOUT_SCENARIO = ['run: python', 'prints: python', 'compiles'];
 
 t.test('every code block is marked, and every scenario has a block', async (t) => {
   for (const document of DOCUMENTS) {

@@ -1,13 +1,10 @@
 import { once } from 'node:events';
 import { text } from '@arc/thread-protocol';
-import type { Test } from 'tap';
 import { type Block, blocks } from './documents.js';
 import { Program } from './program.js';
+import { recipes } from './recipes.js';
 import { startRedis } from './redis.js';
-import { answering, ask, connect, methodsOf, PORT, put, refusal, serve, startAgent } from './support.js';
-
-/** Tests a block. `code` is its JavaScript. */
-type Scenario = (t: Test, block: Block, code: string) => Promise<void>;
+import { answering, ask, connect, methodsOf, PORT, put, refusal, type Scenario, serve, startAgent } from './support.js';
 
 /** Runs the code of a server: two messages make one chat, which ends with the connection. */
 const serves: Scenario = async (t, block, code) => {
@@ -43,21 +40,30 @@ const serves: Scenario = async (t, block, code) => {
 const runs: Scenario = async (t, block, code) => {
   const { code: exitCode, output, errors } = await new Program(t, code).ended;
   t.strictSame({ exitCode, errors }, { exitCode: 0, errors: '' });
-  t.match(output, block.code.includes('console.log(error.code') ? /^done .*\n-43001 404 support\n$/ms : /^$/);
+  if (!block.code.includes('console.log')) t.equal(output, '');
+  if (block.code.includes('console.log(error.code')) t.match(output, /^done .*\n-43001 404 support\n$/ms);
 };
 
 /** How each kind of block is tested, by the comment above it. */
 /** The parts of a page that an example uses, for Node. */
 const pageAt = (port: number): string => `
+  globalThis.window = new EventTarget();
   globalThis.location = { href: 'http://127.0.0.1:${port}/' };
   const body = { append: (text) => process.stdout.write(text) };
   globalThis.document = Object.assign(new EventTarget(), { body, visibilityState: 'visible' });
 `;
 
+/** Runs a program that asserts by itself. */
+const checks: Scenario = async (t, _block, code) => {
+  t.strictSame(await new Program(t, code).ended, { code: 0, output: '', errors: '' });
+};
+
 export const scenarios: Readonly<Record<string, Scenario>> = {
   'run: server': serves,
   'run: server, closes': serves,
   'run: script': runs,
+  'run: check': checks,
+  ...recipes,
 
   'run: client': async (t, block, code) => {
     const agent = await startAgent(t);

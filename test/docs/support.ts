@@ -2,13 +2,17 @@ import { once } from 'node:events';
 import { startTestAgent, type TestAgent, type TestAgentOptions } from '@arc/thread-core/testing';
 import type { Test } from 'tap';
 import { type ClientOptions, WebSocket } from 'ws';
+import type { Block } from './documents.js';
 import { Program } from './program.js';
+
+/** Tests a block. `code` is its JavaScript. */
+export type Scenario = (t: Test, block: Block, code: string) => Promise<void>;
 
 /** What the documents name in their examples; a test puts its own in their place. */
 export const ENDPOINT = 'http://127.0.0.1:8000/arc';
 export const PORT = '3000';
 
-/** Replaces something that the code contains once. */
+/** Replaces what the code contains once. */
 export function put(t: Test, code: string, documented: string, actual: string): string {
   const parts = code.split(documented);
   t.equal(parts.length, 2, `${documented} is in the code once`);
@@ -33,7 +37,8 @@ export async function serve(
   agent: TestAgent,
   env: Record<string, string> = {},
 ): Promise<Served> {
-  const program = new Program(t, put(t, put(t, code, ENDPOINT, agent.endpoint), PORT, '0'), env);
+  t.ok(code.includes(ENDPOINT), `${ENDPOINT} is in the code`);
+  const program = new Program(t, put(t, code.replaceAll(ENDPOINT, agent.endpoint), PORT, '0'), env);
   return { program, port: await program.port };
 }
 

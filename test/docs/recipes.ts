@@ -1,0 +1,134 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { text } from '@arc/thread-protocol';
+import { SignJWT } from 'jose';
+import { io } from 'socket.io-client';
+import type { Test } from 'tap';
+import { answering, ask, connect, refusal, type Scenario, serve, startAgent } from './support.js';
+
+const HELLO = { agent_id: 'support', message: text('Hello') };
+const ANSWER = { type: 'response', response: answering('support #1: Hello') };
+
+function post(port: number, path: string, headers: Record<string, string> = {}, body?: object): Promise<Response> {
+  const json = body === undefined ? {} : { 'content-type': 'application/json' };
+  return fetch(`http://127.0.0.1:${port}${path}`, {
+    method: 'POST',
+    headers: { ...json, ...headers },
+    body: body === undefined ? null : JSON.stringify(body),
+  });
+}
+
+/** An OAuth 2.0 token endpoint, which gives a new token each time. Resolves to its URL. */
+async function startTokenEndpoint(t: Test, tokens: string[]): Promise<string> {
+  const server = createServer((request, response) => {
+    const isClient = request.headers.authorization === `Basic ${btoa('client-id:client-secret')}`;
+    response.writeHead(isClient ? 200 : 401, { 'content-type': 'application/json' });
+    response.end(JSON.stringify({ access_token: tokens.shift(), token_type: 'Bearer' }));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/token`;
+}
+
+/** Scenarios of the recipes in docs/. */
+export const recipes: Readonly<Record<string, Scenario>> = {
+  'run: cookies': async (t, _block, code) => {
+    const agent = await startAgent(t);
+    const { port } = await serve(t, code, agent);
+    t.equal(await refusal(port), 401, 'without a session');
+    const login = await post(port, '/login', {}, { name: 'ada' });
+    t.equal(login.status, 204);
+    const cookie = login.headers.getSetCookie()[0]?.split(';')[0] ?? '';
+    const socket = await connect(t, port, { headers: { cookie } });
+    t.match(await ask(socket, HELLO), ANSWER);
+    t.equal(await refusal(port, { headers: { cookie }, origin: 'https://evil.example' }), 403, 'from another site');
+  },
+
+  'run: jwt': async (t, _block, code) => {
+    const agent = await startAgent(t);
+    const { port } = await serve(t, code, agent);
+    const sign = (secret: string, expires: string | Date): Promise<string> =>
+      new SignJWT()
+        .setProtectedHeader({ alg: 'HS256' })
+        .setIssuer('https://login.example')
+        .setAudience('chat')
+        .setSubject('ada')
+        .setExpirationTime(expires)
+        .sign(new TextEncoder().encode(secret));
+    const bearer = (token: string) => ({ headers: { authorization: `Bearer ${token}` } });
+    const secret = 'for development only, 32 characters';
+    t.equal(await refusal(port), 401, 'without a token');
+    t.equal(await refusal(port, bearer(await sign('another secret of 32 characters!!', '1h'))), 401, 'a forged token');
+    const socket = await connect(t, port, bearer(await sign(secret, '1h')));
+    t.match(await ask(socket, HELLO), ANSWER);
+    const short = await connect(t, port, bearer(await sign(secret, new Date(Date.now() + 2000))));
+    const [closed] = await once(short, 'close');
+    t.equal(closed, 4401, 'when the token expires');
+  },
+
+  'run: tickets': async (t, _block, code) => {
+    const agent = await startAgent(t);
+    const { port } = await serve(t, code, agent);
+    t.equal((await post(port, '/ticket')).status, 401);
+    const response = await post(port, '/ticket', { authorization: 'Bearer key-of-ada' });
+    const { ticket } = (await response.json()) as { ticket: string };
+    const path = `/ws?ticket=${ticket}`;
+    const origin = 'https://app.example';
+    const socket = await connect(t, port, { origin }, path);
+    t.match(await ask(socket, HELLO), ANSWER);
+    t.equal(await refusal(port, { origin }, path), 401, 'the second time');
+    t.equal(await refusal(port, { origin }), 401, 'without a ticket');
+  },
+
+  'run: user-tokens': async (t, _block, code) => {
+    const agent = await startAgent(t, { token: 'token-for-ada' });
+    const { port } = await serve(t, code, agent);
+    t.equal(await refusal(port), 401);
+    const socket = await connect(t, port, { headers: { 'x-api-key': 'key-of-ada' } });
+    t.match(await ask(socket, HELLO), ANSWER);
+  },
+
+  'run: oauth': async (t, _block, code) => {
+    const agent = await startAgent(t, { token: 'second' });
+    const url = await startTokenEndpoint(t, ['first, which the agent rejects', 'second']);
+    const { port } = await serve(t, code, agent, { TOKEN_URL: url });
+    const socket = await connect(t, port);
+    t.match(await ask(socket, HELLO), ANSWER, 'with a token that was renewed');
+  },
+
+  'run: logout': async (t, _block, code) => {
+    const agent = await startAgent(t);
+    const { port } = await serve(t, code, agent);
+    const own = await connect(t, port, { headers: { 'x-user': 'ada' } });
+    const other = await connect(t, port, { headers: { 'x-user': 'bob' } });
+    await ask(own, HELLO);
+    const closed = once(own, 'close');
+    t.equal((await post(port, '/logout/ada')).status, 204);
+    t.equal((await closed)[0], 4401);
+    await agent.waitFor('idle');
+    t.equal(agent.counters.open, 0, 'the chat is ended');
+    t.match(await ask(other, HELLO), { type: 'response' }, 'other users stay connected');
+  },
+
+  'run: endpoints': async (t, _block, code) => {
+    const agent = await startAgent(t);
+    const { port } = await serve(t, code, agent);
+    const socket = await connect(t, port);
+    t.match(await ask(socket, HELLO), ANSWER);
+    const refused = await ask(socket, { ...HELLO, agent_id: '../../admin' });
+    t.match(refused, { type: 'error', data: { code: -44002 } });
+    t.equal(agent.requests.length, 1, 'nothing else reaches the agent');
+  },
+
+  'run: socketio': async (t, _block, code) => {
+    const agent = await startAgent(t);
+    const { port } = await serve(t, code, agent);
+    const other = io(`http://127.0.0.1:${port}`, { transports: ['websocket'] });
+    t.teardown(() => other.disconnect());
+    const socket = await connect(t, port);
+    t.match(await ask(socket, HELLO), ANSWER);
+    t.equal(await other.timeout(10_000).emitWithAck('hello'), 'Socket.IO works');
+  },
+};
