@@ -39,9 +39,10 @@ for (const { name } of blocks.filter(({ isUntyped }) => isUntyped)) typed.delete
 /** Compares the names that a document lists with the keys of a type: an error names those that differ. */
 function sameKeys(type: string, names: readonly string[]): string {
   const listed = names.map((name) => `'${name}'`).join(' | ');
+  const internal = INTERNAL.map((name) => `'${name}'`).join(' | ');
   return [
     `import type { ${type} as Type } from '@arc/thread-core';`,
-    `declare const undocumented: Exclude<keyof Type, ${listed}>;`,
+    `declare const undocumented: Exclude<keyof Type, ${listed} | ${internal}>;`,
     `declare const nonexistent: Exclude<${listed}, keyof Type>;`,
     'export const differences: never[] = [undocumented, nonexistent];',
   ].join('\n');
@@ -50,6 +51,9 @@ function sameKeys(type: string, names: readonly string[]): string {
 const unquoted = (cell = ''): string => cell.replaceAll('`', '');
 const namesBelow = (document: string, heading: string): string[] =>
   rowsBelow(document, heading).map(([name]) => unquoted(name).replace(/\(.*/, ''));
+
+/** Options that are not public. */
+const INTERNAL = ['observer'];
 
 const OPTIONS = {
   RelayOptions: '## Options of the relay',
@@ -107,7 +111,9 @@ t.test('the documented defaults of the relay are those of the code', async (t) =
   const rows = rowsBelow('docs/options.md', OPTIONS.RelayOptions).map(
     ([name, value]) => [unquoted(name), value] as const,
   );
-  const numbers = rows.filter(([, value = '']) => /^(`\d+`|no limit)$/.test(value));
+  const numbers = rows
+    .map(([name, value = '']) => [name, value.replace(/, or .*/, '')] as const)
+    .filter(([, value]) => /^(`\d+`|no limit)$/.test(value));
   t.ok(numbers.length > 10);
   for (const [name, value] of numbers) {
     const actual = config.get(name);
@@ -132,6 +138,8 @@ for (const [name, load] of Object.entries(hosts)) {
   });
 }
 
+const FACTORS: Readonly<Record<string, number>> = { s: 1000, MiB: 1024 ** 2 };
+
 t.test('the limits of PROTOCOL.md are the defaults of the code', async (t) => {
   const relay = createRelay({ endpoint: ENDPOINT });
   t.teardown(() => relay.close());
@@ -139,9 +147,10 @@ t.test('the limits of PROTOCOL.md are the defaults of the code', async (t) => {
   const rows = rowsBelow('PROTOCOL.md', '## 7. Limits');
   t.ok(rows.length > 5);
   for (const [, name = '', value = ''] of rows) {
-    const [, number = '', unit] = /^([\d,]+)( s)?$/.exec(value) ?? [];
+    const [, number = '', unit] = /^([\d,]+)( s| MiB)?(?:, or .*)?$/.exec(value) ?? [];
     const documented = value === 'no limit' ? Number.POSITIVE_INFINITY : Number(number.replaceAll(',', ''));
-    t.equal(value === 'off' ? 0 : documented * (unit ? 1000 : 1), config.get(unquoted(name)), name);
+    const factor = unit === undefined ? 1 : (FACTORS[unit.trim()] ?? Number.NaN);
+    t.equal(value === 'off' ? 0 : documented * factor, config.get(unquoted(name)), name);
   }
 });
 
