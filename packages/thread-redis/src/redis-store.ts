@@ -144,6 +144,10 @@ class RedisStore implements SessionStore {
     await this.#run('close', { name: node, incarnation }, sid, String(epoch));
   }
 
+  async nodes(): Promise<string[]> {
+    return (await this.#run('nodes', NOBODY)) as string[];
+  }
+
   async sessionsOn(node: StoreNode): Promise<string[]> {
     return (await this.#run('sessionsOn', node)) as string[];
   }

@@ -60,6 +60,10 @@ export class Nodes {
     return { name, incarnation: member.incarnation };
   }
 
+  names(): string[] {
+    return [...this.#members.keys()].filter((name) => this.living(name) !== undefined);
+  }
+
   post(to: string, message: JsonValue): boolean {
     if (this.living(to) === undefined) return false;
     const member = this.#members.get(to) as Member;

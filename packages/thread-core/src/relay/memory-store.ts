@@ -210,6 +210,10 @@ export class MemoryStore implements SessionStore {
     this.#journals.delete(owned.sid);
   }
 
+  async nodes(): Promise<string[]> {
+    return this.#nodes.names();
+  }
+
   async sessionsOn(node: StoreNode): Promise<string[]> {
     return this.#ownedBy(node);
   }

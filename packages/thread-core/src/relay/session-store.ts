@@ -219,6 +219,8 @@ export interface SessionStore {
    */
   close(owned: Ownership): Promise<void>;
 
+  /** The names of the living nodes. */
+  nodes(): Promise<string[]>;
   /** The sessions that count in `Renewal.sessions`: for a node that finds that it and the store disagree. */
   sessionsOn(node: StoreNode): Promise<string[]>;
   /** The sessions of an identity, for `relay.endSessions`. */

@@ -33,6 +33,16 @@ if redis.call('EXISTS', P .. 'nodes', P .. 'parked', P .. 'reaping') == 0 then r
 return 1
 `;
 
+/** The names of the living nodes. */
+const nodes = `
+local time, found = now(), {}
+local names = redis.call('HGETALL', P .. 'names')
+for index = 1, #names, 2 do
+  if expiryOf(idOf(names[index], names[index + 1])) > time then found[#found + 1] = names[index] end
+end
+return found
+`;
+
 /** ARGV: name, incarnation. The sessions of the node. */
 const sessionsOn = `
 return redis.call('ZRANGE', sessionsOf(idOf(NAME, INC)), 0, -1)
@@ -62,4 +72,4 @@ redis.call('XADD', inbox, '*', 'm', ARGV[4])
 return 1
 `;
 
-export const nodeScripts = { current, renew, leave, sessionsOn, sessionsOfIdentity, post };
+export const nodeScripts = { current, renew, leave, nodes, sessionsOn, sessionsOfIdentity, post };

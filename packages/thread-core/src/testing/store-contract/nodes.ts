@@ -92,6 +92,15 @@ export const nodes: Part = (test) => {
     await stop();
   });
 
+  test('nodes names the living nodes, each once', async ({ a, b, c }) => {
+    await a.join();
+    await b.join();
+    await c.join();
+    await b.store.leave(b.node());
+    await c.restarted().join();
+    assert.deepEqual((await a.store.nodes()).sort(), [a.name, c.name]);
+  });
+
   test('sessionsOf finds the sessions of one identity, with the node of each that has a living one', async ({
     a,
     b,
