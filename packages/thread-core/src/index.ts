@@ -29,7 +29,12 @@ export type {
   SendSummary,
   Session,
 } from './relay/api.js';
+export type { ClusterStats } from './relay/cluster.js';
+export { ClusterUnavailableError } from './relay/cluster-errors.js';
+export type { ClusterState } from './relay/cluster-node.js';
+export type { ClusterOptions } from './relay/cluster-options.js';
 export { framesSchema } from './relay/frame-schema.js';
+export type { IdentityOptions } from './relay/identity.js';
 export { type MemoryStore, memoryStore } from './relay/memory-store.js';
 export type { OriginCheck } from './relay/origin.js';
 export type { Admission, Refusal, RefusalReason, RefusalReport } from './relay/refusal.js';

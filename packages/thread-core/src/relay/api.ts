@@ -7,6 +7,9 @@ import type { ChatOutcome } from '../threads/ending.js';
 import type { ThreadEntry } from '../threads/store.js';
 import type { ThreadManager } from '../threads/thread-manager.js';
 import type { BusyPolicy } from '../threads/thread-queue.js';
+import type { ClusterStats } from './cluster.js';
+import type { ClusterOptions } from './cluster-options.js';
+import type { IdentityOptions } from './identity.js';
 import type { OriginCheck } from './origin.js';
 import type { RefusalReason, RefusalReport } from './refusal.js';
 
@@ -204,6 +207,11 @@ export interface RelayOptions {
   /** Time to end the chats of a session, retries included. Default 5,000. */
   cleanupTimeout?: number | undefined;
 
+  /** How identities are told apart, and kept in a cluster. */
+  identity?: IdentityOptions | undefined;
+  /** Makes this relay a node of a cluster: its chats are ended by others if this process dies. Default: no cluster. */
+  cluster?: ClusterOptions | undefined;
+
   /** Default: nothing is logged. */
   logger?: Logger | undefined;
   hooks?: RelayHooks | undefined;
@@ -249,4 +257,6 @@ export interface RelayStats extends Counters {
   refused: Record<RefusalReason, number>;
   /** The circuit breaker of each endpoint of the relay's client. */
   breakers: EndpointState[];
+  /** Undefined without the option `cluster`. */
+  cluster: ClusterStats | undefined;
 }

@@ -3,7 +3,9 @@ import { ArcError, InternalError } from '../protocol/errors.js';
 import { hasLoneSurrogate } from '../values.js';
 
 /** What the relay itself may say to a client; anything else is an internal error. */
-const OWN_CODES = new Set([-32_700, -32_600, -45_004, -44_002, -44_007, -41_001, -41_003, -41_006, -43_104, -50_001]);
+const OWN_CODES = new Set([
+  -32_700, -32_600, -45_004, -44_002, -44_007, -41_001, -41_002, -41_003, -41_006, -43_104, -50_001,
+]);
 
 /** What a client is told of a failure, and whether there is more to it that only the log may know. */
 export interface Failure {

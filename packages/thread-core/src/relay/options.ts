@@ -2,6 +2,8 @@ import { ArcClient } from '../client/arc-client.js';
 import { guardLogger, type Logger, silentLogger } from '../logger.js';
 import { LONGEST_TIME } from '../values.js';
 import type { MaybePromise, RelayHooks, RelayOptions, Session } from './api.js';
+import { type ClusterConfig, findClusterProblem, findIdentityProblem, readCluster } from './cluster-options.js';
+import type { IdentityOptions } from './identity.js';
 import { parseOrigin } from './origin.js';
 
 /** Default, minimum and maximum of the numeric options. */
@@ -45,6 +47,8 @@ export type RelayConfig = Readonly<
       sessionToken: ((session: Session) => MaybePromise<string>) | undefined;
       isAgentAllowed: ((agentId: string) => boolean) | undefined;
       bare: boolean;
+      identity: IdentityOptions | undefined;
+      cluster: ClusterConfig | undefined;
       logger: Logger;
     }
 >;
@@ -99,6 +103,9 @@ const CHECKS: Record<Exclude<keyof RelayOptions, NumberOption>, [(value: unknown
     'must be "queue", "parallel", "reject" or "interrupt"',
   ],
   onDisconnect: [(value) => value === 'cancel' || value === 'finish', 'must be "cancel" or "finish"'],
+  identity: [(value) => findIdentityProblem(value) === undefined, 'must be an object of functions: key, save, load'],
+  // Its problems are several, and thrown by its own reader.
+  cluster: [() => true, ''],
   logger: [
     (value) => ['debug', 'info', 'warn', 'error'].every((level) => isFunction(Object(value)[level])),
     'must have the methods debug, info, warn and error',
@@ -125,6 +132,8 @@ export function readOptions(options: RelayOptions): RelayConfig {
     if (!isRight(value)) throw wrong(name, problem);
   }
   const { client, token, agents, endpoint } = options;
+  const problem = options.cluster === undefined ? undefined : findClusterProblem(options.cluster);
+  if (problem !== undefined) throw wrong('cluster', problem);
   if (client === undefined && endpoint === undefined) throw wrong('endpoint', 'is missing: the URL of the agents');
   if (client !== undefined) {
     for (const name of ['endpoint', 'token', 'requestAgent', 'headers', 'dispatcher'] as const) {
@@ -165,6 +174,8 @@ export function readOptions(options: RelayOptions): RelayConfig {
     protocols: options.protocols ?? ['arc-thread.v1'],
     stream: options.stream ?? false,
     bare: options.replies === 'bare',
+    identity: options.identity,
+    cluster: readCluster(options.cluster, options.identity, options.sessionToken !== undefined),
     busy: options.busy ?? 'queue',
     onDisconnect: options.onDisconnect ?? 'cancel',
     logger,

@@ -1,12 +1,16 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { CloseCode } from '@arc/thread-protocol';
 import type { WebSocket } from 'ws';
 import { withTimeout } from '../timers.js';
 import { LONGEST_TIME } from '../values.js';
 import { AdmissionControl } from './admission.js';
 import type { AttachOptions, CloseSummary, RelayOptions, RelayStats, Session } from './api.js';
+import { Cluster } from './cluster.js';
+import { endChatsOf } from './former-session.js';
 import { answerOf, Handshake, NOT_AN_UPGRADE, type WsOptions } from './handshake.js';
 import { internHeaders } from './headers.js';
+import { identityKeyOf } from './identity.js';
 import { type RelayConfig, readOptions } from './options.js';
 import type { Admission } from './refusal.js';
 import { ClientSession, type SessionHost } from './session.js';
@@ -30,6 +34,8 @@ export class Relay implements SessionHost {
   readonly telemetry: Telemetry;
   /** @internal */
   readonly sweeper: Sweeper;
+  /** @internal */
+  readonly cluster: Cluster | undefined;
   readonly #sessions = new Set<ClientSession>();
   /** The traffic of connections that are closed. */
   readonly #traffic = { received: 0, sent: 0 };
@@ -42,6 +48,7 @@ export class Relay implements SessionHost {
     this.config = readOptions(options);
     this.#admission = new AdmissionControl(this.config);
     this.#handshake = new Handshake(this.config);
+    this.cluster = this.#joinCluster();
     this.telemetry = new Telemetry(this.config.hooks, this.config.logger);
     this.sweeper = new Sweeper(this.config, (pings, idleSweeps) => {
       for (const session of this.#sessions) session.sweep(pings, idleSweeps);
@@ -61,12 +68,15 @@ export class Relay implements SessionHost {
    * Serves a `ws` socket. Call it in the same turn of the event loop in which the socket was opened. A request that
    * `admit` let in keeps its identity. If `identity` is given, even as undefined, nothing is checked: the caller is
    * trusted. Otherwise the connection is admitted or refused here.
-   * @throws TypeError if the socket is attached already, or if `client` is not an ArcClient
+   * @throws TypeError if the socket is attached already, if `client` is not an ArcClient, or is passed in a cluster
    */
   attach(socket: WebSocket, request: IncomingMessage, options: AttachOptions = {}): Session {
     const decision = 'identity' in options ? undefined : this.#admission.decisionOn(request);
     const isAdmitted = decision !== undefined && 'identity' in decision;
     const known = isAdmitted ? { ...options, identity: decision.identity } : options;
+    if (this.cluster !== undefined && options.client !== undefined) {
+      throw new TypeError('client: cannot be passed in a cluster, whose other nodes could not end its chats');
+    }
     internHeaders(request);
     const session = new ClientSession(this, socket, request, known);
     removeUpgradeErrorHandler(request.socket);
@@ -138,7 +148,54 @@ export class Relay implements SessionHost {
 
   stats(): RelayStats {
     const { refused } = this.#admission;
-    return readStats(this.#sessions, this.telemetry.counters, this.#traffic, refused, this.config.client.endpoints());
+    const breakers = this.config.client.endpoints();
+    const cluster = this.cluster?.stats;
+    return readStats(this.#sessions, this.telemetry.counters, this.#traffic, refused, breakers, cluster);
+  }
+
+  /**
+   * Ends all sessions of a user and their chats: on this node and, in a cluster, on all others. `key` is what
+   * `identity.key` returns for the user. Clients get close code 4401.
+   * @throws StoreError if the store of the cluster cannot be asked; the sessions of this node are ended all the same
+   */
+  async endSessions(key: string): Promise<void> {
+    this.endLocalSessions(key);
+    await this.cluster?.endSessions(key);
+  }
+
+  /** @internal */
+  endLocalSessions(key: string): void {
+    for (const session of this.#sessions) {
+      const isOfUser = session.isAdmitted && this.#keyOf(session.identity) === key;
+      if (isOfUser) session.close(CloseCode.Unauthorized, 'Signed out');
+    }
+  }
+
+  #keyOf(identity: unknown): string | undefined {
+    try {
+      return identityKeyOf(identity, this.config.identity);
+    } catch (err) {
+      this.config.logger.error({ err }, 'identity.key threw');
+      return undefined;
+    }
+  }
+
+  #joinCluster(): Cluster | undefined {
+    const { config } = this;
+    if (config.cluster === undefined) return undefined;
+    const cluster = new Cluster(config.cluster, {
+      config,
+      describeIdentity: (identity) => ({
+        identityKey: this.#keyOf(identity),
+        identity: config.identity?.save?.(identity),
+      }),
+      endChatsOf: async (stored) => {
+        await endChatsOf(stored, config);
+      },
+      endLocalSessions: (key) => this.endLocalSessions(key),
+    });
+    cluster.start();
+    return cluster;
   }
 
   /**
@@ -163,6 +220,7 @@ export class Relay implements SessionHost {
     await Promise.all([...all].map((session) => session.closed));
     clearTimeout(grace);
     this.sweeper.stop();
+    await this.cluster?.stop();
     if (this.config.ownsClient) await this.config.client.close();
     const { ended, unconfirmed, orphans } = this.telemetry.counters;
     return {

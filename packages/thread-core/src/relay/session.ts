@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import { CloseCode, type EndFrame } from '@arc/thread-protocol';
+import { type ClientFrame, CloseCode, type EndFrame } from '@arc/thread-protocol';
 import type { WebSocket } from 'ws';
 import { type Bytes, encode } from '../bytes.js';
 import type { ArcClient } from '../client/arc-client.js';
@@ -10,6 +10,8 @@ import { checkClient, type ThreadHooks } from '../threads/options.js';
 import type { ThreadEntry } from '../threads/store.js';
 import { ThreadManager } from '../threads/thread-manager.js';
 import type { AttachOptions, Session } from './api.js';
+import type { Cluster, ClusteredSession } from './cluster.js';
+import type { ClusterSession } from './cluster-session.js';
 import { Connection, type ConnectionHost, type ConnectionOwner } from './connection.js';
 import { describeFailure, writeFailure } from './failure.js';
 import { BadFrame, echoOf, type FrameEcho, isMessage, readFrame } from './frame-reader.js';
@@ -23,6 +25,7 @@ import type { Telemetry } from './telemetry.js';
 /** What a session needs of its relay. */
 export interface SessionHost extends ConnectionHost {
   readonly telemetry: Telemetry;
+  readonly cluster: Cluster | undefined;
   /** Decides whether a connection that is open already is accepted. */
   checkAdmission(request: IncomingMessage, context?: unknown, host?: string): Promise<Admission>;
   /** The session no longer counts for `maxSessions`. */
@@ -48,7 +51,9 @@ function defer<T>(): Deferred<T> {
 const MAX_UNADMITTED_BYTES = 64 * 1024;
 
 /** The identity, threads and pending sends of one client. Whatever an idle session does not need is made on demand. */
-export class ClientSession implements Session, SendingSession, ConnectionOwner, InboxOwner, ThreadHooks {
+export class ClientSession
+  implements Session, SendingSession, ConnectionOwner, InboxOwner, ThreadHooks, ClusteredSession
+{
   identity: unknown;
   isAdmitted = false;
   readonly #host: SessionHost;
@@ -59,6 +64,8 @@ export class ClientSession implements Session, SendingSession, ConnectionOwner, 
   #inbox: Inbox | undefined;
   #sends: PendingSends | undefined;
   #threads: ThreadManager | undefined;
+  /** What the store of the cluster has of this session. */
+  #record: ClusterSession | undefined;
   /** `end` frames that are not answered yet. */
   #ends: Set<Promise<void>> | undefined;
   #hasLeft = false;
@@ -97,7 +104,9 @@ export class ClientSession implements Session, SendingSession, ConnectionOwner, 
     if (this.#threads === undefined) {
       const { busy, cleanupTimeout, logger, sessionToken } = this.#host.config;
       const token = sessionToken === undefined ? undefined : () => sessionToken(this);
-      this.#threads = new ThreadManager(this.#client, { busy, cleanupTimeout, logger, hooks: this, token });
+      this.#record = this.#host.cluster?.register(this);
+      const observer = this.#record;
+      this.#threads = new ThreadManager(this.#client, { busy, cleanupTimeout, logger, hooks: this, token, observer });
     }
     return this.#threads;
   }
@@ -187,15 +196,31 @@ export class ClientSession implements Session, SendingSession, ConnectionOwner, 
   #handle(frame: ReadFrame, text: string, bytes: number): void {
     if (!this.#connection.isOpen) return;
     if (frame instanceof BadFrame) return this.refuse(frame.error, frame.echo);
-    if (isMessage(frame)) {
-      const asked = this.#sending().add(frame, text, bytes);
-      if (asked !== undefined) this.#frames().await(asked);
-      return;
+    const checked = frame.type === 'ping' ? undefined : this.#host.cluster?.check();
+    const awaited =
+      checked === undefined ? this.#handleAtOnce(frame, text, bytes) : this.#handleAfter(checked, frame, text, bytes);
+    if (awaited !== undefined) this.#frames().await(awaited);
+  }
+
+  /** After a gap in which another node may have taken the session over, or while the cluster's store is away. */
+  async #handleAfter(checked: Promise<void>, frame: ClientFrame, text: string, bytes: number): Promise<void> {
+    try {
+      await checked;
+      if (!this.#connection.isOpen) return;
+      await this.#handleAtOnce(frame, text, bytes);
+    } catch (error) {
+      this.writeError(error, writeEcho(echoOf(frame)));
     }
+  }
+
+  /** Returns a promise where the next frame has to wait. */
+  #handleAtOnce(frame: ClientFrame, text: string, bytes: number): Promise<void> | undefined {
+    if (isMessage(frame)) return this.#sending().add(frame, text, bytes);
     this.acceptFrame();
     if (frame.type === 'ping') this.writeSoon(`{"type":"pong"${writeEcho({ id: frame.id })}}` as Bytes);
     else if (frame.type === 'cancel') this.#cancel(frame.id);
     else this.#endThread(frame as EndFrame);
+    return undefined;
   }
 
   #frames(): Inbox {
@@ -295,6 +320,12 @@ export class ClientSession implements Session, SendingSession, ConnectionOwner, 
     this.#host.telemetry.chatEnded(this, outcome);
   }
 
+  /** Another node owns the session: it is not ended here, but goes on there. */
+  onLost(): void {
+    this.#threads?.clear();
+    this.close(CloseCode.ServiceRestart, 'The session has moved');
+  }
+
   // The end
 
   close(code: number = CloseCode.Normal, reason = ''): void {
@@ -349,6 +380,7 @@ export class ClientSession implements Session, SendingSession, ConnectionOwner, 
     else logger.debug(about, 'a connection was closed');
     void this.#finish().then((outcomes) => {
       if (this.isAdmitted) this.#host.telemetry.sessionClosed(this, outcomes);
+      if (this.#record !== undefined) this.#host.cluster?.unregister(this.#record);
       this.#whenClosed().resolve(outcomes);
       this.#host.onSessionEnd(this);
     });
@@ -394,6 +426,7 @@ export class ClientSession implements Session, SendingSession, ConnectionOwner, 
 
   /** Cancels what is still pending, and closes the connection. */
   shutDown(): void {
-    this.close(CloseCode.GoingAway, 'The server is shutting down');
+    const code = this.#host.cluster === undefined ? CloseCode.GoingAway : CloseCode.ServiceRestart;
+    this.close(code, 'The server is shutting down');
   }
 }

@@ -27,6 +27,7 @@ export function readStats(
   past: Traffic,
   refused: RelayStats['refused'],
   breakers: EndpointState[],
+  cluster: RelayStats['cluster'],
 ): RelayStats {
   const now = { sessions: sessions.size, threads: 0, pending: 0, waiting: 0 };
   const bytes = { ...past };
@@ -36,5 +37,5 @@ export function readStats(
     now.waiting += waiting;
     addTraffic(bytes, traffic);
   }
-  return { ...now, ...counters, sends: { ...sends }, bytes, refused: { ...refused }, breakers };
+  return { ...now, ...counters, sends: { ...sends }, bytes, refused: { ...refused }, breakers, cluster };
 }

@@ -30,7 +30,10 @@ export interface ThreadManagerOptions {
   /** Gets an error for each chat that could not be ended. Default: nothing is logged. */
   logger?: Logger | undefined;
   hooks?: ThreadHooks | undefined;
-  /** Keeps a record of the threads. @internal */
+}
+
+/** What the relay adds. @internal */
+export interface ObservedOptions extends ThreadManagerOptions {
   observer?: ThreadObserver | undefined;
 }
 

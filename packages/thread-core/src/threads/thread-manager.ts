@@ -12,6 +12,7 @@ import {
   checkText,
   checkTimeout,
   type EndAllOptions,
+  type ObservedOptions,
   type SendOptions,
   type ThreadManagerOptions,
 } from './options.js';
@@ -28,7 +29,10 @@ export class ThreadManager implements AsyncDisposable {
   readonly #table: ThreadTable;
 
   /** @throws TypeError that begins with the name of the option that is wrong */
-  constructor(client: ArcClient, options: ThreadManagerOptions = {}) {
+  constructor(client: ArcClient, options?: ThreadManagerOptions);
+  /** @internal */
+  constructor(client: ArcClient, options?: ObservedOptions);
+  constructor(client: ArcClient, options: ObservedOptions = {}) {
     checkManager(client, options);
     const { store, busy = 'queue', token, cleanupTimeout = 5000 } = options;
     const { logger = silentLogger, hooks = {}, observer } = options;

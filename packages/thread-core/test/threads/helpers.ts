@@ -12,7 +12,7 @@ import {
   textOf,
 } from '../../src/testing/index.js';
 import type { ChatOutcome } from '../../src/threads/ending.js';
-import type { ThreadManagerOptions } from '../../src/threads/options.js';
+import type { ObservedOptions } from '../../src/threads/options.js';
 import type { SendListener, SendRequest } from '../../src/threads/send.js';
 import type { ThreadEntry } from '../../src/threads/store.js';
 import { ThreadManager } from '../../src/threads/thread-manager.js';
@@ -44,7 +44,7 @@ export async function readAll(
   return { text, names, restarted };
 }
 
-interface SetUpOptions extends ThreadManagerOptions {
+interface SetUpOptions extends ObservedOptions {
   agent?: TestAgentOptions;
   client?: Partial<ArcClientOptions>;
 }

@@ -1,0 +1,31 @@
+import type { JsonValue } from './session-store.js';
+
+/** How identities are told apart, and kept in a cluster. */
+export interface IdentityOptions<Identity = unknown> {
+  /**
+   * Names a user: two identities with the same key are one. Default: an identity that is a string or a number itself,
+   * else its `id` or `sub`. Undefined: such identities cannot be told apart.
+   */
+  key?: ((identity: Identity) => string | undefined) | undefined;
+  /** Makes JSON of an identity, for the store of a cluster. Do not include tokens. */
+  save?: ((identity: Identity) => JsonValue) | undefined;
+  /** Makes an identity of what `save` returned, on another node: `sessionToken` is asked with it. */
+  load?: ((saved: JsonValue) => Identity | Promise<Identity>) | undefined;
+}
+
+/** The key of an identity; undefined if it has none. */
+export function identityKeyOf(identity: unknown, { key = defaultKey }: IdentityOptions = {}): string | undefined {
+  const found: unknown = key(identity);
+  return found === undefined || found === null ? undefined : String(found);
+}
+
+function defaultKey(identity: unknown): string | undefined {
+  if (isKey(identity)) return String(identity);
+  const { id, sub } = Object(identity) as { id?: unknown; sub?: unknown };
+  if (isKey(id)) return String(id);
+  return isKey(sub) ? String(sub) : undefined;
+}
+
+function isKey(value: unknown): value is string | number {
+  return typeof value === 'string' || typeof value === 'number';
+}
