@@ -1,7 +1,7 @@
+import { Client, textOf, to, upgrade } from '@arc/host-contract';
 import { startTestAgent } from '@arc/thread-core/testing';
 import t from 'tap';
 import { Example } from './browser/example.js';
-import { Client, textOf, to, upgrade } from './contract/client.js';
 
 // Each is a process of its own, and the first answer of a process takes its time.
 t.setTimeout(120_000);

@@ -1,8 +1,8 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
+import { Client, RawClient, upgradeText } from '@arc/host-contract';
 import { startTestAgent } from '@arc/thread-core/testing';
 import t from 'tap';
-import { Client, RawClient, upgradeText } from './contract/client.js';
 import { hosts } from './shutdown/hosts.js';
 
 for (const name of Object.keys(hosts)) {

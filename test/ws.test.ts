@@ -1,6 +1,6 @@
+import { runHostContract } from '@arc/host-contract';
+import { onWs } from '@arc/host-contract/hosts/ws';
 import t from 'tap';
-import { runAdapterContract } from './contract/contract.js';
-import { onWs } from './contract/hosts/ws.js';
 
-runAdapterContract(t, onWs({ asks: false }));
-runAdapterContract(t, onWs({ asks: true }));
+runHostContract(t, onWs({ asks: false }));
+runHostContract(t, onWs({ asks: true }));

@@ -1,8 +1,8 @@
 // A process that must exit by itself: after relay.close() no resource of the relay may remain.
 import { createHook } from 'node:async_hooks';
 import { type EventEmitter, once } from 'node:events';
+import { portOf } from '@arc/host-contract';
 import type { Relay } from '@arc/thread-core';
-import { portOf } from '../contract/client.js';
 import { hosts } from '../shutdown/hosts.js';
 import { Client, to, until } from './world.js';
 

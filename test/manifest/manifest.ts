@@ -80,7 +80,7 @@ export interface Citation {
 
 /** The folders of tests that `npm test` runs. Only citations in these count. */
 const FOLDERS = ['packages', 'examples'];
-const OWN = ['', 'contract/'];
+const OWN = ['test/', 'packages/host-contract/src/'];
 
 function filesIn(folder: string): string[] {
   const isTest = (path: string): boolean => path.endsWith('.ts') && !path.includes('node_modules');
@@ -99,9 +99,9 @@ export function testFiles(): string[] {
       .flatMap((path) => filesIn(`${path}test/`)),
   );
   const own = OWN.flatMap((folder) =>
-    readdirSync(new URL(`test/${folder}`, root))
+    readdirSync(new URL(folder, root))
       .filter((name) => name.endsWith('.ts') && name !== 'manifest.test.ts')
-      .map((name) => `test/${folder}${name}`),
+      .map((name) => folder + name),
   );
   return [...suites, ...own].sort();
 }

@@ -1,11 +1,12 @@
-import type { Host } from '../contract/host.js';
+import type { Host } from '@arc/host-contract';
 
 /**
  * Every host of the contract, on the adapters as they are built; each is loaded when it is asked for, so that a process
  * that is one of them starts without the others.
  */
 export const hosts: Readonly<Record<string, () => Promise<Host>>> = {
-  fastify: async () => (await import('../contract/hosts/fastify.js')).onFastify((await import('fastify-arc')).default),
+  fastify: async () =>
+    (await import('@arc/host-contract/hosts/fastify')).onFastify((await import('fastify-arc')).default),
   'express 5': async () => (await express()).onExpress5((await import('express-arc')).default),
   'express 4': async () => (await express()).onExpress4((await import('express-arc')).default),
   'express-ws': async () => (await express()).onExpressWs((await import('express-arc')).default, { verifies: false }),
@@ -13,9 +14,9 @@ export const hosts: Readonly<Record<string, () => Promise<Host>>> = {
     (await express()).onExpressWs((await import('express-arc')).default, { verifies: true }),
   'koa 3': async () => (await koa()).onKoa3((await import('koa-arc')).default),
   'koa 2': async () => (await koa()).onKoa2((await import('koa-arc')).default),
-  ws: async () => (await import('../contract/hosts/ws.js')).onWs({ asks: false }),
-  'ws with verifyClient': async () => (await import('../contract/hosts/ws.js')).onWs({ asks: true }),
+  ws: async () => (await import('@arc/host-contract/hosts/ws')).onWs({ asks: false }),
+  'ws with verifyClient': async () => (await import('@arc/host-contract/hosts/ws')).onWs({ asks: true }),
 };
 
-const express = () => import('../contract/hosts/express.js');
-const koa = () => import('../contract/hosts/koa.js');
+const express = () => import('@arc/host-contract/hosts/express');
+const koa = () => import('@arc/host-contract/hosts/koa');

@@ -1,6 +1,6 @@
 // A server as its own process, with the host and the agent's address that are its arguments. It never calls
 // process.exit: what it leaves open keeps it alive.
-import { portOf } from '../contract/client.js';
+import { portOf } from '@arc/host-contract';
 import { hosts } from './hosts.js';
 
 const [name = '', endpoint = ''] = process.argv.slice(2);

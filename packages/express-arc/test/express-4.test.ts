@@ -1,6 +1,6 @@
+import { runHostContract } from '@arc/host-contract';
+import { onExpress4 } from '@arc/host-contract/hosts/express';
 import t from 'tap';
-import { runAdapterContract } from '../../../test/contract/contract.js';
-import { onExpress4 } from '../../../test/contract/hosts/express.js';
 import arc from '../src/index.js';
 
-runAdapterContract(t, onExpress4(arc));
+runHostContract(t, onExpress4(arc));

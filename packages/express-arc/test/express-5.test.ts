@@ -1,6 +1,6 @@
+import { runHostContract } from '@arc/host-contract';
+import { onExpress5 } from '@arc/host-contract/hosts/express';
 import t from 'tap';
-import { runAdapterContract } from '../../../test/contract/contract.js';
-import { onExpress5 } from '../../../test/contract/hosts/express.js';
 import arc from '../src/index.js';
 
-runAdapterContract(t, onExpress5(arc));
+runHostContract(t, onExpress5(arc));

@@ -1,7 +1,7 @@
+import { runHostContract } from '@arc/host-contract';
+import { onExpressWs } from '@arc/host-contract/hosts/express';
 import t from 'tap';
-import { runAdapterContract } from '../../../test/contract/contract.js';
-import { onExpressWs } from '../../../test/contract/hosts/express.js';
 import arc from '../src/index.js';
 
-runAdapterContract(t, onExpressWs(arc, { verifies: false }));
-runAdapterContract(t, onExpressWs(arc, { verifies: true }));
+runHostContract(t, onExpressWs(arc, { verifies: false }));
+runHostContract(t, onExpressWs(arc, { verifies: true }));

@@ -1,13 +1,25 @@
 import { createRequire } from 'node:module';
+import {
+  Client,
+  closed,
+  connectSocketIo,
+  gate,
+  listen,
+  listening,
+  plain,
+  portOf,
+  RawClient,
+  socketIo,
+  soon,
+  upgrade,
+  upgradeText,
+} from '@arc/host-contract';
 import type { Session } from '@arc/thread-core';
 import { startTestAgent } from '@arc/thread-core/testing';
 import express, { type ErrorRequestHandler } from 'express';
 import morgan from 'morgan';
 import { pinoHttp } from 'pino-http';
 import t from 'tap';
-import { Client, gate, plain, portOf, RawClient, soon, upgrade, upgradeText } from '../../../test/contract/client.js';
-import { closed, listen, listening } from '../../../test/contract/host.js';
-import { socketIo, talkTo } from '../../../test/contract/neighbours.js';
 import arc from '../src/index.js';
 
 const agent = await startTestAgent();
@@ -48,7 +60,7 @@ t.test('beside Socket.IO: several paths and patterns are told from its own', asy
   t.teardown(() => Promise.all([neighbour.close(), closed(server)]));
   const port = portOf(server);
   for (const path of ['/one', '/two', '/of/ann/ws', '/']) t.equal(await says(port, path), 'a #1: hello', path);
-  const talk = await talkTo(t, port, ['websocket']);
+  const talk = await connectSocketIo(t, port, ['websocket']);
   t.equal(await talk('x'), 'echo x');
 });
 
@@ -139,7 +151,7 @@ t.test('in a Router, app gives the server, also beside Socket.IO; forgotten, nob
   t.equal((await upgrade(port, '/api/ws')).status, 401);
   const client = await Client.open(`ws://127.0.0.1:${port}/api/ws`, { headers: { authorization: 'ann' } });
   t.equal(await client.say('a'), 'a #1: hello');
-  t.equal(await (await talkTo(t, port, ['websocket']))('x'), 'echo x');
+  t.equal(await (await connectSocketIo(t, port, ['websocket']))('x'), 'echo x');
 
   const forgetful = express();
   forgetful.use(

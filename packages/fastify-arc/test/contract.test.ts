@@ -1,6 +1,6 @@
+import { runHostContract } from '@arc/host-contract';
+import { onFastify } from '@arc/host-contract/hosts/fastify';
 import t from 'tap';
-import { runAdapterContract } from '../../../test/contract/contract.js';
-import { onFastify } from '../../../test/contract/hosts/fastify.js';
 import arc from '../src/index.js';
 
-runAdapterContract(t, onFastify(arc));
+runHostContract(t, onFastify(arc));

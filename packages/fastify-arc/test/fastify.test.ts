@@ -1,20 +1,9 @@
 import { createRequire } from 'node:module';
+import { Client, plain, portOf, RawClient, socketIo, soon, to, until, upgrade, upgradeText } from '@arc/host-contract';
 import { startTestAgent } from '@arc/thread-core/testing';
 import websocket from '@fastify/websocket';
 import Fastify, { type FastifyInstance } from 'fastify';
 import t, { type Test } from 'tap';
-import {
-  Client,
-  plain,
-  portOf,
-  RawClient,
-  soon,
-  to,
-  until,
-  upgrade,
-  upgradeText,
-} from '../../../test/contract/client.js';
-import { socketIo } from '../../../test/contract/neighbours.js';
 import arc from '../src/index.js';
 
 const agent = await startTestAgent();

@@ -1,6 +1,6 @@
+import { runHostContract } from '@arc/host-contract';
+import { onKoa2 } from '@arc/host-contract/hosts/koa';
 import t from 'tap';
-import { runAdapterContract } from '../../../test/contract/contract.js';
-import { onKoa2 } from '../../../test/contract/hosts/koa.js';
 import arc from '../src/index.js';
 
-runAdapterContract(t, onKoa2(arc));
+runHostContract(t, onKoa2(arc));

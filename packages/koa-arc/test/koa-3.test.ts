@@ -1,6 +1,6 @@
+import { runHostContract } from '@arc/host-contract';
+import { onKoa3 } from '@arc/host-contract/hosts/koa';
 import t from 'tap';
-import { runAdapterContract } from '../../../test/contract/contract.js';
-import { onKoa3 } from '../../../test/contract/hosts/koa.js';
 import arc from '../src/index.js';
 
-runAdapterContract(t, onKoa3(arc));
+runHostContract(t, onKoa3(arc));

@@ -1,21 +1,23 @@
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
-import { startTestAgent } from '@arc/thread-core/testing';
-import Koa from 'koa';
-import { pinoHttp } from 'pino-http';
-import t from 'tap';
 import {
   Client,
+  closed,
   gate,
-  heldDoor,
+  heldAuthentication,
+  listen,
+  listening,
   portOf,
   RawClient,
   soon,
   until,
   upgrade,
   upgradeText,
-} from '../../../test/contract/client.js';
-import { closed, listen, listening } from '../../../test/contract/host.js';
+} from '@arc/host-contract';
+import { startTestAgent } from '@arc/thread-core/testing';
+import Koa from 'koa';
+import { pinoHttp } from 'pino-http';
+import t from 'tap';
 import arc from '../src/index.js';
 
 const agent = await startTestAgent();
@@ -48,14 +50,14 @@ t.test('ctx.arc is the relay, for what comes after it', async (t) => {
 
 t.test('middleware before it gets its turn back, whatever becomes of the upgrade', async (t) => {
   const app = new Koa();
-  const door = heldDoor();
+  const held = heldAuthentication();
   const ended: string[] = [];
   app.on('error', (error) => ended.push(String(error)));
   app.use(async (ctx, next) => {
     await next();
     ended.push(ctx.url);
   });
-  const authenticate = ({ url = '' }) => url !== '/ws?held' || door.authenticate();
+  const authenticate = ({ url = '' }) => url !== '/ws?held' || held.authenticate();
   app.use(arc({ app, endpoint: agent.endpoint, authenticate }));
   const port = await listen(t, app);
   await Client.open(`ws://127.0.0.1:${port}/ws?good`);
@@ -63,10 +65,10 @@ t.test('middleware before it gets its turn back, whatever becomes of the upgrade
   t.equal((await upgrade(port, '/ws?bad', { 'sec-websocket-key': 'bad' })).status, 400);
   await until(() => ended.length === 2, 'the bad one is done');
   const gone = new RawClient(port, upgradeText('/ws?held'));
-  await until(() => door.asked === 1, 'the one that will be gone is asked');
+  await until(() => held.asked === 1, 'the one that will be gone is asked');
   gone.socket.end();
   await gone.closed;
-  door.open();
+  held.open();
   await until(() => ended.length === 3, 'the one that is gone is done');
   t.strictSame(ended, ['/ws?good', '/ws?bad', '/ws?held']);
 });

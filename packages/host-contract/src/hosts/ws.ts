@@ -16,7 +16,7 @@ export const onWs = ({ asks }: { asks: boolean }): Host => ({
     'plain GET': "plain requests are the server's own affair",
     'several relays': 'ws servers on one server answer 400 to the upgrades of each other',
     below: 'there are no routers',
-    neighbours: 'a ws server answers 400 to every upgrade that is not its own',
+    coexistence: 'a ws server answers 400 to every upgrade that is not its own',
     pipelining: 'ws answers an upgrade at once, whatever is still to be answered before it',
     attach: 'there is no adapter: the app attaches every socket itself',
   },

@@ -1,12 +1,11 @@
 import { Readable } from 'node:stream';
-import { Client, heldDoor, RawClient, until, upgrade, upgradeText } from './client.js';
-import type { Declare } from './contract.js';
-import type { Host } from './host.js';
+import { Client, heldAuthentication, RawClient, until, upgrade, upgradeText } from './client.js';
+import type { Declare, Host } from './host.js';
 import { allGone, world } from './world.js';
 
 /** The app's own middleware, hooks and error handlers, all before the upgrade. */
 export function middleware(declare: Declare, host: Host): void {
-  declare('what middleware knows of a request reaches authenticate', ['context'], async (t) => {
+  declare('what middleware found out about a request reaches authenticate', ['context'], async (t) => {
     const { url, port, app } = await world(t, host, {
       before: ({ headers }) => ({ user: /user=(\w+)/.exec(headers.cookie ?? '')?.[1] ?? '' }),
       options: { authenticate: (_request, context) => host.userOf(context) || null },
@@ -21,7 +20,7 @@ export function middleware(declare: Declare, host: Host): void {
     else t.equal((await new Client(url, { headers: { cookie: 'user=' } }).closed).code, 4401);
   });
 
-  declare('middleware that answers is all that a client sees', ['middleware'], async (t) => {
+  declare('a response of middleware is all that a client sees', ['middleware'], async (t) => {
     let asked = 0;
     const { port, app, log } = await world(t, host, {
       before: () => 401,
@@ -63,16 +62,16 @@ export function middleware(declare: Declare, host: Host): void {
     await allGone(app);
   });
 
-  declare('who has gone before middleware is done leaves nothing behind', ['middleware'], async (t) => {
-    const door = heldDoor();
-    const { port, app, log } = await world(t, host, { options: { authenticate: door.authenticate } });
+  declare('a client that disconnects before middleware is done leaves nothing behind', ['middleware'], async (t) => {
+    const held = heldAuthentication();
+    const { port, app, log } = await world(t, host, { options: { authenticate: held.authenticate } });
     const reset = new RawClient(port, upgradeText('/ws'));
     const halfClosed = new RawClient(port, upgradeText('/ws'));
-    await until(() => door.asked === 2, 'authenticate is asked');
+    await until(() => held.asked === 2, 'authenticate is asked');
     reset.socket.resetAndDestroy();
     halfClosed.socket.end();
     await reset.closed;
-    door.open();
+    held.open();
     await halfClosed.closed;
     await allGone(app);
     t.equal(app.relays[0]?.stats().sessions, 0);

@@ -1,17 +1,18 @@
 import type { IncomingMessage, RequestListener, Server } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Relay, RelayOptions } from '@arc/thread-core';
+import type { Test } from 'tap';
 import { portOf } from './client.js';
 
-/** What a host may be unable to keep of the contract. */
-export type Promised =
-  /** A request that may not come in is refused before it is upgraded. */
+/** Parts of the contract that a host may be unable to keep. */
+type Promised =
+  /** A refused request is answered before it is upgraded. */
   | 'refusals'
   /** The app's own middleware and hooks run before the upgrade, and may answer it. */
   | 'middleware'
-  /** What the app's own middleware found out of a request reaches `authenticate`. */
+  /** What the app's own middleware found out about a request reaches `authenticate`. */
   | 'context'
-  /** An upgrade to a path that nobody serves is answered 404, as any request is. */
+  /** An upgrade to an unknown path is answered with 404, as any request is. */
   | 'not found'
   /** A slash at the end of the path makes no difference. */
   | 'trailing slash'
@@ -19,15 +20,15 @@ export type Promised =
   | 'plain GET'
   /** Several relays in one app, with different paths and endpoints. */
   | 'several relays'
-  /** It can be put below routers, sub-apps or prefixes. */
+  /** It can be mounted below routers, sub-apps or prefixes. */
   | 'below'
   /** An app can bring its own server, http or https. */
   | 'own server'
-  /** Another library's WebSockets live on the same server. */
-  | 'neighbours'
-  /** An upgrade that comes behind a request that is not answered yet is not answered into the middle of things. */
+  /** Other WebSocket libraries work on the same server. */
+  | 'coexistence'
+  /** An upgrade that is pipelined behind an unanswered request is not answered in the middle of that request's response. */
   | 'pipelining'
-  /** What forgets to attach the adapter is told so. */
+  /** An app that forgets to attach the adapter gets an error that says so. */
   | 'attach';
 
 /** What an app does with a request before the relay sees it: goes on and knows the user, answers, or fails. */
@@ -76,6 +77,9 @@ export interface Host {
   /** The user that `before` found, in what the adapter hands to `authenticate`. */
   userOf(context: unknown): string | undefined;
 }
+
+/** Declares a test of the contract. A host that cannot keep it has said why, and skips it. */
+export type Declare = (name: string, promised: Promised[], test: (t: Test) => Promise<void>) => void;
 
 /** Resolves when the server listens on a free port. */
 export function listening(server: Server): Promise<Server> {

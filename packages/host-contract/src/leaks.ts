@@ -1,7 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { RawClient, until, upgrade, upgradeText } from './client.js';
-import type { Declare } from './contract.js';
-import type { Host } from './host.js';
+import type { Declare, Host } from './host.js';
 import { allGone, connections, type World, world } from './world.js';
 
 /** Files and sockets that this process has open. */

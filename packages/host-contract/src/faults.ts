@@ -1,6 +1,5 @@
 import { frameBytes, RawClient, upgradeText } from './client.js';
-import type { Declare } from './contract.js';
-import type { Host } from './host.js';
+import type { Declare, Host } from './host.js';
 import { allGone, world } from './world.js';
 
 /** What a client can do to a connection that is open. */

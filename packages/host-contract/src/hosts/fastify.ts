@@ -1,8 +1,14 @@
-import Fastify, { type FastifyInstance, type FastifyRequest, type FastifyServerOptions } from 'fastify';
-import type arc from 'fastify-arc';
+import type { Relay, RelayOptions } from '@arc/thread-core';
+import Fastify, {
+  type FastifyInstance,
+  type FastifyPluginAsync,
+  type FastifyRequest,
+  type FastifyServerOptions,
+} from 'fastify';
 import { type App, answers, type Host } from '../host.js';
 
-type Arc = typeof arc;
+/** What the contract needs of the adapter. */
+type Arc = FastifyPluginAsync<RelayOptions & { path?: string }>;
 type Known = FastifyRequest & { user?: string };
 
 export const onFastify = (adapter: Arc): Host => ({
@@ -27,13 +33,13 @@ export const onFastify = (adapter: Arc): Host => ({
       Object.assign(request, said);
     });
     site.first?.(app.server);
-    const relays: FastifyInstance['arc'][] = [];
+    const relays: Relay[] = [];
     const plugin = async (scope: FastifyInstance): Promise<void> => {
       for (const { path, options } of site.relays) {
         // Each in a scope of its own, so that each has a decorator of its own.
         await scope.register(async (inner) => {
           await inner.register(adapter, { ...(path === undefined ? {} : { path }), ...options });
-          relays.push(inner.arc);
+          relays.push((inner as FastifyInstance & { arc: Relay }).arc);
         });
       }
     };

@@ -1,11 +1,10 @@
-import { Client, heldDoor, RawClient, soon, to, until, upgradeText } from './client.js';
-import type { Declare } from './contract.js';
-import type { Host } from './host.js';
+import { Client, heldAuthentication, RawClient, soon, to, until, upgradeText } from './client.js';
+import type { Declare, Host } from './host.js';
 import { connections, world } from './world.js';
 
-/** How it ends: with the framework's own close. */
-export function wayOut(declare: Declare, host: Host): void {
-  declare('closing the app ends every chat, closes with 1001, and completes; again and again', [], async (t) => {
+/** Shutdown, with the framework's own close. */
+export function shutdown(declare: Declare, host: Host): void {
+  declare('closing the app ends every chat, closes with 1001, and completes; also when called again', [], async (t) => {
     const { agent, app, connect, log } = await world(t, host);
     const clients = await Promise.all(Array.from({ length: 10 }, () => connect()));
     await Promise.all(clients.map((client) => client.say('a')));
@@ -21,7 +20,7 @@ export function wayOut(declare: Declare, host: Host): void {
     t.strictSame(log.lines, []);
   });
 
-  declare('a client that never answers the closing handshake does not hold up the close', [], async (t) => {
+  declare('a client that never answers the closing handshake does not delay the shutdown', [], async (t) => {
     const { agent, app, port, connect } = await world(t, host);
     const [client, silent] = [await connect(), new RawClient(port, upgradeText('/ws'))];
     await silent.hears('\r\n\r\n');
@@ -32,7 +31,7 @@ export function wayOut(declare: Declare, host: Host): void {
     silent.socket.destroy();
   });
 
-  declare('a send that runs is answered before its connection is closed', [], async (t) => {
+  declare('a running send is answered before its connection is closed', [], async (t) => {
     const { agent, app, connect } = await world(t, host);
     const client = await connect();
     const gate = agent.hold('chat.start');
@@ -46,7 +45,7 @@ export function wayOut(declare: Declare, host: Host): void {
     t.equal(agent.counters.open, 0);
   });
 
-  declare('a send that does not end by drainTimeout is cancelled', [], async (t) => {
+  declare('a send that is not finished within drainTimeout is cancelled', [], async (t) => {
     const { agent, app, connect } = await world(t, host, { options: { drainTimeout: 50 } });
     const client = await connect();
     const gate = agent.hold('chat.start');
@@ -61,16 +60,16 @@ export function wayOut(declare: Declare, host: Host): void {
   });
 
   declare(
-    'an upgrade that authenticate holds when the app closes is not let in, and holds up nothing',
+    'an upgrade that authenticate holds when the app closes is not accepted, and delays nothing',
     [],
     async (t) => {
-      const door = heldDoor();
-      const { app, url, port } = await world(t, host, { options: { authenticate: door.authenticate } });
+      const held = heldAuthentication();
+      const { app, url, port } = await world(t, host, { options: { authenticate: held.authenticate } });
       const polite = new Client(url);
       const silent = new RawClient(port, upgradeText('/ws'));
-      await until(() => door.asked === 2, 'both are asked');
+      await until(() => held.asked === 2, 'both are asked');
       const closing = app.close();
-      door.open();
+      held.open();
       await soon(closing, 'the app to close');
       t.ok([1001, 1006].includes((await polite.closed).code), 'with 1001, or refused');
       silent.socket.destroy();

@@ -50,18 +50,18 @@ export function gate(): { opened: Promise<void>; open: () => void } {
 }
 
 /** An `authenticate` that counts whom it is asked about, and lets everybody in when it is opened. */
-export function heldDoor(): { asked: number; open: () => void; authenticate: () => Promise<true> } {
+export function heldAuthentication(): { asked: number; open: () => void; authenticate: () => Promise<true> } {
   const { opened, open } = gate();
-  const door = {
+  const held = {
     asked: 0,
     open,
     authenticate: async (): Promise<true> => {
-      door.asked += 1;
+      held.asked += 1;
       await opened;
       return true;
     },
   };
-  return door;
+  return held;
 }
 
 /** A WebSocket client that keeps what it gets. */

@@ -1,11 +1,13 @@
 /// <reference path="aliases.d.ts" />
+import type { RelayOptions } from '@arc/thread-core';
+import type { Attachable, VerifyClient } from '@arc/thread-core/host';
 import express, { type ErrorRequestHandler, type Request, type RequestHandler } from 'express';
-import type arc from 'express-arc';
 import expressWs from 'express-ws';
 import express4 from 'express4';
 import { type App, answers, closed, type Host, listening, type Site } from '../host.js';
 
-type Arc = typeof arc;
+/** What the contract needs of the adapter. */
+type Arc = (options: RelayOptions) => RequestHandler & Attachable & { readonly verifyClient: VerifyClient };
 type Known = Request & { user?: string };
 
 export const onExpress5 = (adapter: Arc): Host => onExpress('express 5', adapter, express);
@@ -59,7 +61,7 @@ export const onExpressWs = (adapter: Arc, { verifies }: { verifies: boolean }): 
       : { refusals: 'express-ws answers 101 before it asks anybody; they are closed with 4401, 4403 or 1013' }),
     middleware: 'express-ws answers 101 before it runs the app: what middleware says then only closes the socket',
     'not found': 'express-ws answers 101 on every path, and closes what nobody takes',
-    neighbours: "express-ws takes every upgrade of its server, another library's too",
+    coexistence: "express-ws takes every upgrade of its server, another library's too",
     pipelining: 'express-ws answers an upgrade at once, whatever is still to be answered before it',
     attach: 'express-ws listens for upgrades itself: there is nothing to attach',
   },

@@ -4,71 +4,70 @@ import { Server } from 'socket.io';
 import { io } from 'socket.io-client';
 import type { Test } from 'tap';
 import { WebSocketServer } from 'ws';
-import { Client, heldDoor, RawClient, soon, until, upgrade, upgradeText } from './client.js';
-import type { Declare } from './contract.js';
-import type { Host } from './host.js';
+import { Client, heldAuthentication, RawClient, soon, until, upgrade, upgradeText } from './client.js';
+import type { Declare, Host } from './host.js';
 import { type Wanted, world } from './world.js';
 
 /** The app that has a server to which `attach` adds another library. */
 type SiteOf = (attach: (server: HttpServer) => void) => Wanted;
 
 /** Another library's WebSockets on the same server. */
-export function neighbours(declare: Declare, host: Host): void {
+export function coexistence(declare: Declare, host: Host): void {
   const orders: [order: string, site: SiteOf][] = [
     ['registered before', (attach) => ({ server: (listener) => createServer(listener), first: attach })],
     ['registered after', (attach) => ({ server: (listener) => createServer(listener), last: attach })],
     ['on the server that listen gave', (attach) => ({ last: attach })],
   ];
   foreignListeners(declare, host, orders);
-  declare('Socket.IO does not end an upgrade that authenticate holds for long', ['neighbours'], async (t) => {
-    const door = heldDoor();
-    const neighbour = new Server({ serveClient: false, destroyUpgradeTimeout: 1 });
+  declare('Socket.IO does not end an upgrade that authenticate holds for long', ['coexistence'], async (t) => {
+    const held = heldAuthentication();
+    const other = new Server({ serveClient: false, destroyUpgradeTimeout: 1 });
     const { url, port } = await world(t, host, {
-      last: (server) => void neighbour.attach(server),
-      options: { authenticate: door.authenticate },
+      last: (server) => void other.attach(server),
+      options: { authenticate: held.authenticate },
     });
-    const held = new Client(url);
-    await until(() => door.asked === 1, 'authenticate is asked');
+    const client = new Client(url);
+    await until(() => held.asked === 1, 'authenticate is asked');
     const unknown = new RawClient(port, upgradeText('/nobody'));
     const ended = new Promise((resolve) => unknown.socket.once('end', resolve));
     await soon(ended, 'Socket.IO to end an upgrade that nobody knows');
     unknown.socket.destroy();
-    door.open();
-    await soon(held.opened, 'the held one to be accepted');
-    t.equal(await held.say('a'), 'a #1: hello');
-    held.socket.close();
-    await neighbour.close();
+    held.open();
+    await soon(client.opened, 'the held one to be accepted');
+    t.equal(await client.say('a'), 'a #1: hello');
+    client.socket.close();
+    await other.close();
   });
 
   for (const [order, site] of orders) {
-    declare(`Socket.IO ${order} goes on working beside it`, ['neighbours'], async (t) => {
-      const neighbour = socketIo();
+    declare(`Socket.IO ${order} keeps working on the same server`, ['coexistence'], async (t) => {
+      const library = socketIo();
       const { connect, port, app } = await world(
         t,
         host,
-        site((server) => void neighbour.attach(server)),
+        site((server) => void library.attach(server)),
       );
-      const talk = await talkTo(t, port, ['polling', 'websocket']);
+      const talk = await connectSocketIo(t, port, ['polling', 'websocket']);
       const client = await connect();
       t.equal(await client.say('a', 'one'), 'a #1: one');
-      const other = await talkTo(t, port, ['websocket']);
+      const other = await connectSocketIo(t, port, ['websocket']);
       for (const text of ['x', 'y']) {
         t.equal(await talk(text), `echo ${text}`);
         t.equal(await other(text), `echo ${text}`);
       }
       t.equal(await client.say('a', 'two'), 'a #2: two');
       t.equal((await upgrade(port, '/ws', { origin: 'https://elsewhere.example' })).status, 403);
-      neighbour.disconnectSockets(true);
-      await Promise.all([soon(app.close(), 'the app to close'), neighbour.close()]);
+      library.disconnectSockets(true);
+      await Promise.all([soon(app.close(), 'the app to close'), library.close()]);
       t.equal((await client.closed).code, 1001);
     });
   }
 }
 
 /** Adds the listeners that other libraries have for upgrades; each deals badly with those that are not its own. */
-type Neighbour = (server: HttpServer, seen: string[]) => void;
+type Library = (server: HttpServer, seen: string[]) => void;
 
-const others: Record<string, Neighbour> = {
+const libraries: Record<string, Library> = {
   'a ws server with a path, which answers 400 to every other': (server) => {
     const sockets = new WebSocketServer({ server, path: '/other' });
     sockets.on('connection', (socket) => socket.on('message', (text) => socket.send(text.toString())));
@@ -86,9 +85,9 @@ const others: Record<string, Neighbour> = {
 };
 
 function foreignListeners(declare: Declare, host: Host, orders: [order: string, site: SiteOf][]): void {
-  for (const [what, add] of Object.entries(others)) {
+  for (const [what, add] of Object.entries(libraries)) {
     for (const [order, site] of orders) {
-      declare(`${what}, ${order}: it sees no upgrade of the relay, and gets its own`, ['neighbours'], async (t) => {
+      declare(`${what}, ${order}: it sees no upgrade of the relay, and gets its own`, ['coexistence'], async (t) => {
         const seen: string[] = [];
         const { connect, port, url } = await world(
           t,
@@ -112,15 +111,19 @@ function foreignListeners(declare: Declare, host: Host, orders: [order: string, 
   }
 }
 
-/** A Socket.IO server that answers what it is told. */
+/** A Socket.IO server that echoes. */
 export function socketIo(): Server {
   const server = new Server({ serveClient: false });
   server.on('connection', (socket) => socket.on('echo', (text, answer) => answer(`echo ${text}`)));
   return server;
 }
 
-/** A Socket.IO client that has come to talk by WebSocket. */
-export async function talkTo(t: Test, port: number, transports: string[]): Promise<(text: string) => Promise<string>> {
+/** A Socket.IO client that is connected by WebSocket. */
+export async function connectSocketIo(
+  t: Test,
+  port: number,
+  transports: string[],
+): Promise<(text: string) => Promise<string>> {
   const socket = io(`http://127.0.0.1:${port}`, { transports, reconnection: false, forceNew: true });
   t.teardown(() => socket.close());
   const connected = new Promise<void>((resolve, reject) => {

@@ -1,7 +1,7 @@
 import {
   Client,
   frameBytes,
-  heldDoor,
+  heldAuthentication,
   gate as makeGate,
   plain,
   RawClient,
@@ -10,19 +10,18 @@ import {
   upgrade,
   upgradeText,
 } from './client.js';
-import type { Declare } from './contract.js';
-import type { Host } from './host.js';
+import type { Declare, Host } from './host.js';
 import { allGone, world } from './world.js';
 
-const elsewhere = { origin: 'https://elsewhere.example' };
+const otherOrigin = { origin: 'https://elsewhere.example' };
 
-/** Who may come in. */
-export function doors(declare: Declare, host: Host): void {
+/** Which connections are accepted. */
+export function admission(declare: Declare, host: Host): void {
   const refuses = host.cannot.refusals === undefined;
 
   declare('a page of another origin is refused with 403 before the upgrade [F-2]', ['refusals'], async (t) => {
     const { port, app } = await world(t, host, { options: { allowedOrigins: ['https://friend.example'] } });
-    t.match(await upgrade(port, '/ws', elsewhere), { status: 403, headers: { connection: 'close' } });
+    t.match(await upgrade(port, '/ws', otherOrigin), { status: 403, headers: { connection: 'close' } });
     for (const origin of ['null', 'not an origin', 'https://friend.example.elsewhere.example', '']) {
       t.equal((await upgrade(port, '/ws', { origin })).status, 403, origin);
     }
@@ -32,40 +31,44 @@ export function doors(declare: Declare, host: Host): void {
     await allGone(app);
   });
 
-  declare('who is not authenticated is refused with 401, or with what is thrown [F-2]', ['refusals'], async (t) => {
-    const authenticate = async ({ headers }: { headers: Record<string, unknown> }): Promise<unknown> => {
-      const who = String(headers.authorization);
-      if (who === 'boom') throw new Error('the database is gone, and its password is 1234');
-      if (/^\d+$/.test(who)) throw Object.assign(new Error('no'), { statusCode: Number(who) });
-      return { null: null, undefined: undefined, false: false, zero: 0 }[who];
-    };
-    const { port, log, app } = await world(t, host, { options: { authenticate } });
-    for (const authorization of ['null', 'undefined', 'false', 'boom', '200', '600']) {
-      const { status, body, headers } = await upgrade(port, '/ws', { authorization });
-      t.equal(status, 401, authorization);
-      t.match(headers['content-type'], /^application\/json/);
-      t.strictSame(JSON.parse(body), { error: 'Not authenticated' });
-    }
-    // Two of them have no name.
-    for (const status of [403, 429, 499, 503, 599]) {
-      const answer = await upgrade(port, '/ws', { authorization: String(status) });
-      t.equal(answer.status, status);
-      t.strictSame(JSON.parse(answer.body), { error: status < 500 ? 'no' : 'Not authenticated' });
-    }
-    t.equal((await upgrade(port, '/ws', { authorization: 'zero' })).status, 101, 'anything else is an identity');
-    t.equal(app.relays[0]?.stats().refused.authentication, 11);
-    t.equal(log.lines.length, 10, 'no more lines of one kind a minute');
-    await allGone(app);
-  });
+  declare(
+    'a client that is not authenticated is refused with 401, or the status of the error [F-2]',
+    ['refusals'],
+    async (t) => {
+      const authenticate = async ({ headers }: { headers: Record<string, unknown> }): Promise<unknown> => {
+        const who = String(headers.authorization);
+        if (who === 'boom') throw new Error('the database is gone, and its password is 1234');
+        if (/^\d+$/.test(who)) throw Object.assign(new Error('no'), { statusCode: Number(who) });
+        return { null: null, undefined: undefined, false: false, zero: 0 }[who];
+      };
+      const { port, log, app } = await world(t, host, { options: { authenticate } });
+      for (const authorization of ['null', 'undefined', 'false', 'boom', '200', '600']) {
+        const { status, body, headers } = await upgrade(port, '/ws', { authorization });
+        t.equal(status, 401, authorization);
+        t.match(headers['content-type'], /^application\/json/);
+        t.strictSame(JSON.parse(body), { error: 'Not authenticated' });
+      }
+      // Two of them have no name.
+      for (const status of [403, 429, 499, 503, 599]) {
+        const answer = await upgrade(port, '/ws', { authorization: String(status) });
+        t.equal(answer.status, status);
+        t.strictSame(JSON.parse(answer.body), { error: status < 500 ? 'no' : 'Not authenticated' });
+      }
+      t.equal((await upgrade(port, '/ws', { authorization: 'zero' })).status, 101, 'anything else is an identity');
+      t.equal(app.relays[0]?.stats().refused.authentication, 11);
+      t.equal(log.lines.length, 10, 'no more lines of one kind a minute');
+      await allGone(app);
+    },
+  );
 
   if (!refuses) {
-    declare('who may not come in is closed with 4403, 4401 or 1013 [F-51]', [], async (t) => {
+    declare('refused connections are closed with 4403, 4401 or 1013 [F-51]', [], async (t) => {
       const { url, app } = await world(t, host, {
         options: { maxSessions: 1, authenticate: ({ headers }) => headers.authorization !== 'nobody' },
       });
       const code = async (headers: Record<string, string>): Promise<number> =>
         (await new Client(url, { headers }).closed).code;
-      t.equal(await code(elsewhere), 4403);
+      t.equal(await code(otherOrigin), 4403);
       t.equal(await code({ authorization: 'nobody' }), 4401);
       await allGone(app);
       await Client.open(url);
@@ -73,7 +76,7 @@ export function doors(declare: Declare, host: Host): void {
     });
   }
 
-  declare('a path that nobody serves is 404, an upgrade as much as a plain request', ['not found'], async (t) => {
+  declare('an unknown path is 404, for an upgrade as for a plain request', ['not found'], async (t) => {
     const { port, app } = await world(t, host);
     for (const path of [
       '/',
@@ -146,7 +149,7 @@ export function doors(declare: Declare, host: Host): void {
       const client = await Client.open(url, { headers });
       return (await client.closed).code;
     };
-    t.equal(await code(elsewhere), 4403);
+    t.equal(await code(otherOrigin), 4403);
     t.equal(await code({ authorization: 'nobody' }), 4401);
     const client = await Client.open(url);
     t.equal(await client.say('a'), 'a #1: hello');
@@ -171,16 +174,22 @@ export function doors(declare: Declare, host: Host): void {
     t.equal(half.status, 426, 'as is one that names the protocol, and does not ask for it');
   });
 
-  declare('a query string is let in, and a path in the absolute form is asked like any other', [], async (t) => {
-    const { port, app } = await world(t, host, { options: { authenticate: ({ url = '' }) => url.includes('key=1') } });
-    t.equal((await upgrade(port, '/ws?key=1&next=/elsewhere?x#y')).status, 101);
-    if (refuses) t.equal((await upgrade(port, '/ws?key=2')).status, 401);
-    const isRouted = host.cannot['not found'] === undefined;
-    if (refuses && isRouted) t.equal((await upgrade(port, `http://127.0.0.1:${port}/ws?key=2`)).status, 401);
-    await allGone(app);
-  });
+  declare(
+    'a query string is accepted, and a URL in the absolute form is authenticated like any other',
+    [],
+    async (t) => {
+      const { port, app } = await world(t, host, {
+        options: { authenticate: ({ url = '' }) => url.includes('key=1') },
+      });
+      t.equal((await upgrade(port, '/ws?key=1&next=/elsewhere?x#y')).status, 101);
+      if (refuses) t.equal((await upgrade(port, '/ws?key=2')).status, 401);
+      const isRouted = host.cannot['not found'] === undefined;
+      if (refuses && isRouted) t.equal((await upgrade(port, `http://127.0.0.1:${port}/ws?key=2`)).status, 401);
+      await allGone(app);
+    },
+  );
 
-  declare('what is no proper handshake is refused, and the connection ends', ['not found'], async (t) => {
+  declare('an invalid handshake is refused, and its connection is closed', ['not found'], async (t) => {
     const { port, app, log } = await world(t, host);
     const bad: [headers: Record<string, string>, status: RegExp][] = [
       [{ 'sec-websocket-key': 'short' }, /^HTTP\/1.1 400/],
@@ -233,27 +242,31 @@ export function doors(declare: Declare, host: Host): void {
     client.socket.destroy();
   });
 
-  declare('one more than maxSessions is refused with 503, until another goes [F-2]', ['refusals'], async (t) => {
-    const { port, connect, app } = await world(t, host, { options: { maxSessions: 2 } });
-    const [first] = [await connect(), await connect()];
-    t.equal((await upgrade(port, '/ws')).status, 503);
-    first.socket.close();
-    await first.closed;
-    await until(() => app.relays[0]?.stats().sessions === 1, 'the first is gone');
-    await (await connect()).say('a');
-    t.equal((await upgrade(port, '/ws')).status, 503);
-  });
+  declare(
+    'a connection above maxSessions is refused with 503, until another one closes [F-2]',
+    ['refusals'],
+    async (t) => {
+      const { port, connect, app } = await world(t, host, { options: { maxSessions: 2 } });
+      const [first] = [await connect(), await connect()];
+      t.equal((await upgrade(port, '/ws')).status, 503);
+      first.socket.close();
+      await first.closed;
+      await until(() => app.relays[0]?.stats().sessions === 1, 'the first is gone');
+      await (await connect()).say('a');
+      t.equal((await upgrade(port, '/ws')).status, 503);
+    },
+  );
 
   declare('a burst while authenticate runs does not get past maxSessions', [], async (t) => {
-    const door = heldDoor();
-    const { url, app } = await world(t, host, { options: { maxSessions: 2, authenticate: door.authenticate } });
+    const held = heldAuthentication();
+    const { url, app } = await world(t, host, { options: { maxSessions: 2, authenticate: held.authenticate } });
     const codes: number[] = [];
     const clients = Array.from({ length: 5 }, () => new Client(url));
     for (const client of clients) void client.closed.then(({ code }) => codes.push(code));
     await until(() => codes.length === 3, 'three are refused');
     t.strictSame(new Set(codes), new Set([refuses ? 1006 : 1013]));
-    t.equal(door.asked, 2, 'nobody is asked about those that have no slot');
-    door.open();
+    t.equal(held.asked, 2, 'authenticate is not called for those that have no slot');
+    held.open();
     await until(() => app.relays[0]?.sessions.size === 2, 'two are connected');
     t.equal(app.relays[0]?.stats().refused.capacity, 3);
     t.equal(app.relays[0]?.stats().sessions, 2);

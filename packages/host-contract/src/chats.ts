@@ -1,7 +1,6 @@
 import { faults } from '@arc/thread-core/testing';
 import { Client, textOf, to } from './client.js';
-import type { Declare } from './contract.js';
-import type { Host } from './host.js';
+import type { Declare, Host } from './host.js';
 import { world } from './world.js';
 
 /** What a connection is for. */

@@ -1,0 +1,19 @@
+export {
+  Client,
+  type Frame,
+  gate,
+  type Headers,
+  heldAuthentication,
+  plain,
+  portOf,
+  RawClient,
+  soon,
+  textOf,
+  to,
+  until,
+  upgrade,
+  upgradeText,
+} from './client.js';
+export { connectSocketIo, socketIo } from './coexistence.js';
+export { runHostContract } from './contract.js';
+export { type App, closed, type Host, listen, listening, type Site } from './host.js';

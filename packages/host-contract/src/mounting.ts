@@ -1,0 +1,98 @@
+import { createServer } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
+import { Client, gate as makeGate, plain, RawClient, textOf, to, upgrade, upgradeText } from './client.js';
+import type { Declare, Host } from './host.js';
+import { selfSigned } from './tls.js';
+import { allGone, world } from './world.js';
+
+/** Servers, routers and prefixes that the relay can be mounted on. */
+export function mounting(declare: Declare, host: Host): void {
+  declare('it works on an http server that the app creates', ['own server'], async (t) => {
+    const { connect, port } = await world(t, host, { server: (listener) => createServer(listener) });
+    t.equal(await (await connect()).say('a'), 'a #1: hello');
+    if (host.cannot.refusals === undefined) {
+      t.equal((await upgrade(port, '/ws', { origin: 'https://elsewhere.example' })).status, 403);
+    }
+  });
+
+  declare(
+    'it works on an https server that the app creates, whose pages are of the same origin',
+    ['own server'],
+    async (t) => {
+      const { connect, port, app, agent } = await world(t, host, {
+        scheme: 'wss',
+        server: (listener) => createSecureServer(selfSigned, listener),
+      });
+      const client = await connect({ ca: selfSigned.cert, origin: `https://127.0.0.1:${port}` });
+      t.equal(await client.say('a'), 'a #1: hello');
+      const text = 'größer als ein Wort '.repeat(50);
+      const frames = await client.ask(to('a', text, { stream: true }));
+      t.equal(frames.slice(0, -1).map(textOf).join(''), `a #2: ${text}`);
+      const closing = app.close();
+      t.equal((await client.closed).code, 1001);
+      await closing;
+      t.equal(agent.counters.open, 0);
+    },
+  );
+
+  declare(
+    "it can be mounted below a prefix, a router or a sub-app, and the 404 is still the app's",
+    ['below'],
+    async (t) => {
+      const { connect, port, app, agent } = await world(t, host, {
+        below: '/api/v1',
+        relays: (endpoint) => [{ options: { endpoint } }, { path: '/other', options: { endpoint } }],
+      });
+      t.equal(await (await connect()).say('a'), 'a #1: hello');
+      t.equal(await (await Client.open(`ws://127.0.0.1:${port}/api/v1/other`)).say('b'), 'b #1: hello');
+      t.strictSame(
+        app.relays.map((relay) => relay.stats().sessions),
+        [1, 1],
+      );
+      if (host.cannot['not found'] === undefined) {
+        for (const path of ['/ws', '/api/v1', '/api/v1/nothing', '/api/v1/ws/api/v1/ws']) {
+          t.equal((await upgrade(port, path)).status, 404, path);
+        }
+      }
+      t.equal((await plain(port, '/api/v1/ws')).status, 426);
+      await app.close();
+      t.equal(agent.counters.open, 0);
+    },
+  );
+
+  declare('without attach, an upgrade is 500 and the error says what to call', ['attach'], async (t) => {
+    const { port, log, app } = await world(t, host, {
+      isForgetful: true,
+      server: (listener) => createServer({ keepAliveTimeout: 1 }, listener),
+    });
+    t.equal((await upgrade(port, '/ws')).status, 500);
+    t.equal(log.errors.length, 1);
+    t.match(String(log.errors[0]), /attach\(server\)/);
+    app.server.closeAllConnections();
+  });
+
+  declare(
+    'an upgrade pipelined behind an unanswered request closes only its own connection',
+    ['pipelining'],
+    async (t) => {
+      const gate = makeGate();
+      const { port, connect, app } = await world(t, host, {
+        server: (listener) =>
+          createServer((request, response) => {
+            if (request.url !== '/slow') return listener(request as never, response as never);
+            void gate.opened.then(() => response.end('slow'));
+          }),
+      });
+      const client = new RawClient(port, 'GET /slow HTTP/1.1\r\nhost: a\r\n\r\n', upgradeText('/ws'));
+      const other = await connect();
+      t.equal(await other.say('a'), 'a #1: hello', 'the process lives');
+      gate.open();
+      client.socket.end();
+      await client.closed;
+      t.notMatch(client.text, /101 Switching.*slow/s, 'no answer is put into the frames of another');
+      other.socket.close();
+      await other.closed;
+      await allGone(app);
+    },
+  );
+}

@@ -1,0 +1,1 @@
+/// <reference path="../packages/host-contract/src/hosts/aliases.d.ts" />
