@@ -7,7 +7,6 @@ import { isClientClosed } from '../client/transport-error.js';
 import { ArcError, AuthenticationError, InternalError, RateLimitExceededError } from '../protocol/errors.js';
 import { withTimeout } from '../timers.js';
 import { isLostChat, isMissingMethod } from './chat-errors.js';
-import type { StartOutcome } from './send.js';
 import type { ThreadEntry } from './store.js';
 
 /** The result of ending a chat. A chat that the agent had already lost counts as ended. */
@@ -39,6 +38,9 @@ export interface EndChatOptions {
   reason?: string | undefined;
   traceId?: string | undefined;
 }
+
+/** What became of a chat.start whose sender does not wait for it any more. */
+export type StartOutcome = 'started' | 'never started' | 'unknown';
 
 /** A chat.start that runs on without a listener, until it is known whether there is a chat to end. */
 export interface StartInFlight {

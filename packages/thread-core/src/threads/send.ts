@@ -1,38 +1,16 @@
-import type { ArcEnvelope, ArcMessage } from '@arc/thread-protocol';
+import type { ArcEnvelope } from '@arc/thread-protocol';
 import type { Bytes } from '../bytes.js';
 import type { Answerable } from '../client/answer.js';
-import type { Call, CallListener, CallRequest } from '../client/call.js';
-import type { StreamEvent } from '../client/event.js';
+import type { Call, CallListener } from '../client/call.js';
+import { chatIdOf, type StreamEvent } from '../client/event.js';
 import { readAgentError } from '../protocol/errors.js';
 import { isAgentError, isLostChat, isMissingMethod, mayLeaveChat } from './chat-errors.js';
-import type { ThreadChange, ThreadEntry } from './store.js';
+import type { StartOutcome } from './ending.js';
+import type { SendListener, SendRequest } from './send-request.js';
+import type { ThreadEntry } from './store.js';
+import type { ThreadActions } from './thread-actions.js';
 
-/** A message for an agent. */
-export interface SendRequest {
-  agentId: string;
-  message: ArcMessage;
-  /** Names a conversation beside others with the same agent. */
-  contextId?: string | undefined;
-  traceId?: string | undefined;
-  /** Whether the answer is to come piece by piece. Default false. */
-  stream?: boolean | undefined;
-  /** Sent as `metadata` of chat.start; later messages of the thread do not carry it. */
-  metadata?: Record<string, unknown> | undefined;
-  /** Milliseconds to the first byte of a stream, or the end of any other answer. Default: the client's `timeout`. */
-  timeout?: number | undefined;
-  /** Milliseconds between two chunks of a stream. Default: the client's `streamIdleTimeout`. */
-  streamIdleTimeout?: number | undefined;
-  /** Milliseconds for a whole stream. Default: the client's `streamTimeout`. */
-  streamTimeout?: number | undefined;
-}
-
-/** Receives the answer of a send. Exactly one of response, `done`, `error`, a failure and a cancellation is its last. */
-export interface SendListener extends CallListener {
-  onCancelled(reason: unknown): void;
-}
-
-/** What became of a chat.start whose sender does not wait for it any more. */
-export type StartOutcome = 'started' | 'never started' | 'unknown';
+export type { SendListener, SendRequest } from './send-request.js';
 
 /**
  * How a message is sent: as the chat.start that makes its thread (`starting`), as chat.message (`messaging`), or as
@@ -52,20 +30,6 @@ export interface SendQueue {
   restart(send: Send): void;
   /** The agent gave the chat another id than the thread has. */
   warnOfChatId(entry: ThreadEntry, named: string, message: string): void;
-}
-
-/** What a send does to threads and their chats. */
-export interface ThreadActions {
-  call(request: CallRequest, listener: CallListener): Call;
-  /** What has to be done before a chat.start is sent. */
-  beforeStart(entry: ThreadEntry): Promise<void> | undefined;
-  updateThread(entry: ThreadEntry, change: ThreadChange): void;
-  /** Forgets a thread that has no chat. */
-  removeThread(entry: ThreadEntry): void;
-  /** Forgets a thread that may have a chat, and ends that in the background. */
-  abandonThread(entry: ThreadEntry): void;
-  /** Ends a chat that is no thread's, in the background. */
-  endChat(entry: ThreadEntry): void;
 }
 
 /** One message to an agent, and its answer. */
@@ -122,6 +86,8 @@ export class Send implements CallListener, Answerable {
   run(entry: ThreadEntry, phase: SendPhase): void {
     this.#entry = entry;
     this.#phase = phase;
+    // That of a lost chat says nothing about the new one.
+    this.#call = undefined;
     const prepared = phase === 'starting' ? this.#threads.beforeStart(entry) : undefined;
     if (prepared === undefined) return this.#request(entry, phase);
     // It may have been cancelled meanwhile.
@@ -200,6 +166,11 @@ export class Send implements CallListener, Answerable {
     this.#call?.cancel();
   }
 
+  /** Ends a send that waits, without a word to its listener: it is sent elsewhere. @internal */
+  discard(): void {
+    this.#finish();
+  }
+
   /** Fails the send before anything was sent. @internal */
   fail(error: unknown): void {
     this.#finish();
@@ -210,7 +181,7 @@ export class Send implements CallListener, Answerable {
   }
 
   onResponse(text: Bytes, envelope: ArcEnvelope): void {
-    this.#confirm(chatIdOfResult(envelope.result));
+    this.#confirm(chatIdOf(envelope.result));
     if (this.#phase === 'detached') return this.#settleStart?.('started');
     this.#noteUnnamed();
     this.#finish();
@@ -326,9 +297,4 @@ export class Send implements CallListener, Answerable {
       this.#threads.endChat({ agentId, contextId, chatId: former });
     }
   }
-}
-
-function chatIdOfResult(result: unknown): string | undefined {
-  const { chat } = result as { chat?: { chatId?: unknown } | null };
-  return typeof chat?.chatId === 'string' && chat.chatId !== '' ? chat.chatId : undefined;
 }

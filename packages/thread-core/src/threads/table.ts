@@ -80,6 +80,16 @@ export class ThreadTable implements QueueOwner {
     return send;
   }
 
+  /** All sends, those of each thread oldest first. */
+  get sends(): Send[] {
+    return [...this.#queues.values()].flatMap(({ sends }) => sends);
+  }
+
+  /** Removes the sends that were never begun, those of each thread oldest first. */
+  takeWaiting(): Send[] {
+    return [...this.#queues.values()].flatMap((queue) => queue.takeWaiting());
+  }
+
   get endingCount(): number {
     return this.#endings?.size ?? 0;
   }
@@ -104,7 +114,7 @@ export class ThreadTable implements QueueOwner {
 
   updateThread(entry: ThreadEntry, change: ThreadChange): void {
     const isCurrent = this.#isCurrent(entry);
-    const before = { ...entry };
+    const before = this.#observer === undefined ? entry : { ...entry };
     Object.assign(entry, change);
     if (isCurrent) this.store.set(threadKey(entry.agentId, entry.contextId), entry);
     this.#observe(() => {
@@ -113,6 +123,12 @@ export class ThreadTable implements QueueOwner {
       const isNews = (Object.keys(change) as (keyof ThreadChange)[]).some(hasChanged);
       if (isNews) this.#observer?.onChange?.({ ...entry }, before.chatId);
     });
+  }
+
+  /** Makes a chat known that was started elsewhere. */
+  adoptThread(entry: ThreadEntry): void {
+    this.setThread(threadKey(entry.agentId, entry.contextId), entry);
+    this.#observe(() => this.#observer?.onChange?.({ ...entry }, entry.chatId));
   }
 
   removeThread(entry: ThreadEntry): void {

@@ -77,7 +77,7 @@ export class ThreadManager implements AsyncDisposable {
     checkId('agentId', agentId);
     checkId('chatId', chatId);
     checkText('contextId', contextId);
-    this.#table.setThread(threadKey(agentId, contextId), { agentId, contextId, chatId });
+    this.#table.adoptThread({ agentId, contextId, chatId });
   }
 
   /** Forgets a thread without ending its chat. Returns the id of that chat. */
@@ -108,6 +108,24 @@ export class ThreadManager implements AsyncDisposable {
 
   get threadCount(): number {
     return this.#table.store.size;
+  }
+
+  /** Sends that run or wait, those of each thread oldest first; `isWaiting` says which were never begun. @internal */
+  pendingSends(): Send[] {
+    return this.#table.sends;
+  }
+
+  /**
+   * Removes the sends that were never begun, those of each thread oldest first, so that they can be sent elsewhere.
+   * Their listeners are not called any more. @internal
+   */
+  takeWaiting(): Send[] {
+    return this.#table.takeWaiting();
+  }
+
+  /** Whether no send runs or waits, and no chat is being ended. @internal */
+  get isIdle(): boolean {
+    return this.endingCount === 0 && this.#table.sends.length === 0;
   }
 
   /** How many chats are being ended, those of cancelled and failed starts included. @internal */

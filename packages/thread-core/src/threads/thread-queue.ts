@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { AgentBusyError } from '../protocol/errors.js';
-import type { Send, SendQueue, ThreadActions } from './send.js';
+import type { Send, SendQueue } from './send.js';
 import type { ThreadEntry } from './store.js';
+import type { ThreadActions } from './thread-actions.js';
 
 /**
  * What becomes of a send while another one of the same thread runs: it waits (`queue`), runs beside it (`parallel`),
@@ -118,11 +119,23 @@ export class ThreadQueue implements SendQueue {
     return true;
   }
 
+  /** Sends that run and wait, oldest first. */
+  get sends(): Send[] {
+    const running = this.#running === undefined ? [] : [this.#running, ...this.#beside];
+    return [...running, ...this.#waiting];
+  }
+
+  /** Removes the sends that were never begun, oldest first. */
+  takeWaiting(): Send[] {
+    const waiting = this.#waiting.filter(({ isWaiting }) => isWaiting);
+    for (const send of waiting) send.discard();
+    return waiting;
+  }
+
   /** Lets nothing more run. Gives all sends of the thread, oldest first. */
   stop(): Send[] {
     this.#isStopped = true;
-    const running = this.#running === undefined ? [] : [this.#running, ...this.#beside];
-    return [...running, ...this.#waiting];
+    return this.sends;
   }
 
   /** Logged once, because an agent may do so in every answer. */

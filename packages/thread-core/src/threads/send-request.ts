@@ -1,0 +1,26 @@
+import type { ArcMessage } from '@arc/thread-protocol';
+import type { CallListener } from '../client/call.js';
+
+/** A message for an agent. */
+export interface SendRequest {
+  agentId: string;
+  message: ArcMessage;
+  /** Names a conversation beside others with the same agent. */
+  contextId?: string | undefined;
+  traceId?: string | undefined;
+  /** Whether the answer is to come piece by piece. Default false. */
+  stream?: boolean | undefined;
+  /** Sent as `metadata` of chat.start; later messages of the thread do not carry it. */
+  metadata?: Record<string, unknown> | undefined;
+  /** Milliseconds to the first byte of a stream, or the end of any other answer. Default: the client's `timeout`. */
+  timeout?: number | undefined;
+  /** Milliseconds between two chunks of a stream. Default: the client's `streamIdleTimeout`. */
+  streamIdleTimeout?: number | undefined;
+  /** Milliseconds for a whole stream. Default: the client's `streamTimeout`. */
+  streamTimeout?: number | undefined;
+}
+
+/** Receives the answer of a send. Exactly one of response, `done`, `error`, a failure and a cancellation is its last. */
+export interface SendListener extends CallListener {
+  onCancelled(reason: unknown): void;
+}

@@ -1,0 +1,16 @@
+import type { Call, CallListener, CallRequest } from '../client/call.js';
+import type { ThreadChange, ThreadEntry } from './store.js';
+
+/** What a send does to threads and their chats. */
+export interface ThreadActions {
+  call(request: CallRequest, listener: CallListener): Call;
+  /** What has to be done before a chat.start is sent. */
+  beforeStart(entry: ThreadEntry): Promise<void> | undefined;
+  updateThread(entry: ThreadEntry, change: ThreadChange): void;
+  /** Forgets a thread that has no chat. */
+  removeThread(entry: ThreadEntry): void;
+  /** Forgets a thread that may have a chat, and ends that in the background. */
+  abandonThread(entry: ThreadEntry): void;
+  /** Ends a chat that is no thread's, in the background. */
+  endChat(entry: ThreadEntry): void;
+}
