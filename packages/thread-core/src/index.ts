@@ -24,6 +24,7 @@ export type {
   RelayHooks,
   RelayOptions,
   RelayStats,
+  ResumeOptions,
   SendStart,
   SendState,
   SendSummary,

@@ -127,6 +127,11 @@ export class AdmissionControl {
     return FULL;
   }
 
+  /** A session that had released its slot takes one again, with a connection whose slot is released. */
+  occupySlot(): void {
+    this.#slots += 1;
+  }
+
   /** A session releases its slot. */
   releaseSlot(): void {
     this.#slots -= 1;

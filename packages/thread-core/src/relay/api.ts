@@ -19,9 +19,9 @@ export type MaybePromise<T> = T | Promise<T>;
 export interface Session {
   /** Identifies the session in logs. Not a secret. */
   readonly id: string;
-  /** The HTTP request of the connection. */
-  readonly request: IncomingMessage;
-  /** What `authenticate` returned, or what the host passed to `attach`. Undefined until it is known. */
+  /** The HTTP request of the connection. Undefined while a resumable session has none. */
+  readonly request: IncomingMessage | undefined;
+  /** What `authenticate` returned for the latest connection, or what the host passed to `attach`. Undefined until it is known. */
   readonly identity: unknown;
   /** The chats of this session. */
   readonly threads: ThreadManager;
@@ -74,6 +74,21 @@ export interface SendSummary {
 /** A send that starts: it has passed all checks, and is sent to its agent or queued. */
 export type SendStart = Pick<SendSummary, 'id' | 'agentId' | 'contextId' | 'traceId'>;
 
+/** Resumable sessions: a session that loses its connection waits for the client to come back. */
+export interface ResumeOptions {
+  /** Milliseconds that a session waits for another connection before it ends. Default 120,000. */
+  grace?: number | undefined;
+  /** Bytes of frames that one session keeps until they are acknowledged; beyond it, its agents are not read. Default 1 MiB. */
+  maxBufferedBytes?: number | undefined;
+  /** Sessions without a connection. Beyond it, the oldest of the identity (or address) that has most ends. Default 10,000. */
+  maxDetached?: number | undefined;
+  /** Bytes that they keep together. Beyond it, the oldest of the identity (or address) that keeps most ends. Default 256 MiB. */
+  maxDetachedBytes?: number | undefined;
+}
+
+/** `ResumeOptions` with their defaults. */
+export type ResumeConfig = Readonly<Record<keyof ResumeOptions, number>>;
+
 /** Called by the relay as things happen. A hook that throws or rejects is logged, and changes nothing. */
 export interface RelayHooks {
   /** A connection was admitted. */
@@ -82,6 +97,13 @@ export interface RelayHooks {
   onRefuse?(refusal: RefusalReport): void;
   /** A session ended: its connection is closed and its chats are ended, or could not be. */
   onClose?(session: Session, outcomes: ChatOutcome[]): void;
+  /** A resumable session has lost its connection, and waits for another one. */
+  onDetach?(session: Session): void;
+  /**
+   * A resumable session goes on with another connection. The session that `onOpen` has announced for that connection
+   * ends: it was only needed to ask for this one.
+   */
+  onResume?(session: Session): void;
   /** A chat.start is sent. */
   onStart?(session: Session, thread: ThreadEntry): void;
   /** A chat.start is sent to replace a chat that the agent had lost. */
@@ -151,6 +173,9 @@ export interface RelayOptions {
    * offers a token has to offer one of these, too. Default `['arc-thread.v1']`.
    */
   protocols?: readonly string[] | undefined;
+
+  /** Keeps sessions whose connection is lost, for clients that ask for it. `true`: with the defaults. Default: off. */
+  resume?: boolean | ResumeOptions | undefined;
 
   /** Whether to ask for a stream if a frame does not say. Default false. */
   stream?: boolean | undefined;
@@ -240,6 +265,10 @@ export interface Counters {
   unconfirmed: number;
   /** chat.end requests that failed, retries included. */
   failedEnds: number;
+  /** Sessions that went on with another connection. */
+  resumed: number;
+  /** Sends that were pending when a session without a connection ended. */
+  interrupted: number;
   /** Orphaned chats: `chat.end` failed. Each is logged with its agent and chat id. */
   orphans: number;
 }
@@ -247,6 +276,10 @@ export interface Counters {
 export interface RelayStats extends Counters {
   /** Sessions whose chats are not all ended yet. */
   sessions: number;
+  /** Those among them that have no connection. */
+  detached: number;
+  /** Bytes of frames that resumable sessions keep until they are acknowledged. */
+  journalBytes: number;
   threads: number;
   /** Sends that run or wait, and those among them that wait. */
   pending: number;

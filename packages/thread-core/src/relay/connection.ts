@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { CloseCode } from '@arc/thread-protocol';
 import type { RawData, WebSocket } from 'ws';
 import type { Bytes } from '../bytes.js';
-import { type FrameEcho, readEcho, readFrame } from './frame-reader.js';
+import { readFrame } from './frame-reader.js';
 import { FrameWriter, type FrameWriterOwner, type FrameWriting } from './frame-writer.js';
 import type { ReadFrame } from './inbox.js';
 import type { RelayConfig } from './options.js';
@@ -13,9 +13,11 @@ import type { Traffic } from './stats.js';
 export interface ConnectionOwner {
   /** Nothing is pending: the connection may be closed as idle. */
   readonly isIdle: boolean;
+  /** Whether a frame counts neither for `frameRate` nor as activity. */
+  isExempt(frame: ReadFrame): boolean;
   onFrame(frame: ReadFrame, text: string, bytes: number): void;
   /** A frame exceeded `frameRate`. */
-  onExcessFrame(echo: FrameEcho): void;
+  onExcessFrame(frame: ReadFrame, bytes: number): void;
   /** `isFull` has changed. */
   onBackpressure(): void;
   /** The client broke a rule, for which its session ends with this close code. */
@@ -27,6 +29,24 @@ export interface ConnectionOwner {
   /** A callback of the socket's threw. */
   onFailure(error: unknown): void;
 }
+
+const ignore = (): void => {};
+
+/** The owner of a connection whose session goes on without it: nothing that it does matters any more. */
+const NO_OWNER: ConnectionOwner = {
+  isIdle: false,
+  isExempt: () => true,
+  onFrame: ignore,
+  onExcessFrame: ignore,
+  onBackpressure: ignore,
+  onViolation: ignore,
+  onDisconnect: ignore,
+  onClosed: ignore,
+  onFailure: ignore,
+};
+
+/** Milliseconds in which the client of a replaced connection must answer the closing handshake. */
+const REPLACED_TIMEOUT_MS = 500;
 
 /** What a connection needs of its relay. */
 export interface ConnectionHost {
@@ -83,8 +103,9 @@ function bytesRead({ socket }: { socket: IncomingMessage['socket'] | undefined }
 /** One WebSocket: reads frames, limits their size and rate, writes, and notices slow and silent clients. */
 export class Connection implements FrameWriterOwner, FrameWriting {
   readonly request: IncomingMessage;
+  /** Its session. A session that is resumed becomes the owner of the connection on which that was asked for. */
+  owner: ConnectionOwner;
   readonly #host: ConnectionHost;
-  readonly #owner: ConnectionOwner;
   readonly #socket: WebSocket;
   readonly #writer: FrameWriter;
   #limiter: TokenBucket | undefined;
@@ -103,7 +124,7 @@ export class Connection implements FrameWriterOwner, FrameWriting {
     const isAttached = (socket as Partial<ConnectedSocket>)[CONNECTION] !== undefined;
     if (isAttached && socket.readyState !== socket.CLOSED) throw new TypeError('socket: is attached already');
     this.#host = host;
-    this.#owner = owner;
+    this.owner = owner;
     this.#socket = socket;
     this.request = request;
     this.#lastActivity = host.sweeper.sweeps;
@@ -148,24 +169,32 @@ export class Connection implements FrameWriterOwner, FrameWriting {
     this.#writer.writePart(frame);
   }
 
+  /** As `writeSoon`, for a frame that does not count as activity. */
+  writeControl(frame: Bytes): void {
+    this.#writer.writeSoon(frame);
+  }
+
   /** @internal */
   read(data: RawData | string, isBinary: boolean | undefined): void {
     const { config, sweeper } = this.#host;
-    this.#lastActivity = sweeper.sweeps;
     if (!this.isOpen) return;
     // ws 7 passes text as a string and everything else is binary; ws 8 says which it is.
     if (isBinary ?? typeof data !== 'string') {
-      return this.#owner.onViolation(CloseCode.UnsupportedData, 'Frames must be text');
+      return this.owner.onViolation(CloseCode.UnsupportedData, 'Frames must be text');
     }
     const bytes = typeof data === 'string' ? Buffer.byteLength(data) : (data as Buffer).length;
     if (bytes > config.maxFrameBytes) {
       // As ws does for its own limit: pending sends get no frame after 1009.
       this.close(CloseCode.MessageTooBig, 'The frame is too large');
-      return this.#owner.onViolation(CloseCode.MessageTooBig, 'The frame is too large');
+      return this.owner.onViolation(CloseCode.MessageTooBig, 'The frame is too large');
     }
     const text = data.toString();
-    if (this.#isTooFast()) return this.#owner.onExcessFrame(readEcho(text));
-    this.#owner.onFrame(readFrame(text, config.maxFrameDepth), text, bytes);
+    const frame = readFrame(text, config.maxFrameDepth, config.resume !== undefined);
+    if (config.resume === undefined || !this.owner.isExempt(frame)) {
+      this.#lastActivity = sweeper.sweeps;
+      if (this.#isTooFast()) return this.owner.onExcessFrame(frame, bytes);
+    }
+    this.owner.onFrame(frame, text, bytes);
   }
 
   #isTooFast(): boolean {
@@ -187,22 +216,24 @@ export class Connection implements FrameWriterOwner, FrameWriting {
   }
 
   onFull(): void {
-    this.startStallTimer();
-    this.#owner.onBackpressure();
+    this.owner.onBackpressure();
   }
 
   onDrain(): void {
     this.#received = -1;
-    this.stopStallTimer();
-    this.#guard(() => this.#owner.onBackpressure());
+    this.#guard(() => this.owner.onBackpressure());
   }
 
-  /** Starts `stalledTimeout` anew: the client must read, or its session ends. */
+  /** Starts `stalledTimeout`, unless it runs: the client must read, or its session ends. */
   startStallTimer(): void {
     const { stalledTimeout } = this.#host.config;
-    this.stopStallTimer();
-    if (stalledTimeout === 0) return;
+    if (stalledTimeout === 0 || this.#stallTimer !== undefined) return;
     this.#stallTimer = setTimeout(() => this.#guard(() => this.#drop()), stalledTimeout).unref();
+  }
+
+  restartStallTimer(): void {
+    this.stopStallTimer();
+    this.startStallTimer();
   }
 
   stopStallTimer(): void {
@@ -222,19 +253,19 @@ export class Connection implements FrameWriterOwner, FrameWriting {
 
   /** `close` was called: by `close` below, by ws when a close frame or an invalid frame arrived, or by the application. @internal */
   onCloseCalled(code: number = NO_STATUS): void {
-    if (!this.#isClosing) this.#guard(() => this.#owner.onDisconnect(code));
+    if (!this.#isClosing) this.#guard(() => this.owner.onDisconnect(code));
   }
 
   /** @internal */
   onClose(code: number): void {
     this.stopStallTimer();
-    if (!this.#isClosing) this.#guard(() => this.#owner.onDisconnect(code));
-    this.#guard(() => this.#owner.onClosed(code, this.#error));
+    if (!this.#isClosing) this.#guard(() => this.owner.onDisconnect(code));
+    this.#guard(() => this.owner.onClosed(code, this.#error));
   }
 
   /** @internal */
   onFailure(error: unknown): void {
-    this.#owner.onFailure(error);
+    this.owner.onFailure(error);
   }
 
   /** Runs a callback of the socket or a timer. What it throws costs this session, and not the process. */
@@ -242,12 +273,12 @@ export class Connection implements FrameWriterOwner, FrameWriting {
     try {
       callback();
     } catch (error) {
-      this.#owner.onFailure(error);
+      this.owner.onFailure(error);
     }
   }
 
   #drop(): void {
-    this.#owner.onViolation(CloseCode.PolicyViolation, 'The client does not read');
+    this.owner.onViolation(CloseCode.PolicyViolation, 'The client does not read');
     // The close frame waits behind what the client does not read.
     this.terminate();
   }
@@ -256,7 +287,7 @@ export class Connection implements FrameWriterOwner, FrameWriting {
   sweep(pings: boolean, idleSweeps: number): void {
     if (!this.isOpen) return;
     const isOverdue = idleSweeps > 0 && this.#host.sweeper.sweeps - this.#lastActivity >= idleSweeps;
-    if (isOverdue && this.#owner.isIdle) return this.#owner.onViolation(CloseCode.IdleTimeout, 'Idle for too long');
+    if (isOverdue && this.owner.isIdle) return this.owner.onViolation(CloseCode.IdleTimeout, 'Idle for too long');
     if (!pings) return;
     // The pong of a slow client waits behind what it has not read, so reading counts as well.
     const backlog = this.#writer.backlog;
@@ -277,6 +308,19 @@ export class Connection implements FrameWriterOwner, FrameWriting {
     this.stopStallTimer();
     this.#writer.flush();
     this.#socket.close(code, cutReason(reason));
+  }
+
+  /** The session goes on without this connection, whose events are ignored from now on. */
+  release(): void {
+    this.stopStallTimer();
+    this.owner = NO_OWNER;
+  }
+
+  /** Another connection has taken the place of this one. */
+  replace(code: number, reason: string): void {
+    this.release();
+    this.close(code, reason);
+    setTimeout(() => this.terminate(), REPLACED_TIMEOUT_MS).unref();
   }
 
   /** Drops the TCP connection. */

@@ -13,6 +13,9 @@ export interface IdentityOptions<Identity = unknown> {
   load?: ((saved: JsonValue) => Identity | Promise<Identity>) | undefined;
 }
 
+/** The key of clients that are not authenticated: all of them are one identity. */
+export const ANONYMOUS = '';
+
 /** The key of an identity; undefined if it has none. */
 export function identityKeyOf(identity: unknown, { key = defaultKey }: IdentityOptions = {}): string | undefined {
   const found: unknown = key(identity);

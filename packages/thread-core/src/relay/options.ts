@@ -1,9 +1,8 @@
 import { ArcClient } from '../client/arc-client.js';
 import { guardLogger, type Logger, silentLogger } from '../logger.js';
-import { LONGEST_TIME } from '../values.js';
-import type { MaybePromise, RelayHooks, RelayOptions, Session } from './api.js';
+import { isObject, LONGEST_TIME } from '../values.js';
+import type { MaybePromise, RelayHooks, RelayOptions, ResumeConfig, ResumeOptions, Session } from './api.js';
 import { type ClusterConfig, findClusterProblem, findIdentityProblem, readCluster } from './cluster-options.js';
-import type { IdentityOptions } from './identity.js';
 import { parseOrigin } from './origin.js';
 
 /** Default, minimum and maximum of the numeric options. */
@@ -28,6 +27,14 @@ const NUMBERS = {
   cleanupTimeout: [5000, 0, LONGEST_TIME],
 } as const satisfies Partial<Record<keyof RelayOptions, readonly [number, number, number?]>>;
 
+/** Default, minimum and maximum of the options of `resume`. */
+const RESUME_NUMBERS = {
+  grace: [120_000, 0, LONGEST_TIME],
+  maxBufferedBytes: [1024 * 1024, 1],
+  maxDetached: [10_000, 0],
+  maxDetachedBytes: [256 * 1024 * 1024, 0],
+} as const satisfies Record<keyof ResumeOptions, readonly [number, number, number?]>;
+
 type NumberOption = keyof typeof NUMBERS;
 
 /** The options, checked and with their defaults. */
@@ -47,7 +54,9 @@ export type RelayConfig = Readonly<
       sessionToken: ((session: Session) => MaybePromise<string>) | undefined;
       isAgentAllowed: ((agentId: string) => boolean) | undefined;
       bare: boolean;
-      identity: IdentityOptions | undefined;
+      /** Undefined if sessions are not resumed. */
+      resume: ResumeConfig | undefined;
+      identity: RelayOptions['identity'];
       cluster: ClusterConfig | undefined;
       logger: Logger;
     }
@@ -58,6 +67,8 @@ type NoUndefined<T> = { [Key in keyof T]: Exclude<T[Key], undefined> };
 const HOOKS: readonly string[] = [
   'onOpen',
   'onRefuse',
+  'onDetach',
+  'onResume',
   'onClose',
   'onStart',
   'onRestart',
@@ -96,6 +107,13 @@ const CHECKS: Record<Exclude<keyof RelayOptions, NumberOption>, [(value: unknown
     (value) => isStrings(value) && value.every((name) => /^[\w!#$%&'*+.^`|~-]+$/.test(name)),
     'must be an array of names of subprotocols',
   ],
+  resume: [
+    (value) => typeof value === 'boolean' || isObject(value),
+    `must be true or false, or an object of ${Object.keys(RESUME_NUMBERS).join(', ')}`,
+  ],
+  identity: [(value) => findIdentityProblem(value) === undefined, 'must be an object of functions: key, save, load'],
+  // Its problems are several, and thrown by its own reader.
+  cluster: [() => true, ''],
   stream: [(value) => typeof value === 'boolean', 'must be true or false'],
   replies: [(value) => value === 'frames' || value === 'bare', 'must be "frames" or "bare"'],
   busy: [
@@ -103,9 +121,6 @@ const CHECKS: Record<Exclude<keyof RelayOptions, NumberOption>, [(value: unknown
     'must be "queue", "parallel", "reject" or "interrupt"',
   ],
   onDisconnect: [(value) => value === 'cancel' || value === 'finish', 'must be "cancel" or "finish"'],
-  identity: [(value) => findIdentityProblem(value) === undefined, 'must be an object of functions: key, save, load'],
-  // Its problems are several, and thrown by its own reader.
-  cluster: [() => true, ''],
   logger: [
     (value) => ['debug', 'info', 'warn', 'error'].every((level) => isFunction(Object(value)[level])),
     'must have the methods debug, info, warn and error',
@@ -174,12 +189,33 @@ export function readOptions(options: RelayOptions): RelayConfig {
     protocols: options.protocols ?? ['arc-thread.v1'],
     stream: options.stream ?? false,
     bare: options.replies === 'bare',
+    resume: readResume(options),
     identity: options.identity,
     cluster: readCluster(options.cluster, options.identity, options.sessionToken !== undefined),
     busy: options.busy ?? 'queue',
     onDisconnect: options.onDisconnect ?? 'cancel',
     logger,
     hooks: options.hooks ?? {},
+  };
+}
+
+/** @throws TypeError that names the wrong option of `resume` */
+function readResume({ resume, replies }: RelayOptions): ResumeConfig | undefined {
+  if (resume === undefined || resume === false) return undefined;
+  if (replies === 'bare') throw wrong('resume', 'is not possible with replies: "bare"');
+  const given = resume === true ? {} : resume;
+  for (const [name, value] of Object.entries(given)) {
+    if (!Object.hasOwn(RESUME_NUMBERS, name)) throw wrong(`resume.${name}`, 'is not an option of resume');
+    const [, min, max = Number.POSITIVE_INFINITY] = RESUME_NUMBERS[name as keyof ResumeOptions];
+    const isRight = value === undefined || (typeof value === 'number' && value >= min && value <= max);
+    if (!isRight) throw wrong(`resume.${name}`, `must be a number of at least ${min}`);
+  }
+  const { grace, maxBufferedBytes, maxDetached, maxDetachedBytes } = RESUME_NUMBERS;
+  return {
+    grace: given.grace ?? grace[0],
+    maxBufferedBytes: given.maxBufferedBytes ?? maxBufferedBytes[0],
+    maxDetached: given.maxDetached ?? maxDetached[0],
+    maxDetachedBytes: given.maxDetachedBytes ?? maxDetachedBytes[0],
   };
 }
 

@@ -50,7 +50,7 @@ export class PendingSends implements ReplyOwner {
   /** Size of the frames of all pending replies. */
   #bytes = 0;
   #asked: AskedMessage | undefined;
-  #isPaused = false;
+  isPaused = false;
   /** Set when nothing new may start. Resolves when nothing is pending. */
   #drained: Promise<void> | undefined;
   #resolveDrained: (() => void) | undefined;
@@ -186,7 +186,7 @@ export class PendingSends implements ReplyOwner {
     if (this.#drained !== undefined) return reply.onCancelled();
     reply.send = this.#session.threads.dispatch(request, reply);
     request.dropParsed();
-    if (this.#isPaused) reply.send.pause();
+    if (this.isPaused) reply.send.pause();
   }
 
   /** Answers a message that was not started with `cancelled`. */
@@ -230,12 +230,12 @@ export class PendingSends implements ReplyOwner {
 
   /** Stops reading the agents' answers until `resume`. */
   pause(): void {
-    this.#isPaused = true;
+    this.isPaused = true;
     for (const { send } of this.#all()) send?.pause();
   }
 
   resume(): void {
-    this.#isPaused = false;
+    this.isPaused = false;
     for (const { send } of this.#all()) send?.resume();
   }
 

@@ -7,12 +7,14 @@ import { LONGEST_TIME } from '../values.js';
 import { AdmissionControl } from './admission.js';
 import type { AttachOptions, CloseSummary, RelayOptions, RelayStats, Session } from './api.js';
 import { Cluster } from './cluster.js';
+import type { Connection } from './connection.js';
 import { endChatsOf } from './former-session.js';
 import { answerOf, Handshake, NOT_AN_UPGRADE, type WsOptions } from './handshake.js';
 import { internHeaders } from './headers.js';
-import { identityKeyOf } from './identity.js';
+import { ANONYMOUS, identityKeyOf } from './identity.js';
 import { type RelayConfig, readOptions } from './options.js';
 import type { Admission } from './refusal.js';
+import { ResumableSessions } from './resumable-sessions.js';
 import { ClientSession, type SessionHost } from './session.js';
 import { addTraffic, readStats } from './stats.js';
 import { Sweeper } from './sweeper.js';
@@ -36,12 +38,15 @@ export class Relay implements SessionHost {
   readonly sweeper: Sweeper;
   /** @internal */
   readonly cluster: Cluster | undefined;
+  /** @internal */
+  readonly resumables: ResumableSessions<ClientSession> | undefined;
   readonly #sessions = new Set<ClientSession>();
   /** The traffic of connections that are closed. */
   readonly #traffic = { received: 0, sent: 0 };
   readonly #admission: AdmissionControl;
   readonly #handshake: Handshake;
   #closing: Promise<CloseSummary> | undefined;
+  #hasWarnedOfIdentity = false;
 
   /** @throws TypeError that names the invalid option */
   constructor(options: RelayOptions) {
@@ -49,6 +54,8 @@ export class Relay implements SessionHost {
     this.#admission = new AdmissionControl(this.config);
     this.#handshake = new Handshake(this.config);
     this.cluster = this.#joinCluster();
+    const { resume } = this.config;
+    this.resumables = resume === undefined ? undefined : new ResumableSessions(resume);
     this.telemetry = new Telemetry(this.config.hooks, this.config.logger);
     this.sweeper = new Sweeper(this.config, (pings, idleSweeps) => {
       for (const session of this.#sessions) session.sweep(pings, idleSweeps);
@@ -211,6 +218,8 @@ export class Relay implements SessionHost {
   async #close(drainTimeout: number): Promise<CloseSummary> {
     const sessions = [...this.#sessions];
     const before = { ...this.telemetry.counters };
+    // Nobody can come back.
+    for (const session of sessions) if (session.isDetached) session.shutDown();
     await withTimeout(Promise.all(sessions.map((session) => session.drain())), drainTimeout);
     for (const session of this.#sessions) session.shutDown();
     const all = new Set([...sessions, ...this.#sessions]);
@@ -228,6 +237,28 @@ export class Relay implements SessionHost {
       ended: ended + unconfirmed - before.ended - before.unconfirmed,
       failed: orphans - before.orphans,
     };
+  }
+
+  /** @internal */
+  identityKey(identity: unknown): string | undefined {
+    if (identity === undefined) return ANONYMOUS;
+    const key = this.#keyOf(identity);
+    if (key !== undefined && key !== ANONYMOUS) return key;
+    if (!this.#hasWarnedOfIdentity) {
+      this.#hasWarnedOfIdentity = true;
+      this.config.logger.warn({}, 'sessions of identities without id or sub cannot be resumed: set identity.key');
+    }
+    return undefined;
+  }
+
+  /** @internal */
+  occupySlot(): void {
+    this.#admission.occupySlot();
+  }
+
+  /** @internal */
+  onConnectionLost(connection: Connection): void {
+    addTraffic(this.#traffic, connection.traffic);
   }
 
   /** @internal */

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import { type ClientFrame, CloseCode, type EndFrame } from '@arc/thread-protocol';
+import { CloseCode, type ContinueSessionFrame, type ResumeFrame } from '@arc/thread-protocol';
 import type { WebSocket } from 'ws';
 import { type Bytes, encode } from '../bytes.js';
 import type { ArcClient } from '../client/arc-client.js';
-import { RateLimitExceededError } from '../protocol/errors.js';
+import { InvalidRequestError } from '../protocol/errors.js';
 import type { ChatOutcome } from '../threads/ending.js';
 import { checkClient, type ThreadHooks } from '../threads/options.js';
 import type { ThreadEntry } from '../threads/store.js';
@@ -14,11 +14,14 @@ import type { Cluster, ClusteredSession } from './cluster.js';
 import type { ClusterSession } from './cluster-session.js';
 import { Connection, type ConnectionHost, type ConnectionOwner } from './connection.js';
 import { describeFailure, writeFailure } from './failure.js';
-import { BadFrame, echoOf, type FrameEcho, isMessage, readFrame } from './frame-reader.js';
-import { type HeldFrame, Inbox, type InboxOwner, type ReadFrame } from './inbox.js';
+import type { FrameEcho } from './frame-reader.js';
+import type { ReadFrame } from './inbox.js';
+import { IncomingFrames, type ReceivingSession } from './incoming-frames.js';
 import { PendingSends, type SendingSession } from './pending-sends.js';
 import type { Admission } from './refusal.js';
 import { writeEcho } from './reply.js';
+import type { ResumableSession, ResumableSessions } from './resumable-sessions.js';
+import { Resumption, type ResumptionOwner } from './resumption.js';
 import type { Traffic } from './stats.js';
 import type { Telemetry } from './telemetry.js';
 
@@ -26,10 +29,18 @@ import type { Telemetry } from './telemetry.js';
 export interface SessionHost extends ConnectionHost {
   readonly telemetry: Telemetry;
   readonly cluster: Cluster | undefined;
+  /** Undefined if the relay does not resume sessions. */
+  readonly resumables: ResumableSessions<ClientSession> | undefined;
+  /** The key of an identity, undefined if it has none. */
+  identityKey(identity: unknown): string | undefined;
   /** Decides whether a connection that is open already is accepted. */
   checkAdmission(request: IncomingMessage, context?: unknown, host?: string): Promise<Admission>;
+  /** The session counts for `maxSessions` again. */
+  occupySlot(): void;
   /** The session no longer counts for `maxSessions`. */
   releaseSlot(): void;
+  /** A session goes on without this connection. */
+  onConnectionLost(connection: Connection): void;
   /** The connection is closed and the chats are ended. */
   onSessionEnd(session: ClientSession): void;
 }
@@ -47,30 +58,43 @@ function defer<T>(): Deferred<T> {
   return { promise, resolve };
 }
 
-/** Size of the frames that are kept for a connection that is not admitted yet. */
-const MAX_UNADMITTED_BYTES = 64 * 1024;
+/** The ways in which a connection ends that its client did not choose: the session waits for another connection. */
+const LOST_CODES: readonly number[] = [CloseCode.GoingAway, CloseCode.Abnormal];
 
-/** The identity, threads and pending sends of one client. Whatever an idle session does not need is made on demand. */
+const NO_TRAFFIC: Traffic = { received: 0, sent: 0 };
+
+/**
+ * The identity, threads and pending sends of one client. It has one connection; a resumable session may lose it, and go on
+ * with another. Whatever an idle session does not need is made on demand.
+ */
 export class ClientSession
-  implements Session, SendingSession, ConnectionOwner, InboxOwner, ThreadHooks, ClusteredSession
+  implements
+    Session,
+    SendingSession,
+    ReceivingSession,
+    ConnectionOwner,
+    ResumptionOwner,
+    ResumableSession,
+    ThreadHooks,
+    ClusteredSession
 {
   identity: unknown;
   isAdmitted = false;
+  resumption: Resumption | undefined;
+  existingSends: PendingSends | undefined;
   readonly #host: SessionHost;
-  readonly #connection: Connection;
   readonly #client: ArcClient;
+  #connection: Connection | undefined;
   #id: string | undefined;
-  /** Exists while frames have to wait. */
-  #inbox: Inbox | undefined;
-  #sends: PendingSends | undefined;
+  #frames: IncomingFrames | undefined;
   #threads: ThreadManager | undefined;
   /** What the store of the cluster has of this session. */
   #record: ClusterSession | undefined;
-  /** `end` frames that are not answered yet. */
-  #ends: Set<Promise<void>> | undefined;
-  #hasLeft = false;
+  #hasSlot = true;
+  /** Nothing new is started. */
+  #isEnding = false;
   /** Set once the chats are being ended. */
-  #ending: Promise<ChatOutcome[]> | undefined;
+  #outcomes: Promise<ChatOutcome[]> | undefined;
   #closed: Deferred<ChatOutcome[]> | undefined;
 
   /** @throws TypeError if the socket is attached already, or if `client` is not an ArcClient */
@@ -87,17 +111,13 @@ export class ClientSession
     return this.#id;
   }
 
-  get request(): IncomingMessage {
-    return this.#connection.request;
+  get request(): IncomingMessage | undefined {
+    return this.#connection?.request;
   }
 
   get closed(): Promise<ChatOutcome[]> {
-    return this.#whenClosed().promise;
-  }
-
-  #whenClosed(): Deferred<ChatOutcome[]> {
     this.#closed ??= defer();
-    return this.#closed;
+    return this.#closed.promise;
   }
 
   get threads(): ThreadManager {
@@ -111,13 +131,26 @@ export class ClientSession
     return this.#threads;
   }
 
+  get sends(): PendingSends {
+    if (this.existingSends === undefined) {
+      this.existingSends = new PendingSends(this, this.#host.config, this.#host.telemetry);
+      if (this.isBlocked) this.existingSends.pause();
+    }
+    return this.existingSends;
+  }
+
+  get #incoming(): IncomingFrames {
+    this.#frames ??= new IncomingFrames(this, this.#host.config);
+    return this.#frames;
+  }
+
   get pending(): number {
-    return this.#sends?.size ?? 0;
+    return this.existingSends?.size ?? 0;
   }
 
   /** Pending sends that wait for another send of their thread. */
   get waiting(): number {
-    return this.#sends?.waiting ?? 0;
+    return this.existingSends?.waiting ?? 0;
   }
 
   get threadCount(): number {
@@ -125,31 +158,48 @@ export class ClientSession
   }
 
   get traffic(): Traffic {
-    return this.#connection.traffic;
+    return this.#connection?.traffic ?? NO_TRAFFIC;
   }
 
   get heldBytes(): number {
-    return this.#inbox?.bytes ?? 0;
+    return this.#frames?.heldBytes ?? 0;
+  }
+
+  get journalBytes(): number {
+    return this.resumption?.journal.bytes ?? 0;
+  }
+
+  /** It waits for another connection. */
+  get isDetached(): boolean {
+    return this.#connection === undefined && !this.#isEnding;
+  }
+
+  get isReceiving(): boolean {
+    return this.resumption === undefined ? this.#connection?.isOpen === true : !this.#isEnding;
+  }
+
+  get isBlocked(): boolean {
+    return this.#connection?.isFull === true || this.resumption?.journal.isFull === true;
   }
 
   get isIdle(): boolean {
     const isEnding = this.#threads !== undefined && this.#threads.endingCount > 0;
-    return this.pending === 0 && !isEnding && this.#inbox?.isAwaiting !== true;
+    return this.pending === 0 && !isEnding && this.#frames?.isAwaiting !== true;
   }
 
   /** Admits the connection: at once if its identity is known. */
   begin(options: AttachOptions): void {
-    if (!this.#connection.isOpen) return;
+    if (this.#connection?.isOpen !== true) return;
     if ('identity' in options) this.#open(options.identity);
-    else this.#frames().await(this.#admit(options));
+    else this.#incoming.await(this.#admit(this.#connection.request, options));
   }
 
   /** Frames are held until this is fulfilled. */
-  async #admit({ context, host }: AttachOptions): Promise<void> {
+  async #admit(request: IncomingMessage, { context, host }: AttachOptions): Promise<void> {
     try {
-      const admission = await this.#host.checkAdmission(this.request, context, host);
+      const admission = await this.#host.checkAdmission(request, context, host);
       if ('identity' in admission) return this.#open(admission.identity);
-      this.#inbox?.take(() => true);
+      this.#frames?.take(() => true);
       this.close(admission.refused.closeCode, admission.refused.message);
     } catch (error) {
       this.onFailure(error);
@@ -158,128 +208,55 @@ export class ClientSession
 
   #open(identity: unknown): void {
     this.identity = identity;
-    if (!this.#connection.isOpen) return;
+    if (this.#connection?.isOpen !== true) return;
     this.isAdmitted = true;
     this.#host.telemetry.sessionOpened(this);
   }
 
   // Frames of the client
 
+  isExempt(frame: ReadFrame): boolean {
+    return this.#frames?.isExempt(frame) === true;
+  }
+
   onFrame(frame: ReadFrame, text: string, bytes: number): void {
-    if (!(frame instanceof BadFrame) && frame.type === 'cancel') {
-      // Its send may be held, so it does not wait for its turn.
-      if (!this.#connection.isFull) return this.#cancel(frame.id);
-      // A client that does not read gets answers for pending sends only.
-      this.#sends?.cancel(frame.id);
-    }
-    if (this.#inbox === undefined) return this.#handle(frame, text, bytes);
-    const { maxPending, maxPendingBytes } = this.#host.config;
-    const limit = this.isAdmitted ? maxPendingBytes : Math.min(maxPendingBytes, MAX_UNADMITTED_BYTES);
-    const isFull = this.#inbox.size >= maxPending;
-    if (this.#inbox.hold(frame, text, bytes, limit - this.heldBytes - (this.#sends?.bytes ?? 0))) return;
-    const problem = isFull ? 'Too many frames are waiting' : `More than ${limit} bytes are pending`;
-    this.refuse(new RateLimitExceededError(problem), frame instanceof BadFrame ? frame.echo : echoOf(frame));
+    this.#incoming.receive(frame, text, bytes);
   }
 
-  onExcessFrame(echo: FrameEcho): void {
-    this.refuse(new RateLimitExceededError('Too many frames a second'), echo);
-  }
-
-  onHeldFrame({ text, bytes, bad }: HeldFrame): void {
-    this.#handle(bad ?? readFrame(text, this.#host.config.maxFrameDepth), text, bytes);
-  }
-
-  onEmpty(): void {
-    this.#inbox = undefined;
-  }
-
-  #handle(frame: ReadFrame, text: string, bytes: number): void {
-    if (!this.#connection.isOpen) return;
-    if (frame instanceof BadFrame) return this.refuse(frame.error, frame.echo);
-    const checked = frame.type === 'ping' ? undefined : this.#host.cluster?.check();
-    const awaited =
-      checked === undefined ? this.#handleAtOnce(frame, text, bytes) : this.#handleAfter(checked, frame, text, bytes);
-    if (awaited !== undefined) this.#frames().await(awaited);
-  }
-
-  /** After a gap in which another node may have taken the session over, or while the cluster's store is away. */
-  async #handleAfter(checked: Promise<void>, frame: ClientFrame, text: string, bytes: number): Promise<void> {
-    try {
-      await checked;
-      if (!this.#connection.isOpen) return;
-      await this.#handleAtOnce(frame, text, bytes);
-    } catch (error) {
-      this.writeError(error, writeEcho(echoOf(frame)));
-    }
-  }
-
-  /** Returns a promise where the next frame has to wait. */
-  #handleAtOnce(frame: ClientFrame, text: string, bytes: number): Promise<void> | undefined {
-    if (isMessage(frame)) return this.#sending().add(frame, text, bytes);
-    this.acceptFrame();
-    if (frame.type === 'ping') this.writeSoon(`{"type":"pong"${writeEcho({ id: frame.id })}}` as Bytes);
-    else if (frame.type === 'cancel') this.#cancel(frame.id);
-    else this.#endThread(frame as EndFrame);
-    return undefined;
-  }
-
-  #frames(): Inbox {
-    this.#inbox ??= new Inbox(this, this.#host.config.maxPending);
-    return this.#inbox;
-  }
-
-  #sending(): PendingSends {
-    if (this.#sends === undefined) {
-      this.#sends = new PendingSends(this, this.#host.config, this.#host.telemetry);
-      if (this.#connection.isFull) this.#sends.pause();
-    }
-    return this.#sends;
-  }
-
-  #cancel(id: string | number): void {
-    this.acceptFrame();
-    const held = this.#inbox?.take((frame) => frame.isMessage && frame.echo.id === id) ?? [];
-    this.#sends?.cancel(id);
-    for (const { echo } of held) this.#sending().reject(echo);
-  }
-
-  #endThread(frame: EndFrame): void {
-    const echo = writeEcho(frame);
-    const { agent_id, context_id: contextId, reason, trace_id: traceId } = frame;
-    const end = this.threads.endThread(agent_id, { contextId, reason, traceId }).then(
-      (outcome) => {
-        if (outcome?.ok === false) return this.writeError(outcome.error, echo);
-        const response = outcome?.text ? `,"response":${encode(outcome.text)}` : '';
-        this.writeSoon(`{"type":"ended"${echo}${response}}` as Bytes);
-      },
-      (error: unknown) => this.writeError(error, echo),
-    );
-    this.#ends ??= new Set();
-    this.#ends.add(end);
-    void end.then(() => this.#ends?.delete(end));
+  onExcessFrame(frame: ReadFrame, bytes: number): void {
+    this.#incoming.receiveExcess(frame, bytes);
   }
 
   refuse(error: unknown, echo: FrameEcho): void {
     this.writeError(error, writeEcho(echo));
-    if (this.#connection.countBadFrame()) this.close(CloseCode.TooManyBadFrames, 'Too many bad frames');
+    if (this.#connection?.countBadFrame()) this.close(CloseCode.TooManyBadFrames, 'Too many bad frames');
+  }
+
+  checkOwnership(): Promise<void> | undefined {
+    return this.#host.cluster?.check();
   }
 
   acceptFrame(): void {
-    this.#connection.resetBadFrames();
+    this.#connection?.resetBadFrames();
   }
 
   // Frames to the client
 
   write(frame: Bytes): void {
-    this.#connection.write(frame);
+    (this.resumption ?? this.#connection)?.write(frame);
   }
 
   writeSoon(frame: Bytes): void {
-    this.#connection.writeSoon(frame);
+    (this.resumption ?? this.#connection)?.writeSoon(frame);
   }
 
   writePart(frame: Bytes): void {
-    this.#connection.writePart(frame);
+    (this.resumption ?? this.#connection)?.writePart(frame);
+  }
+
+  writeControl(frame: Bytes): void {
+    if (this.resumption === undefined) this.#connection?.writeSoon(frame);
+    else this.#connection?.writeControl(frame);
   }
 
   /** Tells the client of an agent's error what the agent said, and of any other only what a client may know. */
@@ -297,12 +274,14 @@ export class ClientSession
 
   /** Backpressure: while a client does not read, neither its agents' answers nor its frames are read. */
   onBackpressure(): void {
-    if (this.#connection.isFull) {
-      this.#frames().pause();
-      this.#sends?.pause();
+    if (this.isBlocked) {
+      this.#connection?.startStallTimer();
+      this.#incoming.pause();
+      this.existingSends?.pause();
     } else {
-      this.#inbox?.resume();
-      if (!this.#connection.isFull) this.#sends?.resume();
+      this.#connection?.stopStallTimer();
+      this.#frames?.resume();
+      if (!this.isBlocked) this.existingSends?.resume();
     }
   }
 
@@ -326,11 +305,88 @@ export class ClientSession
     this.close(CloseCode.ServiceRestart, 'The session has moved');
   }
 
+  // Resuming
+
+  onResume(frame: ResumeFrame): void {
+    const { config, resumables } = this.#host;
+    const connection = this.#connection;
+    if (config.resume === undefined || resumables === undefined || connection === undefined) return;
+    if (!this.#incoming.isEmpty) return this.close(CloseCode.PolicyViolation, 'Frames were sent before ready');
+    const key = this.#host.identityKey(this.identity);
+    if (key === undefined) return this.refuse(new InvalidRequestError('type: this identity cannot resume'), {});
+    const found = frame.session === undefined ? undefined : resumables.find(frame.session, key);
+    const isFound = found !== undefined && typeof found !== 'string';
+    if (isFound && frame.session !== undefined && found.resumption?.canResume(frame.seq, frame.sent)) {
+      return found.#takeOver(this, connection, frame);
+    }
+    this.resumption = new Resumption(this, config.resume, this.id, key);
+    resumables.add(this);
+    this.resumption.begin(connection, isFound ? 'gap' : found);
+  }
+
+  /** Goes on with the connection of another session, which ends. The connection that there was is closed. */
+  #takeOver(other: ClientSession, connection: Connection, { session, seq }: ContinueSessionFrame): void {
+    const previous = this.#connection;
+    if (previous === undefined) {
+      this.#host.resumables?.attach(this);
+      this.#hasSlot = true;
+      this.#host.occupySlot();
+    } else {
+      this.#host.onConnectionLost(previous);
+      previous.replace(CloseCode.SessionTakenOver, 'Taken over by a newer connection');
+    }
+    other.#connection = undefined;
+    other.#complete();
+    this.#connection = connection;
+    connection.owner = this;
+    this.identity = other.identity;
+    this.resumption?.resume(connection, session, seq, [...this.sends.ids(), ...this.#incoming.messageIds]);
+    this.onBackpressure();
+    this.#host.telemetry.sessionResumed(this);
+  }
+
+  onAppended(bytes: number): void {
+    if (this.isDetached) this.#host.resumables?.grow(this, bytes);
+    if (this.resumption?.journal.isFull && this.existingSends?.isPaused !== true) this.onBackpressure();
+  }
+
+  onAck(): void {
+    if (this.isBlocked) this.#connection?.restartStallTimer();
+    else this.onBackpressure();
+  }
+
+  /** The connection is lost: the session waits for another one, if there is anything to wait for. */
+  #detach(resumption: Resumption, connection: Connection): void {
+    this.#host.onConnectionLost(connection);
+    connection.release();
+    this.#connection = undefined;
+    this.#releaseSlot();
+    resumption.detach(() => this.evict());
+    const isIdle = this.pending === 0 && this.#frames?.isEmpty !== false && this.#frames?.isAwaiting !== true;
+    if (isIdle && this.threadCount === 0 && resumption.journal.isEmpty) return this.#complete();
+    this.#host.config.logger.info({ session: this.id }, 'a connection was lost; its session waits for the client');
+    this.onBackpressure();
+    this.#host.telemetry.sessionDetached(this);
+    if (!this.#isEnding) this.#host.resumables?.detach(this);
+  }
+
+  /** Ends a detached session, because its grace is over or its room is needed. */
+  evict(): void {
+    if (!this.isDetached) return;
+    this.#host.telemetry.sendsInterrupted(this.pending);
+    this.#complete();
+  }
+
   // The end
 
   close(code: number = CloseCode.Normal, reason = ''): void {
+    const isFirst = !this.#isEnding;
     // Pending sends are answered with `cancelled` before the close frame.
     void this.#endChats();
+    if (this.#connection === undefined) {
+      if (isFirst) this.#complete();
+      return;
+    }
     try {
       this.#connection.close(code, reason);
     } catch (error) {
@@ -342,13 +398,13 @@ export class ClientSession
 
   /** Drops the connection without a close frame. */
   terminate(): void {
-    this.#connection.terminate();
+    this.#connection?.terminate();
   }
 
   /** Called regularly by the relay. */
   sweep(pings: boolean, idleSweeps: number): void {
     try {
-      this.#connection.sweep(pings, idleSweeps);
+      this.#connection?.sweep(pings, idleSweeps);
     } catch (error) {
       this.onFailure(error);
     }
@@ -368,8 +424,18 @@ export class ClientSession
     }
   }
 
-  onDisconnect(): void {
-    void this.#finish();
+  onDisconnect(code: number): void {
+    if (
+      this.resumption !== undefined &&
+      this.#connection !== undefined &&
+      !this.#isEnding &&
+      LOST_CODES.includes(code)
+    ) {
+      this.#detach(this.resumption, this.#connection);
+    } else {
+      void this.#finish();
+      this.resumption?.discard();
+    }
   }
 
   onClosed(code: number, error: unknown): void {
@@ -378,10 +444,18 @@ export class ClientSession
     if (error !== undefined) logger.warn(about, 'a connection failed');
     else if (code === CloseCode.Abnormal) logger.info(about, 'a connection was lost');
     else logger.debug(about, 'a connection was closed');
-    void this.#finish().then((outcomes) => {
+    this.#complete();
+  }
+
+  /** Nothing is left but to end the chats. Called once, when there is no connection any more. */
+  #complete(): void {
+    const finished = this.#finish();
+    this.resumption?.discard();
+    void finished.then((outcomes) => {
       if (this.isAdmitted) this.#host.telemetry.sessionClosed(this, outcomes);
       if (this.#record !== undefined) this.#host.cluster?.unregister(this.#record);
-      this.#whenClosed().resolve(outcomes);
+      this.#closed ??= defer();
+      this.#closed.resolve(outcomes);
       this.#host.onSessionEnd(this);
     });
   }
@@ -390,9 +464,9 @@ export class ClientSession
   async #finish(): Promise<ChatOutcome[]> {
     this.#leave();
     const pending = this.#startNothing();
-    if (this.#host.config.onDisconnect === 'finish' && this.#ending === undefined) {
+    if (this.#host.config.onDisconnect === 'finish' && this.#outcomes === undefined) {
       // Nobody reads the answers, so nothing may hold them up.
-      this.#sends?.resume();
+      this.existingSends?.resume();
       await pending;
     }
     return this.#endChats();
@@ -400,28 +474,35 @@ export class ClientSession
 
   #endChats(): Promise<ChatOutcome[]> {
     this.#leave();
-    if (this.#ending === undefined) {
+    if (this.#outcomes === undefined) {
       void this.#startNothing();
-      this.#ending = this.#threads?.endAllChats({ reason: 'disconnected' }) ?? Promise.resolve([]);
+      this.#outcomes = this.#threads?.endAllChats({ reason: 'disconnected' }) ?? Promise.resolve([]);
     }
-    return this.#ending;
+    return this.#outcomes;
   }
 
   /** Answers the messages that are held with `cancelled`. Resolves when no send is pending. */
-  #startNothing(): Promise<void> {
-    for (const { echo } of this.#inbox?.take(({ isMessage }) => isMessage) ?? []) this.#sending().reject(echo);
-    return this.#sending().drain();
+  async #startNothing(): Promise<void> {
+    for (const { echo } of this.#frames?.take(({ isMessage }) => isMessage) ?? []) this.sends.reject(echo);
+    await this.sends.drain();
   }
 
   #leave(): void {
-    if (this.#hasLeft) return;
-    this.#hasLeft = true;
-    this.#host.releaseSlot();
+    this.#releaseSlot();
+    if (this.#isEnding) return;
+    this.#isEnding = true;
+    this.resumption?.stop();
+    if (this.resumption !== undefined) this.#host.resumables?.remove(this);
+  }
+
+  #releaseSlot(): void {
+    if (this.#hasSlot) this.#host.releaseSlot();
+    this.#hasSlot = false;
   }
 
   /** Lets pending sends end, and starts no new ones. */
   async drain(): Promise<void> {
-    await Promise.all([this.#startNothing(), ...(this.#ends ?? [])]);
+    await Promise.all([this.#startNothing(), this.#frames?.whenEnded()]);
   }
 
   /** Cancels what is still pending, and closes the connection. */

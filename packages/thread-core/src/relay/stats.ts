@@ -3,6 +3,8 @@ import type { Counters, RelayStats } from './api.js';
 
 /** What the statistics need of a session. */
 export interface CountedSession {
+  readonly isDetached: boolean;
+  readonly journalBytes: number;
   readonly threadCount: number;
   readonly pending: number;
   readonly waiting: number;
@@ -29,9 +31,11 @@ export function readStats(
   breakers: EndpointState[],
   cluster: RelayStats['cluster'],
 ): RelayStats {
-  const now = { sessions: sessions.size, threads: 0, pending: 0, waiting: 0 };
+  const now = { sessions: sessions.size, detached: 0, journalBytes: 0, threads: 0, pending: 0, waiting: 0 };
   const bytes = { ...past };
-  for (const { threadCount, pending, waiting, traffic } of sessions) {
+  for (const { isDetached, journalBytes, threadCount, pending, waiting, traffic } of sessions) {
+    if (isDetached) now.detached += 1;
+    now.journalBytes += journalBytes;
     now.threads += threadCount;
     now.pending += pending;
     now.waiting += waiting;

@@ -14,6 +14,8 @@ export class Telemetry {
     unconfirmed: 0,
     failedEnds: 0,
     orphans: 0,
+    resumed: 0,
+    interrupted: 0,
   };
   readonly #hooks: RelayHooks;
   readonly #logger: Logger;
@@ -34,6 +36,20 @@ export class Telemetry {
 
   sessionClosed(session: Session, outcomes: ChatOutcome[]): void {
     this.#invoke('onClose', session, outcomes);
+  }
+
+  sessionDetached(session: Session): void {
+    this.#invoke('onDetach', session);
+  }
+
+  sessionResumed(session: Session): void {
+    this.counters.resumed += 1;
+    this.#invoke('onResume', session);
+  }
+
+  /** Sends were pending when their session ended without a connection. */
+  sendsInterrupted(count: number): void {
+    this.counters.interrupted += count;
   }
 
   sendStarted(session: Session, send: SendStart): void {

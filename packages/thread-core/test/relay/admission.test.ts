@@ -141,7 +141,7 @@ for (const [when, attach] of [
 ] as const) {
   t.test(`maxSessions: one more is refused: 503, or 1013, asked ${when} [F-51] [F-114] [F-142]`, async (t) => {
     const all = await world(t, { maxSessions: 2, attach });
-    const admit = () => all.relay.admit(all.session.request);
+    const admit = () => all.relay.admit(all.request);
     const [first, second] = [await all.connect(), await all.connect()];
     t.equal((await second.ask(to('b'))).type, 'response', 'as many as allowed are let in');
     t.strictSame(await admit(), {

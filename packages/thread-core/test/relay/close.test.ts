@@ -284,7 +284,7 @@ t.test('a hook that rejects is logged, and changes nothing', async (t) => {
 t.test('an authenticate that never answers holds up no close', async (t) => {
   const all = await world(t, { authenticate: () => new Promise(() => {}) });
   await all.connect();
-  const asked = all.relay.admit(all.session.request);
+  const asked = all.relay.admit(all.request);
   await all.relay.close();
   t.match(await asked, { refused: { status: 503 } });
 });

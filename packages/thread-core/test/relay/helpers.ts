@@ -247,6 +247,13 @@ export class World {
     return this.sessions[0] as Session;
   }
 
+  /** The request of the first session. */
+  get request(): IncomingMessage {
+    const { request } = this.session;
+    if (request === undefined) throw new Error('The first session has no connection');
+    return request;
+  }
+
   /** Resolves when the relay has taken so many frames, of all clients, since the start. */
   readonly received = (count: number): Promise<void> => {
     const all = new Promise<void>((resolve) => {

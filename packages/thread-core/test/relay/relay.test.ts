@@ -213,7 +213,7 @@ t.test('an attach with a wrong client throws, and the relay goes on', async (t) 
   const all = await world(t);
   await all.connect();
   const [socket] = all.sockets;
-  t.throws(() => all.relay.attach(socket as WebSocket, all.session.request, { client: {} as ArcClient }), TypeError);
+  t.throws(() => all.relay.attach(socket as WebSocket, all.request, { client: {} as ArcClient }), TypeError);
   t.equal(all.relay.sessions.size, 1);
 });
 
@@ -221,7 +221,7 @@ t.test('a socket is attached once', async (t) => {
   const all = await world(t);
   const client = await all.connect();
   const [socket] = all.sockets as [WebSocket];
-  t.throws(() => all.relay.attach(socket, all.session.request), new TypeError('socket: is attached already'));
+  t.throws(() => all.relay.attach(socket, all.request), new TypeError('socket: is attached already'));
   t.equal(all.relay.sessions.size, 1);
   t.equal(textOf(await client.ask(to('a'))), 'a #1: hello');
 });
@@ -239,7 +239,7 @@ t.test('a socket that is closed already is a session that is over', async (t) =>
     await all.session.closed;
     t.equal(socket.readyState, WebSocket.CLOSED);
     told.length = 0;
-    const session = all.relay.attach(socket, all.session.request, attach);
+    const session = all.relay.attach(socket, all.request, attach);
     t.strictSame(await session.closed, []);
     t.equal(all.relay.sessions.size, 0);
     t.strictSame(told, []);

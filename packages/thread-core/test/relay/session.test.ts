@@ -210,7 +210,7 @@ t.test('a session has an id, its request and its threads', async (t) => {
   const { id, request, threads, identity } = all.session;
   t.match(id, /^[0-9a-f-]{36}$/);
   t.not(id, all.sessions[1]?.id);
-  t.equal(request.headers['x-test'], 'yes');
+  t.equal(request?.headers['x-test'], 'yes');
   t.equal(threads.getThreadId('a'), all.agent.requests[0]?.chatId);
   t.equal(identity, 'me');
 });

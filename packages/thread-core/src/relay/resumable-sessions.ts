@@ -1,0 +1,126 @@
+import type { NotResumedReason } from '@arc/thread-protocol';
+import type { ResumeConfig } from './api.js';
+import { ANONYMOUS } from './identity.js';
+import { isSecret, readToken } from './session-secret.js';
+
+/** What the registry needs of a session. */
+export interface ResumableSession {
+  readonly id: string;
+  /** `address`: that of its last connection. */
+  readonly resumption:
+    | { readonly identityKey: string; readonly secretHash: string; readonly address: string }
+    | undefined;
+  /** Size of its journal. */
+  readonly journalBytes: number;
+  /** Ends the session although its grace is not over. */
+  evict(): void;
+}
+
+/** Ended sessions whose clients are told `expired` instead of `unknown`. */
+const MAX_EXPIRED = 1000;
+
+/** The resumable sessions of a relay, and how much those without a connection may take. */
+export class ResumableSessions<Member extends ResumableSession> {
+  readonly #config: ResumeConfig;
+  readonly #byId = new Map<string, Member>();
+  /** Detached sessions by identity, or by address if they have none. The oldest of each is first. */
+  readonly #detached = new Map<string, Set<Member>>();
+  #detachedCount = 0;
+  #detachedBytes = 0;
+  /** The secrets of sessions that expired, by session id. */
+  readonly #expired = new Map<string, string>();
+
+  constructor(config: ResumeConfig) {
+    this.#config = config;
+  }
+
+  get detachedCount(): number {
+    return this.#detachedCount;
+  }
+
+  get journalBytes(): number {
+    let bytes = 0;
+    for (const { journalBytes } of this.#byId.values()) bytes += journalBytes;
+    return bytes;
+  }
+
+  add(session: Member): void {
+    this.#byId.set(session.id, session);
+  }
+
+  /** The session has ended. */
+  remove(session: Member): void {
+    this.attach(session);
+    if (!this.#byId.delete(session.id)) return;
+    this.#expired.set(session.id, session.resumption?.secretHash ?? '');
+    const [oldest] = this.#expired.keys();
+    if (this.#expired.size > MAX_EXPIRED && oldest !== undefined) this.#expired.delete(oldest);
+  }
+
+  /** The session of a token, or why there is none. A wrong secret tells no more than an unknown session. */
+  find(text: string, identityKey: string): Member | NotResumedReason {
+    const token = readToken(text);
+    if (token === undefined) return 'unknown';
+    const session = this.#byId.get(token.sid);
+    const hash = session?.resumption?.secretHash ?? this.#expired.get(token.sid);
+    if (hash === undefined || !isSecret(token.secret, hash)) return 'unknown';
+    if (session === undefined) return 'expired';
+    return session.resumption?.identityKey === identityKey ? session : 'forbidden';
+  }
+
+  /** The session has lost its connection. May evict sessions, this one included. */
+  detach(session: Member): void {
+    const key = groupOf(session);
+    const group = this.#detached.get(key) ?? new Set();
+    this.#detached.set(key, group.add(session));
+    this.#detachedCount += 1;
+    this.grow(session, session.journalBytes);
+  }
+
+  /** The session has a connection again, or has ended. */
+  attach(session: Member): void {
+    const key = groupOf(session);
+    const group = this.#detached.get(key);
+    if (group === undefined || !group.delete(session)) return;
+    if (group.size === 0) this.#detached.delete(key);
+    this.#detachedCount -= 1;
+    this.#detachedBytes -= session.journalBytes;
+  }
+
+  /** The journal of a detached session has grown. */
+  grow(session: Member, bytes: number): void {
+    this.#detachedBytes += bytes;
+    const { maxDetached, maxDetachedBytes } = this.#config;
+    while (this.#detachedCount > maxDetached) this.#evictLargest(session, (group) => group.size);
+    while (this.#detachedBytes > maxDetachedBytes && this.#detachedCount > 0) this.#evictLargest(session, bytesOf);
+  }
+
+  /** Ends the oldest session of the identity that holds most, so that nobody can evict the sessions of others. */
+  #evictLargest(cause: Member, weigh: (group: Set<Member>) => number): void {
+    // Of equals, the one who needs the room gives it.
+    let largest = this.#detached.get(groupOf(cause));
+    let most = largest === undefined ? -1 : weigh(largest);
+    for (const group of this.#detached.values()) {
+      const weight = weigh(group);
+      if (weight > most) {
+        largest = group;
+        most = weight;
+      }
+    }
+    const [oldest] = largest ?? [];
+    if (oldest === undefined) return;
+    this.attach(oldest);
+    oldest.evict();
+  }
+}
+
+function groupOf({ resumption }: ResumableSession): string {
+  const { identityKey = ANONYMOUS, address = '' } = resumption ?? {};
+  return identityKey === ANONYMOUS ? `address ${address}` : `identity ${identityKey}`;
+}
+
+function bytesOf(group: Set<ResumableSession>): number {
+  let bytes = 0;
+  for (const { journalBytes } of group) bytes += journalBytes;
+  return bytes;
+}

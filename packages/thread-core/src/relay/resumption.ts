@@ -1,0 +1,192 @@
+import type { AckFrame, FrameId, NotResumedReason } from '@arc/thread-protocol';
+import { type Bytes, encode } from '../bytes.js';
+import { quote } from '../values.js';
+import type { ResumeConfig } from './api.js';
+import type { Connection } from './connection.js';
+import type { FrameWriting } from './frame-writer.js';
+import { Journal } from './journal.js';
+import { TokenBucket } from './rate-limiter.js';
+import { hashSecret, makeSecret, writeToken } from './session-secret.js';
+
+/** How often either side acknowledges: after so many frames, so many bytes, or so many milliseconds. */
+export const ACK_POLICY = { frames: 32, bytes: 65_536, ms: 1000 } as const;
+
+/** Pings and repeated acknowledgements a second. `frameRate` does not count them. */
+const CONTROL_RATE = 100;
+
+/** Cursors are below this: what a client says is checked by arithmetic that must be exact. */
+const MAX_CURSOR = 2 ** 52;
+
+/** What a resumable session is told of. */
+export interface ResumptionOwner {
+  /** Bytes were added to the journal. */
+  onAppended(bytes: number): void;
+}
+
+/** How many of a client's frames have arrived, and when that is acknowledged. */
+class FrameCount {
+  got = 0;
+  #frames = 0;
+  #bytes = 0;
+  #timer: NodeJS.Timeout | undefined;
+  readonly #acknowledge: () => void;
+
+  constructor(acknowledge: () => void) {
+    this.#acknowledge = acknowledge;
+  }
+
+  add(bytes: number): void {
+    this.got += 1;
+    this.#frames += 1;
+    this.#bytes += bytes;
+    if (this.#frames >= ACK_POLICY.frames || this.#bytes >= ACK_POLICY.bytes) this.#acknowledge();
+    else this.#timer ??= setTimeout(this.#acknowledge, ACK_POLICY.ms).unref();
+  }
+
+  /** `got` was told, or nobody can be told now. */
+  reset(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#frames = 0;
+    this.#bytes = 0;
+  }
+}
+
+/**
+ * What makes a session resumable: numbers its frames and keeps them until they are acknowledged, counts the client's
+ * frames, and writes to whichever connection there is.
+ */
+export class Resumption implements FrameWriting {
+  /** What `identity.key` gave: only the same identity may resume the session. */
+  readonly identityKey: string;
+  readonly secretHash: string;
+  readonly journal: Journal;
+  readonly #owner: ResumptionOwner;
+  readonly #config: ResumeConfig;
+  readonly #count: FrameCount;
+  readonly #control = new TokenBucket(CONTROL_RATE);
+  #connection: Connection | undefined;
+  #isDiscarded = false;
+  #graceTimer: NodeJS.Timeout | undefined;
+  /** The address of the last connection. */
+  address = '';
+  /** Exists until the client was told. */
+  #token: string | undefined;
+
+  constructor(owner: ResumptionOwner, config: ResumeConfig, sid: string, identityKey: string) {
+    const secret = makeSecret();
+    this.#owner = owner;
+    this.#config = config;
+    this.identityKey = identityKey;
+    this.secretHash = hashSecret(secret);
+    this.journal = new Journal(config.maxBufferedBytes);
+    this.#token = writeToken({ sid, secret });
+    this.#count = new FrameCount(() => this.#acknowledge());
+  }
+
+  /** How many frames of the client have arrived. */
+  get got(): number {
+    return this.#count.got;
+  }
+
+  write(frame: Bytes): void {
+    if (this.#isDiscarded) return;
+    const numbered = this.journal.append(frame);
+    this.#connection?.write(numbered);
+    this.#owner.onAppended(numbered.length);
+  }
+
+  writeSoon(frame: Bytes): void {
+    if (this.#isDiscarded) return;
+    const numbered = this.journal.append(frame);
+    this.#connection?.writeSoon(numbered);
+    this.#owner.onAppended(numbered.length);
+  }
+
+  writePart(frame: Bytes): void {
+    if (this.#isDiscarded) return;
+    const numbered = this.journal.append(frame);
+    this.#connection?.writePart(numbered);
+    this.#owner.onAppended(numbered.length);
+  }
+
+  /** A frame of the client that counts has arrived. */
+  count(bytes: number): void {
+    this.#count.add(bytes);
+  }
+
+  /** The client has received frames. False if it cannot have received these. Repeating an acknowledgement is allowed. */
+  onAck({ seq }: AckFrame): boolean {
+    if (!this.journal.isPossible(seq)) return false;
+    this.journal.acknowledge(seq);
+    return true;
+  }
+
+  /** Whether one more ping or repeated acknowledgement is allowed now. */
+  takeControl(): boolean {
+    return this.#control.take();
+  }
+
+  /** Starts the session on its first connection. `reason`: why it replaces the one that the client asked for. */
+  begin(connection: Connection, reason: NotResumedReason | undefined): void {
+    this.#attach(connection);
+    const token = quote(this.#token ?? '');
+    this.#token = undefined;
+    const refused = reason === undefined ? '' : `,"resumed":false,"reason":"${reason}"`;
+    connection.write(`{"type":"ready","session":${token}${refused},"seq":0,"got":0${this.#policy()}}` as Bytes);
+  }
+
+  /** Whether a client that has seen `seq` and has sent `sent` frames can go on here. */
+  canResume(seq: number, sent: number): boolean {
+    const isCount = Number.isSafeInteger(sent) && sent < MAX_CURSOR;
+    return isCount && sent >= this.got && seq < MAX_CURSOR && this.journal.isPossible(seq);
+  }
+
+  /** Goes on with another connection: says what has arrived, and replays what the client has not seen. */
+  resume(connection: Connection, token: string, seq: number, pending: FrameId[]): void {
+    this.#attach(connection);
+    this.journal.acknowledge(seq);
+    const ids = encode(JSON.stringify(pending));
+    const cursors = `"seq":${this.journal.lastSeq},"got":${this.got},"pending":${ids}`;
+    const ready = `{"type":"ready","session":${quote(token)},"resumed":true,${cursors}${this.#policy()}}`;
+    connection.write(ready as Bytes);
+    for (const frame of this.journal.frames()) connection.writePart(frame);
+  }
+
+  /** The connection is gone. Calls back when no other one has come within the grace period. */
+  detach(onExpired: () => void): void {
+    this.stop();
+    this.#graceTimer = setTimeout(onExpired, this.#config.grace).unref();
+  }
+
+  /** Nobody will read any more: nothing is kept from now on. */
+  discard(): void {
+    this.stop();
+    this.#isDiscarded = true;
+    this.journal.acknowledge(this.journal.lastSeq);
+  }
+
+  /** The session ends. */
+  stop(): void {
+    clearTimeout(this.#graceTimer);
+    this.#connection = undefined;
+    this.#count.reset();
+  }
+
+  #attach(connection: Connection): void {
+    const { socket } = connection.request as { socket?: { remoteAddress?: string | undefined } };
+    this.stop();
+    this.#connection = connection;
+    this.address = socket?.remoteAddress ?? '';
+  }
+
+  #acknowledge(): void {
+    this.#count.reset();
+    this.#connection?.writeControl(`{"type":"ack","seq":${this.got}}` as Bytes);
+  }
+
+  #policy(): string {
+    const { frames, bytes, ms } = ACK_POLICY;
+    return `,"grace_ms":${this.#config.grace},"ack":{"frames":${frames},"bytes":${bytes},"ms":${ms}}`;
+  }
+}
