@@ -1,15 +1,13 @@
 import {
   CancelledError,
   ClosedError,
-  chatIdOf,
   InterruptedError,
   type Piece,
-  partsOf,
   SessionLostError,
   type ThreadClient,
   type Turn,
 } from '@arc/thread-client';
-import type { ArcPart } from '@arc/thread-protocol';
+import { type ArcPart, chatIdOf, partsOf } from '@arc/thread-protocol';
 import { button, el, randomId } from './dom.js';
 import { type Entry, type ExchangeRecord, Journal } from './journal.js';
 import { envelopeError, isObject, type ShownError, shownError } from './parts.js';

@@ -4,7 +4,8 @@ const REPEAT_MS = 10_000;
 
 /** Decides when the relay is told which of its frames have arrived. */
 export class Acks {
-  policy: AckPolicy = { frames: 32, bytes: 65_536, ms: 1_000 };
+  /** From `ready`. */
+  policy!: AckPolicy;
   readonly #send: (seq: number) => void;
   readonly #isHeld: () => boolean;
   #seq = 0;
@@ -38,13 +39,15 @@ export class Acks {
 
   /** Acknowledges what is due. To be called, too, when what `isHeld` says has changed. */
   look(isTime = false): void {
+    const due = this.#seq - this.#acknowledged;
+    if (due === 0) return;
     const { frames, bytes, ms } = this.policy;
     const isHeld = this.#isHeld();
-    if (!isHeld && (isTime || this.#seq - this.#acknowledged >= frames || this.#size >= bytes)) {
+    if (!isHeld && (isTime || due >= frames || this.#size >= bytes)) {
       this.stop();
-      if (this.#seq > this.#acknowledged) this.#send(this.#seq);
       this.#acknowledged = this.#seq;
-    } else if (this.#timer === undefined && this.#seq > this.#acknowledged) {
+      this.#send(this.#seq);
+    } else if (this.#timer === undefined) {
       this.#timer = setTimeout(
         () => {
           this.#timer = undefined;

@@ -12,7 +12,7 @@ import type {
 import { tabLock, watchPage } from './page.js';
 import { Session } from './session.js';
 import { SessionStore } from './storage.js';
-import { observed, type Turn } from './turn.js';
+import type { Turn } from './turn.js';
 
 export interface ThreadClient {
   /**
@@ -47,19 +47,20 @@ export function createThreadClient(options: ThreadClientOptions): ThreadClient {
 }
 
 class Client implements ThreadClient {
-  readonly #events = new Emitter<ThreadClientEvents>((error, event) => {
-    if (event !== 'error') this.#events.emit('error', error);
-  });
+  readonly #events = new Emitter();
   readonly #session: Session;
   readonly #stopWatching: () => void;
-  readonly #signal: AbortSignal | undefined;
-  readonly #onAbort = (): void => void this.close();
   #closed: Promise<void> | undefined;
 
   constructor(options: ThreadClientOptions) {
-    const { resume = true, storage, WebSocket = globalThis.WebSocket as WebSocketConstructor | undefined } = options;
+    const {
+      resume = true,
+      storage,
+      signal,
+      WebSocket = globalThis.WebSocket as WebSocketConstructor | undefined,
+    } = options;
     if (WebSocket === undefined) {
-      throw new TypeError("No global WebSocket: pass the option WebSocket, such as that of the 'ws' package");
+      throw new TypeError("No global WebSocket: pass that of the 'ws' package");
     }
     if (typeof options.url === 'string') addressOf(options.url);
     const store =
@@ -68,11 +69,10 @@ class Client implements ThreadClient {
         : undefined;
     this.#session = new Session({ ...options, WebSocket, resume, store }, this.#events);
     this.#stopWatching = watchPage(() => this.#session.wake());
-    this.#signal = options.signal;
-    if (this.#signal?.aborted === true) this.#onAbort();
+    if (signal?.aborted === true) void this.close();
     else if (store === undefined) this.#session.connect();
     else void this.#restore(store);
-    this.#signal?.addEventListener('abort', this.#onAbort);
+    signal?.addEventListener('abort', () => this.close());
   }
 
   get state(): ClientState {
@@ -88,7 +88,7 @@ class Client implements ThreadClient {
   }
 
   end(agentId: string, options: EndOptions = {}): Promise<void> {
-    return observed(this.#session.end(agentId, options));
+    return this.#session.end(agentId, options);
   }
 
   threads(): ThreadInfo[] {
@@ -112,7 +112,6 @@ class Client implements ThreadClient {
 
   close(): Promise<void> {
     this.#stopWatching();
-    this.#signal?.removeEventListener('abort', this.#onAbort);
     this.#closed ??= this.#session.close();
     return this.#closed;
   }

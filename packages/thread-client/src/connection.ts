@@ -66,7 +66,7 @@ export class Connection {
     this.#stopTimers();
     const attempt = ++this.#attempt;
     this.#established = false;
-    this.#timer = setTimeout(() => this.#lost(attempt, 'The attempt timed out'), ATTEMPT_TIMEOUT_MS);
+    this.#timer = setTimeout(() => this.#lost(attempt, 'timed out'), ATTEMPT_TIMEOUT_MS);
     this.#enter({ name: 'connecting' });
     const { url } = this.#options;
     Promise.resolve()
@@ -116,7 +116,7 @@ export class Connection {
       this.#probe = undefined;
       // The page was frozen meanwhile: the answer may not have been delivered yet.
       if (Date.now() - askedAt > 2 * PING_TIMEOUT_MS) this.check();
-      else this.#lost(attempt, 'No answer to a ping');
+      else this.#lost(attempt, 'no answer');
     }, PING_TIMEOUT_MS);
   }
 
@@ -131,7 +131,7 @@ export class Connection {
     this.#attempt += 1;
     this.#socket = undefined;
     this.#stopTimers();
-    this.#enter({ name: 'closed', event: { code: NORMAL, reason: 'closed by the application' } });
+    this.#enter({ name: 'closed', event: { code: NORMAL, reason: 'closed here' } });
     if (socket === undefined || socket.readyState === 3) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);

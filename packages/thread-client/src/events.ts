@@ -16,29 +16,26 @@ export interface ThreadClientEvents {
   error: [error: unknown];
 }
 
-/** Calls listeners by the name of an event. A listener that throws never disturbs its caller. */
-export class Emitter<Events extends Record<keyof Events, unknown[]>> {
-  readonly #listeners: { [Name in keyof Events]?: Set<(...args: Events[Name]) => void> } = {};
-  readonly #onThrow: (error: unknown, event: keyof Events) => void;
+type EventName = keyof ThreadClientEvents;
+type Listener<Name extends EventName> = (...args: ThreadClientEvents[Name]) => void;
 
-  constructor(onThrow: (error: unknown, event: keyof Events) => void) {
-    this.#onThrow = onThrow;
-  }
+/** Calls listeners by the name of an event. One that throws disturbs nobody: what it threw becomes an `error` event. */
+export class Emitter {
+  readonly #listeners: { [Name in EventName]?: Set<Listener<Name>> } = {};
 
   /** Returns a function that removes the listener. */
-  on<Name extends keyof Events>(name: Name, listener: (...args: Events[Name]) => void): () => void {
-    const listeners = this.#listeners[name] ?? new Set();
-    this.#listeners[name] = listeners;
-    listeners.add(listener);
+  on<Name extends EventName>(name: Name, listener: Listener<Name>): () => void {
+    const listeners: Set<Listener<Name>> = this.#listeners[name] ?? new Set();
+    Object.assign(this.#listeners, { [name]: listeners.add(listener) });
     return () => void listeners.delete(listener);
   }
 
-  emit<Name extends keyof Events>(name: Name, ...args: Events[Name]): void {
+  emit<Name extends EventName>(name: Name, ...args: ThreadClientEvents[Name]): void {
     for (const listener of [...(this.#listeners[name] ?? [])]) {
       try {
         listener(...args);
       } catch (error) {
-        this.#onThrow(error, name);
+        if (name !== 'error') this.emit('error', error);
       }
     }
   }

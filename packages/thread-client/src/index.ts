@@ -1,8 +1,6 @@
 export {
   type ArcMessage,
   type ArcPart,
-  chatIdOf,
-  partsOf,
   text,
   textOf,
 } from '@arc/thread-protocol';

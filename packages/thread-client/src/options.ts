@@ -88,6 +88,4 @@ export interface EndOptions {
 export interface ThreadInfo {
   readonly agentId: string | undefined;
   readonly contextId: string | undefined;
-  /** The agent's name for the chat, once it is known. */
-  readonly chatId: string | undefined;
 }

@@ -5,9 +5,8 @@
 export function watchPage(check: () => void): () => void {
   if (typeof document !== 'object') return () => {};
   const watched = { online: window, pageshow: window, visibilitychange: document, resume: document };
-  const listener = ({ type, persisted }: Event & { persisted?: boolean }): void => {
-    // The first `pageshow` comes with the page itself.
-    if (document.visibilityState === 'visible' && (type !== 'pageshow' || persisted)) check();
+  const listener = (): void => {
+    if (document.visibilityState === 'visible') check();
   };
   const each = Object.entries(watched);
   for (const [type, target] of each) target.addEventListener(type, listener);

@@ -1,15 +1,8 @@
-import {
-  type ArcMessage,
-  chatIdOf,
-  type ErrorCode,
-  type ReadyFrame,
-  type RelayFrame,
-  type ResumedReadyFrame,
-} from '@arc/thread-protocol';
+import type { ArcMessage, ErrorCode, ReadyFrame, RelayFrame, ResumedReadyFrame } from '@arc/thread-protocol';
 import { Acks } from './acks.js';
 import { Connection, type ConnectionHost, type ConnectionOptions } from './connection.js';
 import { AgentError, ClosedError, InterruptedError, LimitError, SessionLostError } from './errors.js';
-import type { Emitter, ThreadClientEvents } from './events.js';
+import type { Emitter } from './events.js';
 import type { ClientState, EndOptions, SendOptions, ThreadInfo } from './options.js';
 import { Outbox } from './outbox.js';
 import type { SavedSession, SessionStore } from './storage.js';
@@ -36,7 +29,7 @@ export class Session implements ConnectionHost, TurnHost {
   resumable: boolean | undefined;
   readonly #connection: Connection;
   readonly #resume: boolean;
-  readonly #events: Emitter<ThreadClientEvents>;
+  readonly #events: Emitter;
   readonly #store: SessionStore | undefined;
   readonly #outbox = new Outbox();
   readonly #acks: Acks;
@@ -56,7 +49,7 @@ export class Session implements ConnectionHost, TurnHost {
   /** The `ready` whose replay is under way. */
   #replay: ResumedReadyFrame | undefined;
 
-  constructor(options: SessionOptions, events: Emitter<ThreadClientEvents>) {
+  constructor(options: SessionOptions, events: Emitter) {
     this.#connection = new Connection(options, this);
     this.#resume = options.resume;
     this.#store = options.store;
@@ -111,7 +104,7 @@ export class Session implements ConnectionHost, TurnHost {
     const frame = JSON.stringify({ type: 'end', id, agent_id: agentId, context_id: contextId, reason });
     const request = new ClientTurn({ id, agentId, contextId, end: frame }, this);
     this.#request(request, frame);
-    return request.result.then(() => {});
+    return request.result as Promise<void>;
   }
 
   cancel(turn: ClientTurn): void {
@@ -177,7 +170,7 @@ export class Session implements ConnectionHost, TurnHost {
       // A relay that cannot resume knows no such frame, and says so. Nothing else was sent.
       if (frame.type === 'error' && frame.data.code === INVALID_REQUEST) this.#begin(undefined, 'unsupported');
     } else if (frame.type === 'ack') this.#arrived(frame.seq);
-    else if (frame.type !== 'pong' && typeof frame.type === 'string') this.#numbered(frame, text);
+    else if (frame.type !== 'pong') this.#numbered(frame, text);
   }
 
   restore(saved: SavedSession): void {
@@ -185,7 +178,7 @@ export class Session implements ConnectionHost, TurnHost {
     this.#seq = saved.seq;
     this.#outbox.sent = saved.sent;
     this.#outbox.entries = saved.outbox;
-    for (const thread of saved.threads) this.#threads.set(keyOf(thread), thread);
+    for (const thread of saved.threads) this.#open(thread);
     for (const fields of saved.requests) {
       const request = new ClientTurn(fields, this);
       request.number = fields.number;
@@ -230,7 +223,7 @@ export class Session implements ConnectionHost, TurnHost {
 
   #ready(frame: ReadyFrame): void {
     if (this.#stage !== 'handshake') return;
-    this.#acks.policy = frame.ack ?? this.#acks.policy;
+    this.#acks.policy = frame.ack;
     if (frame.resumed !== true) {
       this.#begin(frame.session, frame.reason ?? 'unknown');
       return;
@@ -280,7 +273,7 @@ export class Session implements ConnectionHost, TurnHost {
     if (this.resumable === true && 'seq' in frame && frame.seq !== undefined) {
       if (frame.seq <= this.#seq) return;
       if (frame.seq !== this.#seq + 1) {
-        this.#connection.drop('A frame is missing');
+        this.#connection.drop('frame missing');
         return;
       }
       this.#seq = frame.seq;
@@ -298,21 +291,11 @@ export class Session implements ConnectionHost, TurnHost {
       return;
     }
     this.#connection.progressed();
-    this.#track(request, frame);
+    // A thread is open from the first that the agent says in it.
+    if (frame.type === 'content' || frame.type === 'response' || frame.type === 'done') this.#open(request);
     request.receive(frame, text.length);
     if (request.settled) this.#settled(request, frame.type === 'ended');
     else this.#store?.append(request.id, text);
-  }
-
-  /** Notes the thread of an answer. */
-  #track(turn: ClientTurn, frame: RelayFrame): void {
-    if (frame.type !== 'content' && frame.type !== 'response' && frame.type !== 'done') return;
-    const { agentId, contextId } = turn;
-    const key = keyOf(turn);
-    const chatId = chatIdOf(frame.type === 'response' ? frame.response : frame.data);
-    const known = this.#threads.get(key);
-    if (known !== undefined && (chatId === undefined || chatId === known.chatId)) return;
-    this.#threads.set(key, { agentId, contextId, chatId });
   }
 
   /** A request has ended, in whatever way. */
@@ -364,7 +347,7 @@ export class Session implements ConnectionHost, TurnHost {
       if (request.number === undefined) continue;
       if (request.end === undefined) isLost = true;
       // An `end` has nothing left to end.
-      else request.finish();
+      else request.finish(undefined);
       this.#fail(request, error);
     }
     this.#forgetThreads();
@@ -386,6 +369,10 @@ export class Session implements ConnectionHost, TurnHost {
     this.#outbox.entries = [];
   }
 
+  #open({ agentId, contextId }: ThreadInfo): void {
+    this.#threads.set(keyOf({ agentId, contextId }), { agentId, contextId });
+  }
+
   #newId(): string {
     return `${this.#prefix}-${++this.#ids}`;
   }
@@ -402,7 +389,7 @@ export class Session implements ConnectionHost, TurnHost {
 
   #isFull(): boolean {
     for (const request of this.#requests.values()) {
-      if (request.full) return true;
+      if (request.buffer.full) return true;
     }
     return false;
   }

@@ -24,7 +24,7 @@ export interface Turn extends AsyncIterable<Piece> {
 }
 
 /** A promise that may be left unobserved when it rejects. */
-export function observed<T>(promise: Promise<T>): Promise<T> {
+function observed<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => {});
   return promise;
 }
@@ -63,7 +63,7 @@ export class ClientTurn implements Turn {
   readonly fields: RequestFields;
   readonly result: Promise<unknown>;
   readonly #host: TurnHost;
-  readonly #buffer: PieceBuffer;
+  readonly buffer: PieceBuffer;
   #resolve!: (value: unknown) => void;
   #reject!: (error: unknown) => void;
   #signal: AbortSignal | undefined;
@@ -79,11 +79,7 @@ export class ClientTurn implements Turn {
         this.#reject = reject;
       }),
     );
-    this.#buffer = new PieceBuffer(() => host.changed());
-  }
-
-  get full(): boolean {
-    return this.#buffer.full;
+    this.buffer = new PieceBuffer(() => host.changed());
   }
 
   text(): Promise<string> {
@@ -104,7 +100,7 @@ export class ClientTurn implements Turn {
   }
 
   [Symbol.asyncIterator](): AsyncGenerator<Piece, void, undefined> {
-    return this.#buffer[Symbol.asyncIterator]();
+    return this.buffer[Symbol.asyncIterator]();
   }
 
   /** Takes one of its frames; `size` in characters. */
@@ -124,7 +120,7 @@ export class ClientTurn implements Turn {
         this.finish(frame.data);
         break;
       case 'ended':
-        this.finish();
+        this.finish(undefined);
         break;
       case 'error':
         this.fail(new AgentError(frame.data));
@@ -138,7 +134,7 @@ export class ClientTurn implements Turn {
 
   /** Takes the frames over that were stored; `undefined` where they were too many. */
   restore(frames: readonly string[] | undefined): void {
-    if (frames === undefined) this.#buffer.skip();
+    if (frames === undefined) this.buffer.skip();
     else for (const text of frames) this.receive(JSON.parse(text) as RelayFrame, text.length);
   }
 
@@ -149,22 +145,22 @@ export class ClientTurn implements Turn {
   fail(error: unknown): void {
     if (!this.#settle()) return;
     this.error = error;
-    this.#buffer.end(error);
+    this.buffer.end(error);
     this.#reject(error);
   }
 
   #push({ type, data, ...rest }: Pick<Piece, 'type' | 'data' | 'event'>, size: number): void {
     const text = type === 'content' || type === 'response' ? textOf(data) : '';
     const piece: Piece = { type, ...(type === 'event' && { event: rest.event }), data, text };
-    if (this.#buffer.push(piece, size)) return;
+    if (this.buffer.push(piece, size)) return;
     this.cancel();
-    this.fail(new LimitError('UNREAD', 'Too many pieces are unread'));
+    this.fail(new LimitError('UNREAD', 'Too much is unread'));
   }
 
   /** Ends it well. */
-  finish(value?: unknown): void {
+  finish(value: unknown): void {
     if (!this.#settle()) return;
-    this.#buffer.end();
+    this.buffer.end();
     this.#resolve(value);
   }
 

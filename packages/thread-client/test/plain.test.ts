@@ -31,7 +31,7 @@ t.test('messages of one thread continue its chat, and other contexts have chats 
   t.equal(await client.send('support', 'c', { contextId: 'other' }).text(), 'support #1: c');
   const threads = client.threads();
   t.match(threads, [
-    { agentId: 'support', contextId: undefined, chatId: String },
+    { agentId: 'support', contextId: undefined },
     { agentId: 'support', contextId: 'other' },
   ]);
   t.equal(world.agent.counters.open, 2);
