@@ -43,7 +43,7 @@ t.test(
   },
 );
 
-t.test('no subprotocol is needed, and only one that the relay speaks is selected [F-49] [F-50]', async (t) => {
+t.test('no subprotocol is needed, and only one that the relay speaks is selected [F-50]', async (t) => {
   const all = await world(t);
   for (const [offered, selected] of [
     ['', ''],
@@ -62,7 +62,7 @@ t.test('no subprotocol is needed, and only one that the relay speaks is selected
   await t.rejects(once(socket, 'open'), { message: 'Server sent no subprotocol' });
 });
 
-t.test('what is reserved is a type like any that there is not [F-49] [F-126] [F-154]', async (t) => {
+t.test('a relay without the option resume knows none of its frames [F-126] [F-270]', async (t) => {
   const { agent, connect } = await world(t);
   const client = await connect();
   const told: unknown[] = [];

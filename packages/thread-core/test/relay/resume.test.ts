@@ -180,7 +180,7 @@ t.test('stolen, guessed and expired secrets are refused, and the owner is not di
   t.match(ready, { resumed: false, reason: 'expired' });
 });
 
-t.test('the newest connection takes the session over; the older one is closed with 4409 [F-278]', async (t) => {
+t.test('the newest connection takes the session over; the older one is closed with 4409 [F-278] [F-294]', async (t) => {
   const all = await world(t, { resume: true });
   const [first, { session }] = await open(all);
   await first.ask(to('a', 'x', { id: 1 }));
@@ -228,6 +228,21 @@ t.test('each frame of the client is counted once, but resume, ack and ping, and 
   t.match(ready, { resumed: true, got: 33 });
 });
 
+t.test('frames that did not arrive are sent again, and each is handled once [F-292]', async (t) => {
+  const all = await world(t, { resume: true });
+  const [first, { session }] = await open(all);
+  await first.ask(to('a', 'one', { id: 1 }));
+  await drop(all, first);
+  const [second, ready] = await open(all, { session, seq: 1, sent: 3 });
+  t.match(ready, { resumed: true, got: 1 });
+  second.send(to('a', 'two', { id: 2 }), to('a', 'three', { id: 3 }));
+  t.strictSame((await second.all(2)).map(textOf), ['a #2: two', 'a #3: three']);
+  await drop(all, second);
+  const [, again] = await open(all, { session, seq: 3, sent: 3 });
+  t.match(again, { resumed: true, got: 3, seq: 3 });
+  t.equal(all.agent.requests.length, 3);
+});
+
 t.test('a message needs an id, and not that of a pending one [F-280]', async (t) => {
   const all = await world(t, { resume: true });
   const [client] = await open(all);
@@ -243,7 +258,7 @@ t.test('a message needs an id, and not that of a pending one [F-280]', async (t)
   t.match(await client.ask(to('b', 'x', { id: 1 })), { type: 'response' }, 'it is free again');
 });
 
-t.test('pending lists what runs, waits, is being decided about, or is held [F-281]', async (t) => {
+t.test('pending lists what runs, waits, is being decided about, or is held [F-281] [F-293]', async (t) => {
   const asked = deferred<boolean>();
   const all = await world(t, {
     resume: true,
@@ -264,7 +279,7 @@ t.test('pending lists what runs, waits, is being decided about, or is held [F-28
   t.strictSame(new Set(ids), new Set(['runs', 'waits', 'asked', 'held']));
 });
 
-t.test('how the connection ends decides what becomes of the session [F-282]', async (t) => {
+t.test('how the connection ends decides what becomes of the session [F-282] [F-296]', async (t) => {
   for (const [code, isKept] of [
     [1000, false],
     [undefined, false],
@@ -284,7 +299,7 @@ t.test('how the connection ends decides what becomes of the session [F-282]', as
   }
 });
 
-t.test('what the relay closes for cause is over [F-282]', async (t) => {
+t.test('what the relay closes for cause is over [F-297]', async (t) => {
   const all = await world(t, { resume: true, maxBadFrames: 2, maxFrameBytes: 1000 });
   const causes: [code: number, (client: Client) => void][] = [
     [1003, ({ socket }) => socket.send(Buffer.from('binary'))],
