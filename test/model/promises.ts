@@ -18,7 +18,7 @@ function ended(play: Play, sent: Sent): string[] {
 }
 
 function unfit(play: Play, sent: Sent, frames: Frame[], last: Frame): string | undefined {
-  const { schedule, forgetful } = play;
+  const { schedule, forgetful, lostChat } = play;
   const { trouble, stopped, agentId, id } = sent;
   const isForgotten = forgetful.has(agentId);
   // A chat whose id never arrived cannot be gone on with, either.
@@ -28,24 +28,28 @@ function unfit(play: Play, sent: Sent, frames: Frame[], last: Frame): string | u
   if (last.type === 'error') {
     const { code } = last.data as { code: number };
     if (code === -50_001 && schedule.busy === 'reject') return undefined;
-    if (code === schedule.lostChat.code && isForgotten) return undefined;
+    if (code === lostChat.code && isForgotten) return undefined;
     if (code === -32_603 && isLost && isHalfAnError(play, sent)) return undefined;
     return codesOf(sent).includes(code) ? undefined : `it failed with ${code}`;
   }
-  if (['none', 'held', 'late', 'in pieces'].includes(trouble.kind) && !JSON.stringify(frames).includes(`${id}"`)) {
+  if (
+    ['none', 'held', 'late', 'in pieces', 'foreign'].includes(trouble.kind) &&
+    !JSON.stringify(frames).includes(`${id}"`)
+  ) {
     return `its answer is another one's: ${JSON.stringify(frames)}`;
   }
   return undefined;
 }
 
 /** The event that says that the chat is lost stops halfway, in a stream that ends properly: its code cannot be read. */
-function isHalfAnError({ schedule }: Play, { trouble, stream }: Sent): boolean {
-  return trouble.kind === 'truncated' && stream && schedule.lostChat.as === 'event';
+function isHalfAnError({ lostChat }: Play, { trouble, stream }: Sent): boolean {
+  return trouble.kind === 'truncated' && stream && lostChat.as === 'event';
 }
 
 function codesOf({ trouble }: Sent): number[] {
   if (trouble.kind === 'error') return [trouble.code];
-  if (['none', 'held', 'late', 'in pieces'].includes(trouble.kind)) return [];
+  if (trouble.kind === 'busy') return [-41_002];
+  if (['none', 'held', 'late', 'in pieces', 'foreign'].includes(trouble.kind)) return [];
   return [-41_003, -43_104];
 }
 
@@ -91,14 +95,15 @@ function rising(numbers: number[]): boolean {
 }
 
 /** What was started is ended, but for what the agents have lost; nothing is left at the relay. */
-function chats({ agent, server, forgotten, unnamed, late }: Play): string[] {
+function chats({ agent, server, forgotten, unnamed, late, keepsChats }: Play): string[] {
   const { started, ended, open, running } = agent.counters;
-  const { sessions, threads, pending } = server.relay.stats();
+  const { sessions, threads, pending, orphans } = server.relay.stats();
   const problems: string[] = [];
-  if (open > unnamed + late) problems.push(`${open} chats are open at the agent`);
+  if (!keepsChats && open > unnamed + late) problems.push(`${open} chats are open at the agent`);
   if (started !== ended + open + forgotten) {
     problems.push(`${started} chats were started, ${ended} ended, ${open} are open, ${forgotten} were lost`);
   }
+  if (orphans !== 0) problems.push(`${orphans} chats are reported as orphans, though the agents answered`);
   if (running !== 0) problems.push(`${running} requests still run at the agent`);
   if (sessions + threads + pending !== 0)
     problems.push(`the relay has ${sessions} sessions, ${threads} threads, ${pending} sends`);

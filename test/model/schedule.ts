@@ -1,9 +1,10 @@
-import type { LostChat } from '@arc/thread-core/testing';
+import { dialects, type LostChat } from '@arc/thread-core/testing';
 import fc from 'fast-check';
 
 /** What goes wrong with the answer of one send. */
 export type Trouble =
-  | { kind: 'none' | 'held' | 'page' | 'empty' | 'no done' }
+  /** `foreign`: events carry the id of somebody else's chat; `busy`: the agent fails after it has made its chat. */
+  | { kind: 'none' | 'held' | 'page' | 'empty' | 'no done' | 'foreign' | 'busy' }
   | { kind: 'reset' | 'cut' | 'truncated'; after: number }
   | { kind: 'error'; code: number; as: 'envelope' | 'event' }
   | { kind: 'late'; delay: number }
@@ -33,6 +34,8 @@ export interface Schedule {
   createChat: 'at-once' | 'when-ready';
   chatIds: 'client' | 'server';
   ignoreAbort: boolean;
+  /** Which server the agents run on; one that has its own answer for a lost chat does not use `lostChat`. */
+  dialect: keyof typeof dialects | 'plain';
   lostChat: LostChat;
   steps: Step[];
 }
@@ -41,6 +44,7 @@ const troubles: fc.Arbitrary<Trouble> = fc.oneof(
   { weight: 8, arbitrary: fc.record({ kind: fc.constant('none' as const) }) },
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('held' as const) }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom('page' as const, 'empty' as const, 'no done' as const) }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom('foreign' as const, 'busy' as const) }) },
   {
     weight: 3,
     arbitrary: fc.record({
@@ -102,6 +106,7 @@ export const schedules: fc.Arbitrary<Schedule> = fc.record({
   createChat: fc.constantFrom('at-once', 'when-ready'),
   chatIds: fc.constantFrom('client', 'client', 'server'),
   ignoreAbort: fc.boolean(),
+  dialect: fc.constantFrom('plain', 'plain', 'plain', ...(Object.keys(dialects) as (keyof typeof dialects)[])),
   lostChat: fc.record({
     code: fc.constantFrom(-43_001, -43_002, -43_003, -42_005),
     status: fc.constantFrom(200, 404, 500),

@@ -1,7 +1,11 @@
 import { setImmediate } from 'node:timers/promises';
+import { AgentNotAvailableError } from '@arc/thread-core';
 import {
+  type Dialect,
+  dialects,
   faults,
   type Gate,
+  type LostChat,
   type RecordedRequest,
   type ScriptedAnswer,
   startTestAgent,
@@ -34,6 +38,12 @@ function answerOf(trouble: Trouble): ScriptedAnswer | undefined {
       return PAGE;
     case 'empty':
       return faults.empty(500);
+    case 'busy':
+      return {
+        reply: () => {
+          throw new AgentNotAvailableError('All workers are busy');
+        },
+      };
     case 'no done':
       return { events: [{ event: 'stream', data: { n: 1 } }], done: false };
     case 'reset':
@@ -58,6 +68,8 @@ async function pass(turns: number): Promise<void> {
 /** Plays a schedule against a real relay and a real agent. */
 export class Play {
   readonly schedule: Schedule;
+  /** How the agents answer where they do not have a chat. */
+  readonly lostChat: LostChat;
   readonly agent: TestAgent;
   readonly server: RelayServer;
   readonly sent: Sent[] = [];
@@ -72,16 +84,24 @@ export class Play {
   readonly #gates: Gate[] = [];
   #ends = 0;
 
-  private constructor(schedule: Schedule, agent: TestAgent, server: RelayServer, unconfirmed: Set<string>) {
+  private constructor(
+    schedule: Schedule,
+    agent: TestAgent,
+    server: RelayServer,
+    unconfirmed: Set<string>,
+    lostChat: LostChat,
+  ) {
     this.schedule = schedule;
+    this.lostChat = lostChat;
     this.agent = agent;
     this.server = server;
     this.#unconfirmed = unconfirmed;
   }
 
   static async create(schedule: Schedule): Promise<Play> {
-    const { createChat, chatIds, ignoreAbort, lostChat, busy } = schedule;
-    const agent = await startTestAgent({ createChat, chatIds, ignoreAbort, lostChat });
+    const { createChat, chatIds, ignoreAbort, dialect, busy } = schedule;
+    const options: Dialect = { lostChat: schedule.lostChat, ...(dialect === 'plain' ? {} : dialects[dialect]) };
+    const agent = await startTestAgent({ createChat, chatIds, ignoreAbort, ...options });
     const unconfirmed = new Set<string>();
     const server = await RelayServer.start({
       endpoint: agent.endpoint,
@@ -92,7 +112,7 @@ export class Play {
       heartbeat: 0,
       hooks: { onEnd: (_session, { chatId, unconfirmed: is }) => void (is && unconfirmed.add(chatId)) },
     });
-    const play = new Play(schedule, agent, server, unconfirmed);
+    const play = new Play(schedule, agent, server, unconfirmed, options.lostChat ?? {});
     play.clients.push(await server.connect(), await server.connect());
     return play;
   }
@@ -114,10 +134,15 @@ export class Play {
     );
     const most = this.unnamed;
     await this.agent
-      .waitFor(({ counters }) => counters.running === 0 && counters.open <= most + this.late)
+      .waitFor(({ counters }) => counters.running === 0 && (this.keepsChats || counters.open <= most + this.late))
       .catch(({ message }: Error) => {
         throw new Error(`${message}\n${this.#left().join('\n')}`);
       });
+  }
+
+  /** The agents cannot be told to end a chat. */
+  get keepsChats(): boolean {
+    return this.schedule.dialect === 'withoutEnd';
   }
 
   /** What was asked about chats that are still open. */
@@ -136,7 +161,7 @@ export class Play {
   /** Chats that nobody but the agent can know of: it made their ids up, and its answer did not arrive. */
   get unnamed(): number {
     if (this.schedule.chatIds === 'client') return 0;
-    const spoilt = new Set(['reset', 'cut', 'truncated', 'no done']);
+    const spoilt = new Set(['reset', 'cut', 'truncated', 'no done', 'busy']);
     const lost = this.sent
       .filter(({ abandoned, trouble }) => abandoned || spoilt.has(trouble.kind))
       .map(({ id }) => id);
@@ -190,6 +215,7 @@ export class Play {
     else if (trouble.kind === 'late') this.agent.script(isIts, { reply: id, delay: trouble.delay, times: 9 });
     else if (trouble.kind === 'in pieces')
       this.agent.script(isIts, { reply: id, chunkBytes: trouble.chunkBytes, times: 9 });
+    else if (trouble.kind === 'foreign') this.agent.script(isIts, { reply: this.#foreignReply(id), times: 9 });
     else if (answer !== undefined) this.agent.script(isIts, { ...answer, times: 9 });
     const agentId = `agent-${agent}`;
     const contextId = `context-${context}`;
@@ -211,6 +237,16 @@ export class Play {
     });
     const message = { role: 'user', parts: [{ type: 'text', content: id }] };
     client.send({ id, trace_id: id, agent_id: agentId, context_id: contextId, stream, message } satisfies Json);
+  }
+
+  /** An answer whose events carry the id of another chat that is open, as those of an agent do that echoes a client. */
+  #foreignReply(id: string): (string | { event: string; data: unknown })[] {
+    const chatId = [...this.agent.chats.keys()].at(-1) ?? 'nobody';
+    const foreign = ['metadata', 'tool_result', 'progress'].map((event) => ({
+      event,
+      data: { chatId, chat: { chatId } },
+    }));
+    return [...foreign, id, ...foreign];
   }
 
   #ofThread(client: Client, agentId: string, contextId: string): Sent[] {

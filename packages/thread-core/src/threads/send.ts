@@ -139,7 +139,7 @@ export class Send implements CallListener, Answerable {
       if (!this.wasSent) {
         this.#threads.removeThread(entry);
       } else {
-        this.#threads.updateThread(entry, { unsettled: true });
+        this.#threads.updateThread(entry, { unsettled: true, unnamed: !this.#isNamed });
         if (!this.#delivered) this.#threads.abandonThread(entry);
       }
     }
@@ -224,7 +224,7 @@ export class Send implements CallListener, Answerable {
       return true;
     }
     if (this.#phase === 'starting') {
-      this.#threads.updateThread(entry, { unsettled: !isAgentError(error) });
+      this.#threads.updateThread(entry, { unsettled: !isAgentError(error), unnamed: !this.#isNamed });
       if (!this.#delivered) {
         if (this.#mayHaveStarted(error)) this.#threads.abandonThread(entry);
         else this.#threads.removeThread(entry);

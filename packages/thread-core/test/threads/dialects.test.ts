@@ -122,6 +122,17 @@ t.test('a stateless agent that fails keeps its thread, and is not asked for a ch
   t.equal(requestsOf(agent, 'chat.message').length, 1, 'it is asked once whether it keeps chats');
 });
 
+t.test('a stateless agent whose first answer breaks off is found to be stateless all the same', async (t) => {
+  const { agent, threads } = await setUp(t, { agent: dialects.stateless });
+  agent.script('chat.start', { events: [{ data: { message: say('so far') } }], finish: 'cut' });
+  const { listener } = dispatch(threads, { stream: true });
+  t.equal(await listener.ended, 'error');
+  t.strictSame(listener.received, ['content', 'error']);
+  t.equal(await dispatch(threads).listener.ended, 'response');
+  t.strictSame(methods(agent), ['chat.start', 'chat.message', 'chat.start']);
+  t.match(await threads.endAllChats(), [{ ok: true }]);
+});
+
 t.test('a stateless agent that begins to keep chats has its chat continued, and ended', async (t) => {
   const { agent, threads } = await setUp(t);
   const answer = { arc: '1.0', id: 1, responseAgent: 'a', targetAgent: 'b', result: { type: 'message' } };
