@@ -75,7 +75,7 @@ t.test('a thread is in the store before its chat.start is sent', async (t) => {
   t.equal(all.relay.stats().cluster?.sessions, 1);
 });
 
-t.test('where the thread cannot be stored, no chat.start is sent and the client is told', async (t) => {
+t.test('where the thread cannot be stored, no chat.start is sent and the client is told [F-167]', async (t) => {
   const { store, before } = watched();
   const all = await world(t, { cluster: { store } });
   await until(() => stateOf(all) === 'ok', 'the node to join');
