@@ -3,8 +3,8 @@ import { isUtf8 } from 'node:buffer';
 declare const kind: unique symbol;
 
 /**
- * Bytes of UTF-8 as a string, one character for each: what Node calls `latin1`. What only passes through is cut and joined
- * like any other string, and never decoded and encoded again, which takes several times as long as all the rest.
+ * Bytes of UTF-8 as a string with one character for each byte: what Node calls `latin1`. Text that only passes through is cut
+ * and joined like any other string. It is never decoded and encoded again, which would take longer than all the rest.
  */
 export type Bytes = string & { readonly [kind]: 'UTF-8' };
 
@@ -19,26 +19,26 @@ export function decode(bytes: Bytes): string {
 }
 
 /**
- * The same text in one piece. V8 keeps the pieces of one that was put together until something reads it, and copies each of
- * them wherever the text is a part of others: that costs more than once to put together what is written many times.
+ * The same text in one piece. V8 keeps a concatenated string as a tree of its pieces until something reads it, and copies
+ * each piece wherever the string becomes a part of others. For text that is written many times, one copy is cheaper.
  */
-export function whole(text: Bytes): Bytes {
+export function flatten(text: Bytes): Bytes {
   NOT_ASCII.test(text);
   return text;
 }
 
-/** Of a buffer. What is no UTF-8 in it becomes U+FFFD. */
+/** Reads a buffer. Bytes that are not UTF-8 become U+FFFD. */
 export function readBytes(buffer: Buffer): Bytes {
   return (isUtf8(buffer) ? buffer : Buffer.from(buffer.toString())).toString('latin1') as Bytes;
 }
 
 /** Where the last character of a buffer begins, if bytes of it are missing; else where the buffer ends. */
-export function endOfWhole(buffer: Buffer): number {
+export function utf8Boundary(buffer: Buffer): number {
   const { length } = buffer;
   for (let start = length - 1; start >= Math.max(length - 3, 0); start -= 1) {
     const byte = buffer[start] as number;
     if (byte < 0x80) break;
-    // Not one that goes on, but one that begins a character of two, three or four bytes.
+    // The first byte of a character of two, three or four bytes; all before it continue one.
     if (byte >= 0xc0) return start + (byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2) > length ? start : length;
   }
   return length;

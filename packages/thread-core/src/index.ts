@@ -11,9 +11,10 @@ export {
   type TaskOptions,
 } from './client/arc-client.js';
 export type { BreakerOptions, EndpointState } from './client/breaker.js';
+export type { EndpointOption } from './client/endpoint.js';
 export type { ArcEvent } from './client/event.js';
+export type { HeadersContext, HeadersOption } from './client/request-headers.js';
 export { ArcStream } from './client/stream.js';
-export type { Endpoint } from './client/target.js';
 export type { Token } from './client/token.js';
 export type { Logger } from './logger.js';
 export * from './protocol/errors.js';

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { type Bytes, decode, encode, endOfWhole, readBytes } from '../src/bytes.js';
+import { type Bytes, decode, encode, readBytes, utf8Boundary } from '../src/bytes.js';
 
 const TEXTS = ['', 'plain', '\u0000\u007f', 'é', 'Größe', '漢字', '😀', 'a😀é漢b', '\ufeffx', '\uffff'];
 
@@ -34,12 +34,12 @@ t.test('bytes that are cut anywhere are whole up to the last character that is n
     const whole = Buffer.from(text);
     for (let end = 0; end <= whole.length; end += 1) {
       const head = whole.subarray(0, end);
-      const at = endOfWhole(head);
+      const at = utf8Boundary(head);
       t.equal(text.startsWith(decode(readBytes(head.subarray(0, at)))), true, `${encodeURI(text)} cut at ${end}`);
       t.ok(end - at < 4);
     }
-    t.equal(endOfWhole(whole), whole.length);
+    t.equal(utf8Boundary(whole), whole.length);
   }
-  t.equal(endOfWhole(Buffer.from([0x80, 0x80, 0x80, 0x80])), 4, 'nothing is waited for that began nowhere');
+  t.equal(utf8Boundary(Buffer.from([0x80, 0x80, 0x80, 0x80])), 4, 'nothing is waited for that began nowhere');
   t.equal(encode('x') satisfies Bytes, 'x');
 });

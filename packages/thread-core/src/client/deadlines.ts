@@ -1,72 +1,72 @@
-import { LONGEST_TIME } from '../values.js';
+import { MAX_TIMEOUT_MS } from '../values.js';
 
-/** What has its time, and hears when that is over. */
+/** What has a time-out. */
 export interface Timed {
-  /** Where it is kept. @internal */
-  place: number;
-  /** As `performance.now()` counts; infinite: never. @internal */
+  /** Where it stands in the list. @internal */
+  index: number;
+  /** When it times out, as `performance.now()` counts; infinite: never. @internal */
   readonly deadline: number;
-  /** @internal */
+  /** Must not throw: others time out after it. @internal */
   timeOut(): void;
 }
 
-/** So many milliseconds are between two looks at least, whatever runs out between them. */
-const LEAST_PAUSE = 5;
+/** The least milliseconds between two sweeps. */
+const MIN_PAUSE_MS = 5;
 
 /**
- * Looks after the time of all that is under way, with one timer: nearly all of it is over long before its time, and a
- * timer for each would be made for nothing. The timer keeps the process alive only while something is under way.
+ * The time-outs of all that is under way, with one timer: nearly all of it ends long before its deadline, and a timer for
+ * each would be made for nothing. The timer keeps the process alive only while something is under way.
  */
 export class Deadlines<Item extends Timed> {
-  /** In no order. A Set would make more for each item than the item itself. */
+  /** In no order. A Set would allocate more for each item than the item itself. */
   readonly #items: Item[] = [];
   #timer: NodeJS.Timeout | undefined;
-  /** When the timer looks next. */
-  #at = Number.POSITIVE_INFINITY;
+  /** When the timer sweeps next. */
+  #nextSweep = Number.POSITIVE_INFINITY;
 
   add(item: Item): void {
-    item.place = this.#items.push(item) - 1;
-    if (item.place === 0) this.#timer?.ref();
+    item.index = this.#items.push(item) - 1;
+    if (item.index === 0) this.#timer?.ref();
   }
 
-  /** Nothing happens where it is not in here. */
+  /** Does nothing where the item is not in the list. */
   delete(item: Item): void {
-    const { place } = item;
-    if (this.#items[place] !== item) return;
+    const { index } = item;
+    if (this.#items[index] !== item) return;
     const last = this.#items.pop() as Item;
     if (last !== item) {
-      this.#items[place] = last;
-      last.place = place;
+      this.#items[index] = last;
+      last.index = index;
     }
     if (this.#items.length === 0) this.#timer?.unref();
   }
 
-  /** Takes note of a deadline that may be earlier than all others. */
+  /** To be called with each new deadline: it may be earlier than all others. */
   note(deadline: number): void {
-    if (deadline < this.#at) this.#lookAt(deadline, performance.now());
+    if (deadline < this.#nextSweep) this.#sweepAt(deadline, performance.now());
   }
 
-  /** Looks no more: nothing is to be under way from now on. */
+  /** Sweeps no more: nothing is to be under way from now on. */
   stop(): void {
     clearTimeout(this.#timer);
-    this.#at = Number.NEGATIVE_INFINITY;
+    this.#nextSweep = Number.NEGATIVE_INFINITY;
   }
 
-  /** What is under way now. */
+  /** A copy of the list. */
   all(): Item[] {
     return this.#items.slice();
   }
 
-  #lookAt(at: number, now: number): void {
+  #sweepAt(at: number, now: number): void {
     clearTimeout(this.#timer);
-    this.#at = at;
-    this.#timer = setTimeout(() => this.#look(), Math.min(at - now, LONGEST_TIME));
+    this.#nextSweep = at;
+    this.#timer = setTimeout(() => this.#sweep(), Math.min(at - now, MAX_TIMEOUT_MS));
     if (this.#items.length === 0) this.#timer.unref();
   }
 
-  #look(): void {
+  #sweep(): void {
     this.#timer = undefined;
-    this.#at = Number.POSITIVE_INFINITY;
+    this.#nextSweep = Number.POSITIVE_INFINITY;
     const now = performance.now();
     // Should one of them throw, the others are looked at again soon.
     let next = now;
@@ -79,7 +79,7 @@ export class Deadlines<Item extends Timed> {
       }
       next = earliest;
     } finally {
-      if (next < this.#at) this.#lookAt(Math.max(next, now + LEAST_PAUSE), now);
+      if (next < this.#nextSweep) this.#sweepAt(Math.max(next, now + MIN_PAUSE_MS), now);
     }
   }
 }

@@ -1,5 +1,6 @@
 import { type Bytes, decode, encode } from '../bytes.js';
-import { Shape } from './shape.js';
+import { createRecogniser } from './json-shape.js';
+import { hasNonFinite, replaceNonFinite } from './non-finite.js';
 
 /** One event of an agent's stream, in one form however the agent spelled it. */
 export interface ArcEvent {
@@ -39,9 +40,12 @@ export class StreamEvent implements ArcEvent {
 
 const NULL = encode('null');
 
+/** The end of a stream as OpenAI spells it, which is not JSON. Agents built on such a stream pass it on. */
+const OPENAI_DONE = '[DONE]';
+
 /**
- * What is called how here: agents send the next piece of an answer under several names, no name at all being one of them.
- * The others stand here because texts that are the very same are compared at once.
+ * The name of an event here, by the agent's name. Agents send the next piece of an answer under several names, or under
+ * none. The other names are here so that equal strings are one object, which compares faster.
  */
 const NAMES = new Map([
   ['', 'content'],
@@ -54,37 +58,62 @@ const NAMES = new Map([
   ['metadata', 'metadata'],
 ]);
 
-/** Makes events of what one stream brings. What has the shape of those before is known to be JSON without being parsed. */
-export class Events {
-  readonly shape = new Shape();
-  /** What the last event was called, and what it is called here: mostly the next one is called the same. */
+/** The events of a stream that ends without one that says so. */
+export function impliedDone(): StreamEvent {
+  return new StreamEvent('done', NULL, undefined);
+}
+
+/** Makes events of the names and data in one stream. */
+export class EventParser {
+  /** An event had `NaN` or `Infinity`, which was replaced by null. */
+  hadNonFinite = false;
+  /** The last event was text that is not JSON. */
+  wasText = false;
+  readonly #recogniser = createRecogniser();
+  /** The agent's name of the last event, and the name here: mostly the next event has the same. */
   #name = '';
   #event = 'content';
-  /** The chat of the event that was parsed last, and of all that have its shape. */
+  /** The chat of the event that was parsed last, and of all whose structure is recognised. */
   #chatId: string | undefined;
 
   read(name: Bytes, bytes: Bytes): StreamEvent {
     if (name !== this.#name) {
       this.#name = name;
-      // A copy, because it may be kept, and with it all that it was cut from.
+      // A copy, because it may be kept, and with it the chunk that it was cut from.
       this.#event = NAMES.get(name) ?? Buffer.from(name, 'latin1').toString();
     }
     const event = this.#event;
-    if (this.shape.fits(bytes)) return new StreamEvent(event, bytes, namesChat(event) ? this.#chatId : undefined);
-    if (bytes === '' && event === 'done') return new StreamEvent(event, NULL, undefined);
+    this.wasText = false;
+    if (this.#recogniser.fits(bytes)) return new StreamEvent(event, bytes, namesChat(event) ? this.#chatId : undefined);
+    if ((bytes === '' && event === 'done') || bytes === OPENAI_DONE) return impliedDone();
     const text = decode(bytes);
-    let chatId: string | undefined;
     try {
-      chatId = chatIdOf(JSON.parse(text));
+      const chatId = chatIdOf(JSON.parse(text));
+      // It is the last event, and no other will be like it.
+      if (event !== 'done') {
+        this.#chatId = chatId;
+        this.#recogniser.learn(bytes, encode(chatId ?? ''));
+      }
+      return new StreamEvent(event, bytes, namesChat(event) ? chatId : undefined);
     } catch {
-      return new StreamEvent(event, encode(JSON.stringify(text)), undefined);
+      return this.#readOther(event, text);
     }
-    // It is the last, and no other will be like it.
-    if (event !== 'done') {
-      this.#chatId = chatId;
-      this.shape.learn(bytes, encode(chatId ?? ''));
+  }
+
+  /** Text that is not JSON: passed on as a string, unless only its numbers are wrong. */
+  #readOther(event: string, text: string): StreamEvent {
+    if (hasNonFinite(text)) {
+      const repaired = replaceNonFinite(text);
+      try {
+        const chatId = chatIdOf(JSON.parse(repaired));
+        this.hadNonFinite = true;
+        return new StreamEvent(event, encode(repaired), namesChat(event) ? chatId : undefined);
+      } catch {
+        // It is not JSON for other reasons.
+      }
     }
-    return new StreamEvent(event, bytes, namesChat(event) ? chatId : undefined);
+    this.wasText = true;
+    return new StreamEvent(event, encode(JSON.stringify(text)), undefined);
   }
 }
 

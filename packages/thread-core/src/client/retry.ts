@@ -1,16 +1,16 @@
-/** Milliseconds before the first attempt to send again; each further pause is twice as long, up to the longest. */
-const FIRST_PAUSE = 50;
-const LONGEST_PAUSE = 1000;
+/** Milliseconds before the first retry. Each further pause is twice as long, up to the longest. */
+const FIRST_PAUSE_MS = 50;
+const MAX_PAUSE_MS = 1000;
 
-/** Where a call has no time-out it waits no longer than this, in milliseconds, for an agent that asks for patience. */
-export const LONGEST_WAIT = 60_000;
+/** Where a call has no time-out, this is how many milliseconds it waits at most for a `Retry-After`. */
+export const MAX_WAIT_MS = 60_000;
 
-/** Milliseconds to wait before a request is sent again for the first (0), second, … time. */
+/** Milliseconds to wait before the first (0), second, … retry. */
 export function pauseBefore(attempt: number): number {
-  return jittered(Math.min(FIRST_PAUSE * 2 ** attempt, LONGEST_PAUSE));
+  return jittered(Math.min(FIRST_PAUSE_MS * 2 ** attempt, MAX_PAUSE_MS));
 }
 
-/** Half of it at least, so that those who failed together do not all come back together. */
+/** At least half of it, so that requests that failed together are not all sent again together. */
 export function jittered(milliseconds: number): number {
   return milliseconds * (0.5 + Math.random() / 2);
 }

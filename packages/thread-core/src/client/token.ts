@@ -1,3 +1,5 @@
+import { type ArcError, TokenExpiredError, TokenInvalidError } from '../protocol/errors.js';
+
 /** A bearer token, or a function that gives one: asked once, kept, and asked again when an agent refuses the token. */
 export type Token = string | (() => string | Promise<string>);
 
@@ -6,28 +8,33 @@ export function isToken(value: unknown): value is string {
   return typeof value === 'string' && /^[\x20-\x7e]+$/.test(value);
 }
 
-/** A function that has not answered for so many milliseconds is asked again by the next call. */
-const PATIENCE = 10_000;
+/** Whether an agent's error says that the token is not, or no longer, valid. */
+export function isTokenRefused(error: ArcError): boolean {
+  return error.code === TokenExpiredError.code || error.code === TokenInvalidError.code;
+}
+
+/** If a token function has not answered for this many milliseconds, the next call calls it again. */
+const SHARED_FOR_MS = 10_000;
 
 /** Keeps the current token. Calls that are refused at the same time share one refresh. */
 export class TokenSource {
   readonly #ask: (() => string | Promise<string>) | undefined;
-  readonly #patience: number;
+  readonly #sharedFor: number;
   #token: string | undefined;
   /** What the function was asked last, until it answers. */
   #asked: Promise<string> | undefined;
   #askedAt = 0;
 
-  constructor(token: Token | undefined, patience = PATIENCE) {
+  constructor(token: Token | undefined, sharedFor = SHARED_FOR_MS) {
     if (typeof token === 'function') this.#ask = token;
     else this.#token = token;
-    this.#patience = patience;
+    this.#sharedFor = sharedFor;
   }
 
   /** The token to send, or a promise of it where the function has to be asked first. */
   get(): string | Promise<string> | undefined {
     if (this.#token !== undefined || this.#ask === undefined) return this.#token;
-    const isShared = this.#asked !== undefined && performance.now() - this.#askedAt < this.#patience;
+    const isShared = this.#asked !== undefined && performance.now() - this.#askedAt < this.#sharedFor;
     return isShared ? this.#asked : this.#renew(this.#ask);
   }
 

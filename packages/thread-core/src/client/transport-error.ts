@@ -1,4 +1,4 @@
-/** What the codes of Node, OpenSSL and undici mean, in words that name no address. */
+/** Descriptions of the codes of Node, OpenSSL and undici. They name no address. */
 const REASONS: Record<string, string> = {
   ECONNREFUSED: 'connection refused',
   ECONNRESET: 'connection reset',
@@ -15,26 +15,16 @@ const REASONS: Record<string, string> = {
   UND_ERR_HEADERS_OVERFLOW: 'its headers are too large',
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'its content-length is wrong',
   UND_ERR_INVALID_ARG: 'a header cannot be sent',
+  UND_ERR_ABORTED: 'the proxy refused the connection',
 };
 
-/** The codes of Node and OpenSSL for a connection that could not be made private. */
+/** Codes of Node and OpenSSL for a TLS handshake that failed. */
 const TLS = /^ERR_TLS|^ERR_SSL|^EPROTO$|CERT|SIGNATURE/;
 
-/** Those of a connection that was not made at all. */
-const NEVER_CONNECTED = new Set([
-  'ECONNREFUSED',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'UND_ERR_CONNECT_TIMEOUT',
-  'ERR_CIRCUIT_OPEN',
-]);
-
-/** Those that tell of this side, not of the agent's. */
+/** Codes of errors that tell of this side, not of the endpoint. */
 const OWN = new Set(['', 'UND_ERR_DESTROYED', 'UND_ERR_CLOSED', 'UND_ERR_INVALID_ARG', 'UND_ERR_HEADERS_OVERFLOW']);
 
-/** Those that may be over a moment later. */
+/** Codes of failures that may be over a moment later. */
 const PASSING = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
@@ -56,18 +46,28 @@ export function describeTransportError(error: unknown): string {
   return `${REASONS[code] ?? (TLS.test(code) ? 'TLS failed' : 'the connection failed')} (${code})`;
 }
 
-/** Whether an error of the transport says that no connection was made, so that nothing reached the agent. */
-export function wasNeverSent(error: unknown): boolean {
-  const code = codeOf(error);
-  return NEVER_CONNECTED.has(code) || TLS.test(code) || isClientClosed(error);
+/** Errors of calls of which no byte was written. */
+const neverSent = new WeakSet<Error>();
+
+/** Notes that the call that failed with this error never reached the agent: no byte of its last attempt was written. */
+export function markNeverSent(error: Error): void {
+  neverSent.add(error);
 }
 
-/** Whether sending again may help; whether it is safe, too, depends on what was sent when the error came. */
+/**
+ * Whether a call failed with this error before a byte of it was written, so that nothing reached the agent. Decided by what
+ * was written, not by the code of the error: the same code may come before and after.
+ */
+export function wasNeverSent(error: unknown): boolean {
+  return error instanceof Error && neverSent.has(error);
+}
+
+/** Whether a retry may help. Whether it is safe depends on what was written when the error came. */
 export function isPassing(error: unknown): boolean {
   return PASSING.has(codeOf(error));
 }
 
-/** Whether the endpoint is to blame, and not this side or its limits. */
+/** Whether the endpoint is the cause, and not this side or its limits. */
 export function isOfEndpoint(error: unknown): boolean {
   return isNotHttp(error) || !OWN.has(codeOf(error));
 }

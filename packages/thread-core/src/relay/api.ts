@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { MessageFrame } from '@arc/thread-protocol';
 import type { ArcClient, ArcClientOptions } from '../client/arc-client.js';
 import type { EndpointState } from '../client/breaker.js';
+import type { HeadersOption } from '../client/request-headers.js';
 import type { Logger } from '../logger.js';
 import type { ChatOutcome } from '../threads/ending.js';
 import type { ThreadEntry } from '../threads/store.js';
@@ -119,18 +120,34 @@ export interface RelayHooks {
 /** Times are milliseconds, sizes are bytes. */
 export interface RelayOptions {
   /**
-   * The client to the agents. Whoever made it closes it. Without it the relay makes one of `endpoint`, `token`,
-   * `requestAgent`, `headers` and `dispatcher`, and closes it with itself.
+   * The client to the agents. Whoever made it closes it. Without it the relay makes one of the options from
+   * `endpoint` to `maxEventBytes`, and closes it with itself.
    */
   client?: ArcClient | undefined;
+  /**
+   * The agents' address: a URL, or a function from agent id to URL. The client chooses the id, so check it: use a table, or
+   * the option `agents`. `../../admin` is an id, too, and a host in a URL that is built from one is any host.
+   */
   endpoint?: ArcClientOptions['endpoint'] | undefined;
   /** The token for the agents, shared by all sessions: a string, or a function that is asked again when an agent refuses it. */
   token?: ArcClientOptions['token'];
   /** Returns the token for the agents of one session. It is asked again when an agent refuses the token. */
   sessionToken?: ((session: Session) => MaybePromise<string>) | undefined;
   requestAgent?: ArcClientOptions['requestAgent'];
-  headers?: ArcClientOptions['headers'];
+  /** Headers of every request to an agent, or a function of the request. They replace the relay's of the same name. */
+  headers?: HeadersOption<Session> | undefined;
   dispatcher?: ArcClientOptions['dispatcher'];
+  /**
+   * Cookies that an agent sets in a chat are sent with the later requests of that chat: all, or those with these names.
+   * Default false.
+   */
+  cookies?: ArcClientOptions['cookies'];
+  /** How long an idle connection to an agent is kept. It must be less than the agent's server keeps it. Default 1,500. */
+  keepAliveTimeout?: number | undefined;
+  /** Size of an answer that is not a stream, after decompression. A larger one is -45004. Default 16 MiB. */
+  maxResponseBytes?: number | undefined;
+  /** Size of one event of a stream, after decompression. A larger one is -45004. Default 16 MiB. */
+  maxEventBytes?: number | undefined;
 
   /** Agents that clients may talk to: ids, or a function that decides. Others are answered with -44002. Default: all. */
   agents?: readonly string[] | ReadonlySet<string> | ((agentId: string) => boolean) | undefined;

@@ -1,6 +1,7 @@
 import { ArcClient } from '../client/arc-client.js';
+import type { HeadersOption } from '../client/request-headers.js';
 import { guardLogger, type Logger, silentLogger } from '../logger.js';
-import { isObject, LONGEST_TIME } from '../values.js';
+import { isObject, MAX_TIMEOUT_MS } from '../values.js';
 import type { MaybePromise, RelayHooks, RelayOptions, ResumeConfig, ResumeOptions, Session } from './api.js';
 import { type ClusterConfig, findClusterProblem, findIdentityProblem, readCluster } from './cluster-options.js';
 import { parseOrigin } from './origin.js';
@@ -16,20 +17,23 @@ const NUMBERS = {
   maxBufferedBytes: [1024 * 1024, 1],
   frameRate: [Number.POSITIVE_INFINITY, 1],
   maxBadFrames: [16, 1],
-  authenticateTimeout: [10_000, 0, LONGEST_TIME],
-  heartbeat: [25_000, 0, LONGEST_TIME],
-  idleTimeout: [0, 0, LONGEST_TIME],
-  sendTimeout: [60_000, 0, LONGEST_TIME],
-  streamIdleTimeout: [60_000, 0, LONGEST_TIME],
-  streamTimeout: [0, 0, LONGEST_TIME],
-  stalledTimeout: [60_000, 0, LONGEST_TIME],
-  drainTimeout: [5000, 0, LONGEST_TIME],
-  cleanupTimeout: [5000, 0, LONGEST_TIME],
+  keepAliveTimeout: [1500, 1, MAX_TIMEOUT_MS],
+  maxResponseBytes: [16 * 1024 * 1024, 1],
+  maxEventBytes: [16 * 1024 * 1024, 1],
+  authenticateTimeout: [10_000, 0, MAX_TIMEOUT_MS],
+  heartbeat: [25_000, 0, MAX_TIMEOUT_MS],
+  idleTimeout: [0, 0, MAX_TIMEOUT_MS],
+  sendTimeout: [60_000, 0, MAX_TIMEOUT_MS],
+  streamIdleTimeout: [60_000, 0, MAX_TIMEOUT_MS],
+  streamTimeout: [0, 0, MAX_TIMEOUT_MS],
+  stalledTimeout: [60_000, 0, MAX_TIMEOUT_MS],
+  drainTimeout: [5000, 0, MAX_TIMEOUT_MS],
+  cleanupTimeout: [5000, 0, MAX_TIMEOUT_MS],
 } as const satisfies Partial<Record<keyof RelayOptions, readonly [number, number, number?]>>;
 
 /** Default, minimum and maximum of the options of `resume`. */
 const RESUME_NUMBERS = {
-  grace: [120_000, 0, LONGEST_TIME],
+  grace: [120_000, 0, MAX_TIMEOUT_MS],
   maxBufferedBytes: [1024 * 1024, 1],
   maxDetached: [10_000, 0],
   maxDetachedBytes: [256 * 1024 * 1024, 0],
@@ -64,6 +68,19 @@ export type RelayConfig = Readonly<
 
 type NoUndefined<T> = { [Key in keyof T]: Exclude<T[Key], undefined> };
 
+/** Options of the client that the relay makes. A client that is given has its own. */
+const CLIENT_OPTIONS = [
+  'endpoint',
+  'token',
+  'requestAgent',
+  'headers',
+  'dispatcher',
+  'cookies',
+  'keepAliveTimeout',
+  'maxResponseBytes',
+  'maxEventBytes',
+] as const satisfies (keyof RelayOptions)[];
+
 const HOOKS: readonly string[] = [
   'onOpen',
   'onRefuse',
@@ -86,6 +103,7 @@ const CHECKS: Record<Exclude<keyof RelayOptions, NumberOption>, [(value: unknown
   requestAgent: [() => true, ''],
   headers: [() => true, ''],
   dispatcher: [() => true, ''],
+  cookies: [(value) => typeof value === 'boolean' || isStrings(value), 'must be true, false, or an array of names'],
   agents: [
     (value) => isFunction(value) || isStrings(value instanceof Set ? [...value] : value),
     'must be an array or a Set of agent ids, or a function',
@@ -151,17 +169,23 @@ export function readOptions(options: RelayOptions): RelayConfig {
   if (problem !== undefined) throw wrong('cluster', problem);
   if (client === undefined && endpoint === undefined) throw wrong('endpoint', 'is missing: the URL of the agents');
   if (client !== undefined) {
-    for (const name of ['endpoint', 'token', 'requestAgent', 'headers', 'dispatcher'] as const) {
+    for (const name of CLIENT_OPTIONS) {
       if (options[name] !== undefined) throw wrong(name, 'is an option of the client, which was passed');
     }
   }
-  const { requestAgent, headers, dispatcher } = options;
+  const { requestAgent, headers, dispatcher, cookies, keepAliveTimeout, maxResponseBytes, maxEventBytes } = options;
   const numbers = Object.entries(NUMBERS).map(([name, [fallback]]) => [
     name,
     options[name as NumberOption] ?? fallback,
   ]);
   const logger = guardLogger(options.logger ?? silentLogger);
   const { maxFrameBytes = NUMBERS.maxFrameBytes[0], maxPendingBytes } = options;
+  if (typeof endpoint === 'function' && agents === undefined && options.authorize === undefined) {
+    logger.warn(
+      {},
+      'endpoint is a function of an agent id that clients choose, and neither agents nor authorize is set',
+    );
+  }
   return {
     ...(Object.fromEntries(numbers) as Record<NumberOption, number>),
     // A frame of the largest size must find room.
@@ -172,8 +196,13 @@ export function readOptions(options: RelayOptions): RelayConfig {
         endpoint: endpoint as string,
         token,
         requestAgent,
-        headers,
+        // Its calls have no other sessions than those of this relay.
+        headers: headers as HeadersOption | undefined,
         dispatcher,
+        cookies,
+        keepAliveTimeout,
+        maxResponseBytes,
+        maxEventBytes,
         logger,
       }),
     ownsClient: client === undefined,

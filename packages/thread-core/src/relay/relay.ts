@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import { CloseCode } from '@arc/thread-protocol';
 import type { WebSocket } from 'ws';
 import { withTimeout } from '../timers.js';
-import { LONGEST_TIME } from '../values.js';
+import { MAX_TIMEOUT_MS } from '../values.js';
 import { AdmissionControl } from './admission.js';
 import type { AttachOptions, CloseSummary, RelayOptions, RelayStats, Session } from './api.js';
 import { Cluster } from './cluster.js';
@@ -210,7 +210,7 @@ export class Relay implements SessionHost {
    * and ends all chats, side by side, within `cleanupTimeout`. Calling it again gives the same promise.
    */
   close(options: { timeout?: number } = {}): Promise<CloseSummary> {
-    this.#closing ??= this.#close(Math.min(options.timeout ?? this.config.drainTimeout, LONGEST_TIME));
+    this.#closing ??= this.#close(Math.min(options.timeout ?? this.config.drainTimeout, MAX_TIMEOUT_MS));
     this.#admission.close();
     return this.#closing;
   }

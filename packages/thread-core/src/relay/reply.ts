@@ -1,4 +1,4 @@
-import { type Bytes, encode, whole } from '../bytes.js';
+import { type Bytes, encode, flatten } from '../bytes.js';
 import type { StreamEvent } from '../client/event.js';
 import { readAgentError } from '../protocol/errors.js';
 import type { Send, SendListener, SendRequest } from '../threads/send.js';
@@ -74,7 +74,7 @@ export class Reply implements SendListener {
     const { event, bytes } = answer;
     if (this.#firstPieceAt === undefined) this.#notePiece();
     if (event === 'content') {
-      this.#content ??= whole(`{"type":"content"${this.#echo},"data":` as Bytes);
+      this.#content ??= flatten(`{"type":"content"${this.#echo},"data":` as Bytes);
       this.#output.writePart(`${this.#content}${bytes}}` as Bytes);
     } else if (event === 'metadata') {
       this.#output.writePart(`{"type":"metadata"${this.#echo},"data":${bytes}}` as Bytes);

@@ -126,7 +126,8 @@ export class ClientSession
       const token = sessionToken === undefined ? undefined : () => sessionToken(this);
       this.#record = this.#host.cluster?.register(this);
       const observer = this.#record;
-      this.#threads = new ThreadManager(this.#client, { busy, cleanupTimeout, logger, hooks: this, token, observer });
+      const options = { busy, cleanupTimeout, logger, hooks: this, token, observer, session: this };
+      this.#threads = new ThreadManager(this.#client, options);
     }
     return this.#threads;
   }

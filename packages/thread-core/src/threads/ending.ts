@@ -100,7 +100,7 @@ export async function endChat(
 
 async function attemptEnd(
   call: (request: CallRequest, listener: CallListener) => void,
-  { agentId, chatId }: ThreadEntry,
+  entry: ThreadEntry,
   { reason, traceId }: EndChatOptions,
   remaining: number,
 ): Promise<Attempt> {
@@ -108,7 +108,11 @@ async function attemptEnd(
   const timeout = Math.max(remaining / 2, Math.min(remaining, MIN_ATTEMPT_MS), 1);
   const answer = new EndAnswer();
   // No retries of the client: the caller repeats what failed.
-  call({ method: 'chat.end', targetAgent: agentId, traceId, timeout, retries: 0, params: { chatId, reason } }, answer);
+  const { agentId: targetAgent, chatId } = entry;
+  call(
+    { method: 'chat.end', targetAgent, traceId, timeout, retries: 0, params: { chatId, reason }, chat: entry },
+    answer,
+  );
   try {
     const response = (await answer.promise) as ArcResponse<ChatEndResult>;
     return { ok: true, response, text: answer.text };

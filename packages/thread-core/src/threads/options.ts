@@ -1,7 +1,7 @@
 import { ArcClient } from '../client/arc-client.js';
 import type { Token } from '../client/token.js';
 import type { Logger } from '../logger.js';
-import { isObject, LONGEST_TIME } from '../values.js';
+import { isObject, MAX_TIMEOUT_MS } from '../values.js';
 import type { ChatOutcome } from './ending.js';
 import type { ThreadObserver } from './observer.js';
 import type { SendRequest } from './send.js';
@@ -30,6 +30,8 @@ export interface ThreadManagerOptions {
   /** Gets an error for each chat that could not be ended. Default: nothing is logged. */
   logger?: Logger | undefined;
   hooks?: ThreadHooks | undefined;
+  /** Passed to the client's `headers` function. Default: undefined. */
+  session?: unknown;
 }
 
 /** What the relay adds. @internal */
@@ -57,8 +59,8 @@ function check(ok: boolean, name: string, problem: string): asserts ok {
 }
 
 export function checkTimeout(name: string, value: unknown): void {
-  const ok = value === undefined || (typeof value === 'number' && value >= 0 && value <= LONGEST_TIME);
-  check(ok, name, `must be milliseconds from 0 to ${LONGEST_TIME}`);
+  const ok = value === undefined || (typeof value === 'number' && value >= 0 && value <= MAX_TIMEOUT_MS);
+  check(ok, name, `must be milliseconds from 0 to ${MAX_TIMEOUT_MS}`);
 }
 
 export function checkId(name: string, value: unknown): void {

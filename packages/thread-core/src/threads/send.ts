@@ -2,6 +2,7 @@ import type { ArcEnvelope } from '@arc/thread-protocol';
 import type { Bytes } from '../bytes.js';
 import type { Answerable } from '../client/answer.js';
 import type { Call, CallListener } from '../client/call.js';
+import type { ChatCookies } from '../client/cookies.js';
 import { chatIdOf, type StreamEvent } from '../client/event.js';
 import { readAgentError } from '../protocol/errors.js';
 import { isAgentError, isLostChat, isMissingMethod, mayLeaveChat } from './chat-errors.js';
@@ -62,6 +63,15 @@ export class Send implements CallListener, Answerable {
     return this.#entry?.chatId;
   }
 
+  /** The cookies of its chat: kept with the thread. @internal */
+  get cookies(): ChatCookies | undefined {
+    return this.#entry?.cookies;
+  }
+
+  set cookies(cookies: ChatCookies | undefined) {
+    if (this.#entry !== undefined) this.#threads.updateThread(this.#entry, { cookies });
+  }
+
   /** Whether nothing of it was sent yet. @internal */
   get isWaiting(): boolean {
     return this.#phase === 'waiting';
@@ -110,7 +120,7 @@ export class Send implements CallListener, Answerable {
       ? { chatId, message, stream }
       : { initialMessage: message, chatId, metadata, stream };
     this.#call = this.#threads.call(
-      { method, targetAgent, traceId, timeout, streamIdleTimeout, streamTimeout, params },
+      { method, targetAgent, traceId, timeout, streamIdleTimeout, streamTimeout, params, chat: this },
       this,
     );
     // The request is written. Parsed JSON takes up to twenty times the memory of its text, so do not keep it.

@@ -1,3 +1,5 @@
+import type { ChatCookies } from '../client/cookies.js';
+
 /** A thread: the chat with an agent in a context. Plain data that survives JSON. */
 export interface ThreadEntry {
   readonly agentId: string;
@@ -5,6 +7,8 @@ export interface ThreadEntry {
   chatId: string;
   /** True where the first answer began and never ended: the agent may not have the chat yet. */
   unsettled?: boolean;
+  /** The cookies that the agent has set for this chat, with the client's option `cookies`. */
+  cookies?: ChatCookies | undefined;
   /** True where the first answer named no chat: the agent may be stateless. */
   unnamed?: boolean;
   /** True where the agent keeps no chats: each message is a chat.start, and there is nothing to end. */

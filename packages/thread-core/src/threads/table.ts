@@ -1,6 +1,5 @@
 import type { ArcClient } from '../client/arc-client.js';
 import type { Call, CallListener, CallOwner, CallRequest } from '../client/call.js';
-import type { TokenSource } from '../client/token.js';
 import { invokeHook } from '../hooks.js';
 import { guardLogger, type Logger } from '../logger.js';
 import { withTimeout } from '../timers.js';
@@ -50,7 +49,7 @@ export class ThreadTable implements QueueOwner {
     client: ArcClient,
     store: ThreadStore = NO_THREADS,
     busy: BusyPolicy,
-    tokens: TokenSource | undefined,
+    owner: CallOwner,
     cleanupTimeout: number,
     logger: Logger,
     hooks: ThreadHooks,
@@ -59,7 +58,7 @@ export class ThreadTable implements QueueOwner {
     this.#client = client;
     this.store = store === NO_THREADS ? store : new GuardedStore(store, guardLogger(logger));
     this.busy = busy;
-    this.#owner = { tokens };
+    this.#owner = owner;
     this.#cleanupTimeout = cleanupTimeout;
     this.#logger = guardLogger(logger);
     this.#hooks = hooks;

@@ -34,10 +34,10 @@ export class ThreadManager implements AsyncDisposable {
   constructor(client: ArcClient, options?: ObservedOptions);
   constructor(client: ArcClient, options: ObservedOptions = {}) {
     checkManager(client, options);
-    const { store, busy = 'queue', token, cleanupTimeout = 5000 } = options;
+    const { store, busy = 'queue', token, cleanupTimeout = 5000, session } = options;
     const { logger = silentLogger, hooks = {}, observer } = options;
     const tokens = token === undefined ? undefined : new TokenSource(token);
-    this.#table = new ThreadTable(client, store, busy, tokens, cleanupTimeout, logger, hooks, observer);
+    this.#table = new ThreadTable(client, store, busy, { tokens, session }, cleanupTimeout, logger, hooks, observer);
   }
 
   /**

@@ -1,7 +1,7 @@
 // Answers that are one JSON envelope, in every form that agents give them.
 import t from 'tap';
 import { AgentUnreachableError, ChatNotFoundError, InternalError } from '../../src/protocol/errors.js';
-import { answer, connect, envelope, failure, HELLO, http, pair, RESULT, refusal, START, serve } from './support.js';
+import { answer, envelope, failure, HELLO, http, pair, RESULT, refusal, START } from './support.js';
 
 t.test('a request is sent in the first form of the specification', async (t) => {
   const { peer, client } = await pair(t, answer(), { token: 'secret' });
@@ -173,15 +173,4 @@ t.test('an error that is nested too deeply to be written is still an error', asy
   ]);
   t.ok((await failure(client.chat.start(START))) instanceof ChatNotFoundError);
   t.ok((await failure(client.chat.start(START))) instanceof InternalError);
-});
-
-t.test('an answer that is compressed is not understood, and said to be no ARC answer', async (t) => {
-  // No Accept-Encoding is sent, so nothing may be compressed.
-  const peer = await serve(
-    t,
-    http(200, Buffer.from([0x1f, 0x8b, 8, 0]), { 'content-encoding': 'gzip', 'content-type': 'application/json' }),
-  );
-  const error = await failure(connect(t, peer).chat.start(START));
-  t.match(error, { code: -41003, status: 200 });
-  t.notOk('accept-encoding' in (peer.requests[0]?.headers ?? {}));
 });

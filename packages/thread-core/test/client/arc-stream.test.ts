@@ -5,6 +5,7 @@ import { ArcStream } from '../../src/client/stream.js';
 import {
   chunk,
   cut,
+  cutStream,
   DONE,
   drain,
   event,
@@ -113,7 +114,10 @@ t.test('cancel closes the agent’s connection, drops what was not read, and end
 });
 
 t.test('cancel after the end changes nothing but what was not read', async (t) => {
-  const { client } = await pair(t, [stream(event('stream', piece('a')) + DONE), stream(event('stream', piece('a')))]);
+  const { client } = await pair(t, [
+    stream(event('stream', piece('a')) + DONE),
+    cutStream(event('stream', piece('a'))),
+  ]);
   const asked = await client.chat.start(STREAM);
   asked.cancel();
   t.same(await drain(asked), { events: [] });
@@ -124,7 +128,7 @@ t.test('cancel after the end changes nothing but what was not read', async (t) =
 });
 
 t.test('a failure is thrown once, and is the end', async (t) => {
-  const { client } = await pair(t, [stream(event('stream', piece('a'))), OPEN]);
+  const { client } = await pair(t, [cutStream(event('stream', piece('a'))), OPEN]);
   const asked = await client.chat.start(STREAM);
   t.equal((await asked.next()).done, false);
   t.match(await failure(asked.next()), { code: -43104 });

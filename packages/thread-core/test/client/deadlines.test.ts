@@ -10,7 +10,7 @@ function items(t: Test) {
   let heard = (): void => {};
   const add = (name: string, delay: number, throws = false) => {
     const item = {
-      place: -1,
+      index: -1,
       deadline: performance.now() + delay,
       timeOut(): void {
         told.push(name);

@@ -1,6 +1,5 @@
 // The table of errors: its codes, its classes, and what an error tells.
 import t from 'tap';
-import { wasNeverSent } from '../../src/client/transport-error.js';
 import * as errors from '../../src/protocol/errors.js';
 import { ArcError, arcError, readAgentError, TransportError } from '../../src/protocol/errors.js';
 import { failure, pair, refusal, START } from './support.js';
@@ -118,17 +117,6 @@ t.test('an error’s message has the address that its reason leaves out', async 
   t.equal(error.cause, cause);
   t.ok(error instanceof TransportError);
   t.notOk('cause' in arcError(-41003, 'no answer'));
-});
-
-t.test('what failed before there was a connection was never sent', async (t) => {
-  const codes = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'EPROTO', 'ERR_CIRCUIT_OPEN'];
-  const tls = ['ERR_TLS_CERT_ALTNAME_INVALID', 'DEPTH_ZERO_SELF_SIGNED_CERT', 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'];
-  const ours = ['UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_DESTROYED', 'UND_ERR_CLOSED'];
-  for (const code of [...codes, ...tls, ...ours]) t.equal(wasNeverSent({ code }), true, code);
-  for (const code of ['ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'UND_ERR_SOCKET', 'HPE_INVALID', undefined]) {
-    t.equal(wasNeverSent({ code }), false, String(code));
-  }
-  t.equal(wasNeverSent(undefined), false);
 });
 
 t.test('an error event is read in its three forms', async (t) => {

@@ -3,6 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import type { ArcClient } from '../../src/client/arc-client.js';
 import type { CallListener, CallOwner } from '../../src/client/call.js';
+import { silentLogger } from '../../src/logger.js';
 import { InternalError } from '../../src/protocol/errors.js';
 import { ThreadManager } from '../../src/threads/thread-manager.js';
 import {
@@ -107,14 +108,13 @@ const THROWS: Record<string, [reply: Reply, method: keyof CallListener, at?: str
 for (const [where, [reply, method, at = '']] of Object.entries(THROWS)) {
   t.test(`[F-201] a listener that throws ${where} ends its own call, and no other`, async (t) => {
     const logged: object[] = [];
-    const log = (about: object): void => void logged.push(about);
     const { peer, client } = await pair(
       t,
       (socket, request) => {
         if (!request.body.includes('"spoilt"')) return socket.write(answer());
         return typeof reply === 'function' ? reply(socket, request) : socket.write(reply);
       },
-      { timeout: 200, retries: 0, logger: { debug: log, info: log, warn: log, error: log } },
+      { timeout: 200, retries: 0, logger: { ...silentLogger, error: (about) => void logged.push(about) } },
     );
     const { listener, errors } = throwing(method, at);
     client.call({ method: 'chat.start', targetAgent: 'spoilt', params: { stream: true } }, listener);

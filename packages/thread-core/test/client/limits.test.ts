@@ -107,7 +107,7 @@ t.test('an answer of 100 MB stays bounded', async (t) => {
   const whole = await flood(t, CHUNKED_HEAD, block, {}, {});
   t.match(whole.error, { code: -45004, reason: /more than 16777216 bytes/ });
   const line = await flood(t, STREAM_HEAD, block, {}, { stream: true });
-  t.match(line.error, { code: -45004, reason: 'Agent "support" sent an event of more than 1048576 bytes' });
+  t.match(line.error, { code: -45004, reason: 'Agent "support" sent an event of more than 16777216 bytes' });
   const lines = await flood(t, STREAM_HEAD, `data: ${block}\n`, {}, { stream: true });
   t.match(lines.error, { code: -45004, reason: /an event of more than/ });
   const collected = await flood(t, STREAM_HEAD, `data: ${block}\n\n`, {}, {});

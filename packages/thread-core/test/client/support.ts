@@ -214,6 +214,11 @@ export function stream(body: string | Uint8Array): Buffer {
   return Buffer.concat([Buffer.from(STREAM_HEAD), chunk(body), Buffer.from(LAST_CHUNK)]);
 }
 
+/** A stream with this body whose connection breaks before its HTTP body is complete. */
+export function cutStream(body: string): Reply {
+  return (socket) => socket.end(Buffer.concat([Buffer.from(STREAM_HEAD), chunk(body)]));
+}
+
 /** One event, as it stands in a stream. */
 export function event(name: string | undefined, data: unknown): string {
   const text = typeof data === 'string' ? data : JSON.stringify(data);

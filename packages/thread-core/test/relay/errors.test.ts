@@ -115,8 +115,8 @@ const transport: [what: string, answer: Answer, plain: [number, RegExp], stream?
   ['a redirect to elsewhere', faults.redirect('http://127.0.0.2:1/'), [-41_003, /redirect/]],
   ['silence [F-116] [F-130] [T-9]', faults.hang(), [-41_006, /200 ms/]],
   ['a stalled stream [F-117] [F-131] [T-9]', faults.stall({ event: 'content', data: 1 }), [-43_104, /stalled/]],
-  ['a stream that ends too soon [F-131] [T-9]', { events: [{ data: 1 }], done: false }, [-43_104, /without done/]],
-  ['an event without end [F-134]', faults.endlessEvent(), [-45_004, /event of more than 1048576 bytes/]],
+  ['a stream that is cut [F-131] [T-9]', { events: [{ data: 1 }], done: false, finish: 'cut' }, [-43_104, /broke off/]],
+  ['an event without end [F-134]', faults.endlessEvent(), [-45_004, /of more than 16777216 bytes/]],
 ];
 
 for (const [what, answer, plain, stream = plain] of transport) {

@@ -1,6 +1,6 @@
 import t from 'tap';
 import { ArcClient, createRelay, type RelayOptions } from '../../src/index.js';
-import { LONGEST_TIME } from '../../src/values.js';
+import { MAX_TIMEOUT_MS } from '../../src/values.js';
 
 const endpoint = 'http://127.0.0.1:1/arc';
 const client = new ArcClient({ endpoint });
@@ -61,7 +61,7 @@ const WRONG: Record<string, unknown[]> = {
   hooks: [null, 1, 'x', { onOpen: 1 }, { onopen() {} }, { onOpen() {}, onMessage() {} }],
   ...Object.fromEntries(counts.map((name) => [name, [0, -1, Number.NaN, '1', null, true, [1]]])),
   ...Object.fromEntries(
-    times.map((name) => [name, [-1, Number.NaN, '1', null, true, Number.POSITIVE_INFINITY, LONGEST_TIME + 1]]),
+    times.map((name) => [name, [-1, Number.NaN, '1', null, true, Number.POSITIVE_INFINITY, MAX_TIMEOUT_MS + 1]]),
   ),
 };
 
@@ -134,7 +134,7 @@ t.test('the right values are taken as they are', async (t) => {
   t.match(relay({ heartbeat: 0, idleTimeout: 0, drainTimeout: 0, cleanupTimeout: 0, sendTimeout: 0 }).config, {
     heartbeat: 0,
   });
-  t.match(relay({ sendTimeout: LONGEST_TIME }).config, { sendTimeout: LONGEST_TIME });
+  t.match(relay({ sendTimeout: MAX_TIMEOUT_MS }).config, { sendTimeout: MAX_TIMEOUT_MS });
   t.match(relay({ stream: true, replies: 'bare', busy: 'interrupt' }).config, {
     stream: true,
     bare: true,

@@ -143,10 +143,10 @@ const FAILURES: Record<string, { answer: Answer; timeout?: number; chats: number
   },
   '-32603 without a chat': { answer: { error: { code: -32_603 }, status: 500 }, chats: 0 },
   '-41006 of an agent behind the agent': { answer: { error: { code: -41_006 }, status: 504 }, chats: 0 },
-  'no answer in time': { answer: faults.hang(), timeout: 50, chats: 1 },
+  'no answer in time': { answer: faults.hang(), timeout: 500, chats: 1 },
   'a reset before the answer': { answer: faults.reset(), chats: 1 },
   'a reset in the midst of the answer': { answer: faults.reset(20), chats: 1 },
-  'a truncated answer': { answer: faults.truncated(), chats: 1 },
+  'a truncated answer': { answer: faults.truncated(90), chats: 1 },
   'a connection that is closed': { answer: faults.cut(0), chats: 1 },
   '502 of a proxy, the chat made': {
     answer: { raw: ['HTTP/1.1 502 Bad Gateway\r\ncontent-type: text/html\r\ncontent-length: 4\r\n\r\n<p/>'] },

@@ -1,6 +1,6 @@
 import t from 'tap';
 import { encode } from '../../src/bytes.js';
-import { type ArcEvent, chatIdOf, Events } from '../../src/client/event.js';
+import { type ArcEvent, chatIdOf, EventParser } from '../../src/client/event.js';
 import { randomness } from './support.js';
 
 /** What an event must be, read with nothing but JSON.parse. */
@@ -95,7 +95,7 @@ t.test('an event is what JSON.parse makes of it, whatever the events before it w
   };
   let known = 0;
   for (let stream = 0; stream < 10_000; stream += 1) {
-    const events = new Events();
+    const events = new EventParser();
     const kind = any(KINDS);
     const rest = JSON.stringify(word());
     for (let n = 0; n < 6; n += 1) {
@@ -117,7 +117,7 @@ t.test('an event is what JSON.parse makes of it, whatever the events before it w
 });
 
 t.test('events that differ in one string are not parsed, and can be', async (t) => {
-  const events = new Events();
+  const events = new EventParser();
   const piece = (content: string): string => `{"chatId":"c-1","parts":[{"content":${JSON.stringify(content)}}]}`;
   events.read(encode(''), encode(piece('one')));
   events.read(encode(''), encode(piece('two')));
@@ -130,7 +130,7 @@ t.test('events that differ in one string are not parsed, and can be', async (t) 
 });
 
 t.test('an event of the same shape with a very long string is read', async (t) => {
-  const events = new Events();
+  const events = new EventParser();
   for (const text of ['"a"', '"b"', `"${'x'.repeat(20_000_000)}"`, `"${'\\n'.repeat(10_000_000)}"`]) {
     t.equal(events.read(encode(''), encode(text)).json === text, true);
   }
@@ -142,13 +142,13 @@ t.test('an event of the same shape with a very long string is read', async (t) =
 });
 
 t.test('an event whose varying string is its chat is in that chat', async (t) => {
-  const events = new Events();
+  const events = new EventParser();
   const ids = ['c-1', 'c-2', 'c-3', 'c-4'].map((id) => events.read(encode(''), encode(`{"chatId":"${id}"}`)).chatId);
   t.same(ids, ['c-1', 'c-2', 'c-3', 'c-4']);
 });
 
 t.test('an event whose varying string names its field is in the chat that it names', async (t) => {
-  const events = new Events();
+  const events = new EventParser();
   const ids = ['a', 'b', 'chatId', 'c'].map((name) => events.read(encode(''), encode(`{"${name}":"c-1"}`)).chatId);
   t.same(ids, [undefined, undefined, 'c-1', undefined]);
 });

@@ -2,13 +2,13 @@
 
 import t, { type Test } from 'tap';
 import { Breaker } from '../../src/client/breaker.js';
+import { EndpointRegistry } from '../../src/client/endpoint.js';
 import type { RequestHandler } from '../../src/client/pooled-request.js';
-import { Targets } from '../../src/client/target.js';
 import { answer, LAST_CHUNK, type Peer, STREAM_HEAD, serve } from './support.js';
 
-/** Targets that keep the connections to two origins, and a request to one of them. */
-function two(t: Test): { targets: Targets; post: (peer: Peer) => Promise<number> } {
-  const targets = new Targets(
+/** A registry that keeps the connections to two origins, and a request to one of them. */
+function two(t: Test): { endpoints: EndpointRegistry; post: (peer: Peer) => Promise<number> } {
+  const endpoints = new EndpointRegistry(
     (url) => url,
     undefined,
     1,
@@ -16,7 +16,7 @@ function two(t: Test): { targets: Targets; post: (peer: Peer) => Promise<number>
     () => new Breaker(10, 500),
     2,
   );
-  t.teardown(() => targets.destroy());
+  t.teardown(() => endpoints.destroy());
   const post = (peer: Peer): Promise<number> =>
     new Promise((resolve, reject) => {
       let size = 0;
@@ -30,10 +30,10 @@ function two(t: Test): { targets: Targets; post: (peer: Peer) => Promise<number>
         onResponseEnd: () => resolve(size),
         onResponseError: (_controller, error) => reject(error),
       };
-      const target = targets.of(peer.url);
-      if (target !== undefined) targets.post(target, [], '{}', handler);
+      const endpoint = endpoints.of(peer.url);
+      if (endpoint !== undefined) endpoints.post(endpoint, [], '{}', handler);
     });
-  return { targets, post };
+  return { endpoints, post };
 }
 
 t.test('the connections to the origin that was used longest ago are closed', async (t) => {
@@ -75,14 +75,14 @@ t.test('what still runs there is finished, and what waits there, too', async (t)
 });
 
 t.test('what still runs there ends with the client', async (t) => {
-  const { targets, post } = two(t);
+  const { endpoints, post } = two(t);
   const a = await serve(t, STREAM_HEAD);
   const [b, c] = [await serve(t, answer()), await serve(t, answer())];
   const running = post(a).catch((error: unknown) => error);
   await a.until(() => a.requests.length === 1);
   await post(b);
   await post(c);
-  await targets.destroy();
+  await endpoints.destroy();
   t.match(await running, { code: 'UND_ERR_DESTROYED' });
   await a.until(() => a.open === 0);
 });

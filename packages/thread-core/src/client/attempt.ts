@@ -1,0 +1,286 @@
+import type { Transform } from 'node:stream';
+import { canDecode, createDecoder, readContentEncoding } from './content-decoder.js';
+import type { Endpoint } from './endpoint.js';
+import type { StreamEvent } from './event.js';
+import { type AnswerHeaders, type Controller, isEventStream, type RequestHandler } from './pooled-request.js';
+import { readRetryAfter } from './retry.js';
+import { SseReader, type SseReaderOwner } from './sse-reader.js';
+
+/** What an attempt tells the call that makes it. What one of these throws ends that call, by `onFault`. */
+export interface AttemptOwner {
+  /** Whether cookies that the answer sets are wanted. */
+  readonly keepsCookies: boolean;
+  onCookies(setCookie: string | string[], endpoint: Endpoint): void;
+  /** Where a redirect leads; undefined where it is not followed, and the call has failed. */
+  onRedirect(location: string): Endpoint | undefined;
+  /** The body of a redirect has been read, and the connection can be used again. */
+  onRedirectEnd(endpoint: Endpoint): void;
+  onStreamStart(): void;
+  /** Bytes of a stream have come. */
+  onProgress(): void;
+  onStreamEvent(event: StreamEvent): void;
+  /** A stream has ended. `isComplete`: its HTTP body says so, and was not just cut. */
+  onStreamEnd(isComplete: boolean): void;
+  /** An answer that is not a stream. */
+  onBody(body: Buffer): void;
+  onTooLarge(what: 'answer' | 'event', limit: number): void;
+  /** The answer cannot be decoded, for this reason. */
+  onUndecodable(reason: string): void;
+  /** No connection was made, or it was lost. */
+  onConnectionError(error: unknown): void;
+  /** As `onConnectionError`, of an attempt that was aborted before there was a connection. */
+  onConnectFailure(error: unknown): void;
+  /** The rest of an answer that nobody waits for has come, or its connection has failed. */
+  onDrained(): void;
+  /** A fault of this side. */
+  onFault(error: unknown): void;
+}
+
+/** Sizes in bytes, after decompression. */
+export interface AttemptLimits {
+  readonly maxResponseBytes: number;
+  readonly maxEventBytes: number;
+}
+
+const MAX_REDIRECT_BYTES = 16_384;
+
+/** One HTTP request and its answer. */
+export class Attempt implements RequestHandler, SseReaderOwner {
+  readonly endpoint: Endpoint;
+  readonly token: string | undefined;
+  /** Nothing is told any more. */
+  isSettled = false;
+  /** There was a connection, and undici has begun to write. */
+  wasWritten = false;
+  /** Whether something of the body has come. */
+  hasBody = false;
+  events = 0;
+  status = 0;
+  contentType = '';
+  /** Milliseconds after which the agent asks to be asked again. */
+  retryAfter: number | undefined;
+  /** When the stream as a whole times out. */
+  streamEnd = Number.POSITIVE_INFINITY;
+  readonly #owner: AttemptOwner;
+  readonly #limits: AttemptLimits;
+  /** The bytes of a stream are limited by event where one was asked for, else as a whole. */
+  readonly #wantsStream: boolean;
+  #controller: Controller | undefined;
+  #isPaused: boolean;
+  #redirect: Endpoint | undefined;
+  #reader: SseReader | undefined;
+  /** The end of a body without this is where the connection ends, be it cut or not. */
+  #isFramed = false;
+  #encoding = '';
+  #decoder: Transform | undefined;
+  #size = 0;
+  #chunks: Buffer[] = [];
+
+  constructor(
+    owner: AttemptOwner,
+    endpoint: Endpoint,
+    token: string | undefined,
+    limits: AttemptLimits,
+    wantsStream: boolean,
+    isPaused: boolean,
+  ) {
+    this.#owner = owner;
+    this.endpoint = endpoint;
+    this.token = token;
+    this.#limits = limits;
+    this.#wantsStream = wantsStream;
+    this.#isPaused = isPaused;
+  }
+
+  get isStream(): boolean {
+    return this.#reader !== undefined;
+  }
+
+  /** It has its connection, and the answer is not complete. */
+  get isOpen(): boolean {
+    return this.#controller !== undefined;
+  }
+
+  get hadNonFinite(): boolean {
+    return this.#reader?.hadNonFinite === true;
+  }
+
+  pause(): void {
+    this.#isPaused = true;
+    this.#controller?.pause();
+    this.#decoder?.pause();
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    // Later, because undici fails where it is resumed from within what it tells of another request.
+    queueMicrotask(() => {
+      if (!this.#isPaused) this.#run(() => this.#flow());
+    });
+  }
+
+  /** Closes the connection and tells nothing more. */
+  abort(reason: Error): void {
+    const controller = this.#controller;
+    this.#controller = undefined;
+    this.#settle();
+    controller?.abort(reason);
+  }
+
+  /** Tells nothing more but `onDrained`: the rest of the answer is read so that the connection can be used again. */
+  drain(): void {
+    this.#settle();
+    this.resume();
+  }
+
+  onRequestStart(controller: Controller): void {
+    // Cancelled while it waited. To abort would close the connection; to throw leaves it to the next request.
+    if (this.isSettled) throw new Error('The call was cancelled');
+    this.#controller = controller;
+    this.wasWritten = true;
+  }
+
+  onResponseStart(controller: Controller, status: number, headers: AnswerHeaders): void {
+    if (status < 200 || this.isSettled) return;
+    this.#run(() => this.#start(status, headers));
+    if (this.#isPaused && !this.isSettled) controller.pause();
+  }
+
+  onResponseData(_controller: Controller, chunk: Buffer): void {
+    if (this.isSettled) return;
+    try {
+      this.hasBody = true;
+      if (this.#reader !== undefined) this.#owner.onProgress();
+      if (this.#encoding === '') this.#take(chunk);
+      else this.#decode(chunk);
+    } catch (error) {
+      this.#owner.onFault(error);
+    }
+  }
+
+  onResponseEnd(): void {
+    this.#controller = undefined;
+    if (this.isSettled) this.#owner.onDrained();
+    else if (this.#decoder !== undefined) this.#decoder.end();
+    else this.#run(() => this.#end());
+  }
+
+  onResponseError(_controller: Controller | null | undefined, error: unknown): void {
+    this.#controller = undefined;
+    if (this.isSettled) {
+      if (!this.wasWritten) this.#owner.onConnectFailure(error);
+      return this.#owner.onDrained();
+    }
+    if (this.#decoder === undefined) return this.#run(() => this.#owner.onConnectionError(error));
+    // What came before the connection was lost is decoded and told first.
+    this.#decoder.removeAllListeners('end').removeAllListeners('error');
+    this.#decoder.once('end', () => this.#run(() => this.#owner.onConnectionError(error)));
+    this.#decoder.once('error', () => this.#run(() => this.#owner.onConnectionError(error)));
+    this.#decoder.end();
+  }
+
+  onStreamEvent(event: StreamEvent): void {
+    if (this.isSettled) return;
+    this.events += 1;
+    this.#owner.onStreamEvent(event);
+  }
+
+  onLongEvent(): void {
+    this.#owner.onTooLarge('event', this.#limits.maxEventBytes);
+  }
+
+  #start(status: number, headers: AnswerHeaders): void {
+    this.status = status;
+    this.contentType = String(headers['content-type'] ?? '');
+    this.retryAfter = status === 429 || status === 503 ? readRetryAfter(headers['retry-after']) : undefined;
+    const setCookie = headers['set-cookie'];
+    if (setCookie !== undefined && this.#owner.keepsCookies) this.#owner.onCookies(setCookie, this.endpoint);
+    if (status === 307 || status === 308) {
+      this.#redirect = this.#owner.onRedirect(String(headers.location ?? ''));
+      return;
+    }
+    this.#encoding = readContentEncoding(headers['content-encoding']);
+    if (this.#encoding !== '' && !canDecode(this.#encoding)) {
+      this.#owner.onUndecodable(`its content encoding is ${this.#encoding}, which is not known here`);
+    } else if (isEventStream(this.contentType)) {
+      this.#isFramed = headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined;
+      this.#reader = new SseReader(this, this.#limits.maxEventBytes);
+      this.#owner.onStreamStart();
+    } else if (Number(headers['content-length'] ?? 0) > this.#limits.maxResponseBytes) {
+      this.#owner.onTooLarge('answer', this.#limits.maxResponseBytes);
+    }
+  }
+
+  /** Takes a chunk of the answer after decompression. */
+  #take(chunk: Buffer): void {
+    this.#size += chunk.length;
+    const isLimitedByEvent = this.#reader !== undefined && this.#wantsStream;
+    if (this.#redirect !== undefined) {
+      if (this.#size > MAX_REDIRECT_BYTES) this.#owner.onRedirectEnd(this.#redirect);
+    } else if (this.#size > this.#limits.maxResponseBytes && !isLimitedByEvent) {
+      this.#owner.onTooLarge('answer', this.#limits.maxResponseBytes);
+    } else if (this.#reader !== undefined) {
+      this.#reader.read(chunk);
+    } else {
+      this.#chunks.push(chunk);
+    }
+  }
+
+  #end(): void {
+    if (this.#redirect !== undefined) {
+      this.#owner.onRedirectEnd(this.#redirect);
+    } else if (this.#reader !== undefined) {
+      this.#reader.end();
+      if (!this.isSettled) this.#owner.onStreamEnd(this.#isFramed && !this.#reader.endedInEvent);
+    } else {
+      const body = this.#chunks.length === 1 ? (this.#chunks[0] as Buffer) : Buffer.concat(this.#chunks);
+      this.#chunks = [];
+      this.#owner.onBody(body);
+    }
+  }
+
+  #decode(chunk: Buffer): void {
+    this.#decoder ??= this.#createDecoder(chunk);
+    if (this.#decoder.write(chunk)) return;
+    const controller = this.#controller;
+    controller?.pause();
+    this.#decoder.once('drain', () => {
+      if (!this.#isPaused && controller === this.#controller) controller?.resume();
+    });
+  }
+
+  #createDecoder(first: Buffer): Transform {
+    const decoder = createDecoder(this.#encoding, first);
+    decoder.on('data', (chunk: Buffer) => {
+      if (!this.isSettled) this.#run(() => this.#take(chunk));
+    });
+    decoder.on('end', () => {
+      if (!this.isSettled) this.#run(() => this.#end());
+    });
+    decoder.on('error', () => {
+      if (!this.isSettled) this.#run(() => this.#owner.onUndecodable(`its ${this.#encoding} encoding is broken`));
+    });
+    if (this.#isPaused) decoder.pause();
+    return decoder;
+  }
+
+  #flow(): void {
+    this.#decoder?.resume();
+    this.#controller?.resume();
+  }
+
+  #settle(): void {
+    this.isSettled = true;
+    this.#reader?.stop();
+    this.#chunks = [];
+    this.#decoder?.destroy();
+  }
+
+  #run(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      this.#owner.onFault(error);
+    }
+  }
+}

@@ -1,0 +1,27 @@
+import type { Logger } from '../logger.js';
+
+/** So many warnings are remembered, and logged at all: an endpoint function may make addresses up. */
+const MAX_WARNINGS = 1000;
+
+/** The client's log. */
+export class ClientLog {
+  readonly #logger: Logger;
+  readonly #logged = new Set<string>();
+
+  /** `logger` must not throw. */
+  constructor(logger: Logger) {
+    this.#logger = logger;
+  }
+
+  error(about: object, message: string): void {
+    this.#logger.error(about, message);
+  }
+
+  /** Logs a warning once for each address. */
+  warnOnce(address: string, about: object, message: string): void {
+    const key = `${address} ${message}`;
+    if (this.#logged.has(key) || this.#logged.size >= MAX_WARNINGS) return;
+    this.#logged.add(key);
+    this.#logger.warn({ address, ...about }, message);
+  }
+}

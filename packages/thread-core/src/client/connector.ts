@@ -1,0 +1,69 @@
+import type { Socket } from 'node:net';
+import { buildConnector } from 'undici';
+
+/** Makes connections as undici does, with two corrections. */
+export function createConnector(): buildConnector.connector {
+  const connect = buildConnector({});
+  return (options, callback) => {
+    connect(options, (...result) => {
+      // Undefined where the connection failed, whatever its type says.
+      const socket = result[1] as Socket | undefined;
+      if (socket !== undefined) {
+        dropAbortError(socket);
+        ignoreContinue(socket);
+      }
+      callback(...result);
+    });
+  };
+}
+
+/**
+ * Where a request is aborted, undici destroys its socket with an error that its own client takes for a reason to connect
+ * again, with nothing to send; that connection then stays. With any other error it does not
+ * (https://github.com/nodejs/undici/issues/5845).
+ */
+function dropAbortError(socket: Socket): void {
+  const destroy = socket.destroy.bind(socket);
+  socket.destroy = (error) => destroy(error?.message === 'aborted' ? new Error('aborted') : error);
+}
+
+const CONTINUE = Buffer.from('HTTP/1.1 100');
+const END_OF_HEAD = '\r\n\r\n';
+const MAX_HEAD_BYTES = 1024;
+
+/** undici fails a request whose server sends `100 Continue` without having been asked for it. It means nothing: skip it. */
+function ignoreContinue(socket: Socket): void {
+  const read = socket.read.bind(socket);
+  const write = socket.write.bind(socket) as (...data: Parameters<Socket['write']>) => boolean;
+  let isAwaitingAnswer = false;
+  let held: Buffer | undefined;
+  socket.write = (...data: unknown[]) => {
+    isAwaitingAnswer = true;
+    return write(...(data as Parameters<Socket['write']>));
+  };
+  socket.read = (size?: number): Buffer | null => {
+    let chunk: Buffer | null = read(size);
+    while (isAwaitingAnswer && chunk !== null) {
+      const bytes: Buffer = held === undefined ? chunk : Buffer.concat([held, chunk]);
+      held = undefined;
+      const end = mayBeContinue(bytes) ? bytes.indexOf(END_OF_HEAD) : -1;
+      if (end !== -1) {
+        const rest = bytes.subarray(end + END_OF_HEAD.length);
+        chunk = rest.length > 0 ? rest : read();
+      } else if (mayBeContinue(bytes) && bytes.length < MAX_HEAD_BYTES) {
+        // The rest of it is still to come.
+        held = bytes;
+        chunk = read();
+      } else {
+        isAwaitingAnswer = false;
+        return bytes;
+      }
+    }
+    return chunk;
+  };
+}
+
+function mayBeContinue(bytes: Buffer): boolean {
+  const length = Math.min(bytes.length, CONTINUE.length);
+  return bytes.compare(CONTINUE, 0, length, 0, length) === 0;
+}
