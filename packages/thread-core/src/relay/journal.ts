@@ -1,4 +1,4 @@
-import { type Bytes, whole } from '../bytes.js';
+import { type Bytes, flatten } from '../bytes.js';
 
 /** Trimmed frames are removed from the array when there are so many of them. */
 const COMPACT_AT = 1024;
@@ -44,8 +44,8 @@ export class Journal {
 
   /** Numbers a frame and keeps it. Returns what is to be sent, now and in every replay. */
   append(frame: Bytes): Bytes {
-    // One string of its own: slices would keep the agent's whole chunk alive.
-    const numbered = whole(`{"seq":${this.lastSeq + 1},${frame.slice(1)}` as Bytes);
+    // One string of its own: slices would keep the agent's flatten chunk alive.
+    const numbered = flatten(`{"seq":${this.lastSeq + 1},${frame.slice(1)}` as Bytes);
     this.#frames.push(numbered);
     this.#bytes += numbered.length;
     return numbered;
