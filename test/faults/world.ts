@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { createRelay, type Relay, type RelayOptions } from '@arc/thread-core';
+import { type AgentSource, createRelay, type Relay, type RelayOptions } from '@arc/thread-core';
 import { WebSocket, WebSocketServer } from 'ws';
 
 export type Json = Record<string, unknown>;
@@ -149,13 +149,13 @@ export class RelayServer {
   readonly server: WebSocketServer;
   readonly #clients: Client[] = [];
 
-  private constructor(options: RelayOptions) {
+  private constructor(options: RelayOptions & AgentSource) {
     this.relay = createRelay(options);
     this.server = new WebSocketServer({ host: '127.0.0.1', port: 0, ...this.relay.wsOptions });
     this.server.on('connection', (socket, request) => this.relay.attach(socket, request, { identity: 'tester' }));
   }
 
-  static async start(options: RelayOptions): Promise<RelayServer> {
+  static async start(options: RelayOptions & AgentSource): Promise<RelayServer> {
     const server = new RelayServer(options);
     await once(server.server, 'listening');
     return server;

@@ -1,4 +1,4 @@
-import type { RelayOptions } from '@arc/thread-core';
+import type { AgentSource, RelayOptions } from '@arc/thread-core';
 
 /** The endpoints of a host's agents: one for all agents, or several, with `agent-N` at the Nth. */
 export type Endpoints = readonly string[];
@@ -9,7 +9,7 @@ export function endpointOf(endpoints: Endpoints, agentId: string): string | unde
 }
 
 /** The defaults, except for the one limit that the workloads with many chats would reach. */
-export function relayOptions(endpoints: Endpoints): RelayOptions {
+export function relayOptions(endpoints: Endpoints): RelayOptions & AgentSource {
   return {
     endpoint: endpoints.length === 1 ? endpoints[0] : (agentId) => endpointOf(endpoints, agentId),
     maxThreads: 100_000,

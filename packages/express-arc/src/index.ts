@@ -1,5 +1,5 @@
 import type { IncomingMessage, Server } from 'node:http';
-import { createRelay, type RelayOptions } from '@arc/thread-core';
+import { type AgentSource, createRelay, type RelayOptions, type RelaySocket } from '@arc/thread-core';
 import {
   type Attachable,
   acceptUpgrade,
@@ -13,10 +13,9 @@ import {
   verifyClient,
 } from '@arc/thread-core/host';
 import type { Application, NextFunction, Request, RequestHandler, Response } from 'express';
-import type { WebSocket } from 'ws';
 
-/** All of the relay's options, and where it is. */
-export interface ExpressArcOptions extends RelayOptions {
+/** All of the relay's options, and where it is. `authenticate` gets the request as its second argument. */
+export interface ExpressArcOptions<Identity = unknown> extends RelayOptions<Identity, Request> {
   /** The app, whose `listen` gives the server: needed in a Router, which does not know its app. */
   app?: Application;
   /** The whole path of the middleware: needed in a Router beside another library's WebSockets. */
@@ -24,7 +23,7 @@ export interface ExpressArcOptions extends RelayOptions {
 }
 
 /** Express middleware, and the relay behind it. A Router does not know its server: pass `app`, or call `attach`. */
-export interface ExpressArc extends RequestHandler, Attachable {
+export interface ExpressArc<Identity = unknown> extends RequestHandler, Attachable<Identity, Request> {
   /** Lets express-ws refuse before it accepts: `expressWs(app, undefined, { wsOptions: { verifyClient } })`. */
   readonly verifyClient: VerifyClient;
 }
@@ -32,14 +31,14 @@ export interface ExpressArc extends RequestHandler, Attachable {
 export type { VerifyClient };
 
 /** A request that express-ws has accepted already. */
-type AcceptedRequest = Request & { ws?: WebSocket; wsHandled?: boolean };
+type AcceptedRequest = Request & { ws?: RelaySocket; wsHandled?: boolean };
 
 /** What Express makes of a sub-app when it is used; the path is a string or a RegExp, or several. */
 type Mount = { mountpath?: unknown; parent?: App };
 type App = Application & Mount & { ws?: unknown };
 
 /** `app.use('/ws', arc({ endpoint, token }))`. */
-function arc(options: ExpressArcOptions): ExpressArc {
+function arc<Identity = unknown>(options: ExpressArcOptions<Identity> & AgentSource): ExpressArc<Identity> {
   const { app: root, path: given, ...relayOptions } = options;
   const relay = createRelay(relayOptions);
 
@@ -75,7 +74,7 @@ function arc(options: ExpressArcOptions): ExpressArc {
     refuse(info, done);
   };
   // With `handle`, `set` and `emit` it is a sub-app, and is told of the app that it is used in.
-  const self: ExpressArc & Mount = Object.assign(middleware, {
+  const self: ExpressArc<Identity> & Mount = Object.assign(middleware, {
     relay,
     attach,
     verifyClient: verify,

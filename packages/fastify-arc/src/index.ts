@@ -1,9 +1,9 @@
 import { EventEmitter } from 'node:events';
 import type { IncomingMessage, Server } from 'node:http';
-import { createRelay, type Relay, type RelayOptions } from '@arc/thread-core';
+import { type AgentSource, createRelay, type Relay, type RelayOptions } from '@arc/thread-core';
 import { acceptUpgrade, isPathOf, readPath, rejectUpgrade, serveUpgrades } from '@arc/thread-core/host';
 import websocket from '@fastify/websocket';
-import type { FastifyInstance, FastifyPluginAsync, FastifyPluginOptions, RouteOptions } from 'fastify';
+import type { FastifyInstance, FastifyPluginAsync, FastifyPluginOptions, FastifyRequest, RouteOptions } from 'fastify';
 import fp from 'fastify-plugin';
 
 declare module 'fastify' {
@@ -13,15 +13,20 @@ declare module 'fastify' {
   }
 }
 
-/** All of the relay's options, and where it is. `logger` is `app.log` without it. */
-export interface FastifyArcOptions extends RelayOptions, Partial<Pick<FastifyPluginOptions, 'prefix' | 'logLevel'>> {
+/**
+ * All of the relay's options, and where it is. `authenticate` gets Fastify's request as its second argument. `logger` is
+ * `app.log` without it. `register` cannot infer the identity: declare it where a callback takes one.
+ */
+export interface FastifyArcOptions<Identity = unknown>
+  extends RelayOptions<Identity, FastifyRequest>,
+    Partial<Pick<FastifyPluginOptions, 'prefix' | 'logLevel'>> {
   /** The route that clients connect to, below the prefix. Default `/ws`. */
   path?: string;
   /** The name of the relay in its scope. Default `arc`, for the first relay of the scope. */
   decorator?: string;
 }
 
-const register: FastifyPluginAsync<FastifyArcOptions> = async (app, options) => {
+const register: FastifyPluginAsync<FastifyArcOptions & AgentSource> = async (app, options) => {
   const { path: given, prefix = '', logLevel: _, decorator, ...relayOptions } = options;
   const path = readPath(given);
   const relay = createRelay({ ...relayOptions, logger: relayOptions.logger ?? app.log });

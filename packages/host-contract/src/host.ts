@@ -1,6 +1,6 @@
 import type { IncomingMessage, RequestListener, Server } from 'node:http';
 import type { Readable } from 'node:stream';
-import type { Relay, RelayOptions } from '@arc/thread-core';
+import type { AgentSource, Relay, RelayOptions } from '@arc/thread-core';
 import type { Test } from 'tap';
 import { portOf } from './client.js';
 
@@ -37,7 +37,7 @@ type Before = (request: IncomingMessage) => { user: string } | { page: Readable 
 interface RelayAt {
   /** Where clients connect. Default `/ws`. */
   path?: string;
-  options: RelayOptions;
+  options: RelayOptions & AgentSource;
 }
 
 /** The app that a test wants. */

@@ -1,4 +1,4 @@
-import { createRelay, type Relay, type RelayOptions } from '@arc/thread-core';
+import { type AgentSource, createRelay, type Relay, type RelayOptions } from '@arc/thread-core';
 import {
   type Attachable,
   acceptUpgrade,
@@ -13,12 +13,12 @@ import type Koa from 'koa';
 declare module 'koa' {
   interface DefaultContext {
     /** The relay of the last `koa-arc` that the request has passed. */
-    arc?: Relay;
+    arc: Relay;
   }
 }
 
-/** All of the relay's options, and where it is. */
-export interface KoaArcOptions extends RelayOptions {
+/** All of the relay's options, and where it is. `authenticate` gets `ctx` as its second argument. */
+export interface KoaArcOptions<Identity = unknown> extends RelayOptions<Identity, Koa.Context> {
   /** The app: its `listen` gives the server. Without it, call `attach(server)`. */
   app?: Koa;
   /** The path that clients connect to. Default `/ws`. */
@@ -26,10 +26,10 @@ export interface KoaArcOptions extends RelayOptions {
 }
 
 /** Koa middleware, and the relay behind it. */
-export interface KoaArc extends Koa.Middleware, Attachable {}
+export interface KoaArc<Identity = unknown> extends Koa.Middleware, Attachable<Identity, Koa.Context> {}
 
 /** `app.use(arc({ app, path: '/ws', endpoint, token }))`. */
-function arc(options: KoaArcOptions): KoaArc {
+function arc<Identity = unknown>(options: KoaArcOptions<Identity> & AgentSource): KoaArc<Identity> {
   const { app, path: given, ...relayOptions } = options;
   const path = readPath(given);
   const relay = createRelay(relayOptions);
@@ -53,7 +53,7 @@ function arc(options: KoaArcOptions): KoaArc {
     serveUpgrades(server, relay, ({ url }) => isPathOf(url, [whole]));
   };
   if (app !== undefined) onListen(app, attach);
-  return Object.assign(handle, { relay, attach }) as KoaArc;
+  return Object.assign(handle, { relay, attach }) as KoaArc<Identity>;
 }
 
 export default arc;

@@ -19,6 +19,7 @@ export type { Token } from './client/token.js';
 export type { Logger } from './logger.js';
 export * from './protocol/errors.js';
 export type {
+  AgentSource,
   AttachOptions,
   CloseSummary,
   Counters,
@@ -61,6 +62,7 @@ export {
   type StoreErrorCode,
   type StoreNode,
 } from './relay/session-store.js';
+export type { RelaySocket, WsOptions } from './relay/socket.js';
 export {
   createNotificationHandler,
   type NotificationHandler,

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import * as core from '@arc/thread-core';
 import {
+  type AgentSource,
   ArcClient,
   ArcError,
   ArcStream,
@@ -86,7 +87,7 @@ t.test('the whole way, by the names of the package alone', async (t) => {
 
 t.test('the types of frames and options can be written with', async (t) => {
   const logger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
-  const options: RelayOptions = {
+  const options: RelayOptions & AgentSource = {
     endpoint: 'http://127.0.0.1:1',
     logger,
     sessionToken: (session: Session) => session.id,

@@ -1,5 +1,5 @@
 /// <reference path="aliases.d.ts" />
-import type { RelayOptions } from '@arc/thread-core';
+import type { AgentSource, RelayOptions } from '@arc/thread-core';
 import type { Attachable, VerifyClient } from '@arc/thread-core/host';
 import express, { type ErrorRequestHandler, type Request, type RequestHandler } from 'express';
 import expressWs from 'express-ws';
@@ -7,7 +7,9 @@ import express4 from 'express4';
 import { type App, answers, closed, type Host, listening, type Site } from '../host.js';
 
 /** What the contract needs of the adapter. */
-type Arc = (options: RelayOptions) => RequestHandler & Attachable & { readonly verifyClient: VerifyClient };
+type Arc = (
+  options: RelayOptions & AgentSource,
+) => RequestHandler & Attachable & { readonly verifyClient: VerifyClient };
 type Known = Request & { user?: string };
 
 export const onExpress5 = (adapter: Arc): Host => onExpress('express 5', adapter, express);

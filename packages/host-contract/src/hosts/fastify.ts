@@ -1,4 +1,4 @@
-import type { Relay, RelayOptions } from '@arc/thread-core';
+import type { AgentSource, Relay, RelayOptions } from '@arc/thread-core';
 import Fastify, {
   type FastifyInstance,
   type FastifyPluginAsync,
@@ -8,7 +8,7 @@ import Fastify, {
 import { type App, answers, type Host } from '../host.js';
 
 /** What the contract needs of the adapter. */
-type Arc = FastifyPluginAsync<RelayOptions & { path?: string }>;
+type Arc = FastifyPluginAsync<RelayOptions & AgentSource & { path?: string }>;
 type Known = FastifyRequest & { user?: string };
 
 export const onFastify = (adapter: Arc): Host => ({

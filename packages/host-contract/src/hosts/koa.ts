@@ -1,6 +1,6 @@
 /// <reference path="aliases.d.ts" />
 import type { Server } from 'node:http';
-import type { RelayOptions } from '@arc/thread-core';
+import type { AgentSource, RelayOptions } from '@arc/thread-core';
 import type { Attachable } from '@arc/thread-core/host';
 import Koa from 'koa';
 import koaEasyWs from 'koa-easy-ws';
@@ -8,7 +8,7 @@ import Koa2 from 'koa2';
 import { type App, answers, closed, type Host, listening } from '../host.js';
 
 /** What the contract needs of the adapter. */
-type Arc = (options: RelayOptions & { app?: Koa; path?: string }) => Koa.Middleware & Attachable;
+type Arc = (options: RelayOptions & AgentSource & { app?: Koa; path?: string }) => Koa.Middleware & Attachable;
 const easyWebsocket = koaEasyWs as unknown as typeof koaEasyWs.default;
 
 export const onKoa3 = (adapter: Arc): Host => onKoa('koa 3', adapter, Koa);

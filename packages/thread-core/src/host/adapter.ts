@@ -7,8 +7,8 @@ import { assertAttached, takeUpgrade } from './upgrade.js';
 export type { HttpAnswer };
 
 /** What the middleware of an adapter is, beside a function. */
-export interface Attachable {
-  readonly relay: Relay;
+export interface Attachable<Identity = unknown, Context = unknown> {
+  readonly relay: Relay<Identity, Context>;
   /**
    * For apps whose own `listen` is not used: runs the server's upgrades through the app. `path` is the whole path of the
    * middleware. It is needed only beside another library's WebSockets, where the adapter cannot know it: in a Router, or

@@ -17,13 +17,13 @@ import type { RefusalReason, RefusalReport } from './refusal.js';
 export type MaybePromise<T> = T | Promise<T>;
 
 /** One client of the relay: its identity, its threads and its pending sends. */
-export interface Session {
+export interface Session<Identity = unknown> {
   /** Identifies the session in logs. Not a secret. */
   readonly id: string;
   /** The HTTP request of the connection. Undefined while a resumable session has none. */
   readonly request: IncomingMessage | undefined;
   /** What `authenticate` returned for the latest connection, or what the host passed to `attach`. Undefined until it is known. */
-  readonly identity: unknown;
+  readonly identity: Identity;
   /** The chats of this session. */
   readonly threads: ThreadManager;
   /** Sends that run or wait. */
@@ -37,11 +37,11 @@ export interface Session {
   close(code?: number, reason?: string): void;
 }
 
-export interface AttachOptions {
+export interface AttachOptions<Identity = unknown, Context = unknown> {
   /** The identity of the client, if it is already known. Then neither `authenticate` nor the Origin check runs. */
-  identity?: unknown;
+  identity?: Identity;
   /** Passed to `authenticate`: the framework's own request object. */
-  context?: unknown;
+  context?: Context;
   /** The host that the client asked for, if the framework knows it better than the Host header. */
   host?: string | undefined;
   /** A client to the agents for this session, instead of the relay's. */
@@ -91,34 +91,43 @@ export interface ResumeOptions {
 export type ResumeConfig = Readonly<Record<keyof ResumeOptions, number>>;
 
 /** Called by the relay as things happen. A hook that throws or rejects is logged, and changes nothing. */
-export interface RelayHooks {
+export interface RelayHooks<Identity = unknown> {
   /** A connection was admitted. */
-  onOpen?(session: Session): void;
+  onOpen?(session: Session<Identity>): void;
   /** A connection was refused, before the upgrade or after it. */
   onRefuse?(refusal: RefusalReport): void;
   /** A session ended: its connection is closed and its chats are ended, or could not be. */
-  onClose?(session: Session, outcomes: ChatOutcome[]): void;
+  onClose?(session: Session<Identity>, outcomes: ChatOutcome[]): void;
   /** A resumable session has lost its connection, and waits for another one. */
-  onDetach?(session: Session): void;
+  onDetach?(session: Session<Identity>): void;
   /**
    * A resumable session goes on with another connection. The session that `onOpen` has announced for that connection
    * ends: it was only needed to ask for this one.
    */
-  onResume?(session: Session): void;
+  onResume?(session: Session<Identity>): void;
   /** A chat.start is sent. */
-  onStart?(session: Session, thread: ThreadEntry): void;
+  onStart?(session: Session<Identity>, thread: ThreadEntry): void;
   /** A chat.start is sent to replace a chat that the agent had lost. */
-  onRestart?(session: Session, thread: ThreadEntry): void;
+  onRestart?(session: Session<Identity>, thread: ThreadEntry): void;
   /** A chat was ended, or could not be. */
-  onEnd?(session: Session, outcome: ChatOutcome): void;
+  onEnd?(session: Session<Identity>, outcome: ChatOutcome): void;
   /** A message frame passed all checks and is about to be sent or queued. */
-  onSendStart?(session: Session, send: SendStart): void;
+  onSendStart?(session: Session<Identity>, send: SendStart): void;
   /** The last frame of a send was written. */
-  onSend?(session: Session, send: SendSummary): void;
+  onSend?(session: Session<Identity>, send: SendSummary): void;
 }
 
-/** Times are milliseconds, sizes are bytes. */
-export interface RelayOptions {
+/** A callback of the application, which may declare its parameters more precisely than they are known here. */
+type Callback<Parameters extends unknown[], Result> = { call(...parameters: Parameters): Result }['call'];
+
+/** Where the agents are: a relay needs one of these. */
+export type AgentSource = { endpoint: ArcClientOptions['endpoint'] | undefined } | { client: ArcClient | undefined };
+
+/**
+ * `Identity` is inferred from `authenticate`; `Context` is what the host passes to it. Times are milliseconds, sizes are
+ * bytes.
+ */
+export interface RelayOptions<Identity = unknown, Context = unknown> {
   /**
    * The client to the agents. Whoever made it closes it. Without it the relay makes one of the options from
    * `endpoint` to `maxEventBytes`, and closes it with itself.
@@ -132,7 +141,7 @@ export interface RelayOptions {
   /** The token for the agents, shared by all sessions: a string, or a function that is asked again when an agent refuses it. */
   token?: ArcClientOptions['token'];
   /** Returns the token for the agents of one session. It is asked again when an agent refuses the token. */
-  sessionToken?: ((session: Session) => MaybePromise<string>) | undefined;
+  sessionToken?: Callback<[session: Session<Identity>], MaybePromise<string>> | undefined;
   requestAgent?: ArcClientOptions['requestAgent'];
   /** Headers of every request to an agent, or a function of the request. They replace the relay's of the same name. */
   headers?: HeadersOption<Session> | undefined;
@@ -152,15 +161,17 @@ export interface RelayOptions {
   /** Agents that clients may talk to: ids, or a function that decides. Others are answered with -44002. Default: all. */
   agents?: readonly string[] | ReadonlySet<string> | ((agentId: string) => boolean) | undefined;
   /** Whether this identity may send this frame to this agent. Anything but `true` is answered with -44002. Default: yes. */
-  authorize?: ((identity: unknown, agentId: string, frame: MessageFrame) => MaybePromise<boolean>) | undefined;
+  authorize?: Callback<[identity: Identity, agentId: string, frame: MessageFrame], MaybePromise<boolean>> | undefined;
   /** Chooses the agent of a frame that has no `agent_id`. Without it such frames are answered with -32600. */
-  route?: ((frame: MessageFrame, session: Session) => MaybePromise<string | undefined>) | undefined;
+  route?: Callback<[frame: MessageFrame, session: Session<Identity>], MaybePromise<string | undefined>> | undefined;
   /**
    * Returns the identity of a connection. Null, undefined or false refuse it with 401. An error refuses it with
    * the error's `statusCode` and, below 500, its message.
    * `context` is the framework's own request: Fastify's request, Express's req, Koa's ctx.
    */
-  authenticate?: ((request: IncomingMessage, context: unknown) => unknown) | undefined;
+  authenticate?:
+    | Callback<[request: IncomingMessage, context: Context], MaybePromise<Identity | null | undefined | false>>
+    | undefined;
   /** Time for `authenticate` to settle before the connection is refused with 503. 0: no limit. Default 10,000. */
   authenticateTimeout?: number | undefined;
   /**
@@ -256,7 +267,7 @@ export interface RelayOptions {
 
   /** Default: nothing is logged. */
   logger?: Logger | undefined;
-  hooks?: RelayHooks | undefined;
+  hooks?: RelayHooks<Identity> | undefined;
 }
 
 /** What `relay.close()` did. */

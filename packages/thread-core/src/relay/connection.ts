@@ -1,12 +1,12 @@
 import type { IncomingMessage } from 'node:http';
 import { CloseCode } from '@arc/thread-protocol';
-import type { RawData, WebSocket } from 'ws';
 import type { Bytes } from '../bytes.js';
 import { readFrame } from './frame-reader.js';
 import { FrameWriter, type FrameWriterOwner, type FrameWriting } from './frame-writer.js';
 import type { ReadFrame } from './inbox.js';
 import type { RelayConfig } from './options.js';
 import { TokenBucket } from './rate-limiter.js';
+import type { RelaySocket, SocketData } from './socket.js';
 import type { Traffic } from './stats.js';
 
 /** What a connection needs of its session. */
@@ -61,9 +61,9 @@ const NO_STATUS = 1005;
 /** Where a socket has its connection. The listeners are shared by all sockets, because closures would cost memory. */
 const CONNECTION = Symbol('connection');
 
-type ConnectedSocket = WebSocket & { [CONNECTION]: Connection };
+type ConnectedSocket = RelaySocket & { [CONNECTION]: Connection };
 
-function onMessage(this: WebSocket, data: RawData | string, isBinary?: boolean): void {
+function onMessage(this: RelaySocket, data: SocketData | string, isBinary?: boolean): void {
   const connection = (this as ConnectedSocket)[CONNECTION];
   // Not by `guard`, because a closure for each frame would cost time.
   try {
@@ -73,15 +73,15 @@ function onMessage(this: WebSocket, data: RawData | string, isBinary?: boolean):
   }
 }
 
-function onPong(this: WebSocket): void {
+function onPong(this: RelaySocket): void {
   (this as ConnectedSocket)[CONNECTION].onPong();
 }
 
-function onError(this: WebSocket, error: unknown): void {
+function onError(this: RelaySocket, error: unknown): void {
   (this as ConnectedSocket)[CONNECTION].onError(error);
 }
 
-function onClose(this: WebSocket, code: number): void {
+function onClose(this: RelaySocket, code: number): void {
   (this as ConnectedSocket)[CONNECTION].onClose(code);
 }
 
@@ -89,8 +89,8 @@ function onClose(this: WebSocket, code: number): void {
  * Replaces the socket's `close`. When a close frame arrives, `ws` calls it, and emits nothing until the TCP connection
  * ends, which a client can put off for 30 seconds.
  */
-function close(this: WebSocket, code?: number, reason?: string): void {
-  const { close: closeSocket } = Object.getPrototypeOf(this) as WebSocket;
+function close(this: RelaySocket, code?: number, reason?: string): void {
+  const { close: closeSocket } = Object.getPrototypeOf(this) as RelaySocket;
   closeSocket.call(this, code, reason);
   (this as ConnectedSocket)[CONNECTION].onCloseCalled(code);
 }
@@ -106,7 +106,7 @@ export class Connection implements FrameWriterOwner, FrameWriting {
   /** Its session. A session that is resumed becomes the owner of the connection on which that was asked for. */
   owner: ConnectionOwner;
   readonly #host: ConnectionHost;
-  readonly #socket: WebSocket;
+  readonly #socket: RelaySocket;
   readonly #writer: FrameWriter;
   #limiter: TokenBucket | undefined;
   #badFrames = 0;
@@ -120,7 +120,7 @@ export class Connection implements FrameWriterOwner, FrameWriting {
   #error: unknown;
 
   /** @throws TypeError if the socket has a connection already */
-  constructor(host: ConnectionHost, owner: ConnectionOwner, socket: WebSocket, request: IncomingMessage) {
+  constructor(host: ConnectionHost, owner: ConnectionOwner, socket: RelaySocket, request: IncomingMessage) {
     const isAttached = (socket as Partial<ConnectedSocket>)[CONNECTION] !== undefined;
     if (isAttached && socket.readyState !== socket.CLOSED) throw new TypeError('socket: is attached already');
     this.#host = host;
@@ -175,7 +175,7 @@ export class Connection implements FrameWriterOwner, FrameWriting {
   }
 
   /** @internal */
-  read(data: RawData | string, isBinary: boolean | undefined): void {
+  read(data: SocketData | string, isBinary: boolean | undefined): void {
     const { config, sweeper } = this.#host;
     if (!this.isOpen) return;
     // ws 7 passes text as a string and everything else is binary; ws 8 says which it is.

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
-import type { WebSocket } from 'ws';
 import type { Bytes } from '../bytes.js';
+import type { RelaySocket } from './socket.js';
 
 /** Writes frames to a client. */
 export interface FrameWriting {
@@ -49,7 +49,7 @@ const TEXT = { binary: false };
  */
 export class FrameWriter implements FrameWriting {
   isFull = false;
-  readonly #socket: WebSocket;
+  readonly #socket: RelaySocket;
   readonly #stream: Duplex | undefined;
   readonly #limit: number;
   readonly #owner: FrameWriterOwner;
@@ -57,12 +57,12 @@ export class FrameWriter implements FrameWriting {
   readonly #mayBatch: boolean;
 
   /** `stream`: the TCP connection below the WebSocket, if it is known. */
-  constructor(socket: WebSocket, stream: Duplex | undefined, limit: number, owner: FrameWriterOwner) {
+  constructor(socket: RelaySocket, stream: Duplex | undefined, limit: number, owner: FrameWriterOwner) {
     this.#socket = socket;
     this.#stream = stream;
     this.#limit = limit;
     this.#owner = owner;
-    const { extensions, _socket } = socket as WebSocket & { _socket?: unknown };
+    const { extensions, _socket } = socket as RelaySocket & { _socket?: unknown };
     this.#mayBatch = extensions === '' && _socket !== undefined && _socket === stream;
   }
 

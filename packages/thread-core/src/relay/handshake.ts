@@ -1,10 +1,11 @@
 import { type IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { type WebSocket, WebSocketServer } from 'ws';
+import { WebSocketServer } from 'ws';
 import { LogLimiter } from './log-limiter.js';
 import type { RelayConfig } from './options.js';
 import type { Admission } from './refusal.js';
+import type { RelaySocket, WsOptions } from './socket.js';
 import { endUpgradeSocket } from './upgrade-socket.js';
 
 /** What a request is answered in place of an upgrade. */
@@ -28,13 +29,6 @@ export function answerOf(admission: Admission): HttpAnswer | undefined {
   return { status, headers: { connection: 'close' }, body: { error: message } };
 }
 
-/** The options of a ws server whose sockets are attached to a relay. */
-export interface WsOptions {
-  maxPayload: number;
-  perMessageDeflate: false;
-  handleProtocols(protocols: Iterable<string>, request: IncomingMessage): string | false;
-}
-
 /** Completes WebSocket handshakes, and answers those that are refused. */
 export class Handshake {
   readonly wsOptions: WsOptions;
@@ -53,7 +47,7 @@ export class Handshake {
   }
 
   /** Calls back with the WebSocket, in the same turn; a handshake that is not valid is answered by ws with a 4xx. */
-  accept(request: IncomingMessage, socket: Duplex, head: Buffer, callback: (socket: WebSocket) => void): void {
+  accept(request: IncomingMessage, socket: Duplex, head: Buffer, callback: (socket: RelaySocket) => void): void {
     // The relay keeps its sockets itself.
     this.#server ??= new WebSocketServer({ noServer: true, clientTracking: false, ...this.wsOptions });
     this.#server.handleUpgrade(request, socket, head, callback);

@@ -1,21 +1,21 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { CloseCode } from '@arc/thread-protocol';
-import type { WebSocket } from 'ws';
 import { withTimeout } from '../timers.js';
 import { MAX_TIMEOUT_MS } from '../values.js';
 import { AdmissionControl } from './admission.js';
-import type { AttachOptions, CloseSummary, RelayOptions, RelayStats, Session } from './api.js';
+import type { AgentSource, AttachOptions, CloseSummary, RelayOptions, RelayStats, Session } from './api.js';
 import { Cluster } from './cluster.js';
 import type { Connection } from './connection.js';
 import { endChatsOf } from './former-session.js';
-import { answerOf, Handshake, NOT_AN_UPGRADE, type WsOptions } from './handshake.js';
+import { answerOf, Handshake, NOT_AN_UPGRADE } from './handshake.js';
 import { internHeaders } from './headers.js';
 import { ANONYMOUS, identityKeyOf } from './identity.js';
 import { type RelayConfig, readOptions } from './options.js';
 import type { Admission } from './refusal.js';
 import { ResumableSessions } from './resumable-sessions.js';
 import { ClientSession, type SessionHost } from './session.js';
+import type { RelaySocket, WsOptions } from './socket.js';
 import { addTraffic, readStats } from './stats.js';
 import { Sweeper } from './sweeper.js';
 import { Telemetry } from './telemetry.js';
@@ -25,11 +25,14 @@ import { guardUpgradeSocket, isUpgrade, removeUpgradeErrorHandler } from './upgr
 const CLOSING_TIMEOUT_MS = 500;
 
 /** Creates a relay, which connects WebSocket clients to agents. Make one per server, or one per endpoint. */
-export function createRelay(options: RelayOptions): Relay {
+export function createRelay<Identity = unknown, Context = unknown>(
+  options: RelayOptions<Identity, Context> & AgentSource,
+): Relay<Identity, Context> {
   return new Relay(options);
 }
 
-export class Relay implements SessionHost {
+/** `Identity`: what `authenticate` returns. `Context`: what the host passes to it, the framework's own request. */
+export class Relay<Identity = unknown, Context = unknown> implements SessionHost {
   /** @internal */
   readonly config: RelayConfig;
   /** @internal */
@@ -49,7 +52,7 @@ export class Relay implements SessionHost {
   #hasWarnedOfIdentity = false;
 
   /** @throws TypeError that names the invalid option */
-  constructor(options: RelayOptions) {
+  constructor(options: RelayOptions<Identity, Context>) {
     this.config = readOptions(options);
     this.#admission = new AdmissionControl(this.config);
     this.#handshake = new Handshake(this.config);
@@ -63,8 +66,8 @@ export class Relay implements SessionHost {
   }
 
   /** The sessions whose chats are not all ended yet. */
-  get sessions(): ReadonlySet<Session> {
-    return this.#sessions;
+  get sessions(): ReadonlySet<Session<Identity>> {
+    return this.#sessions as ReadonlySet<ClientSession & Session<Identity>>;
   }
 
   get isClosing(): boolean {
@@ -77,7 +80,11 @@ export class Relay implements SessionHost {
    * trusted. Otherwise the connection is admitted or refused here.
    * @throws TypeError if the socket is attached already, if `client` is not an ArcClient, or is passed in a cluster
    */
-  attach(socket: WebSocket, request: IncomingMessage, options: AttachOptions = {}): Session {
+  attach(
+    socket: RelaySocket,
+    request: IncomingMessage,
+    options: AttachOptions<Identity, Context> = {},
+  ): Session<Identity> {
     const decision = 'identity' in options ? undefined : this.#admission.decisionOn(request);
     const isAdmitted = decision !== undefined && 'identity' in decision;
     const known = isAdmitted ? { ...options, identity: decision.identity } : options;
@@ -97,7 +104,7 @@ export class Relay implements SessionHost {
       session.close(refused.closeCode, refused.message);
       setTimeout(() => session.terminate(), CLOSING_TIMEOUT_MS).unref();
     } else session.begin(known);
-    return session;
+    return session as ClientSession & Session<Identity>;
   }
 
   /**
@@ -109,11 +116,11 @@ export class Relay implements SessionHost {
     request: IncomingMessage,
     socket: Duplex,
     head: Buffer,
-    { context = request, host }: { context?: unknown; host?: string | undefined } = {},
-  ): Promise<Session | undefined> {
+    { context, host }: { context?: Context; host?: string | undefined } = {},
+  ): Promise<Session<Identity> | undefined> {
     guardUpgradeSocket(socket);
     try {
-      const admission = isUpgrade(request) ? await this.admit(request, context, host) : undefined;
+      const admission = isUpgrade(request) ? await this.admit(request, context ?? request, host) : undefined;
       const answer = admission === undefined ? NOT_AN_UPGRADE : answerOf(admission);
       const isRefused = admission === undefined || (answer !== undefined && this.config.refuseWith === 'status');
       if (!isRefused) return this.completeUpgrade(request, socket, head);
@@ -126,8 +133,8 @@ export class Relay implements SessionHost {
   }
 
   /** Completes the handshake of an upgrade that `admit` has decided about. @internal */
-  completeUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Session | undefined {
-    let session: Session | undefined;
+  completeUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Session<Identity> | undefined {
+    let session: Session<Identity> | undefined;
     this.#handshake.accept(request, socket, head, (webSocket) => {
       session = this.attach(webSocket, request);
     });

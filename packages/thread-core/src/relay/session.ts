@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { CloseCode, type ContinueSessionFrame, type ResumeFrame } from '@arc/thread-protocol';
-import type { WebSocket } from 'ws';
 import { type Bytes, encode } from '../bytes.js';
 import type { ArcClient } from '../client/arc-client.js';
 import { InvalidRequestError } from '../protocol/errors.js';
@@ -22,6 +21,7 @@ import type { Admission } from './refusal.js';
 import { writeEcho } from './reply.js';
 import type { ResumableSession, ResumableSessions } from './resumable-sessions.js';
 import { Resumption, type ResumptionOwner } from './resumption.js';
+import type { RelaySocket } from './socket.js';
 import type { Traffic } from './stats.js';
 import type { Telemetry } from './telemetry.js';
 
@@ -98,7 +98,7 @@ export class ClientSession
   #closed: Deferred<ChatOutcome[]> | undefined;
 
   /** @throws TypeError if the socket is attached already, or if `client` is not an ArcClient */
-  constructor(host: SessionHost, socket: WebSocket, request: IncomingMessage, options: AttachOptions) {
+  constructor(host: SessionHost, socket: RelaySocket, request: IncomingMessage, options: AttachOptions) {
     const { client = host.config.client } = options;
     checkClient(client);
     this.#host = host;

@@ -279,7 +279,7 @@ t.test('options that are wrong are refused by name', async (t) => {
     [{ cluster: { store }, sessionToken: () => 'x' }, /^cluster: with sessionToken needs identity.save/],
   ];
   for (const [options, message] of wrong) {
-    t.throws(() => createRelay({ endpoint, ...options } as RelayOptions), { name: 'TypeError', message });
+    t.throws(() => createRelay({ endpoint, ...(options as RelayOptions) }), { name: 'TypeError', message });
   }
 });
 

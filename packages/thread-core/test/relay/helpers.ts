@@ -298,7 +298,7 @@ export async function world(t: Test, options: WorldOptions = {}): Promise<World>
   const { agent: agentOptions, server: serverOptions, leaks, attach = { identity: 'me' }, ...relayOptions } = options;
   const agent = await startTestAgent(agentOptions);
   const log = new Log();
-  const target = relayOptions.client === undefined ? { endpoint: agent.endpoint } : {};
+  const target = relayOptions.client === undefined ? { endpoint: agent.endpoint } : { client: relayOptions.client };
   const relay = createRelay({ ...target, logger: log, ...relayOptions });
   const server = new WebSocketServer({ host: '127.0.0.1', port: 0, ...(serverOptions ?? relay.wsOptions) });
   await once(server, 'listening');

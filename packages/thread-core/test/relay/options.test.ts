@@ -6,7 +6,7 @@ const endpoint = 'http://127.0.0.1:1/arc';
 const client = new ArcClient({ endpoint });
 t.teardown(() => client.close());
 
-const relay = (options: Record<string, unknown>) => createRelay({ endpoint, ...options } as RelayOptions);
+const relay = (options: Record<string, unknown>) => createRelay({ endpoint, ...(options as RelayOptions) });
 const noFunction = ['x', 1, true, null, {}];
 const counts = [
   'maxFrameBytes',
@@ -81,13 +81,13 @@ t.test('an unknown option is a TypeError', async (t) => {
 });
 
 t.test('a relay needs an endpoint or a client', async (t) => {
-  t.throws(() => createRelay({}), { name: 'TypeError', message: /^endpoint: is missing/ });
+  t.throws(() => createRelay({} as never), { name: 'TypeError', message: /^endpoint: is missing/ });
 });
 
 t.test('options of the client cannot be passed beside a client', async (t) => {
   const owned = { endpoint, requestAgent: 'x', headers: {}, dispatcher: {}, token: 'secret' };
   for (const [name, value] of Object.entries(owned)) {
-    const options = { client, [name]: value } as RelayOptions;
+    const options = { client, ...({ [name]: value } as RelayOptions) };
     t.throws(() => createRelay(options), {
       name: 'TypeError',
       message: `${name}: is an option of the client, which was passed`,
