@@ -78,7 +78,7 @@ const CUT: Record<string, Reply> = {
 };
 
 for (const [what, reply] of Object.entries(CUT)) {
-  t.test(`[F-204] ${what} is interrupted`, async (t) => {
+  t.test(`[F-210] [F-211] ${what} is interrupted`, async (t) => {
     const { client } = await pair(t, reply);
     const { events, error } = await drain(await client.chat.start(STREAM));
     t.match(events[0], { event: 'content', data: piece('a') });
