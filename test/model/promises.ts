@@ -3,7 +3,8 @@ import type { Play, Sent } from './world.js';
 
 /** What is wrong with a play that has come to its end, if anything. */
 export function broken(play: Play): string[] {
-  return [...play.sent.flatMap((sent) => ended(play, sent)), ...strays(play), ...order(play), ...chats(play)];
+  const sends = play.sent.flatMap((sent) => ended(play, sent));
+  return [...sends, ...strays(play), ...order(play), ...strangers(play), ...chats(play)];
 }
 
 /** Every send ends in exactly one way, and in one that fits what happened to it. */
@@ -92,6 +93,22 @@ function leavesTheQueue(frame: Frame): boolean {
 
 function rising(numbers: number[]): boolean {
   return numbers.every((number, at) => at === 0 || number >= (numbers[at - 1] as number));
+}
+
+/** A message goes to a chat that its own thread has started, where the ids are made by the relay. */
+function strangers({ agent, schedule, sent, clients, gone }: Play): string[] {
+  if (schedule.chatIds !== 'client') return [];
+  const all = [...gone, ...clients];
+  const threads = new Map(sent.map((s) => [s.id, [all.indexOf(s.client), s.agentId, s.contextId].join()]));
+  const own = new Set<string>();
+  for (const { method, traceId = '', chatId } of agent.requests) {
+    if (method === 'chat.start') own.add(`${threads.get(traceId)} ${chatId}`);
+  }
+  return agent.requests
+    .filter(
+      ({ method, traceId = '', chatId }) => method === 'chat.message' && !own.has(`${threads.get(traceId)} ${chatId}`),
+    )
+    .map(({ traceId, chatId }) => `${traceId} went to a chat of another thread: ${chatId}`);
 }
 
 /** What was started is ended, but for what the agents have lost; nothing is left at the relay. */

@@ -246,7 +246,8 @@ export class Play {
       event,
       data: { chatId, chat: { chatId } },
     }));
-    return [...foreign, id, ...foreign];
+    // No name of its own comes last, which would hide those before.
+    return [...foreign, id, ...foreign, { event: 'done', data: {} }];
   }
 
   #ofThread(client: Client, agentId: string, contextId: string): Sent[] {
