@@ -24,6 +24,9 @@ const PACKAGES = {
   'thread-client': { from: ['@arc/thread-protocol'], pure: true },
   'thread-redis': { from: ['@arc/thread-core', '@arc/thread-protocol'] },
   'thread-otel': { from: ['@arc/thread-core', '@arc/thread-protocol'] },
+  // Private: for tests.
+  'test-client': { from: [] },
+  'host-contract': { from: ['@arc/test-client', '@arc/thread-core'] },
   'fastify-arc': { from: ['@arc/thread-core', '@arc/thread-protocol'] },
   'express-arc': { from: ['@arc/thread-core', '@arc/thread-protocol'] },
   'koa-arc': { from: ['@arc/thread-core', '@arc/thread-protocol'] },

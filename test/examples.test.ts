@@ -25,7 +25,7 @@ for (const name of ['fastify', 'express', 'express-ws', 'koa', 'ws']) {
 
     const client = await Client.open(`${url.replace('http', 'ws')}/ws`);
     for (const agent of ['support', 'finance', 'hr']) {
-      const types = (await client.ask(to(agent))).map(({ type }) => type);
+      const types = (await client.exchange(to(agent))).map(({ type }) => type);
       t.strictSame(new Set(types), new Set(['content', 'done']), `${agent} answers piece by piece`);
     }
     const { code, signal, output } = await example.stop();
@@ -40,8 +40,8 @@ for (const name of ['fastify', 'express', 'express-ws', 'koa', 'ws']) {
     const example = new Example(name, environment);
     t.teardown(() => example.stop('SIGKILL'));
     const client = await Client.open(`${(await example.url).replace('http', 'ws')}/ws`);
-    t.equal(textOf((await client.ask(to('a')))[0] ?? {}), 'a #1: hello');
-    t.match(await client.ask(to('b')), [{ type: 'error', data: { code: -44_002 } }]);
+    t.equal(textOf((await client.exchange(to('a')))[0] ?? {}), 'a #1: hello');
+    t.match(await client.exchange(to('b')), [{ type: 'error', data: { code: -44_002 } }]);
     t.match(await example.stop(), { code: 0, signal: null });
     t.match(agent.counters, { started: 1, ended: 1, open: 0 });
   });

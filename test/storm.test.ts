@@ -1,7 +1,7 @@
 import { startTestAgent } from '@arc/thread-core/testing';
 import t from 'tap';
 import { RelayProcess, type Report } from './faults/child.js';
-import { Client, until } from './faults/world.js';
+import { RecordingClient, until } from './faults/world.js';
 
 const SOCKETS = 1000;
 const AGENTS = ['sales', 'support', 'finance'];
@@ -41,10 +41,10 @@ t.test(`${SOCKETS} connections that drop at once leave no open chat and no memor
 
 /** Opens all sockets, lets each start a chat with each agent, and drops them all in one turn. */
 async function storm(relay: RelayProcess, round: number): Promise<void> {
-  const clients: Client[] = [];
+  const clients: RecordingClient[] = [];
   const message = { role: 'user', parts: [{ type: 'text', content: 'hello' }] };
   for (let at = 0; at < SOCKETS; at += 100) {
-    const some = await Promise.all(Array.from({ length: 100 }, () => Client.connect(relay.url)));
+    const some = await Promise.all(Array.from({ length: 100 }, () => RecordingClient.connect(relay.url)));
     clients.push(...some);
     const frames = AGENTS.map((agent_id) => ({ id: agent_id, agent_id, message }));
     await Promise.all(some.flatMap((client) => frames.map((frame) => client.ask(frame, 20_000))));

@@ -4,7 +4,7 @@ import type { RelayOptions } from '@arc/thread-core';
 import { startTestAgent, type TestAgent } from '@arc/thread-core/testing';
 import { TcpProxy } from './proxy.js';
 import { TlsFront, trusted } from './tls.js';
-import { bounded, Client, type Frame, RelayServer, to, until } from './world.js';
+import { type Frame, RecordingClient, RelayServer, soon, to, until } from './world.js';
 
 export type Kind = 'JSON' | 'stream';
 export const KINDS: readonly Kind[] = ['JSON', 'stream'];
@@ -54,7 +54,7 @@ export interface World {
   proxy: TcpProxy;
   tls: TlsFront | undefined;
   relay: RelayServer;
-  client: Client;
+  client: RecordingClient;
   /** The proxy between the client and the relay. */
   front: TcpProxy;
   /** A server on another origin, which must not receive anything. */
@@ -102,7 +102,7 @@ async function create(kind: Kind, cell: Cell): Promise<{ world: World; close(): 
     cleanupTimeout: 3 * SHORT,
   });
   const front = await TcpProxy.start(Number(new URL(relay.url).port));
-  const client = await Client.connect(cell.lost === undefined ? relay.url : `ws://127.0.0.1:${front.port}`);
+  const client = await RecordingClient.connect(cell.lost === undefined ? relay.url : `ws://127.0.0.1:${front.port}`);
   const world: World = { kind, agent, otherOrigin, proxy, tls, relay, client, front, address: undefined };
   const close = async (): Promise<void> => {
     client.socket.terminate();
@@ -217,7 +217,7 @@ export async function receivedFrames({ client }: World, frames = 1): Promise<voi
 
 /** Resolves when the faulty agent has received the first send. */
 export async function requestArrived({ agent }: World): Promise<void> {
-  await bounded(
+  await soon(
     agent.waitFor(() => count(agent).requests > 0),
     'the first send at the agent',
   );

@@ -4,7 +4,7 @@ import { type EventEmitter, once } from 'node:events';
 import { portOf } from '@arc/host-contract';
 import type { Relay } from '@arc/thread-core';
 import { hosts } from '../shutdown/hosts.js';
-import { Client, to, until } from './world.js';
+import { RecordingClient, to, until } from './world.js';
 
 const [name = '', endpoint = ''] = process.argv.slice(2);
 const host = await hosts[name]?.();
@@ -54,7 +54,11 @@ const [relay] = app.relays as [Relay];
 const listenersOfServer = listeners(app.server);
 const url = `ws://127.0.0.1:${portOf(app.server)}/ws`;
 
-const [one, two, three] = await Promise.all([Client.connect(url), Client.connect(url), Client.connect(url)]);
+const [one, two, three] = await Promise.all([
+  RecordingClient.connect(url),
+  RecordingClient.connect(url),
+  RecordingClient.connect(url),
+]);
 await one.ask(to('json', 1));
 await one.ask(to('stream', 2, { stream: true }));
 await one.ask(to('broken', 3));

@@ -2,7 +2,7 @@
 import { startTestAgent } from '@arc/thread-core/testing';
 import t, { type Test } from 'tap';
 import { RelayProcess, type Report } from '../faults/child.js';
-import { bounded, Client, isLast, to } from '../faults/world.js';
+import { isLast, RecordingClient, soon, to } from '../faults/world.js';
 import { frame, isAnswered } from './frames.js';
 import { startFuzzAgent } from './fuzz-agent.js';
 import { Random } from './random.js';
@@ -64,7 +64,7 @@ t.test(`each of ${FRAMES} mutated frames is answered once (seed ${SEED})`, async
 
 /** Sends so many frames over one socket, and waits for as many answers; then ends it in some way. */
 async function batch(relay: RelayProcess, random: Random, count: number): Promise<void> {
-  const client = await Client.connect(relay.url);
+  const client = await RecordingClient.connect(relay.url);
   const frames = Array.from({ length: count }, (_, at) => frame(random, `f${at}`));
   const expected = frames.filter(isAnswered).length;
   let answers = 0;
@@ -74,7 +74,7 @@ async function batch(relay: RelayProcess, random: Random, count: number): Promis
     if (isLast(frame) && ++answers === expected) all();
   };
   for (const text of frames) client.socket.send(text);
-  await bounded(answered, () => `${expected} answers; there were ${answers}`, 60_000);
+  await soon(answered, () => `${expected} answers; there were ${answers}`, 60_000);
   await client.ask({ type: 'ping', id: 'over' });
   if (answers !== expected + 1) throw new Error(`${answers - 1} answers to ${expected} frames`);
   const { socket } = client;
@@ -85,7 +85,7 @@ async function batch(relay: RelayProcess, random: Random, count: number): Promis
   else if (how === 3)
     (socket as unknown as { _socket: { write(bytes: Buffer): void } })._socket.write(random.bytes(60));
   if (how > 3 || how === 3) socket.terminate();
-  const code = await bounded(client.closed, 'the connection to be closed');
+  const code = await soon(client.closed, 'the connection to be closed');
   const codes: Record<number, number> = { 0: 1003, 1: 1009, 2: 1007 };
   if (how < 3 && code !== codes[how]) throw new Error(`closed with ${code} instead of ${codes[how]}`);
 }
@@ -105,7 +105,7 @@ t.test(`each of ${ANSWERS} sends ends once, whatever the agent answers (seed ${S
   const told = new Map<string, number>();
   const worker = async (end: number): Promise<void> => {
     while (next < end) {
-      const client = await Client.connect(relay.url);
+      const client = await RecordingClient.connect(relay.url);
       for (let round = 0; round < 20 && next < end; round++) {
         const ids = Array.from({ length: Math.min(24, end - next) }, () => next++);
         const sends = ids.map((id) => to(`agent-${id % 8}`, `a${id}`, { trace_id: `a${id}`, stream: id % 2 === 0 }));

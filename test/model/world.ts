@@ -11,13 +11,13 @@ import {
   startTestAgent,
   type TestAgent,
 } from '@arc/thread-core/testing';
-import { type Client, type Json, RelayServer, until } from '../faults/world.js';
+import { type Json, type RecordingClient, RelayServer, until } from '../faults/world.js';
 import type { Schedule, Step, Trouble } from './schedule.js';
 
 /** One send of a schedule, and what became of it. */
 export interface Sent {
   id: string;
-  client: Client;
+  client: RecordingClient;
   agentId: string;
   contextId: string;
   stream: boolean;
@@ -74,8 +74,8 @@ export class Play {
   readonly server: RelayServer;
   readonly sent: Sent[] = [];
   /** Clients that are there, and those that have gone. */
-  readonly clients: Client[] = [];
-  readonly gone: Client[] = [];
+  readonly clients: RecordingClient[] = [];
+  readonly gone: RecordingClient[] = [];
   /** Agents that have lost their open chats, and how many those were. */
   readonly forgetful = new Set<string>();
   forgotten = 0;
@@ -208,7 +208,7 @@ export class Play {
 
   #send({ socket, agent, context, stream, trouble }: Step & { step: 'send' }): void {
     const id = `t${this.sent.length}`;
-    const client = this.clients[socket] as Client;
+    const client = this.clients[socket] as RecordingClient;
     const isIts = (request: RecordedRequest): boolean => request.traceId === id;
     const answer = answerOf(trouble);
     if (trouble.kind === 'held') this.#gates.push(this.agent.hold(isIts));
@@ -250,7 +250,7 @@ export class Play {
     return [...foreign, id, ...foreign, { event: 'done', data: {} }];
   }
 
-  #ofThread(client: Client, agentId: string, contextId: string): Sent[] {
+  #ofThread(client: RecordingClient, agentId: string, contextId: string): Sent[] {
     return this.sent.filter((s) => s.client === client && s.agentId === agentId && s.contextId === contextId);
   }
 
@@ -262,14 +262,14 @@ export class Play {
   }
 
   #end({ socket, agent, context }: Step & { step: 'end' }): void {
-    const client = this.clients[socket] as Client;
+    const client = this.clients[socket] as RecordingClient;
     const thread = { agent_id: `agent-${agent}`, context_id: `context-${context}` };
     for (const sent of this.#ofThread(client, thread.agent_id, thread.context_id)) sent.stopped = true;
     client.send({ type: 'end', id: `end${this.#ends++}`, ...thread });
   }
 
   async #drop(index: number, how: 'terminate' | 'close' | 'reset'): Promise<void> {
-    const client = this.clients[index] as Client;
+    const client = this.clients[index] as RecordingClient;
     for (const sent of this.sent) if (sent.client === client) sent.dropped = true;
     if (how === 'reset')
       (client.socket as unknown as { _socket: { resetAndDestroy(): void } })._socket.resetAndDestroy();

@@ -1,5 +1,5 @@
 import { faults, type ScriptedAnswer, type TestAgent } from '@arc/thread-core/testing';
-import { Client, type Frame, to } from '../faults/world.js';
+import { type Frame, RecordingClient, to } from '../faults/world.js';
 import type { Random } from '../fuzz/random.js';
 
 /** The events so far. */
@@ -38,7 +38,7 @@ export async function traffic(
   isOver: () => boolean,
 ): Promise<void> {
   for (let number = 0; !isOver(); ) {
-    const client = await Client.connect(url);
+    const client = await RecordingClient.connect(url);
     for (let round = 1 + random.below(12); round > 0 && !isOver(); round--) {
       const ids = Array.from(
         { length: 1 + random.below(5) },
@@ -60,7 +60,13 @@ export async function traffic(
   }
 }
 
-async function send(client: Client, id: string, agent: TestAgent, random: Random, tally: Tally): Promise<void> {
+async function send(
+  client: RecordingClient,
+  id: string,
+  agent: TestAgent,
+  random: Random,
+  tally: Tally,
+): Promise<void> {
   if (random.chance(0.2)) {
     tally.faults += 1;
     agent.script(({ traceId }) => traceId === id, random.pick(FAULTS));

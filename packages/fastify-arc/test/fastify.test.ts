@@ -36,7 +36,7 @@ t.test('beside a @fastify/websocket of the app, with its options and its routes'
   const port = await listen(t, app);
   t.equal(await says(port, '/ws'), 'a #1: hello');
   const echo = await open(port, '/echo');
-  t.match(await echo.ask({ type: 'pong', id: 1 }), [{ type: 'pong', id: 1 }]);
+  t.match(await echo.exchange({ type: 'pong', id: 1 }), [{ type: 'pong', id: 1 }]);
   echo.socket.send('x'.repeat(101));
   closes.push((await echo.closed).code);
   const client = await open(port, '/ws');
@@ -73,7 +73,7 @@ t.test('@fastify/websocket is there afterwards, and the routes of the app can us
   neighbour.attach(app.server);
   t.teardown(() => neighbour.close());
   const port = await listen(t, app);
-  t.match(await (await open(port, '/echo')).ask({ type: 'pong' }), [{ type: 'pong' }]);
+  t.match(await (await open(port, '/echo')).exchange({ type: 'pong' }), [{ type: 'pong' }]);
   t.equal((await plain(port, '/both')).body, 'a page');
   t.strictSame(await (await open(port, '/both')).next(), { type: 'socket' }, 'also beside another library');
   t.equal(await says(port, '/ws'), 'a #1: hello');
@@ -90,7 +90,7 @@ t.test('a @fastify/websocket of a scope beside it: each upgrade is handled once'
     app.register(order === 'before' ? own : threads);
     app.register(order === 'before' ? threads : own);
     const port = await listen(t, app);
-    t.match(await (await open(port, '/echo')).ask({ type: 'pong' }), [{ type: 'pong' }], order);
+    t.match(await (await open(port, '/echo')).exchange({ type: 'pong' }), [{ type: 'pong' }], order);
     t.equal(await says(port, '/ws'), 'a #1: hello', order);
   }
 });
@@ -114,7 +114,7 @@ t.test('several in one scope, in scopes beside each other, and below one another
     t.equal(await says(port, path), 'a #1: hello', path);
   }
   const client = await open(port, '/two');
-  t.match(await client.ask(to('a')), [{ type: 'error', data: { code: -44_002 } }]);
+  t.match(await client.exchange(to('a')), [{ type: 'error', data: { code: -44_002 } }]);
   await soon(app.close(), 'the app to close');
   t.equal((await client.closed).code, 1001);
 });
@@ -125,7 +125,7 @@ t.test('several in one scope each have their own limit of a frame', async (t) =>
   await app.register(arc, { endpoint, path: '/large', maxFrameBytes: 10_000 });
   const port = await listen(t, app);
   const long = to('a', 'x'.repeat(5000));
-  t.match((await (await open(port, '/large')).ask(long)).at(-1), { type: 'response' });
+  t.match((await (await open(port, '/large')).exchange(long)).at(-1), { type: 'response' });
   const small = await open(port, '/small');
   small.send(long);
   t.equal((await small.closed).code, 1009);
@@ -150,7 +150,7 @@ t.test('scopes beside each other without one above them, which know nothing of e
   stays.socket.end();
   for (const prefix of ['/left', '/right']) {
     t.equal(await says(port, `${prefix}/ws`), 'a #1: hello');
-    t.match(await (await open(port, `${prefix}/echo`)).ask({ type: 'pong' }), [{ type: 'pong' }]);
+    t.match(await (await open(port, `${prefix}/echo`)).exchange({ type: 'pong' }), [{ type: 'pong' }]);
   }
 });
 
@@ -238,7 +238,7 @@ t.test("an app's own WebSocket routes below the relay's path, and of patterns, s
   const port = await listen(t, app);
   t.equal(await says(port, '/of/bob/ws'), 'a #1: hello');
   for (const path of ['/of/ann/echo', '/of/ann/ws/echo']) {
-    t.match(await (await open(port, path)).ask({ type: 'pong' }), [{ type: 'pong' }], path);
+    t.match(await (await open(port, path)).exchange({ type: 'pong' }), [{ type: 'pong' }], path);
   }
 });
 

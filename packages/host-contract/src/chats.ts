@@ -26,7 +26,7 @@ export function chats(declare: Declare, host: Host): void {
     const { connect } = await world(t, host);
     const client = await connect();
     for (const text of ['first words', 'second words']) {
-      const types = (await client.ask(to('a', text, { stream: true }))).map(({ type }) => type);
+      const types = (await client.exchange(to('a', text, { stream: true }))).map(({ type }) => type);
       t.ok(types.filter((type) => type === 'content').length > 1, types.join());
       t.equal(types.at(-1), 'done');
     }
@@ -39,7 +39,7 @@ export function chats(declare: Declare, host: Host): void {
     agent.script('chat.message', faults.hang());
     client.send(to('a', 'never mind', { id: 'x' }));
     await agent.waitFor(({ counters }) => counters.running === 1);
-    t.strictSame(await client.ask({ type: 'cancel', id: 'x' }), [{ type: 'cancelled', id: 'x', agent_id: 'a' }]);
+    t.strictSame(await client.exchange({ type: 'cancel', id: 'x' }), [{ type: 'cancelled', id: 'x', agent_id: 'a' }]);
     await agent.waitFor(({ counters }) => counters.aborted === 1);
   });
 
@@ -47,7 +47,7 @@ export function chats(declare: Declare, host: Host): void {
     const { agent, connect } = await world(t, host);
     const client = await connect();
     await client.say('a');
-    t.match(await client.ask({ type: 'end', agent_id: 'a' }), [{ type: 'ended', agent_id: 'a' }]);
+    t.match(await client.exchange({ type: 'end', agent_id: 'a' }), [{ type: 'ended', agent_id: 'a' }]);
     t.match(agent.counters, { started: 1, ended: 1, open: 0 });
     t.equal(await client.say('a', 'again'), 'a #1: again');
   });
@@ -56,9 +56,9 @@ export function chats(declare: Declare, host: Host): void {
     const { agent, connect } = await world(t, host);
     const client = await connect();
     agent.script('chat.start', { error: { code: -43_005, message: 'Not like this' } });
-    t.match(await client.ask(to('a')), [{ type: 'error', data: { code: -43_005, message: 'Not like this' } }]);
-    t.match(await client.ask({ agent_id: 'a' }), [{ type: 'error', data: { code: -32_600, message: /message/ } }]);
-    t.match(await client.ask({ type: 'ping', id: 7 }), [{ type: 'pong', id: 7 }]);
+    t.match(await client.exchange(to('a')), [{ type: 'error', data: { code: -43_005, message: 'Not like this' } }]);
+    t.match(await client.exchange({ agent_id: 'a' }), [{ type: 'error', data: { code: -32_600, message: /message/ } }]);
+    t.match(await client.exchange({ type: 'ping', id: 7 }), [{ type: 'pong', id: 7 }]);
   });
 
   declare('a client that leaves has its chats ended', [], async (t) => {

@@ -1,44 +1,9 @@
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
-import { type ClientOptions, WebSocket } from 'ws';
+import { soon } from '@arc/test-client';
 
-export type Frame = { type?: string; [key: string]: unknown };
-
-/** A message frame. */
-export function to(agentId: string, text = 'hello', more: Frame = {}): Frame {
-  return { agent_id: agentId, message: { role: 'user', parts: [{ type: 'text', content: text }] }, ...more };
-}
-
-/** The text of a response frame, or of a piece of one. */
-export function textOf(frame: Frame): string {
-  type Chat = { message?: { parts?: { content: string }[] } };
-  const chat = (frame.response as { result?: { chat?: Chat } } | undefined)?.result?.chat ?? (frame.data as Chat);
-  const parts = chat?.message?.parts ?? [];
-  return parts.map(({ content }) => content).join('');
-}
-
-/** The promise; after ten seconds a failure that says what was waited for. */
-export async function soon<T>(promise: Promise<T>, what: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`Waited in vain for ${what}`)), 10_000);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-/** Looks again in every turn of the event loop until it is so. */
-export async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const isLate = AbortSignal.timeout(10_000);
-  while (!(await condition())) {
-    if (isLate.aborted) throw new Error(`Waited in vain until ${what}`);
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-}
+export { Client, type Frame, soon, textOf, to, until } from '@arc/test-client';
 
 /** What waits for `opened` goes on when it is opened. */
 export function gate(): { opened: Promise<void>; open: () => void } {
@@ -62,71 +27,6 @@ export function heldAuthentication(): { asked: number; open: () => void; authent
     },
   };
   return held;
-}
-
-/** A WebSocket client that keeps what it gets. */
-export class Client {
-  readonly socket: WebSocket;
-  readonly opened: Promise<unknown>;
-  readonly closed: Promise<{ code: number; reason: string }>;
-  readonly #frames: Frame[] = [];
-  #heard: (() => void) | undefined;
-
-  constructor(url: string, options: ClientOptions = {}) {
-    this.socket = new WebSocket(url, options);
-    this.opened = once(this.socket, 'open');
-    this.opened.catch(() => {});
-    this.socket.on('error', () => {});
-    this.socket.on('message', (data) => {
-      this.#frames.push(JSON.parse(data.toString()));
-      this.#heard?.();
-    });
-    const closed = new Promise<{ code: number; reason: string }>((resolve) => {
-      this.socket.on('close', (code, reason) => {
-        resolve({ code, reason: reason.toString() });
-        this.#heard?.();
-      });
-    });
-    this.closed = soon(closed, 'a client to be closed');
-    this.closed.catch(() => {});
-  }
-
-  static async open(url: string, options?: ClientOptions): Promise<Client> {
-    const client = new Client(url, options);
-    await soon(client.opened, 'a client to be let in');
-    return client;
-  }
-
-  send(...frames: Frame[]): void {
-    for (const frame of frames) this.socket.send(JSON.stringify(frame));
-  }
-
-  async next(): Promise<Frame> {
-    for (;;) {
-      const frame = this.#frames.shift();
-      if (frame !== undefined) return frame;
-      if (this.socket.readyState === this.socket.CLOSED) throw new Error('The connection was closed');
-      const heard = new Promise<void>((resolve) => {
-        this.#heard = resolve;
-      });
-      await soon(heard, 'a frame');
-    }
-  }
-
-  /** Sends a frame; the frames up to the one that ends the answer. */
-  async ask(frame: Frame): Promise<Frame[]> {
-    this.send(frame);
-    const frames = [await this.next()];
-    while (!['response', 'done', 'error', 'cancelled', 'ended', 'pong'].includes(frames.at(-1)?.type ?? '')) {
-      frames.push(await this.next());
-    }
-    return frames;
-  }
-
-  /** The text of the whole answer to a message. */
-  async say(agentId: string, text?: string, more?: Frame): Promise<string> {
-    return textOf((await this.ask(to(agentId, text, more))).at(-1) ?? {});
-  }
 }
 
 /** What a plain HTTP client is told that asks for an upgrade. */

@@ -27,7 +27,7 @@ export function beginClocks(host: Host): (t: Test) => Promise<void> {
     const until = performance.now() + TIME;
     let rounds = 0;
     while (performance.now() < until) {
-      await Promise.all([first, second].map((client) => client.ask({ type: 'ping', id: rounds })));
+      await Promise.all([first, second].map((client) => client.exchange({ type: 'ping', id: rounds })));
       rounds += 1;
       await wait(100);
     }

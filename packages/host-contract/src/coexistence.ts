@@ -99,7 +99,7 @@ function foreignListeners(declare: Declare, host: Host, orders: [order: string, 
           t.equal(await client.say('a'), 'a #1: hello', path);
         }
         const other = await Client.open(`ws://127.0.0.1:${port}/other`);
-        t.match(await other.ask({ type: 'pong', id: 1 }), [{ type: 'pong', id: 1 }]);
+        t.match(await other.exchange({ type: 'pong', id: 1 }), [{ type: 'pong', id: 1 }]);
         t.strictSame(
           seen.filter((path) => path !== '/other'),
           [],

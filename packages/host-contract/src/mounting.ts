@@ -26,7 +26,7 @@ export function mounting(declare: Declare, host: Host): void {
       const client = await connect({ ca: selfSigned.cert, origin: `https://127.0.0.1:${port}` });
       t.equal(await client.say('a'), 'a #1: hello');
       const text = 'größer als ein Wort '.repeat(50);
-      const frames = await client.ask(to('a', text, { stream: true }));
+      const frames = await client.exchange(to('a', text, { stream: true }));
       t.equal(frames.slice(0, -1).map(textOf).join(''), `a #2: ${text}`);
       const closing = app.close();
       t.equal((await client.closed).code, 1001);

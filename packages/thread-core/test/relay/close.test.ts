@@ -226,7 +226,7 @@ t.test('after close nothing keeps the process alive', async (t) => {
     import { startTestAgent } from './src/testing/index.js';
     import { WebSocket, WebSocketServer } from 'ws';
     const agent = await startTestAgent();
-    const relay = createRelay({ endpoint: agent.endpoint, heartbeat: 50, idleTimeout: 60000, frameRate: 1000 });
+    const relay = createRelay({ endpoint: agent.endpoint, heartbeat: 500, idleTimeout: 60000, frameRate: 1000 });
     const server = new WebSocketServer({ host: '127.0.0.1', port: 0 });
     server.on('connection', (socket, request) => relay.attach(socket, request));
     await once(server, 'listening');

@@ -1,9 +1,10 @@
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
+import { type Frame, type Json, soon, Client as TestClient } from '@arc/test-client';
 import type { Test } from 'tap';
 import { Compile } from 'typebox/compile';
-import { type ClientOptions, type ServerOptions, WebSocket, WebSocketServer } from 'ws';
+import { type ClientOptions, type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
 import {
   type AttachOptions,
   createRelay,
@@ -15,146 +16,16 @@ import {
 import { framesSchema } from '../../src/relay/frame-schema.js';
 import { startTestAgent, type TestAgent, type TestAgentOptions } from '../../src/testing/index.js';
 
-export type Json = Record<string, unknown>;
-
-/** A frame of the relay, as a test looks at it. */
-export interface Frame extends Json {
-  type: string;
-  data?: unknown;
-}
+export { deferred, type Frame, type Json, say, soon, streamedText, textOf, to } from '@arc/test-client';
 
 const relayFrame = Compile(framesSchema.$defs.RelayFrame as never);
 
-/** A message's `message`. */
-export function say(text: string): { role: string; parts: Json[] } {
-  return { role: 'user', parts: [{ type: 'text', content: text }] };
-}
-
-/** A message frame. */
-export function to(agentId: string, text = 'hello', more: Json = {}): Json {
-  return { agent_id: agentId, message: say(text), ...more };
-}
-
-/** The text of a response frame. */
-export function textOf(frame: Json): string {
-  const { response } = frame as { response?: { result?: { chat?: { message?: { parts?: { content: string }[] } } } } };
-  return (response?.result?.chat?.message?.parts ?? []).map(({ content }) => content).join('');
-}
-
-/** The text of the content frames among these. */
-export function streamedText(frames: Frame[]): string {
-  type Content = { message: { parts: { content: string }[] } };
-  const contents = frames.filter(({ type }) => type === 'content').map(({ data }) => data as Content);
-  return contents.flatMap(({ message }) => message.parts.map(({ content }) => content)).join('');
-}
-
-/** A promise with its handles. */
-export function deferred<T = void>(): { promise: Promise<T>; resolve(value: T): void; reject(reason: unknown): void } {
-  let resolve!: (value: T) => void;
-  let reject!: (reason: unknown) => void;
-  const promise = new Promise<T>((yes, no) => {
-    resolve = yes;
-    reject = no;
-  });
-  return { promise, resolve, reject };
-}
-
-/** A promise that fails with that message after five seconds, so that a test says what it waited for. */
-export async function soon<T>(promise: Promise<T>, what: string | (() => string)): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`Waited in vain for ${typeof what === 'string' ? what : what()}`)), 5000);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-/** A WebSocket client that keeps what it gets. */
-export class Client {
-  readonly socket: WebSocket;
-  readonly closed: Promise<{ code: number; reason: string }>;
-  /** The frames that were not asked for yet, as they came. */
-  readonly texts: string[] = [];
-  #heard: (() => void) | undefined;
-  #pings = 0;
-
-  constructor(url: string, options: ClientOptions = {}) {
-    this.socket = new WebSocket(url, options);
-    this.socket.on('message', (data) => {
-      this.texts.push(data.toString());
-      this.#heard?.();
-    });
-    this.socket.on('error', () => {});
-    this.closed = new Promise((resolve) => {
-      this.socket.on('close', (code, reason) => {
-        resolve({ code, reason: reason.toString() });
-        this.#heard?.();
-      });
-    });
-  }
-
-  /** Sends a frame; a string goes as it is. */
-  send(...frames: (Json | string)[]): void {
-    for (const frame of frames) this.socket.send(typeof frame === 'string' ? frame : JSON.stringify(frame));
-  }
-
-  /** The next frame as it came. */
-  async text(): Promise<string> {
-    for (;;) {
-      const text = this.texts.shift();
-      if (text !== undefined) return text;
-      if (this.socket.readyState === this.socket.CLOSED) throw new Error('The connection was closed');
-      await soon(
-        new Promise<void>((resolve) => {
-          this.#heard = resolve;
-        }),
-        'a frame',
-      );
-    }
-  }
-
-  /** The next frame, which has to be one by the published schema. */
-  async next(): Promise<Frame> {
-    const text = await this.text();
-    const frame = JSON.parse(text) as Frame;
-    if (!relayFrame.Check(frame)) throw new Error(`Not a frame of the relay: ${text.slice(0, 500)}`);
+/** A client that takes nothing but frames by the published schema. */
+export class Client extends TestClient {
+  override async next(): Promise<Frame> {
+    const frame = await super.next();
+    if (!relayFrame.Check(frame)) throw new Error(`Not a frame of the relay: ${JSON.stringify(frame).slice(0, 500)}`);
     return frame;
-  }
-
-  async all(count: number): Promise<Frame[]> {
-    const frames: Frame[] = [];
-    while (frames.length < count) frames.push(await this.next());
-    return frames;
-  }
-
-  /** The frames up to the first that ends a send, and that one. */
-  async answer(): Promise<Frame[]> {
-    const frames = [await this.next()];
-    while (!['response', 'done', 'error', 'cancelled', 'ended'].includes(frames.at(-1)?.type ?? '')) {
-      frames.push(await this.next());
-    }
-    return frames;
-  }
-
-  /** Everything that the relay has to say by now: what comes before the answer to a ping. */
-  async rest(): Promise<Frame[]> {
-    const id = `rest-${++this.#pings}`;
-    this.send({ type: 'ping', id });
-    const frames: Frame[] = [];
-    for (;;) {
-      const frame = await this.next();
-      if (frame.type === 'pong' && frame.id === id) return frames;
-      frames.push(frame);
-    }
-  }
-
-  /** Sends and waits for the answer's last frame. */
-  async ask(frame: Json | string): Promise<Frame> {
-    this.send(frame);
-    return (await this.answer()).at(-1) as Frame;
   }
 }
 

@@ -1,0 +1,40 @@
+/** Within this time (ms) everything that a test waits for has to have come. */
+const PATIENCE = 10_000;
+
+type Text = string | (() => string);
+
+const say = (what: Text): string => (typeof what === 'string' ? what : what());
+
+/** The promise, or after ten seconds a failure that says what was waited for. */
+export async function soon<T>(promise: Promise<T>, what: Text, ms = PATIENCE): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`Waited in vain for ${say(what)} (${ms} ms)`)), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Looks again and again until something holds of which no event tells. */
+export async function until(holds: () => boolean | Promise<boolean>, what: Text, ms = PATIENCE): Promise<void> {
+  const end = performance.now() + ms;
+  // First in each turn of the event loop, which is mostly soon enough, and then without taking the processor from others.
+  for (let looks = 0; !(await holds()); looks++) {
+    if (performance.now() > end) throw new Error(`Waited in vain until ${say(what)} (${ms} ms)`);
+    await new Promise((resolve) => (looks < 100 ? setImmediate(resolve) : setTimeout(resolve, 5)));
+  }
+}
+
+/** A promise with its handles. */
+export function deferred<T = void>(): { promise: Promise<T>; resolve(value: T): void; reject(reason: unknown): void } {
+  let resolve!: (value: T) => void;
+  let reject!: (reason: unknown) => void;
+  const promise = new Promise<T>((onValue, onReason) => {
+    resolve = onValue;
+    reject = onReason;
+  });
+  return { promise, resolve, reject };
+}
