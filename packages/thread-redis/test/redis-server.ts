@@ -43,7 +43,7 @@ export class RedisServer {
       '',
       ...this.#args,
     ];
-    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'ignore'] });
     this.#process = child;
     const lines = createInterface({ input: child.stdout });
     const said: string[] = [];

@@ -45,6 +45,8 @@ export class ClusterNode {
   /** Whether the last renewal failed. */
   #isAway = false;
   #hasUnwritten = false;
+  /** Data or the lease was lost, and not all members are registered again. */
+  #isLost = false;
   /** Sessions that were closed while a renewal was under way. */
   #closed = 0;
   #renewing: Promise<void> | undefined;
@@ -142,12 +144,13 @@ export class ClusterNode {
     try {
       const renewal = await (this.#hasJoined ? store.renew(node) : store.join(node));
       if (renewal.fenced) return this.#fence();
-      const isLost = this.#hasJoined && (renewal.lapsed || renewal.boot !== this.#boot);
-      const previous = this.#boot;
+      // Remembered until all is registered again: only one renewal is told that the lease had lapsed.
+      this.#isLost ||= this.#hasJoined && (renewal.lapsed || renewal.boot !== this.#boot);
       this.#hasJoined = true;
+      const differs = this.#isLost || !this.#isExpected(renewal, atLeast);
+      if (differs || this.#hasUnwritten) await this.#reconcile(this.#boot, differs);
+      this.#isLost = false;
       this.#boot = renewal.boot;
-      const differs = isLost || !this.#isExpected(renewal, atLeast);
-      if (differs || this.#hasUnwritten) await this.#reconcile(previous, differs);
       this.#clock.set(asked);
       this.#isAway = false;
       if (!this.#hasUnwritten) this.#change('ok');

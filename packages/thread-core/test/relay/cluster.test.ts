@@ -173,6 +173,23 @@ t.test('after the store has lost its data a node registers its sessions again', 
   t.match(await client.ask(to('support', 'hello')), { type: 'response' });
 });
 
+t.test('sessions are registered again although the first attempt after a loss of data failed', async (t) => {
+  const { store, memory, before } = watched();
+  const all = await world(t, { cluster: { store, node: 'a', lease: 200 } });
+  const client = await all.connect();
+  await client.ask(to('support', 'hello'));
+  let failures = 2;
+  before.open = async () => {
+    failures -= 1;
+    if (failures >= 0) throw new Error('away again');
+  };
+  memory.lose();
+  await until(async () => (await memory.sessionsOf('me'))[0]?.owner === 'a', 'the session to be registered again');
+  await until(() => stateOf(all) === 'ok', 'the node to be well');
+  t.match(await client.ask(to('support', 'hello')), { type: 'response' });
+  t.equal(all.agent.counters.started, 1);
+});
+
 t.test('a session that the store has and the node does not know is ended', async (t) => {
   const { store, memory, before } = watched();
   const all = await world(t, { cluster: { store, lease: 100 } });

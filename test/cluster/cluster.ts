@@ -1,0 +1,168 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import type { RelayStats } from '@arc/thread-core';
+import { startTestAgent, type TestAgent, type TestAgentOptions } from '@arc/thread-core/testing';
+import { Redis } from 'ioredis';
+import type { Test } from 'tap';
+import { WebSocket } from 'ws';
+import { RedisServer } from './redis-server.js';
+
+export interface Report {
+  stats: RelayStats;
+  log: { level: string; message: string; [field: string]: unknown }[];
+}
+
+export interface Answer {
+  type: string;
+  id?: number;
+  data?: { code?: number };
+  [field: string]: unknown;
+}
+
+/** How long is waited for what must come. */
+const PATIENCE = 30_000;
+
+export async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const end = performance.now() + PATIENCE;
+  while (!(await condition())) {
+    if (performance.now() > end) throw new Error(`Waited in vain for ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+/** A relay in a process of its own. */
+export class Node {
+  readonly child: ChildProcess;
+  readonly url: string;
+
+  constructor(child: ChildProcess, url: string) {
+    this.child = child;
+    this.url = url;
+  }
+
+  async report(): Promise<Report> {
+    const answer = once(this.child, 'message');
+    this.child.send('report');
+    return (await answer)[0] as Report;
+  }
+
+  async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
+    const exit = once(this.child, 'exit');
+    this.child.kill(signal);
+    await exit;
+  }
+
+  /** Freezes the process, or lets it go on. */
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.child.kill(signal);
+  }
+
+  connect(): Promise<Client> {
+    return Client.connect(this.url);
+  }
+}
+
+/** A WebSocket client that finds answers by their id. */
+export class Client {
+  readonly socket: WebSocket;
+  readonly closed: Promise<number>;
+  readonly #waiting = new Map<number, (answer: Answer) => void>();
+  #lastId = 0;
+
+  static async connect(url: string): Promise<Client> {
+    const client = new Client(url);
+    await once(client.socket, 'open');
+    return client;
+  }
+
+  private constructor(url: string) {
+    this.socket = new WebSocket(url);
+    this.socket.on('error', () => undefined);
+    this.socket.on('message', (data) => {
+      const answer = JSON.parse(String(data)) as Answer;
+      if (['response', 'done', 'error', 'cancelled'].includes(answer.type))
+        this.#waiting.get(answer.id as number)?.(answer);
+    });
+    this.closed = once(this.socket, 'close').then(([code]) => {
+      for (const answer of this.#waiting.values()) answer({ type: 'closed' });
+      return code as number;
+    });
+  }
+
+  /** Sends a message. Its answer is of the type `closed` if the connection ends before. */
+  send(agentId: string, text = 'hello'): Promise<Answer> {
+    const id = ++this.#lastId;
+    const message = { role: 'user', parts: [{ type: 'text', content: text }] };
+    this.socket.send(JSON.stringify({ agent_id: agentId, id, message }));
+    return new Promise((resolve) => this.#waiting.set(id, resolve));
+  }
+}
+
+export interface ClusterOptions {
+  nodes?: number;
+  lease?: number;
+  cleanupTimeout?: number;
+  agent?: TestAgentOptions;
+  redis?: string[];
+}
+
+/** A Redis server, an agent, and relays in processes of their own. */
+export class Cluster {
+  readonly agent: TestAgent;
+  readonly redis: RedisServer;
+  /** For the test itself. */
+  readonly client: Redis;
+  readonly nodes: Node[] = [];
+  readonly lease: number;
+  readonly cleanupTimeout: number;
+
+  static async start(t: Test, options: ClusterOptions = {}): Promise<Cluster> {
+    const redis = await RedisServer.start(...(options.redis ?? []));
+    const agent = await startTestAgent(options.agent);
+    const cluster = new Cluster(redis, agent, options);
+    t.teardown(() => cluster.stop());
+    for (let count = 0; count < (options.nodes ?? 3); count += 1) await cluster.add();
+    return cluster;
+  }
+
+  private constructor(redis: RedisServer, agent: TestAgent, { lease = 500, cleanupTimeout = 1000 }: ClusterOptions) {
+    this.redis = redis;
+    this.agent = agent;
+    this.lease = lease;
+    this.cleanupTimeout = cleanupTimeout;
+    this.client = new Redis(redis.url, { retryStrategy: () => 50 });
+    this.client.on('error', () => undefined);
+  }
+
+  /** Milliseconds within which the chats of a dead node must be ended. */
+  get bound(): number {
+    return this.lease * 2 + this.cleanupTimeout;
+  }
+
+  async add(node?: string): Promise<Node> {
+    const { lease, cleanupTimeout } = this;
+    const options = { endpoint: this.agent.endpoint, redis: this.redis.url, lease, cleanupTimeout, node };
+    const child = fork(new URL('node-process.ts', import.meta.url), [JSON.stringify(options)], {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
+    const [{ url }] = (await once(child, 'message')) as [{ url: string }];
+    const added = new Node(child, url);
+    this.nodes.push(added);
+    await until(async () => (await added.report()).stats.cluster?.state === 'ok', 'the node to join');
+    return added;
+  }
+
+  /** Stops all nodes as a deployment does, and returns the keys that are left. */
+  async shutDown(): Promise<string[]> {
+    await Promise.all(this.nodes.map((node) => node.kill('SIGTERM')));
+    return this.client.keys('*');
+  }
+
+  async stop(): Promise<void> {
+    for (const node of this.nodes) await node.kill();
+    this.client.disconnect();
+    await this.agent.close();
+    await this.redis.stop();
+  }
+}

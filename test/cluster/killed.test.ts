@@ -1,0 +1,121 @@
+import t from 'tap';
+import { type Client, Cluster, until } from './cluster.js';
+
+/** Opens chats: so many clients at a node, with three agents each. */
+async function openChats(cluster: Cluster, at: number, clients: number): Promise<Client[]> {
+  const node = cluster.nodes[at] as Cluster['nodes'][number];
+  const connected = await Promise.all(Array.from({ length: clients }, () => node.connect()));
+  const agents = ['support', 'hr', 'billing'];
+  const answers = await Promise.all(connected.flatMap((client) => agents.map((agent) => client.send(agent))));
+  if (answers.some(({ type }) => type !== 'response')) throw new Error('a chat could not be opened');
+  return connected;
+}
+
+t.test('kill -9 of a node leaves no chat open: the others end all of them, and no key is left', async (t) => {
+  const cluster = await Cluster.start(t);
+  const [killed] = cluster.nodes;
+  await openChats(cluster, 0, 100);
+  await openChats(cluster, 1, 10);
+  t.equal(cluster.agent.counters.open, 330);
+  const began = performance.now();
+  await killed?.kill();
+  await until(() => cluster.agent.counters.open === 30, 'the chats of the dead node to be ended');
+  const took = performance.now() - began;
+  t.ok(took < cluster.bound * 3, `within three times the bound of ${cluster.bound} ms: ${Math.round(took)} ms`);
+  const reports = await Promise.all(cluster.nodes.slice(1).map((node) => node.report()));
+  t.equal(
+    reports.reduce((sum, { stats }) => sum + (stats.cluster?.reaped ?? 0), 0),
+    100,
+  );
+  t.same(await cluster.shutDown(), []);
+  t.equal(cluster.agent.counters.open, 0);
+});
+
+t.test('kill -9 while chat.starts are in flight leaves no chat open', async (t) => {
+  const cluster = await Cluster.start(t, { agent: { ignoreAbort: true } });
+  const { agent } = cluster;
+  const [killed] = cluster.nodes;
+  const client = await killed?.connect();
+  // The agent has made the chats, and has not answered: only the store knows their ids.
+  const gate = agent.hold('chat.start');
+  for (let count = 0; count < 20; count += 1) void client?.send(`agent-${count}`);
+  await agent.waitFor(({ counters }) => counters.open === 20);
+  await killed?.kill();
+  gate.release();
+  await until(() => agent.counters.open === 0, 'the chats to be ended');
+  t.equal(agent.counters.started, 20);
+  t.same(await cluster.shutDown(), []);
+});
+
+t.test('a reaper that is killed loses nothing: a third node ends what it had begun', async (t) => {
+  const cluster = await Cluster.start(t, { nodes: 2, cleanupTimeout: 500 });
+  const { agent } = cluster;
+  const [killed, reaper] = cluster.nodes;
+  await openChats(cluster, 0, 20);
+  const gate = agent.hold('chat.end');
+  await killed?.kill();
+  await gate.arrived;
+  await reaper?.kill();
+  const reached = agent.requests.filter(({ method }) => method === 'chat.end').length;
+  t.ok(reached > 0);
+  gate.release();
+  await cluster.add();
+  await until(() => agent.counters.open === 0, 'the chats to be ended');
+  await until(async () => {
+    const keys = await cluster.client.keys('arc:s:*');
+    return keys.length === 0;
+  }, 'the sessions to be removed');
+  t.same(await cluster.shutDown(), []);
+});
+
+t.test('a node that is frozen for longer than its lease sends nothing into chats that others have ended', async (t) => {
+  const cluster = await Cluster.start(t);
+  const { agent } = cluster;
+  const [frozen] = cluster.nodes;
+  const [client] = await openChats(cluster, 0, 1);
+  frozen?.signal('SIGSTOP');
+  await until(() => agent.counters.open === 0, 'the chats of the frozen node to be ended');
+  const requests = agent.requests.filter(({ method }) => method !== 'chat.end').length;
+  // What it finds in its socket when it goes on, before any timer of its own.
+  const answer = client?.send('support', 'is anybody there?');
+  frozen?.signal('SIGCONT');
+  const outcome = await Promise.race([answer, client?.closed]);
+  t.ok(outcome === 1012 || (typeof outcome === 'object' && outcome.type !== 'response'), JSON.stringify(outcome));
+  t.equal(await client?.closed, 1012, 'the client is told to connect again');
+  const later = agent.requests.filter(({ method }) => method !== 'chat.end');
+  t.equal(later.length, requests, 'no message reached the agent');
+  const again = await frozen?.connect();
+  t.match(await again?.send('support'), { type: 'response' }, 'the node is back in the cluster');
+  again?.socket.close();
+  t.same(await cluster.shutDown(), []);
+  t.equal(agent.counters.open, 0);
+});
+
+t.test('of two processes with the same name the older one is fenced off', async (t) => {
+  const cluster = await Cluster.start(t, { nodes: 0 });
+  const older = await cluster.add('same');
+  const client = await older.connect();
+  await client.send('support');
+  const newer = await cluster.add('same');
+  t.equal(await client.closed, 1012);
+  t.equal((await older.report()).stats.cluster?.state, 'fenced');
+  t.match(await (await older.connect()).send('support'), { type: 'error', data: { code: -41002 } });
+  t.match(await (await newer.connect()).send('support'), { type: 'response' });
+  await until(() => cluster.agent.counters.open === 1, 'the chat of the older one to be ended');
+});
+
+t.test('a rolling restart ends the chats of each node and leaves no key', async (t) => {
+  const cluster = await Cluster.start(t);
+  for (const at of [0, 1, 2]) await openChats(cluster, at, 5);
+  const closed: number[] = [];
+  for (const node of [...cluster.nodes]) {
+    const client = await node.connect();
+    void client.closed.then((code) => closed.push(code));
+    await client.send('support');
+    await node.kill('SIGTERM');
+    await client.closed;
+  }
+  t.same(closed, [1012, 1012, 1012]);
+  t.equal(cluster.agent.counters.open, 0);
+  t.same(await cluster.client.keys('*'), []);
+});

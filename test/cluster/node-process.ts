@@ -1,0 +1,47 @@
+// One node of a cluster: a relay behind a WebSocket server. What it is to do stands in its first argument.
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { createRelay } from '@arc/thread-core';
+import { redisStore } from '@arc/thread-redis';
+import { Redis } from 'ioredis';
+import { WebSocketServer } from 'ws';
+
+interface NodeOptions {
+  endpoint: string;
+  redis: string;
+  lease: number;
+  node?: string;
+  cleanupTimeout: number;
+}
+
+const { endpoint, redis, lease, node, cleanupTimeout } = JSON.parse(process.argv[2] as string) as NodeOptions;
+const client = new Redis(redis, { retryStrategy: () => 50 });
+client.on('error', () => undefined);
+
+const log: unknown[] = [];
+const write =
+  (level: string) =>
+  (about: object, message: string): void => {
+    const { err } = about as { err?: Error };
+    log.push({ level, message, ...about, err: err?.stack });
+  };
+const relay = createRelay({
+  endpoint,
+  cleanupTimeout,
+  cluster: { store: redisStore(client, { timeout: 500 }), lease, node },
+  logger: { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') },
+});
+const server = new WebSocketServer({ host: '127.0.0.1', port: 0, ...relay.wsOptions });
+server.on('connection', (socket, request) => relay.attach(socket, request, { identity: 'user' }));
+await once(server, 'listening');
+
+process.on('message', () => process.send?.({ stats: relay.stats(), log }));
+process.once('SIGTERM', async () => {
+  server.close();
+  await relay.close();
+  client.disconnect();
+  process.disconnect();
+});
+// It must not outlive the test.
+process.once('disconnect', () => setTimeout(() => process.exit(), 1000).unref());
+process.send?.({ url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}` });
