@@ -100,7 +100,6 @@ export class ClusterNode {
 
   /** A write failed: it is tried again after the next renewal. */
   wroteNot(error: unknown): void {
-    if (error instanceof FencedError) return;
     this.#hasUnwritten = true;
     if (!this.#isAway) this.#change('degraded', error);
   }
@@ -133,6 +132,12 @@ export class ClusterNode {
       this.#renewing = undefined;
     });
     return this.#renewing;
+  }
+
+  /** As `renew`, but not with the answer of a renewal that is under way. */
+  async renewAfresh(): Promise<void> {
+    await this.#renewing;
+    await this.renew();
   }
 
   async #renew(): Promise<void> {

@@ -74,7 +74,7 @@ export class ClusterSession implements ClusterMember {
     try {
       await this.#node.joined();
       await this.#node.check();
-      await this.#enqueue(() => this.#write(entry.chatId));
+      await this.#writeOrRegister(entry.chatId);
     } catch (error) {
       this.#failed(entry.chatId, error);
       throw error instanceof ClusterUnavailableError ? error : new ClusterUnavailableError(error);
@@ -114,7 +114,9 @@ export class ClusterSession implements ClusterMember {
     const owned = this.#owned;
     if (owned !== undefined) {
       this.#writes += 1;
-      await this.#node.store.close(owned).catch((error: unknown) => this.#node.wroteNot(error));
+      await this.#node.store.close(owned).catch((error: unknown) => {
+        if (!(error instanceof FencedError)) this.#node.wroteNot(error);
+      });
     }
     this.#owned = undefined;
     this.#node.remove(this);
@@ -137,7 +139,8 @@ export class ClusterSession implements ClusterMember {
     for (const key of [...this.#unwritten]) {
       if (this.#isOver) return true;
       this.#unwritten.delete(key);
-      await this.#enqueue(() => this.#write(key)).catch((error: unknown) => this.#failed(key, error));
+      // Where the session is not known, the next renewal finds out whether data was lost or the session.
+      await this.#enqueue(() => this.#write(key)).catch((error: unknown) => this.#writeLater(key, error));
     }
     return this.#unwritten.size === 0;
   }
@@ -152,8 +155,22 @@ export class ClusterSession implements ClusterMember {
 
   #writeSoon(key: string): void {
     if (this.#isOver || this.#owned === undefined) return;
-    // One that failed before stays in line behind what has failed.
-    this.#enqueue(() => this.#write(key)).catch((error: unknown) => this.#failed(key, error));
+    this.#writeOrRegister(key).catch((error: unknown) => this.#failed(key, error));
+  }
+
+  /**
+   * A store that does not know the session may have lost its data. Then a renewal registers the session again; it is not
+   * awaited in the queue, in which it writes itself.
+   */
+  async #writeOrRegister(key: string): Promise<void> {
+    try {
+      await this.#enqueue(() => this.#write(key));
+    } catch (error) {
+      if (!(error instanceof FencedError)) throw error;
+      await this.#node.renewAfresh();
+      if (this.#isOver) throw error;
+      await this.#enqueue(() => this.#write(key));
+    }
   }
 
   async #write(key: string): Promise<void> {
@@ -179,7 +196,11 @@ export class ClusterSession implements ClusterMember {
   }
 
   #failed(key: string, error: unknown): void {
-    if (error instanceof FencedError) return this.lost();
+    if (error instanceof FencedError) this.lost();
+    else this.#writeLater(key, error);
+  }
+
+  #writeLater(key: string, error: unknown): void {
     this.#unwritten.add(key);
     this.#node.wroteNot(error);
   }

@@ -190,6 +190,19 @@ t.test('sessions are registered again although the first attempt after a loss of
   t.equal(all.agent.counters.started, 1);
 });
 
+t.test('a thread that is started right after a loss of data registers the session again', async (t) => {
+  const { store, memory } = watched();
+  const all = await world(t, { cluster: { store, node: 'a', lease: 60_000 } });
+  const client = await all.connect();
+  await client.ask(to('support', 'hello'));
+  memory.lose();
+  t.match(await client.ask(to('hr', 'hello')), { type: 'response' });
+  t.match(await client.ask({ type: 'end', agent_id: 'hr' }), { type: 'ended' });
+  t.match(await client.ask(to('support', 'hello')), { type: 'response' });
+  t.equal(all.agent.counters.started, 2);
+  t.equal((await memory.sessionsOf('me'))[0]?.owner, 'a');
+});
+
 t.test('a session that the store has and the node does not know is ended', async (t) => {
   const { store, memory, before } = watched();
   const all = await world(t, { cluster: { store, lease: 100 } });
