@@ -187,8 +187,8 @@ export const answerFaults: Fault[] = [
     name: 'no `done`',
     about:
       'The stream ends correctly, between two events. The JSON send is answered with a stream that it did not request.',
-    before: () => answered('no event at all', { events: [], done: false }, 'error −43104'),
-    middle: () => answered('one event', { events: [EVENT], done: false }, 'content, error −43104'),
+    before: () => answered('no event at all', { events: [], done: false }, 'error −41003'),
+    middle: () => answered('one event', { events: [EVENT], done: false }, 'content, done'),
     after: () => 'nothing is missing after `done`',
   },
   {

@@ -11,16 +11,28 @@ process.on('uncaughtException', (error) => errors.push(`uncaught: ${error.stack}
 
 let ended = 0;
 let failed = 0;
-const { connections, ...others } = JSON.parse(options) as { connections?: number };
+const { connections, throwing, ...others } = JSON.parse(options) as { connections?: number; throwing?: number };
+/** Callbacks of an application that throw, if the relay is to have such. They must change nothing. */
+function fault(): void {
+  if (throwing !== undefined) throw new Error('a callback throws');
+}
+
 const client = connections === undefined ? undefined : new ArcClient({ endpoint, connections });
 const server = await RelayServer.start({
   ...(client === undefined ? { endpoint } : { client }),
   heartbeat: 0,
   ...others,
+  ...(throwing === undefined ? {} : { logger: { debug: fault, info: fault, warn: fault, error: fault } }),
   hooks: {
+    onOpen: fault,
+    onClose: fault,
+    onStart: fault,
+    onRestart: fault,
+    onSend: fault,
     onEnd: (_session, { ok }) => {
       if (ok) ended += 1;
       else failed += 1;
+      fault();
     },
   },
 });

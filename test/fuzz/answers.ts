@@ -1,3 +1,4 @@
+import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import { mutate, spoil, write } from './json.js';
 import type { Random } from './random.js';
 
@@ -14,7 +15,7 @@ function envelope(random: Random, chatId: string): unknown {
 function json(random: Random, chatId: string): string {
   let value = envelope(random, chatId);
   if (random.chance(0.8)) value = mutate(random, value);
-  const text = write(value);
+  const text = random.chance(0.02) ? write(envelope(random, chatId)).replace('"hello"', heavy(random)) : write(value);
   return random.chance(0.25) ? spoil(random, text) : text;
 }
 
@@ -36,12 +37,30 @@ function events(random: Random, chatId: string): string {
     ]);
     let data: unknown = { chatId, message: { role: 'agent', parts: [part] } };
     if (random.chance(0.5)) data = mutate(random, data);
+    if (random.chance(0.02)) {
+      text += `event: ${name}${end}data: ${heavy(random)}${end}${end}`;
+      continue;
+    }
+    if (random.chance(0.02)) text += `data: [DONE]${end}${end}`;
     const field = random.pick(['data: ', 'data:', 'data', ': ', 'id: ', 'retry: ', 'data:  ']);
     text += `event: ${name}${end}${field}${write(data)}${end}${random.chance(0.95) ? end : ''}`;
   }
   if (random.chance(0.7))
     text += `event: done${end}data: ${random.chance(0.8) ? write({ chatId, done: true }) : ''}${end}${end}`;
   return random.chance(0.3) ? spoil(random, text) : text;
+}
+
+/** JSON that is expensive to recognise by a pattern: many values, deep, or long. */
+function heavy(random: Random): string {
+  const size = 1 + random.below(3000);
+  return random.pick([
+    () => JSON.stringify(new Array(size).fill(0)),
+    () => JSON.stringify(Array.from({ length: size }, (_, at) => `${at}`)),
+    () => JSON.stringify(Object.fromEntries(Array.from({ length: size }, (_, at) => [`k${at}`, at]))),
+    () => '['.repeat(size) + ']'.repeat(size),
+    () => JSON.stringify('x"\\'.repeat(size * 10)),
+    () => `[${'NaN,-Infinity,'.repeat(size)}1]`,
+  ])();
 }
 
 const TYPES = [
@@ -51,6 +70,11 @@ const TYPES = [
   'text/event-stream; charset=utf-8',
   'text/html',
   '',
+];
+const ENCODINGS: readonly [name: string, compress: (body: Buffer) => Buffer][] = [
+  ['gzip', gzipSync],
+  ['deflate', deflateSync],
+  ['br', brotliCompressSync],
 ];
 const STATUS = [200, 200, 200, 200, 201, 204, 304, 400, 401, 404, 429, 500, 502, 503, 999];
 
@@ -69,6 +93,14 @@ export function answer(random: Random, chatId: string, stream: boolean): Buffer[
   else if (framing < 4) head.push('transfer-encoding: chunked');
   if (random.chance(0.03))
     head.push(random.pick(['x', ': y', 'content-length: -1', 'content-encoding: gzip', `x: ${'y'.repeat(20_000)}`]));
+  if (random.chance(0.05)) {
+    const [encoding, compress] = random.pick(ENCODINGS);
+    head.push(`content-encoding: ${encoding}`);
+    if (random.chance(0.9)) body = compress(body);
+    if (random.chance(0.2)) body = body.subarray(0, random.below(body.length + 1));
+    // The length that was announced is that of the other body.
+    if (framing < 2) head.splice(3, 1, `content-length: ${body.length}`);
+  }
   if (framing === 2 || framing === 3) body = chunked(random, body);
   const bytes = Buffer.concat([Buffer.from(`${head.join('\r\n')}\r\n\r\n`), body]);
   return pieces(random, random.chance(0.03) ? Buffer.from(spoil(random, bytes.toString('latin1')), 'latin1') : bytes);

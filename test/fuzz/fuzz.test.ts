@@ -35,7 +35,7 @@ async function settled(relay: RelayProcess): Promise<Report> {
 
 t.test(`each of ${FRAMES} mutated frames is answered once (seed ${SEED})`, async (t) => {
   const agent = await startTestAgent();
-  const relay = await RelayProcess.start(agent.endpoint, { maxBadFrames: 1e9, cleanupTimeout: 10_000 });
+  const relay = await RelayProcess.start(agent.endpoint, { maxBadFrames: 1e9, cleanupTimeout: 10_000, throwing: 1 });
   t.teardown(() => {
     relay.kill();
     return agent.close();
@@ -96,6 +96,7 @@ t.test(`each of ${ANSWERS} sends ends once, whatever the agent answers (seed ${S
     sendTimeout: 10_000,
     streamIdleTimeout: 10_000,
     cleanupTimeout: 10_000,
+    throwing: 1,
   });
   t.teardown(() => {
     relay.kill();

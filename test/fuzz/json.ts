@@ -38,6 +38,10 @@ const ODD: readonly unknown[] = [
 const LONG: readonly unknown[] = [
   deep(6000, '[', ']'),
   deep(4000, '{"a":', '}', '1'),
+  new Array(2000).fill(0),
+  new Array(2000).fill('x'),
+  new Array(2000).fill({}),
+  '\\"'.repeat(4000),
   '😀'.repeat(300),
   'x'.repeat(5000),
 ];

@@ -28,7 +28,7 @@ export class SseReader {
   #tail = '';
   #isStopped = false;
   #isEnding = false;
-  /** The stream ended within an event: one without its blank line, that is not JSON. */
+  /** The stream ended within an event or a line: its last one lacks its end, and makes no event with JSON. */
   endedInEvent = false;
 
   /** `maxEventBytes` is the most bytes that the data of one event may have. */
@@ -62,6 +62,8 @@ export class SseReader {
   /** The stream has ended: its last event may lack its blank line, and its last character some bytes. */
   end(): void {
     this.#isEnding = true;
+    // Until the last line proves to be a part of an event.
+    this.endedInEvent = this.#tail !== '' && !/[\r\n]$/.test(this.#tail);
     this.#feed(`${this.#partialCharacter === undefined ? '' : readBytes(this.#partialCharacter)}\n\n`);
   }
 
@@ -72,7 +74,7 @@ export class SseReader {
 
   #read(name: Bytes, data: Bytes): void {
     const event = this.#events.read(name, data);
-    if (this.#isEnding && this.#events.wasText) this.endedInEvent = true;
+    if (this.#isEnding) this.endedInEvent = this.#events.wasText;
     this.#owner.onStreamEvent(event);
   }
 

@@ -44,7 +44,7 @@ export class Journal {
 
   /** Numbers a frame and keeps it. Returns what is to be sent, now and in every replay. */
   append(frame: Bytes): Bytes {
-    // One string of its own: slices would keep the agent's flatten chunk alive.
+    // One string of its own: slices would keep the agent's whole chunk alive.
     const numbered = flatten(`{"seq":${this.lastSeq + 1},${frame.slice(1)}` as Bytes);
     this.#frames.push(numbered);
     this.#bytes += numbered.length;

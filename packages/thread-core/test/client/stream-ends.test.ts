@@ -73,6 +73,7 @@ const CUT: Record<string, Reply> = {
   'a body that is shorter than its content length': (socket) =>
     socket.end(http(200, ONE, { ...SSE, 'content-length': '1000' })),
   'a body that is complete, and ends within an event': stream(`${ONE}data: {"chatId":"c1","mess`),
+  'a body with the page of a proxy behind an event': http(200, `${ONE}<html>502</html>`, SSE),
   'a body that ends where its connection does': (socket) =>
     socket.end(`HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n${ONE}`),
 };
