@@ -43,7 +43,6 @@ const found = files.flatMap(expressionsIn);
  */
 const RESTRICTED: Readonly<Record<string, number>> = {
   '/^(?:[ !#-[\\]-\\uffff]|\\\\["\\\\/bfnrt])*$/': 4096,
-  '/[ !#-[\\]-\\xff]*(?:\\\\(?:["\\\\/bfnrt]|u[\\da-fA-F]{4})[ !#-[\\]-\\xff]*)*/y': 1024 * 1024,
 };
 
 /** The longest text of an agent that is read at all. */

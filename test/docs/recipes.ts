@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect as connectTo } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { text } from '@arc/thread-protocol';
 import { SignJWT } from 'jose';
 import { io } from 'socket.io-client';
@@ -30,6 +31,28 @@ async function startTokenEndpoint(t: Test, tokens: string[]): Promise<string> {
   await once(server, 'listening');
   t.teardown(() => server.close());
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/token`;
+}
+
+/** An HTTP proxy that only tunnels (CONNECT). Resolves to its URL, and the hosts that were asked for. */
+async function startProxy(t: Test): Promise<{ url: string; tunnels: string[] }> {
+  const tunnels: string[] = [];
+  const server = createServer((_request, response) => response.writeHead(405).end());
+  server.on('connect', ({ url = '' }, socket: Duplex, head: Buffer) => {
+    tunnels.push(url);
+    const { hostname, port } = new URL(`http://${url}`);
+    const target = connectTo(Number(port), hostname, () => {
+      socket.write('HTTP/1.1 200 Connection Established\r\n\r\n');
+      target.write(head);
+      target.pipe(socket).pipe(target);
+    });
+    target.on('error', () => socket.destroy());
+    socket.on('error', () => target.destroy());
+    t.teardown(() => target.destroy());
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, tunnels };
 }
 
 /** Scenarios of the recipes in docs/. */
@@ -120,6 +143,15 @@ export const recipes: Readonly<Record<string, Scenario>> = {
     const refused = await ask(socket, { ...HELLO, agent_id: '../../admin' });
     t.match(refused, { type: 'error', data: { code: -44002 } });
     t.equal(agent.requests.length, 1, 'nothing else reaches the agent');
+  },
+
+  'run: proxy': async (t, _block, code) => {
+    const agent = await startAgent(t);
+    const { url, tunnels } = await startProxy(t);
+    const { port } = await serve(t, code, agent, { HTTP_PROXY: url });
+    const socket = await connect(t, port);
+    t.match(await ask(socket, HELLO), ANSWER);
+    t.strictSame([...new Set(tunnels)], [new URL(agent.endpoint).host]);
   },
 
   'run: socketio': async (t, _block, code) => {
