@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http';
 import type { ArcClient } from '../client/arc-client.js';
 import { TokenSource } from '../client/token.js';
 import type { Logger } from '../logger.js';
@@ -20,6 +19,7 @@ export interface FormerSessionConfig {
 class FormerSession implements Session {
   readonly id: string;
   readonly identity: unknown;
+  readonly request = undefined;
   readonly threads: ThreadManager;
   readonly pending = 0;
   readonly closed: Promise<ChatOutcome[]> = Promise.resolve([]);
@@ -28,10 +28,6 @@ class FormerSession implements Session {
     this.id = id;
     this.identity = identity;
     this.threads = new ThreadManager(client);
-  }
-
-  get request(): IncomingMessage {
-    throw new TypeError('This session has no connection, and so no request: use its identity');
   }
 
   close(): void {}

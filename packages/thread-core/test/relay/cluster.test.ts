@@ -139,7 +139,7 @@ t.test('the reaper asks sessionToken with the identity that was saved', async (t
     sessionToken: (session) => {
       asked.push(session.identity);
       t.type(session.id, 'string');
-      t.throws(() => session.request, /has no connection/);
+      t.equal(session.request, undefined);
       return 'the-token';
     },
   });
