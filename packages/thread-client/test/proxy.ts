@@ -39,7 +39,8 @@ export class TcpProxy {
   cut(): void {
     for (const { client, server } of this.#pairs) {
       client.resetAndDestroy();
-      server.resetAndDestroy();
+      if (server.connecting) server.destroy();
+      else server.resetAndDestroy();
     }
   }
 

@@ -1,0 +1,113 @@
+// Resuming with the real relay, through a proxy that loses the connections.
+import t from 'tap';
+import { createWorld, failure, until } from './world.js';
+
+const EVENTS = 2_000;
+
+t.test('a stream of 2,000 events that is cut at random bytes arrives once and in order, in one session', async (t) => {
+  const { agent, client, proxy, relay } = await createWorld(t, { resume: true });
+  const words = Array.from({ length: EVENTS }, (_, n) => `${n} `);
+  const one = client();
+  // A session that holds nothing is not kept by the relay: this thread holds it.
+  await one.send('support', 'Hello').result;
+  agent.script('chat.message', async function* () {
+    yield* words;
+  });
+  let cuts = 60;
+  proxy.cutAfter = () => (cuts-- > 0 ? 400 + Math.floor(Math.random() * 10_000) : Number.POSITIVE_INFINITY);
+  proxy.cut();
+  const turn = one.send('support', 'Hello', { stream: true });
+  const texts: string[] = [];
+  for await (const { text } of turn) texts.push(text);
+  t.strictSame(texts, words);
+  t.ok(proxy.accepted > 20, `${proxy.accepted} connections`);
+  t.equal(agent.counters.requests, 2, 'the message reached the agent once');
+  t.match(one.state, { status: 'open', resumable: true, resumed: true });
+  await one.close();
+  await agent.waitFor('idle');
+  await until(() => relay.stats().sessions === 0);
+});
+
+t.test('sends, ends and cancels that are cut off anywhere are handled once', async (t) => {
+  const { agent, client, proxy } = await createWorld(t, { resume: true });
+  const one = client();
+  await one.send('support', 'Hello').result;
+  for (let round = 0; round < 20; round++) {
+    const context = { contextId: `c${round % 4}` };
+    const answered = one.send('support', `round ${round}`, { stream: true, ...context });
+    if (round % 2 === 0) proxy.cut();
+    t.match(await answered.text(), new RegExp(`round ${round}$`));
+    const cancelled = one.send('support', 'never mind', { stream: true, ...context });
+    if (round % 3 === 0) proxy.cut();
+    cancelled.cancel();
+    await failure(cancelled.result).catch(() => {});
+    if (round % 5 === 0) proxy.cut();
+    if (round % 4 === 3) await one.end('support', context);
+  }
+  const rounds = agent.requests.map(({ body }) => /round \d+/.exec(body)?.[0]).filter((text) => text !== undefined);
+  t.equal(new Set(rounds).size, rounds.length, 'no message reached the agent twice');
+  t.equal(rounds.length, 20);
+  await one.close();
+  await agent.waitFor('idle');
+});
+
+t.test('a connection that is silent is replaced by wake(), and the answer goes on', async (t) => {
+  const { agent, client, proxy } = await createWorld(t, { resume: true });
+  const one = client();
+  const gate = agent.hold();
+  const turn = one.send('support', 'Hello', { stream: true });
+  await gate.arrived;
+  proxy.silence();
+  one.wake();
+  gate.release();
+  t.equal(await turn.text(), 'support #1: Hello');
+  t.match(one.state, { resumed: true });
+});
+
+t.test('a session that has expired is lost, and says so', async (t) => {
+  const { agent, client, proxy, relay } = await createWorld(t, { resume: { grace: 50 } });
+  const one = client({ backoff: { min: 5_000, max: 10_000 } });
+  const turn = one.send('support', 'Hello');
+  await turn.result;
+  const lost = new Promise<unknown>((resolve) => {
+    one.on('lost', resolve);
+  });
+  proxy.cut();
+  await agent.waitFor('idle');
+  await until(() => relay.stats().sessions === 0);
+  one.wake();
+  t.match(await lost, { code: 'SESSION_LOST', reason: /expired|unknown/ });
+  const next = one.send('support', 'again');
+  t.equal(await next.text(), 'support #1: again');
+  t.equal(next.restarted, true);
+});
+
+t.test('50 clients and 1,000 cuts at once: every answer arrives, and nothing is left', async (t) => {
+  const { agent, client, proxy, relay } = await createWorld(t, { resume: true });
+  const clients = Array.from({ length: 50 }, () => client());
+  let cuts = 0;
+  let done = false;
+  await Promise.all(clients.map((one) => one.send('support', 'Hello').result));
+  const cutting = (async () => {
+    while (!done && cuts < 1_000) {
+      await until(() => proxy.open > 25 || done);
+      cuts += proxy.open;
+      proxy.cut();
+    }
+  })();
+  await Promise.all(
+    clients.map(async (one, index) => {
+      for (let round = 0; round < 4 || cuts < 1_000; round++) {
+        const text = await one.send(`agent-${index}`, `say ${round}`, { stream: true }).text();
+        if (text !== `agent-${index} #${round + 1}: say ${round}`) t.fail(text);
+      }
+    }),
+  );
+  done = true;
+  await cutting;
+  t.ok(cuts >= 1_000, `${cuts} cuts`);
+  await Promise.all(clients.map((one) => one.close()));
+  await agent.waitFor('idle', { timeout: 20_000 });
+  await until(() => relay.stats().sessions === 0);
+  t.equal(agent.counters.open, 0);
+});
