@@ -12,23 +12,38 @@ export interface Talk {
   reference: number;
 }
 
-/** An agent that speaks a word at a time, `wordDelay` milliseconds apart. */
+/** Between the words of an answer that was asked for "slowly", in milliseconds. */
+const SLOW_WORD_DELAY = 400;
+
+/**
+ * An agent that speaks a word at a time, `wordDelay` milliseconds apart. Asked to, it counts, is slow, or fails in the
+ * middle of its answer.
+ */
 export function speaker(reply: (talk: Talk) => string, wordDelay: number): AgentHandler {
   return async function* speak({ message, history, chatId, signal }) {
     const text = textOf(message).trim();
     const earlier = history.filter(({ role }) => role === 'user').map((message) => textOf(message).trim());
     const name = [...earlier, text].map(nameIn).findLast((name) => name !== undefined);
     const talk = { text, earlier, name, reference: referenceOf(chatId) };
-    for (const word of (recall(talk) ?? reply(talk)).match(/\S+\s*/g) ?? []) {
-      if (wordDelay > 0) await setTimeout(wordDelay, undefined, { signal });
+    const delay = wordDelay > 0 && /\bslowly\b/i.test(text) ? Math.max(wordDelay, SLOW_WORD_DELAY) : wordDelay;
+    const fails = /\bplease fail\b/i.test(text);
+    const answer = fails ? 'I was about to answer, but' : (count(text) ?? recall(talk) ?? reply(talk));
+    for (const word of answer.match(/\S+\s*/g) ?? []) {
+      if (delay > 0) await setTimeout(delay, undefined, { signal });
       yield word;
     }
+    if (fails) yield { event: 'error', data: { code: -42_004, message: 'This failure was asked for' } };
   };
 }
 
 /** ", Ada" where the name is known, to be put after a greeting. */
 export function address({ name }: Talk): string {
   return name === undefined ? '' : `, ${name}`;
+}
+
+function count(text: string): string | undefined {
+  const last = Number(/\bcount\b.{0,20}?\bto (\d{1,3})\b/i.exec(text)?.[1] ?? 0);
+  return last === 0 ? undefined : Array.from({ length: last }, (_, index) => index + 1).join(' ');
 }
 
 /** What every agent answers alike: questions about the conversation itself. */

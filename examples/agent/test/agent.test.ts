@@ -51,6 +51,14 @@ t.test('the agents', async (t) => {
     t.equal(await say('Thank you'), 'You are welcome, Ada. Have a good day!');
   });
 
+  t.test('an agent counts, and fails when it is asked to', async (t) => {
+    const say = chat(endpoint, 'support', 'demands');
+    t.equal(await say('Count slowly to 5'), '1 2 3 4 5');
+    const message = { role: 'user', parts: [{ type: 'text', content: 'Please fail' }] };
+    const response = await post(endpoint, 'chat.message', 'support', { chatId: 'demands', message });
+    t.match(await response.json(), { error: { code: -42_004, message: 'This failure was asked for' } });
+  });
+
   t.test('finance adds invoices up', async (t) => {
     const say = chat(endpoint, 'finance');
     t.equal(await say('Do you remember me?'), 'This is the first thing that you tell me.');

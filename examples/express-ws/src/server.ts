@@ -9,7 +9,7 @@ await runUntilSignal(async () => {
   const agent = await startAgentUnlessGiven(environment);
   const asset = pageAssets(environment);
 
-  const relay = arc({ endpoint: agent.endpoint, token: agent.token, allowedHosts, agents, stream });
+  const relay = arc({ endpoint: agent.endpoint, token: agent.token, allowedHosts, agents, stream, resume: true });
 
   // express-ws accepts before any middleware runs: only `verifyClient` can refuse with an HTTP status.
   const { app } = expressWs(express(), undefined, { wsOptions: { verifyClient: relay.verifyClient } });

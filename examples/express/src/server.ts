@@ -10,7 +10,7 @@ await runUntilSignal(async () => {
 
   const app = express();
 
-  app.use('/ws', arc({ endpoint: agent.endpoint, token: agent.token, allowedHosts, agents, stream }));
+  app.use('/ws', arc({ endpoint: agent.endpoint, token: agent.token, allowedHosts, agents, stream, resume: true }));
 
   app.use((req, res, next) => {
     const found = asset(req.path);

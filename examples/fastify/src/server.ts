@@ -11,7 +11,15 @@ await runUntilSignal(async () => {
   // Browsers open connections in advance: without `forceCloseConnections` closing waits a minute for their first request.
   const app = Fastify({ logger: { level: 'warn' }, forceCloseConnections: true });
 
-  await app.register(arc, { path: '/ws', endpoint: agent.endpoint, token: agent.token, allowedHosts, agents, stream });
+  await app.register(arc, {
+    path: '/ws',
+    endpoint: agent.endpoint,
+    token: agent.token,
+    allowedHosts,
+    agents,
+    stream,
+    resume: true,
+  });
 
   app.get('/*', (request, reply) => {
     const found = asset(request.url);

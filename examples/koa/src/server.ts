@@ -10,7 +10,9 @@ await runUntilSignal(async () => {
 
   const app = new Koa();
 
-  app.use(arc({ app, path: '/ws', endpoint: agent.endpoint, token: agent.token, allowedHosts, agents, stream }));
+  app.use(
+    arc({ app, path: '/ws', endpoint: agent.endpoint, token: agent.token, allowedHosts, agents, stream, resume: true }),
+  );
 
   app.use((ctx) => {
     const found = asset(ctx.path);

@@ -43,7 +43,7 @@ const INTRODUCTIONS: Readonly<Record<string, { name: string; about: string; ques
   support: {
     name: 'Support',
     about: 'Problems and tickets',
-    questions: ['My printer is broken', 'What is my ticket?'],
+    questions: ['My printer is broken', 'What is my ticket?', 'Count slowly to 30', 'Please fail'],
   },
   finance: {
     name: 'Finance',

@@ -15,7 +15,14 @@ await runUntilSignal(async () => {
     else res.writeHead(200, found.headers).end(found.body);
   });
 
-  const relay = createRelay({ endpoint: agent.endpoint, token: agent.token, allowedHosts, agents, stream });
+  const relay = createRelay({
+    endpoint: agent.endpoint,
+    token: agent.token,
+    allowedHosts,
+    agents,
+    stream,
+    resume: true,
+  });
 
   // Any `ws` server will do. The relay asks who it is after the upgrade, and closes with 4401 or 4403.
   const sockets = new WebSocketServer({ server, path: '/ws', ...relay.wsOptions });
