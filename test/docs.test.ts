@@ -133,8 +133,12 @@ t.test('the documented defaults of the relay are those of the code', async (t) =
 for (const [name, load] of Object.entries(hosts)) {
   t.test(`the README of ${name} lists what it cannot do, with the reason`, async (t) => {
     const { cannot } = await load();
-    const [framework] = name.split(/[ -]/, 1);
-    const readme = framework === 'ws' ? 'examples/ws/README.md' : `packages/${framework}-arc/README.md`;
+    const [framework = ''] = name.split(/[ -]/, 1);
+    const others: Record<string, string> = {
+      ws: 'examples/ws/README.md',
+      'node:http': 'packages/thread-core/README.md',
+    };
+    const readme = others[framework] ?? `packages/${framework}-arc/README.md`;
     const text = read(readme).replace(/\s+/g, ' ');
     for (const [what, reason] of Object.entries(cannot)) t.ok(text.includes(reason), `${readme}: ${what}: ${reason}`);
   });

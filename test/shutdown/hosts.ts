@@ -14,6 +14,7 @@ export const hosts: Readonly<Record<string, () => Promise<Host>>> = {
     (await express()).onExpressWs((await import('express-arc')).default, { verifies: true }),
   'koa 3': async () => (await koa()).onKoa3((await import('koa-arc')).default),
   'koa 2': async () => (await koa()).onKoa2((await import('koa-arc')).default),
+  'node:http': async () => (await import('@arc/host-contract/hosts/http')).onHttp(),
   ws: async () => (await import('@arc/host-contract/hosts/ws')).onWs({ asks: false }),
   'ws with verifyClient': async () => (await import('@arc/host-contract/hosts/ws')).onWs({ asks: true }),
 };

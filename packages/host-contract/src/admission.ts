@@ -194,7 +194,7 @@ export function admission(declare: Declare, host: Host): void {
     const bad: [headers: Record<string, string>, status: RegExp][] = [
       [{ 'sec-websocket-key': 'short' }, /^HTTP\/1.1 400/],
       [{ 'sec-websocket-version': '7' }, /^HTTP\/1.1 4(00|26)/],
-      [{ upgrade: 'h2c', connection: 'upgrade, close' }, /^HTTP\/1.1 426/],
+      [{ upgrade: 'h2c', connection: 'upgrade, close' }, /^HTTP\/1.1 4(04|26)/],
     ];
     for (const [headers, status] of bad) {
       const client = new RawClient(port, upgradeText('/ws', headers));

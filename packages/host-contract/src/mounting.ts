@@ -54,7 +54,7 @@ export function mounting(declare: Declare, host: Host): void {
           t.equal((await upgrade(port, path)).status, 404, path);
         }
       }
-      t.equal((await plain(port, '/api/v1/ws')).status, 426);
+      if (host.cannot['plain GET'] === undefined) t.equal((await plain(port, '/api/v1/ws')).status, 426);
       await app.close();
       t.equal(agent.counters.open, 0);
     },

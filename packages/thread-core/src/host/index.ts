@@ -11,5 +11,6 @@ export {
   verifyClient,
 } from './adapter.js';
 export { isPathOf, readPath } from './paths.js';
+export { serveRelay } from './serve-relay.js';
 export { closeWith, onListen } from './shutdown.js';
 export { assertAttached, NotAttachedError, serveUpgrades, takeUpgrade, type UpgradeHandler } from './upgrade.js';

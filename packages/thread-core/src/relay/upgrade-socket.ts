@@ -10,7 +10,8 @@ function destroy(this: Duplex): void {
  * gone. The listener stays until a WebSocket has one of its own: a failing socket without one ends the process.
  */
 export function guardUpgradeSocket(socket: Duplex): void {
-  socket.on('error', destroy);
+  // Once, though a host and the relay may both prepare it.
+  socket.off('error', destroy).on('error', destroy);
   socket.allowHalfOpen = false;
 }
 
