@@ -44,8 +44,7 @@ export const answerFaults: Fault[] = [
   {
     name: 'truncated stream',
     about: 'The HTTP message is complete, but its content is not.',
-    before: (kind) =>
-      answered('an empty body', { reply: '', after: 0 }, kind === 'JSON' ? 'error −41003' : 'error −43104'),
+    before: () => answered('an empty body', { reply: '', after: 0 }, 'error −41003'),
     // The last event of a stream may lack its blank line, which cannot be distinguished from a truncated event.
     middle: (kind) =>
       kind === 'JSON'
@@ -117,7 +116,7 @@ export const answerFaults: Fault[] = [
       kind === 'JSON'
         ? {
             ...later(kind, 'the next envelope is text/event-stream', faults.contentType('text/event-stream')),
-            told: 'response · then error −43104',
+            told: 'response · then error −41003',
           }
         : later(kind, 'the next stream is text/plain', faults.contentType('text/plain')),
   },
