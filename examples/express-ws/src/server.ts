@@ -12,7 +12,9 @@ await runUntilSignal(async () => {
   const relay = arc({ endpoint: agent.endpoint, token: agent.token, allowedHosts, agents, stream, resume: true });
 
   // express-ws accepts before any middleware runs: only `verifyClient` can refuse with an HTTP status.
-  const { app } = expressWs(express(), undefined, { wsOptions: { verifyClient: relay.verifyClient } });
+  const { app } = expressWs(express(), undefined, {
+    wsOptions: { ...relay.relay.wsOptions, verifyClient: relay.verifyClient },
+  });
 
   app.use('/ws', relay);
 
