@@ -1,12 +1,17 @@
+import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { createClientPool, createCluster } from '@redis/client';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { JsonValue } from '@arc/thread-core';
+import { createClientPool, createCluster, createSentinel } from '@redis/client';
 import { createCluster as createCluster5 } from '@redis/client5';
-import { Cluster } from 'ioredis';
+import { Cluster, Redis } from 'ioredis';
 import { Cluster as Cluster5 } from 'ioredis5';
 import t from 'tap';
 import { type RedisClient, redisStore } from '../src/index.js';
 import { clients } from './clients.js';
-import { RedisServer } from './redis-server.js';
+import { freePort, RedisServer } from './redis-server.js';
 
 const node = { name: 'a', incarnation: randomUUID(), lease: 10_000 };
 
@@ -74,4 +79,41 @@ t.test('two clusters share a server when their prefixes differ', async (t) => {
   t.same(await other.sessionsOn(node), []);
   t.same(await one.sessionsOn(node), ['s1']);
   for (const key of (await command('KEYS', '*')) as string[]) t.match(key, /^(one|other):/);
+});
+
+t.test('clients that find the primary by Sentinel work, inboxes included', async (t) => {
+  const server = await RedisServer.start();
+  t.teardown(() => server.stop());
+  const [port, folder] = [await freePort(), await mkdtemp(join(tmpdir(), 'arc-sentinel-'))];
+  const file = join(folder, 'sentinel.conf');
+  await writeFile(
+    file,
+    `port ${port}\nbind 127.0.0.1\ndir ${folder}\nsentinel monitor main 127.0.0.1 ${server.port} 1\n`,
+  );
+  const program = process.env.REDIS_SERVER_PATH || 'redis-server';
+  const sentinel = spawn(program, [file, '--sentinel'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  t.teardown(async () => {
+    sentinel.kill('SIGKILL');
+    await rm(folder, { recursive: true, force: true });
+  });
+  for await (const output of sentinel.stdout) if (String(output).includes('+monitor')) break;
+
+  const byNodeRedis = createSentinel({ name: 'main', sentinelRootNodes: [{ host: '127.0.0.1', port }] });
+  byNodeRedis.on('error', () => undefined);
+  await byNodeRedis.connect();
+  const byIoRedis = new Redis({ name: 'main', sentinels: [{ host: '127.0.0.1', port }] });
+  for (const [name, client] of Object.entries({ byNodeRedis, byIoRedis })) {
+    const store = redisStore(client);
+    const joined = { name, incarnation: randomUUID(), lease: 10_000 };
+    await store.join(joined);
+    const message = new Promise<JsonValue>(
+      (resolve) => void store.onPost(joined, resolve).then((stop) => t.teardown(stop)),
+    );
+    t.equal(await store.post(name, 'hello'), true);
+    t.equal(await message, 'hello');
+  }
+  t.teardown(async () => {
+    byIoRedis.disconnect();
+    await byNodeRedis.destroy();
+  });
 });
