@@ -73,6 +73,7 @@ export { isLostChat } from './threads/chat-errors.js';
 export type { ChatOutcome, EndChatOptions } from './threads/ending.js';
 export type { EndAllOptions, SendOptions, ThreadHooks, ThreadManagerOptions } from './threads/options.js';
 export type { SendRequest } from './threads/send.js';
+export type { SendContext } from './threads/send-trace.js';
 export type { ThreadEntry, ThreadStore } from './threads/store.js';
 export { ThreadManager } from './threads/thread-manager.js';
 export type { BusyPolicy } from './threads/thread-queue.js';

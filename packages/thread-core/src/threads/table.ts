@@ -8,6 +8,7 @@ import { GuardedStore } from './guarded-store.js';
 import type { ThreadObserver } from './observer.js';
 import type { ThreadHooks } from './options.js';
 import { Send, type SendListener, type SendRequest } from './send.js';
+import { SendTrace, sendChannel } from './send-trace.js';
 import { type ThreadChange, type ThreadEntry, type ThreadStore, threadKey } from './store.js';
 import { type BusyPolicy, type QueueOwner, ThreadQueue } from './thread-queue.js';
 
@@ -74,8 +75,10 @@ export class ThreadTable implements QueueOwner {
       if (this.#queues === NO_QUEUES) this.#queues = new Map();
       this.#queues.set(key, queue);
     }
-    const send = new Send(queue, this, request, listener);
+    const trace = sendChannel.hasSubscribers ? new SendTrace(request, listener) : undefined;
+    const send = new Send(queue, this, request, trace ?? listener);
     queue.add(send);
+    trace?.started(send);
     return send;
   }
 
