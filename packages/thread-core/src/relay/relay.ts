@@ -14,7 +14,8 @@ import { ANONYMOUS, identityKeyOf } from './identity.js';
 import { type RelayConfig, readOptions } from './options.js';
 import type { Admission } from './refusal.js';
 import { ResumableSessions } from './resumable-sessions.js';
-import { ClientSession, type SessionHost } from './session.js';
+import { ClientSession } from './session.js';
+import type { SessionHost } from './session-host.js';
 import type { RelaySocket, WsOptions } from './socket.js';
 import { addTraffic, readStats } from './stats.js';
 import { Sweeper } from './sweeper.js';
@@ -32,7 +33,7 @@ export function createRelay<Identity = unknown, Context = unknown>(
 }
 
 /** `Identity`: what `authenticate` returns. `Context`: what the host passes to it, the framework's own request. */
-export class Relay<Identity = unknown, Context = unknown> implements SessionHost {
+export class Relay<Identity = unknown, Context = unknown> implements SessionHost<ClientSession> {
   /** @internal */
   readonly config: RelayConfig;
   /** @internal */

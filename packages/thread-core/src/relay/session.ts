@@ -3,60 +3,27 @@ import type { IncomingMessage } from 'node:http';
 import { CloseCode, type ContinueSessionFrame, type ResumeFrame } from '@arc/thread-protocol';
 import { type Bytes, encode } from '../bytes.js';
 import type { ArcClient } from '../client/arc-client.js';
+import { type Deferred, defer } from '../deferred.js';
 import { InvalidRequestError } from '../protocol/errors.js';
 import type { ChatOutcome } from '../threads/ending.js';
-import { checkClient, type ThreadHooks } from '../threads/options.js';
-import type { ThreadEntry } from '../threads/store.js';
-import { ThreadManager } from '../threads/thread-manager.js';
+import { checkClient } from '../threads/options.js';
+import type { ThreadManager } from '../threads/thread-manager.js';
 import type { AttachOptions, Session } from './api.js';
-import type { Cluster, ClusteredSession } from './cluster.js';
-import type { ClusterSession } from './cluster-session.js';
-import { Connection, type ConnectionHost, type ConnectionOwner } from './connection.js';
+import type { ClusteredSession } from './cluster.js';
+import { Connection, type ConnectionOwner } from './connection.js';
 import { describeFailure, writeFailure } from './failure.js';
 import type { FrameEcho } from './frame-reader.js';
 import type { ReadFrame } from './inbox.js';
 import { IncomingFrames, type ReceivingSession } from './incoming-frames.js';
 import { PendingSends, type SendingSession } from './pending-sends.js';
-import type { Admission } from './refusal.js';
 import { writeEcho } from './reply.js';
-import type { ResumableSession, ResumableSessions } from './resumable-sessions.js';
+import type { ResumableSession } from './resumable-sessions.js';
 import { Resumption, type ResumptionOwner } from './resumption.js';
+import { type EndingSession, SessionEnd } from './session-end.js';
+import type { SessionHost } from './session-host.js';
+import { SessionThreads } from './session-threads.js';
 import type { RelaySocket } from './socket.js';
 import type { Traffic } from './stats.js';
-import type { Telemetry } from './telemetry.js';
-
-/** What a session needs of its relay. */
-export interface SessionHost extends ConnectionHost {
-  readonly telemetry: Telemetry;
-  readonly cluster: Cluster | undefined;
-  /** Undefined if the relay does not resume sessions. */
-  readonly resumables: ResumableSessions<ClientSession> | undefined;
-  /** The key of an identity, undefined if it has none. */
-  identityKey(identity: unknown): string | undefined;
-  /** Decides whether a connection that is open already is accepted. */
-  checkAdmission(request: IncomingMessage, context?: unknown, host?: string): Promise<Admission>;
-  /** The session counts for `maxSessions` again. */
-  occupySlot(): void;
-  /** The session no longer counts for `maxSessions`. */
-  releaseSlot(): void;
-  /** A session goes on without this connection. */
-  onConnectionLost(connection: Connection): void;
-  /** The connection is closed and the chats are ended. */
-  onSessionEnd(session: ClientSession): void;
-}
-
-interface Deferred<T> {
-  readonly promise: Promise<T>;
-  resolve(value: T): void;
-}
-
-function defer<T>(): Deferred<T> {
-  let resolve: (value: T) => void = () => {};
-  const promise = new Promise<T>((fulfil) => {
-    resolve = fulfil;
-  });
-  return { promise, resolve };
-}
 
 /** The ways in which a connection ends that its client did not choose: the session waits for another connection. */
 const LOST_CODES: readonly number[] = [CloseCode.GoingAway, CloseCode.Abnormal];
@@ -75,30 +42,25 @@ export class ClientSession
     ConnectionOwner,
     ResumptionOwner,
     ResumableSession,
-    ThreadHooks,
+    EndingSession,
     ClusteredSession
 {
   identity: unknown;
   isAdmitted = false;
   resumption: Resumption | undefined;
   existingSends: PendingSends | undefined;
-  readonly #host: SessionHost;
+  readonly #host: SessionHost<ClientSession>;
   readonly #client: ArcClient;
   #connection: Connection | undefined;
   #id: string | undefined;
   #frames: IncomingFrames | undefined;
-  #threads: ThreadManager | undefined;
-  /** What the store of the cluster has of this session. */
-  #record: ClusterSession | undefined;
+  #threads: SessionThreads | undefined;
   #hasSlot = true;
-  /** Nothing new is started. */
-  #isEnding = false;
-  /** Set once the chats are being ended. */
-  #outcomes: Promise<ChatOutcome[]> | undefined;
+  #end: SessionEnd | undefined;
   #closed: Deferred<ChatOutcome[]> | undefined;
 
   /** @throws TypeError if the socket is attached already, or if `client` is not an ArcClient */
-  constructor(host: SessionHost, socket: RelaySocket, request: IncomingMessage, options: AttachOptions) {
+  constructor(host: SessionHost<ClientSession>, socket: RelaySocket, request: IncomingMessage, options: AttachOptions) {
     const { client = host.config.client } = options;
     checkClient(client);
     this.#host = host;
@@ -121,15 +83,8 @@ export class ClientSession
   }
 
   get threads(): ThreadManager {
-    if (this.#threads === undefined) {
-      const { busy, cleanupTimeout, logger, sessionToken } = this.#host.config;
-      const token = sessionToken === undefined ? undefined : () => sessionToken(this);
-      this.#record = this.#host.cluster?.register(this);
-      const observer = this.#record;
-      const options = { busy, cleanupTimeout, logger, hooks: this, token, observer, session: this };
-      this.#threads = new ThreadManager(this.#client, options);
-    }
-    return this.#threads;
+    this.#threads ??= new SessionThreads(this, this.#client, this.#host);
+    return this.#threads.manager;
   }
 
   get sends(): PendingSends {
@@ -145,6 +100,25 @@ export class ClientSession
     return this.#frames;
   }
 
+  get #ending(): SessionEnd {
+    this.#end ??= new SessionEnd(this, this.#host.config);
+    return this.#end;
+  }
+
+  /** Nothing new is started. */
+  get #isEnding(): boolean {
+    return this.#end?.hasStarted === true;
+  }
+
+  /** Ends the chats; undefined if there never was one. */
+  get existingThreads(): ThreadManager | undefined {
+    return this.#threads?.manager;
+  }
+
+  takeHeldMessages(): FrameEcho[] {
+    return this.#frames?.take(({ isMessage }) => isMessage).map(({ echo }) => echo) ?? [];
+  }
+
   get pending(): number {
     return this.existingSends?.size ?? 0;
   }
@@ -155,7 +129,7 @@ export class ClientSession
   }
 
   get threadCount(): number {
-    return this.#threads?.threadCount ?? 0;
+    return this.#threads?.manager.threadCount ?? 0;
   }
 
   get traffic(): Traffic {
@@ -184,7 +158,7 @@ export class ClientSession
   }
 
   get isIdle(): boolean {
-    const isEnding = this.#threads !== undefined && this.#threads.endingCount > 0;
+    const isEnding = this.#threads !== undefined && this.#threads.manager.endingCount > 0;
     return this.pending === 0 && !isEnding && this.#frames?.isAwaiting !== true;
   }
 
@@ -286,23 +260,9 @@ export class ClientSession
     }
   }
 
-  // Chats
-
-  onStart(thread: ThreadEntry): void {
-    this.#host.telemetry.chatStarted(this, thread);
-  }
-
-  onRestart(thread: ThreadEntry): void {
-    this.#host.telemetry.chatRestarted(this, thread);
-  }
-
-  onEnd(outcome: ChatOutcome): void {
-    this.#host.telemetry.chatEnded(this, outcome);
-  }
-
   /** Another node owns the session: it is not ended here, but goes on there. */
   onLost(): void {
-    this.#threads?.clear();
+    this.#threads?.manager.clear();
     this.close(CloseCode.ServiceRestart, 'The session has moved');
   }
 
@@ -383,7 +343,7 @@ export class ClientSession
   close(code: number = CloseCode.Normal, reason = ''): void {
     const isFirst = !this.#isEnding;
     // Pending sends are answered with `cancelled` before the close frame.
-    void this.#endChats();
+    void this.#ending.endChats();
     if (this.#connection === undefined) {
       if (isFirst) this.#complete();
       return;
@@ -434,7 +394,7 @@ export class ClientSession
     ) {
       this.#detach(this.resumption, this.#connection);
     } else {
-      void this.#finish();
+      void this.#ending.finish();
       this.resumption?.discard();
     }
   }
@@ -450,48 +410,19 @@ export class ClientSession
 
   /** Nothing is left but to end the chats. Called once, when there is no connection any more. */
   #complete(): void {
-    const finished = this.#finish();
+    const finished = this.#ending.finish();
     this.resumption?.discard();
     void finished.then((outcomes) => {
       if (this.isAdmitted) this.#host.telemetry.sessionClosed(this, outcomes);
-      if (this.#record !== undefined) this.#host.cluster?.unregister(this.#record);
+      this.#threads?.unregister();
       this.#closed ??= defer();
       this.#closed.resolve(outcomes);
       this.#host.onSessionEnd(this);
     });
   }
 
-  /** The client has left. What becomes of its pending sends is up to `onDisconnect`. */
-  async #finish(): Promise<ChatOutcome[]> {
-    this.#leave();
-    const pending = this.#startNothing();
-    if (this.#host.config.onDisconnect === 'finish' && this.#outcomes === undefined) {
-      // Nobody reads the answers, so nothing may hold them up.
-      this.existingSends?.resume();
-      await pending;
-    }
-    return this.#endChats();
-  }
-
-  #endChats(): Promise<ChatOutcome[]> {
-    this.#leave();
-    if (this.#outcomes === undefined) {
-      void this.#startNothing();
-      this.#outcomes = this.#threads?.endAllChats({ reason: 'disconnected' }) ?? Promise.resolve([]);
-    }
-    return this.#outcomes;
-  }
-
-  /** Answers the messages that are held with `cancelled`. Resolves when no send is pending. */
-  async #startNothing(): Promise<void> {
-    for (const { echo } of this.#frames?.take(({ isMessage }) => isMessage) ?? []) this.sends.reject(echo);
-    await this.sends.drain();
-  }
-
-  #leave(): void {
+  onLeave(): void {
     this.#releaseSlot();
-    if (this.#isEnding) return;
-    this.#isEnding = true;
     this.resumption?.stop();
     if (this.resumption !== undefined) this.#host.resumables?.remove(this);
   }
@@ -503,7 +434,7 @@ export class ClientSession
 
   /** Lets pending sends end, and starts no new ones. */
   async drain(): Promise<void> {
-    await Promise.all([this.#startNothing(), this.#frames?.whenEnded()]);
+    await Promise.all([this.#ending.startNothing(), this.#frames?.whenEnded()]);
   }
 
   /** Cancels what is still pending, and closes the connection. */

@@ -26,7 +26,7 @@ class ResumingClient {
     this.#client = client;
     const cursor = this.#session === undefined ? {} : { session: this.#session, seq: this.seq, sent: this.sent.length };
     client.send({ type: 'resume', ...cursor });
-    const ready = (await client.next()) as Json & { session: string; got: number; seq: number; reason?: string };
+    const ready = (await client.next()) as Frame & { session: string; got: number; seq: number; reason?: string };
     if (ready.type !== 'ready' || ready.reason !== undefined) throw new Error(`Not resumed: ${JSON.stringify(ready)}`);
     this.#session = ready.session;
     this.#replayUntil = ready.seq;

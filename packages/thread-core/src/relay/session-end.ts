@@ -1,0 +1,65 @@
+import type { ChatOutcome } from '../threads/ending.js';
+import type { ThreadManager } from '../threads/thread-manager.js';
+import type { FrameEcho } from './frame-reader.js';
+import type { RelayConfig } from './options.js';
+import type { PendingSends } from './pending-sends.js';
+
+/** What the end of a session needs of it. */
+export interface EndingSession {
+  readonly sends: PendingSends;
+  readonly existingThreads: ThreadManager | undefined;
+  /** Removes the messages that are held, and returns what their answers repeat. */
+  takeHeldMessages(): FrameEcho[];
+  /** The session begins to end: it takes no room any more. */
+  onLeave(): void;
+}
+
+/** How a session ends: what becomes of its pending sends and its chats, once, whoever asks for it and how often. */
+export class SessionEnd {
+  /** Nothing new is started. */
+  hasStarted = false;
+  readonly #session: EndingSession;
+  readonly #config: Pick<RelayConfig, 'onDisconnect'>;
+  /** Set once the chats are being ended. */
+  #outcomes: Promise<ChatOutcome[]> | undefined;
+
+  constructor(session: EndingSession, config: Pick<RelayConfig, 'onDisconnect'>) {
+    this.#session = session;
+    this.#config = config;
+  }
+
+  /** The client has left. What becomes of its pending sends is up to `onDisconnect`. */
+  async finish(): Promise<ChatOutcome[]> {
+    this.#leave();
+    const pending = this.startNothing();
+    if (this.#config.onDisconnect === 'finish' && this.#outcomes === undefined) {
+      // Nobody reads the answers, so nothing may hold them up.
+      this.#session.sends.resume();
+      await pending;
+    }
+    return this.endChats();
+  }
+
+  /** Cancels pending sends and ends the chats. */
+  endChats(): Promise<ChatOutcome[]> {
+    this.#leave();
+    if (this.#outcomes === undefined) {
+      void this.startNothing();
+      this.#outcomes = this.#session.existingThreads?.endAllChats({ reason: 'disconnected' }) ?? Promise.resolve([]);
+    }
+    return this.#outcomes;
+  }
+
+  /** Answers the messages that are held with `cancelled`. Resolves when no send is pending. */
+  async startNothing(): Promise<void> {
+    const { sends } = this.#session;
+    for (const echo of this.#session.takeHeldMessages()) sends.reject(echo);
+    await sends.drain();
+  }
+
+  #leave(): void {
+    if (this.hasStarted) return;
+    this.hasStarted = true;
+    this.#session.onLeave();
+  }
+}

@@ -1,0 +1,26 @@
+import type { IncomingMessage } from 'node:http';
+import type { Cluster } from './cluster.js';
+import type { Connection, ConnectionHost } from './connection.js';
+import type { Admission } from './refusal.js';
+import type { ResumableSession, ResumableSessions } from './resumable-sessions.js';
+import type { Telemetry } from './telemetry.js';
+
+/** What a session needs of its relay. */
+export interface SessionHost<Member extends ResumableSession> extends ConnectionHost {
+  readonly telemetry: Telemetry;
+  readonly cluster: Cluster | undefined;
+  /** Undefined if the relay does not resume sessions. */
+  readonly resumables: ResumableSessions<Member> | undefined;
+  /** The key of an identity, undefined if it has none. */
+  identityKey(identity: unknown): string | undefined;
+  /** Decides whether a connection that is open already is accepted. */
+  checkAdmission(request: IncomingMessage, context?: unknown, host?: string): Promise<Admission>;
+  /** The session counts for `maxSessions` again. */
+  occupySlot(): void;
+  /** The session no longer counts for `maxSessions`. */
+  releaseSlot(): void;
+  /** A session goes on without this connection. */
+  onConnectionLost(connection: Connection): void;
+  /** The connection is closed and the chats are ended. */
+  onSessionEnd(session: Member): void;
+}
