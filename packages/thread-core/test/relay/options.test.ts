@@ -150,3 +150,19 @@ t.test('the right values are taken as they are', async (t) => {
 t.test('a server whose sockets are attached is told of the size of frames', async (t) => {
   t.match(relay({ maxFrameBytes: 77 }).wsOptions, { maxPayload: 77, perMessageDeflate: false });
 });
+
+t.test('an endpoint function without agents and authorize is warned of at start-up', async (t) => {
+  const warned = (more: object): string[] => {
+    const messages: string[] = [];
+    const nothing = (): void => {};
+    const warn = (_about: object, message: string): void => void messages.push(message);
+    const logger = { debug: nothing, info: nothing, warn, error: nothing };
+    createRelay({ endpoint: (id) => `http://127.0.0.1:1/agents/${id}/arc`, logger, ...more });
+    return messages;
+  };
+  const message = 'endpoint is a function of an agent id that clients choose, and neither agents nor authorize is set';
+  t.strictSame(warned({}), [message]);
+  t.strictSame(warned({ agents: ['support'] }), []);
+  t.strictSame(warned({ authorize: () => true }), []);
+  t.strictSame(warned({ endpoint: 'http://127.0.0.1:1/arc' }), []);
+});
