@@ -147,3 +147,39 @@ t.test('events and metadata of the agent are data of the chat, and its files and
     initialMessage: { parts: [{ type: 'text' }, { type: 'file', content: 'data:,x' }, { type: 'data', content: 1 }] },
   });
 });
+
+t.test('the transport finds the answer that is under way, stops it, and leaves other chats alone', async (t) => {
+  const { agent, client } = await createWorld(t);
+  const one = client();
+  const transport = new ThreadChatTransport({ client: one, agentId: 'support' });
+  const message: UIMessage = { id: 'm', role: 'user', parts: [{ type: 'text', text: 'Hello' }] };
+  const options = {
+    trigger: 'submit-message' as const,
+    messageId: undefined,
+    messages: [message],
+    abortSignal: undefined,
+  };
+  const gate = agent.hold();
+  const stream = await transport.sendMessages({ ...options, chatId: 'a' });
+  const other = await transport.sendMessages({ ...options, chatId: 'b' });
+  await gate.arrived;
+  const again = await transport.reconnectToStream({ chatId: 'a' });
+  t.equal(await transport.reconnectToStream({ chatId: 'c' }), null);
+  transport.stop('a');
+  for (const each of [stream, again]) {
+    const chunks: string[] = [];
+    for await (const { type } of each ?? []) chunks.push(type);
+    t.strictSame(chunks, ['start', 'abort']);
+  }
+  t.equal(one.pending().length, 1);
+  await other.cancel();
+  t.equal(one.pending().length, 1, 'leaving a stream cancels nothing');
+  gate.release();
+  await one.pending()[0]?.result;
+
+  agent.script({}, { error: { code: -42_004, message: 'Broken' } });
+  const failed = await transport.sendMessages({ ...options, chatId: 'd' });
+  const chunks: unknown[] = [];
+  for await (const chunk of failed) chunks.push(chunk);
+  t.strictSame(chunks[1], { type: 'error', errorText: 'Broken' });
+});

@@ -54,8 +54,7 @@ export class ThreadStore {
     const contextId = this.#contextId === undefined ? {} : { contextId: this.#contextId };
     const turn = this.#client().send(this.#agentId, message, { stream: true, ...options, ...contextId });
     const text = typeof message === 'string' ? message : textOf(message);
-    this.#add({ id: `${turn.id}:user`, role: 'user', text, status: 'done' });
-    void this.#follow(turn);
+    void this.#follow(turn, { id: `${turn.id}:user`, role: 'user', text, status: 'done' });
     return turn;
   };
 
@@ -77,10 +76,10 @@ export class ThreadStore {
     for (const turn of own) if (!this.#running.has(turn)) void this.#follow(turn);
   }
 
-  async #follow(turn: Turn): Promise<void> {
+  async #follow(turn: Turn, ...question: ThreadMessage[]): Promise<void> {
     this.#running.add(turn);
     const id = turn.id;
-    this.#add({ id, role: 'agent', text: '', status: 'streaming' });
+    this.#setMessages([...this.snapshot.messages, ...question, { id, role: 'agent', text: '', status: 'streaming' }]);
     let text = '';
     try {
       for await (const piece of turn) {
@@ -94,10 +93,6 @@ export class ThreadStore {
       if (error instanceof CancelledError) this.#change(id, { status: 'cancelled' });
       else this.#change(id, { status: 'failed', error });
     }
-  }
-
-  #add(message: ThreadMessage): void {
-    this.#setMessages([...this.snapshot.messages, message]);
   }
 
   #change(id: string, change: Partial<ThreadMessage>): void {

@@ -1,0 +1,102 @@
+import t from 'tap';
+import { ThreadRegistry } from '../src/react/registry.js';
+import { type ThreadSnapshot, ThreadStore } from '../src/react/thread-store.js';
+import { createWorld, FAST, until } from './world.js';
+
+/** The next snapshot that is as wanted. */
+function snapshot(store: ThreadStore, wanted: (snapshot: ThreadSnapshot) => boolean): Promise<ThreadSnapshot> {
+  return new Promise((resolve) => {
+    const stop = store.subscribe(() => {
+      if (!wanted(store.snapshot)) return;
+      stop();
+      resolve(store.snapshot);
+    });
+  });
+}
+
+t.test('a conversation is a list of messages, and each change is a new snapshot', async (t) => {
+  const { client } = await createWorld(t);
+  const one = client();
+  const store = new ThreadStore(() => one, 'support', 'c');
+  const seen = new Set<ThreadSnapshot>();
+  store.subscribe(() => seen.add(store.snapshot));
+  const ready = snapshot(store, ({ status }) => status === 'ready');
+  const turn = store.send('one two');
+  t.equal(turn.contextId, 'c');
+  t.equal(store.snapshot.status, 'submitted');
+  t.match(await ready, {
+    status: 'ready',
+    error: undefined,
+    messages: [
+      { role: 'user', text: 'one two', status: 'done' },
+      { role: 'agent', text: 'support #1: one two', status: 'done', id: turn.id },
+    ],
+  });
+  t.ok(seen.size > 4);
+  t.ok([...seen].some(({ status }) => status === 'streaming'));
+  const message = { role: 'user', parts: [{ type: 'text', content: 'parts' }] };
+  await store.send(message).result;
+  t.equal(store.snapshot.messages[2]?.text, 'parts');
+  await store.end('Done');
+  t.strictSame(store.snapshot, { messages: [], status: 'ready', error: undefined });
+});
+
+t.test('stop cancels what is under way, and an error stays until the next message', async (t) => {
+  const { agent, client } = await createWorld(t);
+  const one = client();
+  const store = new ThreadStore(() => one, 'support', undefined);
+  const gate = agent.hold();
+  const stopped = snapshot(store, ({ messages }) => messages[1]?.status === 'cancelled');
+  store.send('a');
+  await gate.arrived;
+  store.stop();
+  t.equal((await stopped).status, 'ready');
+  gate.release();
+  agent.script('chat.start', { error: { code: -42_004, message: 'Broken' } });
+  const failed = snapshot(store, ({ status }) => status === 'error');
+  store.send('b');
+  t.match(await failed, { error: { code: -42_004 }, messages: [{}, {}, {}, { status: 'failed' }] });
+  const ready = snapshot(store, ({ status }) => status === 'ready');
+  store.send('c');
+  t.equal((await ready).error, undefined);
+  await store.end();
+});
+
+t.test('turns that are pending already are shown once, however many look', async (t) => {
+  const { agent, client } = await createWorld(t);
+  const one = client();
+  const gate = agent.hold();
+  const turn = one.send('support', 'a', { stream: true });
+  one.send('support', 'b', { contextId: 'other' });
+  await gate.arrived;
+  const store = new ThreadStore(() => one, 'support', undefined);
+  store.subscribe(() => {});
+  const ready = snapshot(store, ({ status }) => status === 'ready');
+  t.match(store.snapshot.messages, [{ id: turn.id, role: 'agent', status: 'streaming' }]);
+  t.equal(store.snapshot.messages.length, 1);
+  gate.release();
+  t.match((await ready).messages, [{ text: 'support #1: a' }]);
+});
+
+t.test('a registry makes its client when it is needed, and closes it when the last provider has gone', async (t) => {
+  const { proxy, relay, client } = await createWorld(t);
+  const registry = new ThreadRegistry({ ...FAST, url: proxy.url });
+  t.equal(registry.current, undefined);
+  t.equal(registry.store('a', undefined), registry.store('a', undefined));
+  t.not(registry.store('a', undefined), registry.store('a', 'c'));
+  const unmount = registry.mount();
+  const made = registry.current;
+  unmount();
+  const unmountAgain = registry.mount();
+  t.equal(registry.current, made, 'StrictMode mounts twice');
+  await until(() => made?.state.status === 'open');
+  unmountAgain();
+  await until(() => registry.current === undefined && relay.stats().sessions === 0);
+  t.equal(made?.state.status, 'closed');
+
+  const own = client();
+  const other = new ThreadRegistry(own);
+  other.mount()();
+  t.equal(other.current, own);
+  t.equal(other.client(), own);
+});
