@@ -1,5 +1,4 @@
 export * from '@arc/thread-protocol';
-export type { ArcResponse } from './client/answer.js';
 export {
   ArcClient,
   type ArcClientOptions,
@@ -14,6 +13,7 @@ export type { BreakerOptions, EndpointState } from './client/breaker.js';
 export type { EndpointOption } from './client/endpoint.js';
 export type { ArcEvent } from './client/event.js';
 export type { HeadersContext, HeadersOption } from './client/request-headers.js';
+export type { ArcResponse } from './client/response.js';
 export { ArcStream } from './client/stream.js';
 export type { Token } from './client/token.js';
 export type { Logger } from './logger.js';

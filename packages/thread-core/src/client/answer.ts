@@ -1,29 +1,12 @@
 import { setMaxListeners } from 'node:events';
 import type { ArcEnvelope, ChatResult } from '@arc/thread-protocol';
 import type { Bytes } from '../bytes.js';
-import { type ArcErrorOptions, InternalError, readAgentError } from '../protocol/errors.js';
+import { InternalError, readAgentError } from '../protocol/errors.js';
 import { isObject } from '../values.js';
 import type { CallListener } from './call.js';
 import { type ArcEvent, chatIdOf, plain } from './event.js';
+import type { Answerable, ArcResponse } from './response.js';
 import { ArcStream } from './stream.js';
-
-/** An answer: the agent's envelope. `restarted`, not enumerable, is true where a lost chat was started afresh for it. */
-export type ArcResponse<Result = ChatResult> = ArcEnvelope<Result> & {
-  readonly restarted: boolean;
-  /** Where the agent streamed an answer that was not asked for as a stream: its events; not enumerable. */
-  readonly events?: readonly ArcEvent[];
-};
-
-/** What is being answered: a call, or a send that may take several calls. */
-export interface Answerable {
-  readonly restarted?: boolean;
-  readonly chatId?: string | undefined;
-  /** What an error in the answer is about. */
-  about?(): ArcErrorOptions;
-  cancel(): void;
-  pause(): void;
-  resume(): void;
-}
 
 /** Turns what a listener hears into a promise: of a response, or of a stream where one was asked for. */
 export class Answer implements CallListener {

@@ -7,10 +7,11 @@ import type {
   TaskSendResult,
   TaskSubscribeResult,
 } from '@arc/thread-protocol';
-import { Answer, type ArcResponse } from './answer.js';
+import { Answer } from './answer.js';
 import type { EndpointState } from './breaker.js';
 import { Call, type CallListener, type CallOwner, type CallRequest } from './call.js';
 import { type ArcClientOptions, type ClientConfig, check, isNumber, readClientOptions } from './options.js';
+import type { ArcResponse } from './response.js';
 import type { ArcStream } from './stream.js';
 
 export type { ArcClientOptions } from './options.js';

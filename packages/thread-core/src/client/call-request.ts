@@ -40,7 +40,7 @@ export interface CallRequest extends CallTimeouts {
 }
 
 /** Where the cookies of a chat are kept. The client writes to it. */
-export interface CookieChat {
+interface CookieChat {
   cookies?: ChatCookies | undefined;
 }
 

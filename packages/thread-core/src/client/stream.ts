@@ -1,5 +1,5 @@
-import type { Answerable, ArcResponse } from './answer.js';
 import { type ArcEvent, plain } from './event.js';
+import type { Answerable, ArcResponse } from './response.js';
 
 /** So many events wait for their reader before the agent's answer is no longer read. */
 const HIGH_WATER = 64;

@@ -6,7 +6,7 @@ import type { ClusterMember } from './cluster-reconcile.js';
 import { FencedError, type Ownership, type SessionMeta } from './session-store.js';
 
 /** What a session says of itself when it is registered. */
-export type SessionDescription = Omit<SessionMeta, 'epoch' | 'boot' | 'threads'>;
+type SessionDescription = Omit<SessionMeta, 'epoch' | 'boot' | 'threads'>;
 
 export interface ClusterSessionOwner {
   describe(): SessionDescription;

@@ -198,12 +198,6 @@ export function isMessage(frame: ClientFrame | BadFrame): frame is MessageFrame 
   return !(frame instanceof BadFrame) && (frame.type === undefined || frame.type === 'message');
 }
 
-/** What an answer repeats of a text frame that is not looked at any further. */
-export function readEcho(text: string): FrameEcho {
-  const frame = parseObject(text);
-  return frame instanceof BadFrame ? {} : echoOf(frame);
-}
-
 /** What an answer repeats of a frame: those of the four fields that are valid. */
 export function echoOf(frame: object): FrameEcho {
   const fields = normalize(frame as Json, ECHO);

@@ -9,7 +9,7 @@ import { TokenBucket } from './rate-limiter.js';
 import { hashSecret, makeSecret, writeToken } from './session-secret.js';
 
 /** How often either side acknowledges: after so many frames, so many bytes, or so many milliseconds. */
-export const ACK_POLICY = { frames: 32, bytes: 65_536, ms: 1000 } as const;
+const ACK_POLICY = { frames: 32, bytes: 65_536, ms: 1000 } as const;
 
 /** Pings and repeated acknowledgements a second. `frameRate` does not count them. */
 const CONTROL_RATE = 100;

@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ArcEnvelope, ChatEndResult } from '@arc/thread-protocol';
 import { type Bytes, decode } from '../bytes.js';
-import { Answer, type ArcResponse } from '../client/answer.js';
+import { Answer } from '../client/answer.js';
 import type { CallListener, CallRequest } from '../client/call.js';
+import type { ArcResponse } from '../client/response.js';
 import { isClientClosed } from '../client/transport-error.js';
 import { ArcError, AuthenticationError, InternalError, RateLimitExceededError } from '../protocol/errors.js';
 import { withTimeout } from '../timers.js';

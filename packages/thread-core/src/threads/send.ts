@@ -1,9 +1,9 @@
 import type { ArcEnvelope } from '@arc/thread-protocol';
 import type { Bytes } from '../bytes.js';
-import type { Answerable } from '../client/answer.js';
 import type { Call, CallListener } from '../client/call.js';
 import type { ChatCookies } from '../client/cookies.js';
 import { chatIdOf, type StreamEvent } from '../client/event.js';
+import type { Answerable } from '../client/response.js';
 import { readAgentError } from '../protocol/errors.js';
 import { isAgentError, isLostChat, isMissingMethod, mayLeaveChat } from './chat-errors.js';
 import type { StartOutcome } from './ending.js';

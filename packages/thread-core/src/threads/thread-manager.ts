@@ -1,6 +1,7 @@
 import type { ChatEndResult } from '@arc/thread-protocol';
-import { Answer, type ArcResponse } from '../client/answer.js';
+import { Answer } from '../client/answer.js';
 import type { ArcClient } from '../client/arc-client.js';
+import type { ArcResponse } from '../client/response.js';
 import type { ArcStream } from '../client/stream.js';
 import { TokenSource } from '../client/token.js';
 import { silentLogger } from '../logger.js';

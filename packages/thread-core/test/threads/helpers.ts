@@ -1,8 +1,8 @@
 import type { ArcMessage } from '@arc/thread-protocol';
 import type { Test } from 'tap';
-import type { ArcResponse } from '../../src/client/answer.js';
 import { ArcClient, type ArcClientOptions } from '../../src/client/arc-client.js';
 import type { ArcEvent } from '../../src/client/event.js';
+import type { ArcResponse } from '../../src/client/response.js';
 import type { Logger } from '../../src/logger.js';
 import {
   type RecordedRequest,

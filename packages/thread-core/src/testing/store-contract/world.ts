@@ -136,7 +136,7 @@ export class Peer {
   }
 }
 
-export function hash(secret: string): string {
+function hash(secret: string): string {
   return createHash('sha256').update(secret).digest('hex');
 }
 
