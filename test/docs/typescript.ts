@@ -29,15 +29,21 @@ const OPTIONS = {
 export function compile(sources: ReadonlyMap<string, string>): string[] {
   mkdirSync(types, { recursive: true });
   const names = [...sources.keys()];
-  for (const [index, name] of names.entries()) writeFileSync(new URL(`${index}.mts`, types), sources.get(name) ?? '');
-  writeFileSync(new URL('tsconfig.json', types), JSON.stringify({ compilerOptions: OPTIONS, include: ['*.mts'] }));
+  for (const [index, name] of names.entries()) {
+    const source = sources.get(name) ?? '';
+    // TypeScript reads JSX in .tsx files only.
+    const extension = source.includes("/react';") ? 'tsx' : 'mts';
+    writeFileSync(new URL(`${index}.${extension}`, types), source);
+  }
+  const include = ['*.mts', '*.tsx'];
+  writeFileSync(new URL('tsconfig.json', types), JSON.stringify({ compilerOptions: OPTIONS, include }));
   const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
   const { stdout } = spawnSync(process.execPath, [tsc, '-p', '.', '--pretty', 'false'], {
     cwd: fileURLToPath(types),
     encoding: 'utf8',
   });
   const lines = stdout.split('\n').filter((line) => line !== '');
-  return lines.map((line) => line.replace(/^(\d+)\.mts/, (_all, index) => names[Number(index)] ?? ''));
+  return lines.map((line) => line.replace(/^(\d+)\.(?:mts|tsx)/, (_all, index) => names[Number(index)] ?? ''));
 }
 
 /** What `compile` made of the source at this position. */

@@ -239,8 +239,9 @@ export class Send implements CallListener, Answerable {
         if (this.#mayHaveStarted(error)) this.#threads.abandonThread(entry);
         else this.#threads.removeThread(entry);
       }
-    } else if (this.#phase === 'messaging' && entry.unnamed && isMissingMethod(error)) {
-      // The agent has never named a chat, and has no method to continue one: it is stateless.
+    } else if (this.#phase === 'messaging' && (entry.unnamed || entry.stateless) && isMissingMethod(error)) {
+      // The agent has never named a chat, and has no method to continue one: it is stateless. Another send of the thread,
+      // which ran beside this one, may have found that out already.
       this.#threads.updateThread(entry, { unnamed: false, stateless: true });
       this.run(entry, 'stateless');
       return true;

@@ -122,6 +122,14 @@ t.test('a stateless agent that fails keeps its thread, and is not asked for a ch
   t.equal(requestsOf(agent, 'chat.message').length, 1, 'it is asked once whether it keeps chats');
 });
 
+t.test('sends that run side by side find out together that an agent is stateless', async (t) => {
+  const { agent, threads } = await setUp(t, { agent: dialects.stateless, busy: 'parallel' });
+  await threads.sendToAgent(hello);
+  const answers = await Promise.allSettled([1, 2, 3].map(() => threads.sendToAgent(hello)));
+  t.ok(answers.every(({ status }) => status === 'fulfilled'));
+  t.equal(requestsOf(agent, 'chat.message').length, 3, 'each of them was sent as chat.message first');
+});
+
 t.test('a stateless agent whose first answer breaks off is found to be stateless all the same', async (t) => {
   const { agent, threads } = await setUp(t, { agent: dialects.stateless });
   agent.script('chat.start', { events: [{ data: { message: say('so far') } }], finish: 'cut' });
