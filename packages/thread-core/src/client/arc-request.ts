@@ -4,6 +4,9 @@ import { hasLoneSurrogate, quote } from '../values.js';
 import { factsOf } from './call-errors.js';
 import type { CallRequest } from './call-request.js';
 
+/** What every request begins with. */
+const BEFORE_ID = `{"arc":"${ARC_VERSION}","id":"`;
+
 /**
  * Writes the body of a request. `requestAgent` is JSON already.
  * @throws InvalidRequestError where it cannot be written as JSON
@@ -14,7 +17,7 @@ export function writeRequest(request: CallRequest, id: string, requestAgent: str
   let text: string;
   try {
     // Piece by piece, because most of them are known to need no escapes.
-    text = `${beginning(id)},"method":"${method}","requestAgent":${requestAgent},"targetAgent":${quote(targetAgent)}${trace},"params":${JSON.stringify(params)}}`;
+    text = `${BEFORE_ID}${id}","method":"${method}","requestAgent":${requestAgent},"targetAgent":${quote(targetAgent)}${trace},"params":${JSON.stringify(params)}}`;
   } catch (cause) {
     // Nested too deeply, circular, or a BigInt.
     throw new InvalidRequestError(`${method} cannot be written as JSON`, factsOf(request, cause));
@@ -26,9 +29,5 @@ export function writeRequest(request: CallRequest, id: string, requestAgent: str
 
 /** Whether an envelope has the id of the request with this body. */
 export function answersRequest({ id }: ArcEnvelope, body: string): boolean {
-  return body.startsWith(beginning(String(id)));
-}
-
-function beginning(id: string): string {
-  return `{"arc":"${ARC_VERSION}","id":"${id}"`;
+  return typeof id === 'string' && body.startsWith(id, BEFORE_ID.length) && body[BEFORE_ID.length + id.length] === '"';
 }

@@ -299,7 +299,7 @@ export class Call implements AttemptOwner, RunningCall {
   onBody(body: Buffer): void {
     const { status, contentType, retryAfter } = this.#attempt as Attempt;
     const { breaker } = this.#endpoint as Endpoint;
-    const { text, envelope, error, hadNonFinite } = parseResponse(body, contentType, this.#about());
+    const { text, envelope, error, hadNonFinite } = parseResponse(body, contentType, () => this.#about());
     if (envelope !== undefined) breaker.answered();
     else if (GATEWAY_FAILURES.has(status)) breaker.failed(this.#owner);
     if (hadNonFinite) this.#warn(NON_FINITE);

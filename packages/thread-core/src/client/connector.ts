@@ -63,7 +63,12 @@ function ignoreContinue(socket: Socket): void {
   };
 }
 
+/** The first digit of the status, behind `HTTP/1.1 `. */
+const STATUS_AT = 9;
+
 function mayBeContinue(bytes: Buffer): boolean {
+  // Nearly every answer is known by this byte not to be one.
+  if (bytes.length > STATUS_AT && bytes[STATUS_AT] !== CONTINUE[STATUS_AT]) return false;
   const length = Math.min(bytes.length, CONTINUE.length);
   return bytes.compare(CONTINUE, 0, length, 0, length) === 0;
 }

@@ -1,4 +1,4 @@
-import type { ArcEnvelope } from '@arc/thread-protocol';
+import { ARC_VERSION, type ArcEnvelope } from '@arc/thread-protocol';
 import { type Bytes, decode, encode, readBytes } from '../bytes.js';
 import { type ArcError, readAgentError } from '../protocol/errors.js';
 import { type CallFacts, notArc, unsupportedVersion } from './call-errors.js';
@@ -23,12 +23,15 @@ const CHARSET = /;\s*charset\s*=\s*"?([^\s;"]+)/i;
 const IS_UTF8 = /^(?:utf-?8|us-ascii)$/i;
 const SUPPORTED_VERSION = /^1(?:\.|$)/;
 
-/** Reads the body of an answer. JSON is UTF-8, but an answer may say that it is something else. */
-export function parseResponse(body: Buffer, contentType: string, about: CallFacts): ParsedResponse {
-  const charset = CHARSET.exec(contentType)?.[1] ?? 'utf-8';
+/**
+ * Reads the body of an answer. JSON is UTF-8, but an answer may say that it is something else. `about` gives what an error
+ * is about: it is asked only where there is one.
+ */
+export function parseResponse(body: Buffer, contentType: string, about: () => CallFacts): ParsedResponse {
+  const charset = (contentType.includes(';') ? CHARSET.exec(contentType)?.[1] : undefined) ?? 'utf-8';
   const bytes = IS_UTF8.test(charset) ? readBytes(body) : transcode(body, charset);
   if (bytes === undefined) {
-    const error = notArc(about, `text that is not ${charset.slice(0, 40)}, as it says`);
+    const error = notArc(about(), `text that is not ${charset.slice(0, 40)}, as it says`);
     return { text: encode(''), envelope: undefined, error, hadNonFinite: false };
   }
   let text = bytes.startsWith(BOM) ? (bytes.slice(BOM.length) as Bytes) : bytes;
@@ -42,16 +45,17 @@ export function parseResponse(body: Buffer, contentType: string, about: CallFact
   }
   if (envelope === undefined) {
     const what = body.length === 0 ? 'an empty answer' : contentType || 'no content type';
-    return { text, envelope, error: notArc(about, what), hadNonFinite };
+    return { text, envelope, error: notArc(about(), what), hadNonFinite };
   }
   const error = findError(envelope, about);
   return error === undefined ? { text, envelope, error, hadNonFinite } : { text, envelope, error, hadNonFinite };
 }
 
-function findError(envelope: ArcEnvelope, about: CallFacts): ArcError | undefined {
-  if (!SUPPORTED_VERSION.test(envelope.arc)) return unsupportedVersion(about, envelope.arc);
-  if (envelope.error != null) return readAgentError(envelope.error, about);
-  return envelope.result == null ? notArc(about, 'neither result nor error') : undefined;
+function findError(envelope: ArcEnvelope, about: () => CallFacts): ArcError | undefined {
+  if (envelope.arc !== ARC_VERSION && !SUPPORTED_VERSION.test(envelope.arc))
+    return unsupportedVersion(about(), envelope.arc);
+  if (envelope.error != null) return readAgentError(envelope.error, about());
+  return envelope.result == null ? notArc(about(), 'neither result nor error') : undefined;
 }
 
 /** Undefined where the charset is not known, or these bytes are none of it. */
