@@ -287,7 +287,7 @@ t.test('relay.endSessions ends the sessions of a user on all nodes, and those of
   await until(async () => (await store.sessionsOf('ann')).length === 0, 'the sessions to be removed');
 });
 
-t.test('in a cluster clients are told at shutdown that other nodes go on', async (t) => {
+t.test('in a cluster clients are told at shutdown that other nodes go on [F-298]', async (t) => {
   const all = await world(t, { cluster: { store: memoryStore() } });
   const client = await all.connect();
   await client.ask(to('support', 'hello'));
