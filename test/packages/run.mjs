@@ -150,14 +150,20 @@ async function build(name, tarballs) {
   return { project, columns };
 }
 
-/** The programs of a README: those that say so in a comment above their block. */
+/**
+ * The programs of a README: those that say so in a comment above their block. Programs that need a page or a Redis server are
+ * left to test/docs.test.ts.
+ */
 function programsOf(name) {
   const path = join(root, 'packages', name, 'README.md');
   const text = existsSync(path) ? readFileSync(path, 'utf8') : '';
-  return Array.from(text.matchAll(/^<!-- run: (\w+)[^\n]* -->\n```\w+\n(.*?)^```$/gms), ([, kind, code]) => ({
-    kind,
-    code,
-  }));
+  return Array.from(
+    text.matchAll(/^<!-- run: (server|script)\b[^\n]* -->\n```\w+\n(.*?)^```$/gms),
+    ([, kind, code]) => ({
+      kind,
+      code,
+    }),
+  );
 }
 
 /** Runs a README's program: a script to its end, a server until it listens and has answered one message. */
