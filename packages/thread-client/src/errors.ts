@@ -30,7 +30,7 @@ export class CancelledError extends ThreadClientError {
 }
 
 /**
- * The relay gave the turn up: it shut down, it failed, or a newer turn replaced this one. The session goes on. The
+ * The relay gave the turn up: it shut down, it failed, or a newer turn replaced this one. The session continues. The
  * client never repeats the message by itself.
  */
 export class InterruptedError extends ThreadClientError {

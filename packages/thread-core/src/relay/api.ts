@@ -101,8 +101,8 @@ export interface RelayHooks<Identity = unknown> {
   /** A resumable session has lost its connection, and waits for another one. */
   onDetach?(session: Session<Identity>): void;
   /**
-   * A resumable session goes on with another connection. The session that `onOpen` has announced for that connection
-   * ends: it was only needed to ask for this one.
+   * A resumable session has a new connection. `onOpen` was called for that connection with a session of its own, which
+   * ends now: it existed only until the client asked to resume this one.
    */
   onResume?(session: Session<Identity>): void;
   /** A chat.start is sent. */

@@ -167,8 +167,8 @@ export class Exchange {
 
   async #send(bytes: Buffer): Promise<void> {
     if (this.#over) throw new Error('The exchange is over');
-    // A turn of the event loop, so that chunks do not leave in one packet; and so that a writer that goes on without
-    // a reader does not stop everything else.
+    // Wait one turn of the event loop: chunks then leave in packets of their own, and a writer without a reader does not
+    // block everything else.
     const apart = this.#raw || this.delivery.chunkBytes !== undefined;
     if (this.res.destroyed || (apart && this.#sent > 0)) await setImmediate();
     if (this.res.destroyed) return;
