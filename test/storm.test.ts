@@ -25,8 +25,7 @@ t.test(`${SOCKETS} connections that drop at once leave no open chat and no memor
     await agent.waitFor(({ counters }) => counters.ended >= CHATS * round && counters.running === 0, {
       timeout: 30_000,
     });
-    let report = await relay.report();
-    for (let tries = 0; report.sessions > 0 && tries < 100; tries++) report = await relay.report();
+    const report = await relay.settled();
     rounds.push(report);
     const { started, ended, open } = agent.counters;
     t.strictSame({ started, ended, open }, { started: CHATS * round, ended: CHATS * round, open: 0 }, `storm ${round}`);

@@ -49,6 +49,13 @@ export class RelayProcess {
     return report;
   }
 
+  /** Reports once the sessions have ended, with their chats. */
+  settled(): Promise<Report> {
+    const report = next(this.#child);
+    this.#child.send('report when settled');
+    return report;
+  }
+
   async stop(): Promise<number | null> {
     const exit = once(this.#child, 'exit');
     this.#child.send('stop');

@@ -47,11 +47,16 @@ async function report(): Promise<void> {
   process.send?.({ url: server.url, heap, sessions, threads, pending, ended, failed, errors } satisfies Report);
 }
 
+async function settled(): Promise<void> {
+  while (server.relay.sessions.size > 0) await Promise.all(Array.from(server.relay.sessions, ({ closed }) => closed));
+}
+
 // Exits when its parent is gone.
 const orphaned = (): never => process.exit(1);
 process.once('disconnect', orphaned);
 process.on('message', (order) => {
   if (order === 'report') return void report();
+  if (order === 'report when settled') return void settled().then(report);
   process.off('disconnect', orphaned);
   const closed = server.close().then(() => client?.close());
   return void closed.then(() => process.disconnect());

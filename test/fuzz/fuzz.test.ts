@@ -26,13 +26,6 @@ function sound(t: Test, first: Report, last: Report): void {
   t.ok(last.heap < first.heap + 4 * MB, `the heap does not grow: ${heaps.join(', then ')}`);
 }
 
-/** How things are once all sessions have gone. */
-async function settled(relay: RelayProcess): Promise<Report> {
-  let report = await relay.report();
-  for (let tries = 0; report.sessions > 0 && tries < 200; tries++) report = await relay.report();
-  return report;
-}
-
 t.test(`each of ${FRAMES} mutated frames is answered once (seed ${SEED})`, async (t) => {
   const agent = await startTestAgent();
   const relay = await RelayProcess.start(agent.endpoint, { maxBadFrames: 1e9, cleanupTimeout: 10_000, throwing: 1 });
@@ -54,9 +47,9 @@ t.test(`each of ${FRAMES} mutated frames is answered once (seed ${SEED})`, async
   const all = (end: number): Promise<unknown> => Promise.all(Array.from({ length: 4 }, () => worker(end)));
   // What the first fifth leaves is no leak: code that was compiled, connections and buffers that are kept.
   await all(FRAMES / 5);
-  const first = await settled(relay);
+  const first = await relay.settled();
   await all(FRAMES);
-  const last = await settled(relay);
+  const last = await relay.settled();
   await agent.waitFor(({ counters }) => counters.open === 0);
   sound(t, first, last);
   t.equal(await relay.stop(), 0, 'the relay exits by itself');
@@ -121,10 +114,10 @@ t.test(`each of ${ANSWERS} sends ends once, whatever the agent answers (seed ${S
   };
   const all = (end: number): Promise<unknown> => Promise.all(Array.from({ length: 6 }, () => worker(end)));
   await all(ANSWERS / 5);
-  const first = await settled(relay);
+  const first = await relay.settled();
   await all(ANSWERS);
   t.ok((told.get('response') ?? 0) > 0 && (told.get('done') ?? 0) > 0, 'some answers are right');
   t.comment(`told: ${[...told].map(([type, times]) => `${type} ${times}`).join(', ')}`);
-  sound(t, first, await settled(relay));
+  sound(t, first, await relay.settled());
   t.equal(await relay.stop(), 0, 'the relay exits by itself');
 });

@@ -84,7 +84,7 @@ const isEnded = (): boolean => agent.counters.open === 0;
 await agent
   .waitFor(isEnded, { timeout: 10_000 })
   .catch(({ message }: Error) => tally.broken.push(message, ...openChats()));
-for (let tries = 0; tries < 200 && (await relay.report()).sessions > 0; tries++) await delay(50);
+await relay.settled();
 await measure();
 const code = await relay.stop();
 await agent.close();
