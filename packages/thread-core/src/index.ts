@@ -21,11 +21,8 @@ export * from './protocol/errors.js';
 export type {
   AgentSource,
   AttachOptions,
-  CloseSummary,
-  Counters,
   RelayHooks,
   RelayOptions,
-  RelayStats,
   ResumeOptions,
   SendStart,
   SendState,
@@ -63,6 +60,7 @@ export {
   type StoreNode,
 } from './relay/session-store.js';
 export type { RelaySocket, WsOptions } from './relay/socket.js';
+export type { CloseSummary, Counters, RelayStats } from './relay/stats-types.js';
 export {
   createNotificationHandler,
   type NotificationHandler,

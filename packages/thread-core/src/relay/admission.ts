@@ -127,11 +127,6 @@ export class AdmissionControl {
     return FULL;
   }
 
-  /** A session that had released its slot takes one again, with a connection whose slot is released. */
-  occupySlot(): void {
-    this.#slots += 1;
-  }
-
   /** A session releases its slot. */
   releaseSlot(): void {
     this.#slots -= 1;

@@ -1,49 +1,15 @@
 import type { IncomingMessage } from 'node:http';
 import { CloseCode } from '@arc/thread-protocol';
 import type { Bytes } from '../bytes.js';
+import { cutReason } from './close-reason.js';
+import { type ConnectionOwner, NO_OWNER } from './connection-owner.js';
 import { readFrame } from './frame-reader.js';
 import { FrameWriter, type FrameWriterOwner, type FrameWriting } from './frame-writer.js';
-import type { ReadFrame } from './inbox.js';
 import type { RelayConfig } from './options.js';
 import { TokenBucket } from './rate-limiter.js';
 import type { RelaySocket, SocketData } from './socket.js';
+import { isConnected, listen, type SocketEvents } from './socket-events.js';
 import type { Traffic } from './stats.js';
-
-/** What a connection needs of its session. */
-export interface ConnectionOwner {
-  /** Nothing is pending: the connection may be closed as idle. */
-  readonly isIdle: boolean;
-  /** Whether a frame counts neither for `frameRate` nor as activity. */
-  isExempt(frame: ReadFrame): boolean;
-  onFrame(frame: ReadFrame, text: string, bytes: number): void;
-  /** A frame exceeded `frameRate`. */
-  onExcessFrame(frame: ReadFrame, bytes: number): void;
-  /** `isFull` has changed. */
-  onBackpressure(): void;
-  /** The client broke a rule, for which its session ends with this close code. */
-  onViolation(code: number, reason: string): void;
-  /** The connection ends, and not by `close`: frames are neither read nor sent any more. May be called twice. */
-  onDisconnect(code: number): void;
-  /** The WebSocket is closed. Called once. */
-  onClosed(code: number, error: unknown): void;
-  /** A callback of the socket's threw. */
-  onFailure(error: unknown): void;
-}
-
-const ignore = (): void => {};
-
-/** The owner of a connection whose session goes on without it: nothing that it does matters any more. */
-const NO_OWNER: ConnectionOwner = {
-  isIdle: false,
-  isExempt: () => true,
-  onFrame: ignore,
-  onExcessFrame: ignore,
-  onBackpressure: ignore,
-  onViolation: ignore,
-  onDisconnect: ignore,
-  onClosed: ignore,
-  onFailure: ignore,
-};
 
 /** Milliseconds in which the client of a replaced connection must answer the closing handshake. */
 const REPLACED_TIMEOUT_MS = 500;
@@ -53,47 +19,12 @@ export interface ConnectionHost {
   readonly config: RelayConfig;
   /** Counts the sweeps of all sessions: a clock that costs nothing to read. */
   readonly sweeper: { readonly sweeps: number };
+  /** A connection no longer counts for `maxSessions`. */
+  releaseSlot(): void;
 }
 
 /** What a close frame without a code is reported as. */
 const NO_STATUS = 1005;
-
-/** Where a socket has its connection. The listeners are shared by all sockets, because closures would cost memory. */
-const CONNECTION = Symbol('connection');
-
-type ConnectedSocket = RelaySocket & { [CONNECTION]: Connection };
-
-function onMessage(this: RelaySocket, data: SocketData | string, isBinary?: boolean): void {
-  const connection = (this as ConnectedSocket)[CONNECTION];
-  // Not by `guard`, because a closure for each frame would cost time.
-  try {
-    connection.read(data, isBinary);
-  } catch (error) {
-    connection.onFailure(error);
-  }
-}
-
-function onPong(this: RelaySocket): void {
-  (this as ConnectedSocket)[CONNECTION].onPong();
-}
-
-function onError(this: RelaySocket, error: unknown): void {
-  (this as ConnectedSocket)[CONNECTION].onError(error);
-}
-
-function onClose(this: RelaySocket, code: number): void {
-  (this as ConnectedSocket)[CONNECTION].onClose(code);
-}
-
-/**
- * Replaces the socket's `close`. When a close frame arrives, `ws` calls it, and emits nothing until the TCP connection
- * ends, which a client can put off for 30 seconds.
- */
-function close(this: RelaySocket, code?: number, reason?: string): void {
-  const { close: closeSocket } = Object.getPrototypeOf(this) as RelaySocket;
-  closeSocket.call(this, code, reason);
-  (this as ConnectedSocket)[CONNECTION].onCloseCalled(code);
-}
 
 /** The number of bytes received. A request that was injected by a test has no socket. */
 function bytesRead({ socket }: { socket: IncomingMessage['socket'] | undefined }): number | undefined {
@@ -101,7 +32,7 @@ function bytesRead({ socket }: { socket: IncomingMessage['socket'] | undefined }
 }
 
 /** One WebSocket: reads frames, limits their size and rate, writes, and notices slow and silent clients. */
-export class Connection implements FrameWriterOwner, FrameWriting {
+export class Connection implements FrameWriterOwner, FrameWriting, SocketEvents {
   readonly request: IncomingMessage;
   /** Its session. A session that is resumed becomes the owner of the connection on which that was asked for. */
   owner: ConnectionOwner;
@@ -116,13 +47,13 @@ export class Connection implements FrameWriterOwner, FrameWriting {
   #received: number | undefined = -1;
   #backlog = 0;
   #stallTimer: NodeJS.Timeout | undefined;
+  #hasSlot = true;
   #isClosing = false;
   #error: unknown;
 
   /** @throws TypeError if the socket has a connection already */
   constructor(host: ConnectionHost, owner: ConnectionOwner, socket: RelaySocket, request: IncomingMessage) {
-    const isAttached = (socket as Partial<ConnectedSocket>)[CONNECTION] !== undefined;
-    if (isAttached && socket.readyState !== socket.CLOSED) throw new TypeError('socket: is attached already');
+    if (isConnected(socket) && socket.readyState !== socket.CLOSED) throw new TypeError('socket: is attached already');
     this.#host = host;
     this.owner = owner;
     this.#socket = socket;
@@ -130,13 +61,8 @@ export class Connection implements FrameWriterOwner, FrameWriting {
     this.#lastActivity = host.sweeper.sweeps;
     this.#writer = new FrameWriter(socket, request.socket, host.config.maxBufferedBytes, this);
     socket.binaryType = 'nodebuffer';
-    (socket as ConnectedSocket)[CONNECTION] = this;
-    socket.on('message', onMessage);
-    socket.on('close', onClose);
-    socket.on('error', onError);
     // A fourth listener would make ws's table of listeners grow by a hundred bytes. Bytes received tell as much.
-    if (bytesRead(request) === undefined) socket.on('pong', onPong);
-    socket.close = close;
+    listen(socket, this, bytesRead(request) === undefined);
     if (socket.readyState === socket.CLOSED) queueMicrotask(() => this.onClose(CloseCode.Abnormal));
   }
 
@@ -251,7 +177,7 @@ export class Connection implements FrameWriterOwner, FrameWriting {
     this.#error = error;
   }
 
-  /** `close` was called: by `close` below, by ws when a close frame or an invalid frame arrived, or by the application. @internal */
+  /** @internal */
   onCloseCalled(code: number = NO_STATUS): void {
     if (!this.#isClosing) this.#guard(() => this.owner.onDisconnect(code));
   }
@@ -285,6 +211,10 @@ export class Connection implements FrameWriterOwner, FrameWriting {
 
   /** Called regularly: closes an idle connection, and sends a ping or drops a client that did not answer the last one. */
   sweep(pings: boolean, idleSweeps: number): void {
+    this.#guard(() => this.#sweep(pings, idleSweeps));
+  }
+
+  #sweep(pings: boolean, idleSweeps: number): void {
     if (!this.isOpen) return;
     const isOverdue = idleSweeps > 0 && this.#host.sweeper.sweeps - this.#lastActivity >= idleSweeps;
     if (isOverdue && this.owner.isIdle) return this.owner.onViolation(CloseCode.IdleTimeout, 'Idle for too long');
@@ -310,8 +240,15 @@ export class Connection implements FrameWriterOwner, FrameWriting {
     this.#socket.close(code, cutReason(reason));
   }
 
-  /** The session goes on without this connection, whose events are ignored from now on. */
+  /** The connection no longer counts for `maxSessions`. */
+  releaseSlot(): void {
+    if (this.#hasSlot) this.#host.releaseSlot();
+    this.#hasSlot = false;
+  }
+
+  /** The session continues without this connection, whose events are ignored from now on. */
   release(): void {
+    this.releaseSlot();
     this.stopStallTimer();
     this.owner = NO_OWNER;
   }
@@ -327,13 +264,4 @@ export class Connection implements FrameWriterOwner, FrameWriting {
   terminate(): void {
     this.#socket.terminate();
   }
-}
-
-/** A close reason has at most 123 bytes (RFC 6455, 5.5). It is cut between two characters. */
-function cutReason(reason: string): string {
-  const bytes = Buffer.from(reason);
-  if (bytes.length <= 123) return reason;
-  let end = 123;
-  while (((bytes[end] as number) & 0xc0) === 0x80) end -= 1;
-  return bytes.toString('utf8', 0, end);
 }

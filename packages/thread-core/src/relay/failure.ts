@@ -1,4 +1,6 @@
 import type { ArcErrorObject } from '@arc/thread-protocol';
+import { type Bytes, encode } from '../bytes.js';
+import type { Logger } from '../logger.js';
 import { ArcError, InternalError } from '../protocol/errors.js';
 import { hasLoneSurrogate } from '../values.js';
 
@@ -8,13 +10,13 @@ const OWN_CODES = new Set([
 ]);
 
 /** What a client is told of a failure, and whether there is more to it that only the log may know. */
-export interface Failure {
+interface Failure {
   data: ArcErrorObject;
   isInternal: boolean;
 }
 
 /** Of an agent's error what the agent said, but for the details of an internal one; of this side's what is meant for clients. */
-export function describeFailure(error: unknown): Failure {
+function describeFailure(error: unknown): Failure {
   if (error instanceof ArcError && error.fromAgent) {
     const { code, reason: message, details } = error;
     const isInternal = code === InternalError.code;
@@ -30,7 +32,7 @@ export function describeFailure(error: unknown): Failure {
  * Writes a failure's data. Details may be nested more deeply than can be written; they are left out then. Half of a
  * surrogate pair becomes U+FFFD: some clients can read it, but not print it.
  */
-export function writeFailure({ code, message, details }: ArcErrorObject): string {
+function writeFailure({ code, message, details }: ArcErrorObject): string {
   let text: string;
   try {
     text = JSON.stringify({ code, message, details });
@@ -39,4 +41,13 @@ export function writeFailure({ code, message, details }: ArcErrorObject): string
   }
   if (!hasLoneSurrogate(text)) return text;
   return text.replace(/\\(?:ud[89a-f][0-9a-f]{2}|.)/g, (found) => (found.length > 2 ? '\\ufffd' : found));
+}
+
+/** Logs a failure, and writes the `error` frame that tells the client of it. `echo`: what the frame repeats. */
+export function writeErrorFrame(error: unknown, echo: Bytes, session: string, logger: Logger): Bytes {
+  const { data, isInternal } = describeFailure(error);
+  const about = { session, err: error };
+  if (isInternal) logger.error(about, 'a send failed');
+  else logger.debug(about, 'a frame or send failed');
+  return `{"type":"error"${echo},"data":${encode(writeFailure(data))}}` as Bytes;
 }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { ThreadEntry } from '../threads/store.js';
 import { Journals } from './memory-journals.js';
 import { Nodes } from './memory-nodes.js';
+import { clone, isOwner, isOwnership, isSameOwnership, type StoredRecord, toOwnership } from './memory-record.js';
 import {
   type ClaimResult,
   FencedError,
@@ -15,23 +16,8 @@ import {
   type SessionPlace,
   type SessionState,
   type SessionStore,
-  type StoredSession,
   type StoreNode,
 } from './session-store.js';
-
-/** A session, and whose it is. `parked` has no owner; `expired` and `reaping` are being ended by theirs. */
-interface StoredRecord extends Omit<StoredSession, 'exact'> {
-  status: 'owned' | 'parked' | 'expired' | 'reaping';
-  epoch: number;
-  owner: Pick<StoreNode, 'name' | 'incarnation'>;
-  secretHash: string | undefined;
-  /** The epoch at whose end the last owner wrote all of it down. */
-  exactAt: number;
-  /** Whom a handover came from, so that a repeated one is recognised. */
-  handedOverBy: Ownership | undefined;
-  /** When a parked session may be reaped, or when an expired or reaped one may be taken over. */
-  until: number;
-}
 
 /**
  * A store in the memory of one process: for tests, and for several relays in one process. It says of itself what a
@@ -280,25 +266,4 @@ export class MemoryStore implements SessionStore {
       session: clone({ sid, identityKey, identity, grace, seq, got, pending, threads, waiting, exact }),
     };
   }
-}
-
-/** What is stored must not change with what it was made of. */
-function clone<T>(value: T): T {
-  return structuredClone(value);
-}
-
-function toOwnership({ sid, epoch, owner }: StoredRecord): Ownership {
-  return { sid, epoch, node: owner.name, incarnation: owner.incarnation };
-}
-
-function isOwner({ owner }: StoredRecord, node: StoreNode): boolean {
-  return owner.name === node.name && owner.incarnation === node.incarnation;
-}
-
-function isOwnership({ epoch, owner }: StoredRecord, owned: Ownership): boolean {
-  return epoch === owned.epoch && owner.name === owned.node && owner.incarnation === owned.incarnation;
-}
-
-function isSameOwnership(one: Ownership, other: Ownership): boolean {
-  return one.epoch === other.epoch && one.node === other.node && one.incarnation === other.incarnation;
 }

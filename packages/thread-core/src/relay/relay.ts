@@ -4,7 +4,7 @@ import { CloseCode } from '@arc/thread-protocol';
 import { withTimeout } from '../timers.js';
 import { MAX_TIMEOUT_MS } from '../values.js';
 import { AdmissionControl } from './admission.js';
-import type { AgentSource, AttachOptions, CloseSummary, RelayOptions, RelayStats, Session } from './api.js';
+import type { AgentSource, AttachOptions, RelayOptions, Session } from './api.js';
 import { Cluster } from './cluster.js';
 import type { Connection } from './connection.js';
 import { endChatsOf } from './former-session.js';
@@ -18,6 +18,7 @@ import { ClientSession } from './session.js';
 import type { SessionHost } from './session-host.js';
 import type { RelaySocket, WsOptions } from './socket.js';
 import { addTraffic, readStats } from './stats.js';
+import type { CloseSummary, RelayStats } from './stats-types.js';
 import { Sweeper } from './sweeper.js';
 import { Telemetry } from './telemetry.js';
 import { guardUpgradeSocket, isUpgrade, removeUpgradeErrorHandler } from './upgrade-socket.js';
@@ -62,7 +63,7 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
     this.resumables = resume === undefined ? undefined : new ResumableSessions(resume);
     this.telemetry = new Telemetry(this.config.hooks, this.config.logger);
     this.sweeper = new Sweeper(this.config, (pings, idleSweeps) => {
-      for (const session of this.#sessions) session.sweep(pings, idleSweeps);
+      for (const { connection } of this.#sessions) connection?.sweep(pings, idleSweeps);
     });
   }
 
@@ -260,11 +261,6 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
   }
 
   /** @internal */
-  occupySlot(): void {
-    this.#admission.occupySlot();
-  }
-
-  /** @internal */
   onConnectionLost(connection: Connection): void {
     addTraffic(this.#traffic, connection.traffic);
   }
@@ -277,7 +273,7 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
   /** @internal */
   onSessionEnd(session: ClientSession): void {
     this.#sessions.delete(session);
-    addTraffic(this.#traffic, session.traffic);
+    if (session.connection !== undefined) addTraffic(this.#traffic, session.connection.traffic);
     if (this.#sessions.size === 0) this.sweeper.stop();
   }
 }

@@ -8,10 +8,13 @@ export interface ResumableSession {
   readonly id: string;
   /** `address`: that of its last connection. */
   readonly resumption:
-    | { readonly identityKey: string; readonly secretHash: string; readonly address: string }
+    | {
+        readonly identityKey: string;
+        readonly secretHash: string;
+        readonly address: string;
+        readonly journal: { readonly bytes: number };
+      }
     | undefined;
-  /** Size of its journal. */
-  readonly journalBytes: number;
   /** Ends the session although its grace is not over. */
   evict(): void;
 }
@@ -36,12 +39,6 @@ export class ResumableSessions<Member extends ResumableSession> {
 
   get detachedCount(): number {
     return this.#detachedCount;
-  }
-
-  get journalBytes(): number {
-    let bytes = 0;
-    for (const { journalBytes } of this.#byId.values()) bytes += journalBytes;
-    return bytes;
   }
 
   add(session: Member): void {
@@ -74,7 +71,7 @@ export class ResumableSessions<Member extends ResumableSession> {
     const group = this.#detached.get(key) ?? new Set();
     this.#detached.set(key, group.add(session));
     this.#detachedCount += 1;
-    this.grow(session, session.journalBytes);
+    this.grow(session, sizeOf(session));
   }
 
   /** The session has a connection again, or has ended. */
@@ -84,7 +81,7 @@ export class ResumableSessions<Member extends ResumableSession> {
     if (group === undefined || !group.delete(session)) return;
     if (group.size === 0) this.#detached.delete(key);
     this.#detachedCount -= 1;
-    this.#detachedBytes -= session.journalBytes;
+    this.#detachedBytes -= sizeOf(session);
   }
 
   /** The journal of a detached session has grown. */
@@ -121,6 +118,11 @@ function groupOf({ resumption }: ResumableSession): string {
 
 function bytesOf(group: Set<ResumableSession>): number {
   let bytes = 0;
-  for (const { journalBytes } of group) bytes += journalBytes;
+  for (const session of group) bytes += sizeOf(session);
   return bytes;
+}
+
+/** Size of its journal. */
+function sizeOf({ resumption }: ResumableSession): number {
+  return resumption?.journal.bytes ?? 0;
 }

@@ -1,3 +1,4 @@
+import { type Deferred, defer } from '../deferred.js';
 import type { ChatOutcome } from '../threads/ending.js';
 import type { ThreadManager } from '../threads/thread-manager.js';
 import type { FrameEcho } from './frame-reader.js';
@@ -10,8 +11,10 @@ export interface EndingSession {
   readonly existingThreads: ThreadManager | undefined;
   /** Removes the messages that are held, and returns what their answers repeat. */
   takeHeldMessages(): FrameEcho[];
-  /** The session begins to end: it takes no room any more. */
+  /** The session begins to end: it releases its slot. */
   onLeave(): void;
+  /** The connection is closed and the chats are ended. */
+  onEnded(outcomes: ChatOutcome[]): void;
 }
 
 /** How a session ends: what becomes of its pending sends and its chats, once, whoever asks for it and how often. */
@@ -20,12 +23,18 @@ export class SessionEnd {
   hasStarted = false;
   readonly #session: EndingSession;
   readonly #config: Pick<RelayConfig, 'onDisconnect'>;
+  readonly #closed: Deferred<ChatOutcome[]> = defer();
   /** Set once the chats are being ended. */
   #outcomes: Promise<ChatOutcome[]> | undefined;
 
   constructor(session: EndingSession, config: Pick<RelayConfig, 'onDisconnect'>) {
     this.#session = session;
     this.#config = config;
+  }
+
+  /** Resolves when the session has no connection and no chats any more. */
+  get closed(): Promise<ChatOutcome[]> {
+    return this.#closed.promise;
   }
 
   /** The client has left. What becomes of its pending sends is up to `onDisconnect`. */
@@ -38,6 +47,13 @@ export class SessionEnd {
       await pending;
     }
     return this.endChats();
+  }
+
+  /** As `finish`, when the connection is closed: all that is left is to end the chats. */
+  async complete(): Promise<void> {
+    const outcomes = await this.finish();
+    this.#session.onEnded(outcomes);
+    this.#closed.resolve(outcomes);
   }
 
   /** Cancels pending sends and ends the chats. */

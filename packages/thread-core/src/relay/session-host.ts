@@ -15,10 +15,6 @@ export interface SessionHost<Member extends ResumableSession> extends Connection
   identityKey(identity: unknown): string | undefined;
   /** Decides whether a connection that is open already is accepted. */
   checkAdmission(request: IncomingMessage, context?: unknown, host?: string): Promise<Admission>;
-  /** The session counts for `maxSessions` again. */
-  occupySlot(): void;
-  /** The session no longer counts for `maxSessions`. */
-  releaseSlot(): void;
   /** A session goes on without this connection. */
   onConnectionLost(connection: Connection): void;
   /** The connection is closed and the chats are ended. */

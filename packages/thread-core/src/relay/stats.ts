@@ -1,14 +1,13 @@
 import type { EndpointState } from '../client/breaker.js';
-import type { Counters, RelayStats } from './api.js';
+import type { Counters, RelayStats } from './stats-types.js';
 
 /** What the statistics need of a session. */
 export interface CountedSession {
   readonly isDetached: boolean;
-  readonly journalBytes: number;
-  readonly threadCount: number;
-  readonly pending: number;
-  readonly waiting: number;
-  readonly traffic: Traffic;
+  readonly resumption: { readonly journal: { readonly bytes: number } } | undefined;
+  readonly existingThreads: { readonly threadCount: number } | undefined;
+  readonly existingSends: { readonly size: number; readonly waiting: number } | undefined;
+  readonly connection: { readonly traffic: Traffic } | undefined;
 }
 
 /** Bytes from and to a client, framing included. */
@@ -33,13 +32,13 @@ export function readStats(
 ): RelayStats {
   const now = { sessions: sessions.size, detached: 0, journalBytes: 0, threads: 0, pending: 0, waiting: 0 };
   const bytes = { ...past };
-  for (const { isDetached, journalBytes, threadCount, pending, waiting, traffic } of sessions) {
+  for (const { isDetached, resumption, existingThreads, existingSends, connection } of sessions) {
     if (isDetached) now.detached += 1;
-    now.journalBytes += journalBytes;
-    now.threads += threadCount;
-    now.pending += pending;
-    now.waiting += waiting;
-    addTraffic(bytes, traffic);
+    now.journalBytes += resumption?.journal.bytes ?? 0;
+    now.threads += existingThreads?.threadCount ?? 0;
+    now.pending += existingSends?.size ?? 0;
+    now.waiting += existingSends?.waiting ?? 0;
+    if (connection !== undefined) addTraffic(bytes, connection.traffic);
   }
   return { ...now, ...counters, sends: { ...sends }, bytes, refused: { ...refused }, breakers, cluster };
 }

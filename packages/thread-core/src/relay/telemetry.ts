@@ -1,8 +1,10 @@
+import { CloseCode } from '@arc/thread-protocol';
 import { invokeHook } from '../hooks.js';
 import type { Logger } from '../logger.js';
 import type { ChatOutcome } from '../threads/ending.js';
 import type { ThreadEntry } from '../threads/store.js';
-import type { Counters, RelayHooks, SendStart, SendSummary, Session } from './api.js';
+import type { RelayHooks, SendStart, SendSummary, Session } from './api.js';
+import type { Counters } from './stats-types.js';
 
 /** States each fact once: counters and hooks are both fed from here. */
 export class Telemetry {
@@ -36,6 +38,14 @@ export class Telemetry {
 
   sessionClosed(session: Session, outcomes: ChatOutcome[]): void {
     this.#invoke('onClose', session, outcomes);
+  }
+
+  /** `err`: what the socket failed with. */
+  connectionClosed(session: string, code: number, err: unknown): void {
+    const about = { session, err, code };
+    if (err !== undefined) this.#logger.warn(about, 'a connection failed');
+    else if (code === CloseCode.Abnormal) this.#logger.info(about, 'a connection was lost');
+    else this.#logger.debug(about, 'a connection was closed');
   }
 
   sessionDetached(session: Session): void {

@@ -7,6 +7,7 @@ import type { Answerable } from '../client/response.js';
 import { readAgentError } from '../protocol/errors.js';
 import { isAgentError, isLostChat, isMissingMethod, mayLeaveChat } from './chat-errors.js';
 import type { StartOutcome } from './ending.js';
+import type { SendQueue } from './send-queue.js';
 import type { SendListener, SendRequest } from './send-request.js';
 import type { ThreadEntry } from './store.js';
 import type { ThreadActions } from './thread-actions.js';
@@ -19,27 +20,13 @@ export type { SendListener, SendRequest } from './send-request.js';
  */
 export type SendPhase = 'starting' | 'messaging' | 'stateless';
 
-/** The queue of its thread, as a send sees it. */
-export interface SendQueue {
-  /** The thread is known from now on; others need not wait for it. */
-  onStarted(send: Send): void;
-  /** The send runs and waits no longer. */
-  remove(send: Send): void;
-  /** Runs whatever may run now. */
-  runNext(): void;
-  /** Sends again, in a new chat, what was sent to a lost one. */
-  restart(send: Send): void;
-  /** The agent gave the chat another id than the thread has. */
-  warnOfChatId(entry: ThreadEntry, named: string, message: string): void;
-}
-
 /** One message to an agent, and its answer. */
 export class Send implements CallListener, Answerable {
   readonly request: SendRequest;
   /** Whether the agent had lost the chat, so that the answer belongs to a new one. */
   restarted = false;
   readonly #listener: SendListener;
-  readonly #queue: SendQueue;
+  readonly #queue: SendQueue<Send>;
   readonly #threads: ThreadActions;
   #entry: ThreadEntry | undefined;
   #call: Call | undefined;
@@ -52,7 +39,7 @@ export class Send implements CallListener, Answerable {
   #paused = false;
   #settleStart: ((outcome: StartOutcome) => void) | undefined;
 
-  constructor(queue: SendQueue, threads: ThreadActions, request: SendRequest, listener: SendListener) {
+  constructor(queue: SendQueue<Send>, threads: ThreadActions, request: SendRequest, listener: SendListener) {
     this.#queue = queue;
     this.#threads = threads;
     this.request = request;

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { AgentBusyError } from '../protocol/errors.js';
-import type { Send, SendQueue } from './send.js';
+import type { Send } from './send.js';
+import type { SendQueue } from './send-queue.js';
 import type { ThreadEntry } from './store.js';
 import type { ThreadActions } from './thread-actions.js';
 
@@ -27,7 +28,7 @@ export interface QueueOwner extends ThreadActions {
 const NONE: Send[] = [];
 
 /** The sends of one thread: which run, and which wait. */
-export class ThreadQueue implements SendQueue {
+export class ThreadQueue implements SendQueue<Send> {
   readonly key: string;
   readonly agentId: string;
   readonly contextId: string | undefined;

@@ -1,0 +1,86 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import type { FrameId } from '@arc/thread-protocol';
+import type { ThreadManager } from '../threads/thread-manager.js';
+import type { Connection } from './connection.js';
+import type { FrameEcho } from './frame-reader.js';
+import type { IncomingFrames } from './incoming-frames.js';
+import type { PendingSends } from './pending-sends.js';
+import type { Resumption } from './resumption.js';
+import type { SessionEnd } from './session-end.js';
+import type { SessionThreads } from './session-threads.js';
+
+/** What a session has, and what can be told from it. Its parts are made on demand, so that an idle session costs little. */
+export class SessionState {
+  identity: unknown;
+  isAdmitted = false;
+  connection: Connection | undefined;
+  resumption: Resumption | undefined;
+  existingSends: PendingSends | undefined;
+  protected frames: IncomingFrames | undefined;
+  protected openThreads: SessionThreads | undefined;
+  protected end: SessionEnd | undefined;
+  #id: string | undefined;
+
+  get id(): string {
+    this.#id ??= randomUUID();
+    return this.#id;
+  }
+
+  get request(): IncomingMessage | undefined {
+    return this.connection?.request;
+  }
+
+  /** Undefined if there never was a thread. */
+  get existingThreads(): ThreadManager | undefined {
+    return this.openThreads?.manager;
+  }
+
+  get pending(): number {
+    return this.existingSends?.size ?? 0;
+  }
+
+  get heldBytes(): number {
+    return this.frames?.heldBytes ?? 0;
+  }
+
+  get isEnding(): boolean {
+    return this.end?.hasStarted === true;
+  }
+
+  /** It waits for another connection. */
+  get isDetached(): boolean {
+    return this.connection === undefined && !this.isEnding;
+  }
+
+  get isReceiving(): boolean {
+    return this.resumption === undefined ? this.connection?.isOpen === true : !this.isEnding;
+  }
+
+  get isBlocked(): boolean {
+    return this.connection?.isFull === true || this.resumption?.journal.isFull === true;
+  }
+
+  get isIdle(): boolean {
+    const isEnding = this.existingThreads !== undefined && this.existingThreads.endingCount > 0;
+    return this.pending === 0 && !isEnding && this.frames?.isAwaiting !== true;
+  }
+
+  get hasNoFrames(): boolean {
+    return this.frames?.isEmpty !== false && this.frames?.isAwaiting !== true;
+  }
+
+  get isWorthKeeping(): boolean {
+    const hasThreads = this.existingThreads !== undefined && this.existingThreads.threadCount > 0;
+    return hasThreads || this.pending > 0 || !this.hasNoFrames || this.resumption?.journal.isEmpty === false;
+  }
+
+  /** Ids of the messages that are pending or held. */
+  messageIds(): FrameId[] {
+    return [...(this.existingSends?.ids() ?? []), ...(this.frames?.messageIds ?? [])];
+  }
+
+  takeHeldMessages(): FrameEcho[] {
+    return this.frames?.take(({ isMessage }) => isMessage).map(({ echo }) => echo) ?? [];
+  }
+}
