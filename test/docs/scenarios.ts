@@ -118,6 +118,18 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     t.match(output, /"session":"[\w-]{36}","state":"response".*"msg":"answered"/);
   },
 
+  'run: healthz': async (t, _block, code) => {
+    const agent = await startAgent(t);
+    const { port } = await serve(t, code, agent);
+    const health = await fetch(`http://127.0.0.1:${port}/healthz`);
+    t.equal(health.status, 200);
+    t.strictSame(await health.json(), { status: 'ok', closing: false });
+    await ask(await connect(t, port), { agent_id: 'support', message: text('Hello') });
+    const metrics = await fetch(`http://127.0.0.1:${port}/metrics`);
+    t.match(metrics.headers.get('content-type'), /^text\/plain/);
+    t.match(await metrics.text(), /^arc_relay_sends_total\{state="response"\} 1$/m);
+  },
+
   'run: loop': async (t, _block, code) => {
     const agent = await startAgent(t, { agents: ['support'] });
     const { port } = await serve(t, code, agent);

@@ -10,6 +10,7 @@ export {
   type TaskOptions,
 } from './client/arc-client.js';
 export type { BreakerOptions, EndpointState } from './client/breaker.js';
+export type { CallContext } from './client/call-trace.js';
 export type { EndpointOption } from './client/endpoint.js';
 export type { ArcEvent } from './client/event.js';
 export type { HeadersContext, HeadersOption } from './client/request-headers.js';
@@ -34,6 +35,7 @@ export { ClusterUnavailableError } from './relay/cluster-errors.js';
 export type { ClusterState } from './relay/cluster-node.js';
 export type { ClusterOptions } from './relay/cluster-options.js';
 export { framesSchema } from './relay/frame-schema.js';
+export type { RelayHealth } from './relay/health.js';
 export type { IdentityOptions } from './relay/identity.js';
 export { type MemoryStore, memoryStore } from './relay/memory-store.js';
 export type { OriginCheck } from './relay/origin.js';
@@ -59,6 +61,7 @@ export {
   type StoreErrorCode,
   type StoreNode,
 } from './relay/session-store.js';
+export type { SessionContext } from './relay/session-trace.js';
 export type { RelaySocket, WsOptions } from './relay/socket.js';
 export type { CloseSummary, Counters, RelayStats } from './relay/stats-types.js';
 export {
@@ -70,7 +73,7 @@ export {
 export { isLostChat } from './threads/chat-errors.js';
 export type { ChatOutcome, EndChatOptions } from './threads/ending.js';
 export type { EndAllOptions, SendOptions, ThreadHooks, ThreadManagerOptions } from './threads/options.js';
-export type { SendRequest } from './threads/send.js';
+export type { SendRequest, TraceContext } from './threads/send-request.js';
 export type { SendContext } from './threads/send-trace.js';
 export type { ThreadEntry, ThreadStore } from './threads/store.js';
 export { ThreadManager } from './threads/thread-manager.js';

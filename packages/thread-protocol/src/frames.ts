@@ -24,6 +24,12 @@ export interface MessageFrame {
   stream?: boolean;
   /** Passed to the agent with the first message of the thread. */
   metadata?: Record<string, unknown>;
+  /** The span that the message belongs to, as W3C Trace Context writes it. An invalid one is ignored, as are the next two. */
+  traceparent?: string;
+  /** W3C `tracestate`. */
+  tracestate?: string;
+  /** W3C Baggage. */
+  baggage?: string;
 }
 
 /** Abandons every pending send with this id. Each of them is answered with `cancelled`. */

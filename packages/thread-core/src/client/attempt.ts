@@ -50,6 +50,7 @@ export class Attempt implements RequestHandler, SseReaderOwner {
   readonly token: string | undefined;
   /** Nothing is told any more. */
   isSettled = false;
+  run: RequestHandler['run'];
   /** There was a connection, and undici has begun to write. */
   wasWritten = false;
   /** Whether something of the body has come. */

@@ -42,6 +42,8 @@ export interface CallRequest extends CallTimeouts {
 /** Where the cookies of a chat are kept. The client writes to it. */
 interface CookieChat {
   cookies?: ChatCookies | undefined;
+  /** What the tracing channel `arc.send` publishes about the send that makes the call. */
+  readonly trace?: object | undefined;
 }
 
 /**

@@ -11,6 +11,7 @@ import { answersRequest, writeRequest } from './arc-request.js';
 import { Attempt, type AttemptOwner } from './attempt.js';
 import * as failures from './call-errors.js';
 import type { CallListener, CallOwner, CallRequest, CallTimeouts } from './call-request.js';
+import { CallTrace, callChannel } from './call-trace.js';
 import { readCookies } from './cookies.js';
 import { type Endpoint, followRedirect } from './endpoint.js';
 import { impliedDone, type StreamEvent } from './event.js';
@@ -43,6 +44,8 @@ export class Call implements AttemptOwner, RunningCall {
   readonly #request: CallRequest;
   readonly #listener: CallListener;
   readonly #owner: CallOwner | undefined;
+  /** Exists only if somebody subscribes to the tracing channel `arc.call`. */
+  readonly #trace: CallTrace | undefined;
   /** `starting`: the caller does not have the call yet, so nothing is told. */
   #state: 'starting' | 'running' | 'settled' = 'starting';
   #endpoint: Endpoint | undefined;
@@ -60,9 +63,11 @@ export class Call implements AttemptOwner, RunningCall {
     this.#request = request;
     this.#listener = listener;
     this.#owner = owner;
+    this.#trace = callChannel.hasSubscribers ? new CallTrace(request, owner) : undefined;
     config.deadlines.add(this);
     this.#watch();
     this.#start();
+    this.#trace?.started();
   }
 
   #start(): void {
@@ -91,7 +96,7 @@ export class Call implements AttemptOwner, RunningCall {
 
   /** Abandons the call: the connection is closed, and the listener hears nothing more. */
   cancel(): void {
-    this.#settle();
+    this.#settle('cancelled');
     this.#attempt?.abort(new Error('The call was cancelled'));
   }
 
@@ -174,9 +179,11 @@ export class Call implements AttemptOwner, RunningCall {
       return this.#fail(failures.circuitOpen(this.#about(), breaker));
     }
     const { endpoints } = this.#config;
-    const headers = this.#config.headers.of(this.#request, this.#owner, token, endpoint.origin);
+    const own = this.#config.headers.of(this.#request, this.#owner, token, endpoint.origin);
+    const headers = this.#trace?.sending(own, this.#body, endpoint.address) ?? own;
     const isStream = this.#request.params.stream === true;
     const attempt = new Attempt(this, endpoint, token, this.#config, isStream, this.#isPaused);
+    attempt.run = this.#trace?.context.run;
     this.#attempt = attempt;
     try {
       endpoints.post(endpoint, headers, this.#body, attempt, this.#owner);
@@ -266,8 +273,9 @@ export class Call implements AttemptOwner, RunningCall {
   onStreamEvent(event: StreamEvent): void {
     const attempt = this.#attempt as Attempt;
     if (attempt.events === 1 && !this.#isAnswered(event)) return;
+    if (this.#trace !== undefined) this.#trace.context.bytes += event.bytes.length;
     if (event.event !== 'done' && event.event !== 'error') return this.#listener.onEvent(event);
-    this.#settle();
+    this.#settle(event.event, event.event === 'error' ? event.data : undefined);
     // The agent may still have something to say, such as `done` after `error`, before it ends its answer.
     if (attempt.isOpen) this.#drain(attempt);
     else attempt.isSettled = true;
@@ -291,7 +299,7 @@ export class Call implements AttemptOwner, RunningCall {
     const { events } = this.#attempt as Attempt;
     if (events === 0) return this.#fail(failures.notArc(this.#about(), 'a stream without an event'));
     if (!isComplete) return this.#fail(failures.streamBrokeOff(this.#about(), 'it ended without done'));
-    this.#settle();
+    this.#settle('done');
     this.#listener.onEvent(impliedDone());
   }
 
@@ -308,7 +316,8 @@ export class Call implements AttemptOwner, RunningCall {
     if (error !== undefined) return this.#fail(error);
     // An answer belongs to its connection, so another id does no harm.
     if (!answersRequest(envelope, this.#body)) this.#warn(FOREIGN_ID);
-    this.#settle();
+    if (this.#trace !== undefined) this.#trace.context.bytes = text.length;
+    this.#settle('response');
     this.#listener.onResponse(text, envelope);
   }
 
@@ -365,11 +374,13 @@ export class Call implements AttemptOwner, RunningCall {
     return { phase: isWaitingForToken ? 'token' : 'answer', limit: this.#timeoutOf('timeout') };
   }
 
-  #settle(): void {
-    if (this.#attempt?.hadNonFinite && this.#state !== 'settled') this.#warn(NON_FINITE);
+  #settle(state: 'response' | 'done' | 'error' | 'cancelled', error?: unknown): void {
+    const isFirst = this.#state !== 'settled';
+    if (this.#attempt?.hadNonFinite && isFirst) this.#warn(NON_FINITE);
     this.#state = 'settled';
     clearTimeout(this.#retryTimer);
     this.#config.deadlines.delete(this);
+    if (isFirst) this.#trace?.finish(state, error);
   }
 
   /** The listener has heard the end. The rest of the answer is read, for a while. */
@@ -385,7 +396,7 @@ export class Call implements AttemptOwner, RunningCall {
     if (this.#state === 'settled') return;
     if (this.#state === 'starting') return queueMicrotask(() => this.#fail(error));
     if (error instanceof Error && this.#attempt?.wasWritten !== true) markNeverSent(error);
-    this.#settle();
+    this.#settle('error', error);
     this.#attempt?.abort(error instanceof Error ? error : new Error(String(error)));
     try {
       this.#listener.onError(error);

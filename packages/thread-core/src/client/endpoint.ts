@@ -108,7 +108,8 @@ export class EndpointRegistry {
     // undici's time-outs have a resolution of a second. A call has its own, and knows what it waits for.
     const options = { origin, path, method: 'POST', headers, body, headersTimeout: 0, bodyTimeout: 0 } as const;
     if (this.#dispatcher === undefined) this.#pool(origin).dispatch(options, handler, owner);
-    else this.#dispatcher.dispatch(options, handler);
+    else if (handler.run === undefined) this.#dispatcher.dispatch(options, handler);
+    else handler.run(() => this.#dispatcher?.dispatch(options, handler));
   }
 
   #pool(origin: string): ConnectionPool {

@@ -11,6 +11,8 @@ export type AnswerHeaders = Record<string, string | string[] | undefined>;
 export interface RequestHandler {
   /** It wants to hear no more. A request that still waits for a connection is not sent. */
   readonly isSettled: boolean;
+  /** Runs whatever sends the request, if it is given. */
+  readonly run?: ((send: () => void) => void) | undefined;
   /** There is a connection, and the first byte is written next. To throw is to give the connection back unused. */
   onRequestStart(controller: Controller): void;
   onResponseStart(controller: Controller, status: number, headers: AnswerHeaders): void;
@@ -61,7 +63,9 @@ export class PooledRequest implements Dispatcher.DispatchHandler, Waiting<Pooled
     const options = this.#options as Dispatcher.DispatchOptions;
     this.#options = undefined;
     this.#client = client;
-    client.dispatch(options, this);
+    const { run } = this.#handler;
+    if (run === undefined) client.dispatch(options, this);
+    else run(() => client.dispatch(options, this));
   }
 
   /** Fails it before it was sent. */

@@ -124,6 +124,13 @@ export const boolean: Check<boolean> = {
   problem: 'must be a boolean',
 };
 
+/** A text that whoever uses it checks, and ignores where it is invalid: the frame is valid all the same. */
+export const lenient = (description: string): Check<string> => ({
+  test: (value): value is string => value !== undefined,
+  schema: { description },
+  problem: '',
+});
+
 export const integer: Check<number> = {
   test: (value): value is number => Number.isInteger(value),
   schema: { type: 'integer' },

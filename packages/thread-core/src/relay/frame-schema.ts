@@ -38,6 +38,7 @@ import {
   type Fields,
   id,
   integer,
+  lenient,
   literal,
   message,
   name,
@@ -59,6 +60,9 @@ export const messageFrame: Fields<MessageFrame> = {
   message: required(message),
   stream: optional(boolean),
   metadata: optional(anyObject<Record<string, unknown>>()),
+  traceparent: optional(lenient('W3C Trace Context: traceparent. Ignored where it is invalid.')),
+  tracestate: optional(lenient('W3C Trace Context: tracestate. Ignored where it is invalid.')),
+  baggage: optional(lenient('W3C Baggage. Ignored where it is invalid.')),
 };
 
 export const cancelFrame: Fields<CancelFrame> = { type: required(literal('cancel')), id: required(id) };

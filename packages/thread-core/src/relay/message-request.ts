@@ -1,5 +1,6 @@
 import type { ArcMessage, MessageFrame } from '@arc/thread-protocol';
-import type { SendRequest } from '../threads/send.js';
+import type { SendRequest, TraceContext } from '../threads/send-request.js';
+import { readTraceContext } from '../threads/trace-context.js';
 import type { RelayConfig } from './options.js';
 
 /**
@@ -33,6 +34,12 @@ export class MessageRequest implements SendRequest {
 
   get metadata(): Record<string, unknown> | undefined {
     return this.#hasMetadata ? (this.#read().metadata as Record<string, unknown>) : undefined;
+  }
+
+  /** Read only if somebody subscribes to the tracing channel `arc.send`. */
+  get traceContext(): TraceContext | undefined {
+    const { traceparent, tracestate, baggage } = this.#read();
+    return readTraceContext({ traceparent, tracestate, baggage });
   }
 
   get timeout(): number {

@@ -10,6 +10,7 @@ import type { Connection } from './connection.js';
 import { endChatsOf } from './former-session.js';
 import { answerOf, Handshake, NOT_AN_UPGRADE } from './handshake.js';
 import { internHeaders } from './headers.js';
+import { type RelayHealth, readHealth } from './health.js';
 import { ANONYMOUS, identityKeyOf } from './identity.js';
 import { type RelayConfig, readOptions } from './options.js';
 import type { Admission } from './refusal.js';
@@ -167,6 +168,21 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
     const breakers = this.config.client.endpoints();
     const cluster = this.cluster?.stats;
     return readStats(this.#sessions, this.telemetry.counters, this.#traffic, refused, breakers, cluster);
+  }
+
+  /** Whether clients can be served, for the health checks of load balancers. It asks nobody: it reads what is known. */
+  health(): RelayHealth {
+    const cluster = this.cluster?.stats;
+    return readHealth({ breakers: this.config.client.endpoints(), cluster }, this.isClosing);
+  }
+
+  /**
+   * The metrics of this relay in the text format of Prometheus (`text/plain; version=0.0.4`). Counters count from the relay's
+   * creation on, histograms of durations from the first call on.
+   * @throws Error if the package `prom-client`, an optional peer dependency, is not installed
+   */
+  metrics(): Promise<string> {
+    return this.telemetry.metricsText(() => this.stats());
   }
 
   /**

@@ -37,6 +37,7 @@ export class SessionThreads implements ThreadHooks {
       hooks: this,
       token,
       observer: this.#record,
+      session,
     });
   }
 

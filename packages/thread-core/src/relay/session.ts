@@ -219,6 +219,7 @@ export class ClientSession
   /** Something failed that should not: it costs this session, and no other. */
   onFailure(err: unknown): void {
     this.#host.config.logger.error({ session: this.id, err }, 'a session failed');
+    this.#host.telemetry.sessionFailed(this, err);
     try {
       this.close(CloseCode.InternalError, 'The relay failed');
     } catch {

@@ -4,9 +4,11 @@ import type { Logger } from '../logger.js';
 import type { ChatOutcome } from '../threads/ending.js';
 import type { ThreadEntry } from '../threads/store.js';
 import type { RelayHooks, SendStart, SendSummary, Session } from './api.js';
-import type { Counters } from './stats-types.js';
+import { RelayMetrics } from './metrics.js';
+import { SessionTraces } from './session-trace.js';
+import type { Counters, RelayStats } from './stats-types.js';
 
-/** States each fact once: counters and hooks are both fed from here. */
+/** States each fact once: counters, hooks, metrics and the tracing channel `arc.session` are all fed from here. */
 export class Telemetry {
   readonly counters: Counters = {
     sends: { response: 0, done: 0, error: 0, cancelled: 0 },
@@ -21,22 +23,50 @@ export class Telemetry {
   };
   readonly #hooks: RelayHooks;
   readonly #logger: Logger;
+  readonly #traces = new SessionTraces();
+  /** Records durations, once somebody has asked for metrics. */
+  #metrics: RelayMetrics | undefined;
+  #creating: Promise<RelayMetrics> | undefined;
 
   constructor(hooks: RelayHooks, logger: Logger) {
     this.#hooks = hooks;
     this.#logger = logger;
   }
 
+  /**
+   * The metrics in the text format of Prometheus. Durations are recorded from the first call on.
+   * @throws Error if prom-client is not installed
+   */
+  async metricsText(stats: () => RelayStats): Promise<string> {
+    this.#creating ??= RelayMetrics.create(stats);
+    try {
+      this.#metrics = await this.#creating;
+    } catch (error) {
+      this.#creating = undefined;
+      throw error;
+    }
+    return this.#metrics.text();
+  }
+
   /** Whether anybody wants a summary of each send. Without it none is made, and no clock is read. */
   get wantsSends(): boolean {
-    return this.#hooks.onSend !== undefined;
+    return this.#hooks.onSend !== undefined || this.#metrics !== undefined;
   }
 
   sessionOpened(session: Session): void {
+    this.#traces.opened(session);
+    this.#metrics?.sessionOpened(session);
     this.#invoke('onOpen', session);
   }
 
+  /** The relay itself failed, and closes the session. */
+  sessionFailed(session: Session, error: unknown): void {
+    this.#traces.failed(session, error);
+  }
+
   sessionClosed(session: Session, outcomes: ChatOutcome[]): void {
+    this.#traces.closed(session, outcomes);
+    this.#metrics?.sessionClosed(session);
     this.#invoke('onClose', session, outcomes);
   }
 
@@ -54,6 +84,7 @@ export class Telemetry {
 
   sessionResumed(session: Session): void {
     this.counters.resumed += 1;
+    this.#traces.resumed(session);
     this.#invoke('onResume', session);
   }
 
@@ -69,7 +100,11 @@ export class Telemetry {
   /** `summarize` is called only if somebody listens. */
   sendEnded(session: Session, state: SendSummary['state'], summarize: () => SendSummary): void {
     this.counters.sends[state] += 1;
-    if (this.wantsSends) this.#invoke('onSend', session, summarize());
+    this.#traces.sendEnded(session);
+    if (!this.wantsSends) return;
+    const summary = summarize();
+    this.#metrics?.sendEnded(summary);
+    this.#invoke('onSend', session, summary);
   }
 
   chatStarted(session: Session, thread: ThreadEntry): void {

@@ -1,6 +1,13 @@
 import type { ArcMessage } from '@arc/thread-protocol';
 import type { CallListener } from '../client/call.js';
 
+/** The trace that a send belongs to, as W3C Trace Context and W3C Baggage write it. */
+export interface TraceContext {
+  readonly traceparent?: string | undefined;
+  readonly tracestate?: string | undefined;
+  readonly baggage?: string | undefined;
+}
+
 /** A message for an agent. */
 export interface SendRequest {
   agentId: string;
@@ -8,6 +15,8 @@ export interface SendRequest {
   /** Names a conversation beside others with the same agent. */
   contextId?: string | undefined;
   traceId?: string | undefined;
+  /** The trace of whoever sent the message, for subscribers of the tracing channel `arc.send`. Not sent to the agent. */
+  readonly traceContext?: TraceContext | undefined;
   /** Whether the answer is to come piece by piece. Default false. */
   stream?: boolean | undefined;
   /** Sent as `metadata` of chat.start; later messages of the thread do not carry it. */

@@ -1,14 +1,19 @@
 import { tracingChannel } from 'node:diagnostics_channel';
 import type { ArcEnvelope } from '@arc/thread-protocol';
 import type { Bytes } from '../bytes.js';
+import { sessionIdOf } from '../client/call-trace.js';
 import type { StreamEvent } from '../client/event.js';
-import type { SendListener, SendRequest } from './send-request.js';
+import type { SendListener, SendRequest, TraceContext } from './send-request.js';
 
 /** What subscribers of the tracing channel `arc.send` get. One object for each send; fields appear as they become known. */
 export interface SendContext {
   readonly agentId: string;
   readonly contextId: string | undefined;
   readonly traceId: string | undefined;
+  /** The session of the relay, if the send belongs to one. */
+  readonly sessionId: string | undefined;
+  /** The trace context that the client sent, as far as it is valid. */
+  readonly traceContext: TraceContext | undefined;
   /** Whether a stream was asked for. */
   readonly stream: boolean;
   /** With the end: the chat, whether the agent had lost the one before, and how the send ended. */
@@ -19,6 +24,8 @@ export interface SendContext {
   error?: unknown;
   /** Bytes of the answer, without framing. */
   bytes: number;
+  /** When the first piece of a stream came, by `performance.now()`. */
+  firstPieceAt?: number;
 }
 
 /**
@@ -36,47 +43,57 @@ interface TracedSend {
 /** Publishes what becomes of a send, and passes it on to its listener. */
 export class SendTrace implements SendListener {
   readonly #listener: SendListener;
-  readonly #context: SendContext;
+  /** What is published. */
+  readonly context: SendContext;
   #send: TracedSend | undefined;
 
-  constructor({ agentId, contextId, traceId, stream = false }: SendRequest, listener: SendListener) {
+  constructor(request: SendRequest, listener: SendListener, session: unknown) {
+    const { agentId, contextId, traceId, stream = false, traceContext } = request;
     this.#listener = listener;
-    this.#context = { agentId, contextId, traceId, stream, bytes: 0 };
-    sendChannel.start.publish(this.#context);
+    const sessionId = sessionIdOf(session);
+    this.context = { agentId, contextId, traceId, sessionId, traceContext, stream, bytes: 0 };
+    sendChannel.start.publish(this.context);
   }
 
   /** The send was made. */
   started(send: TracedSend): void {
     this.#send = send;
-    sendChannel.end.publish(this.#context);
+    sendChannel.end.publish(this.context);
   }
 
   onResponse(text: Bytes, envelope: ArcEnvelope): void {
-    this.#context.bytes = text.length;
-    this.#listener.onResponse(text, envelope);
+    this.context.bytes = text.length;
+    // First, because the listener may throw.
     this.#finish('response');
+    this.#listener.onResponse(text, envelope);
   }
 
   onEvent(event: StreamEvent): void {
-    this.#context.bytes += event.bytes.length;
-    this.#listener.onEvent(event);
+    this.context.firstPieceAt ??= performance.now();
+    this.context.bytes += event.bytes.length;
     if (event.event === 'done') this.#finish('done');
     else if (event.event === 'error') this.#finish('error', event.data);
+    this.#listener.onEvent(event);
   }
 
   onError(error: unknown): void {
-    this.#listener.onError(error);
     this.#finish('error', error);
+    this.#listener.onError(error);
   }
 
   onCancelled(reason: unknown): void {
+    this.#finish('cancelled');
     this.#listener.onCancelled(reason);
+  }
+
+  /** The send ends here without a word to its listener: it is sent elsewhere. */
+  discarded(): void {
     this.#finish('cancelled');
   }
 
   #finish(state: SendContext['state'], error?: unknown): void {
     const { chatId, restarted } = this.#send ?? {};
-    const context = Object.assign(this.#context, { state, chatId, restarted: restarted === true });
+    const context = Object.assign(this.context, { state, chatId, restarted: restarted === true });
     if (state === 'error') sendChannel.error.publish(Object.assign(context, { error }));
     sendChannel.asyncStart.publish(context);
     sendChannel.asyncEnd.publish(context);

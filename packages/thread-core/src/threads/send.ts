@@ -9,6 +9,7 @@ import { isAgentError, isLostChat, isMissingMethod, mayLeaveChat } from './chat-
 import type { StartOutcome } from './ending.js';
 import type { SendQueue } from './send-queue.js';
 import type { SendListener, SendRequest } from './send-request.js';
+import type { SendTrace } from './send-trace.js';
 import type { ThreadEntry } from './store.js';
 import type { ThreadActions } from './thread-actions.js';
 
@@ -26,6 +27,7 @@ export class Send implements CallListener, Answerable {
   /** Whether the agent had lost the chat, so that the answer belongs to a new one. */
   restarted = false;
   readonly #listener: SendListener;
+  readonly #trace: SendTrace | undefined;
   readonly #queue: SendQueue<Send>;
   readonly #threads: ThreadActions;
   #entry: ThreadEntry | undefined;
@@ -39,8 +41,16 @@ export class Send implements CallListener, Answerable {
   #paused = false;
   #settleStart: ((outcome: StartOutcome) => void) | undefined;
 
-  constructor(queue: SendQueue<Send>, threads: ThreadActions, request: SendRequest, listener: SendListener) {
+  /** `trace`: also the listener, if the send is traced. */
+  constructor(
+    queue: SendQueue<Send>,
+    threads: ThreadActions,
+    request: SendRequest,
+    listener: SendListener,
+    trace?: SendTrace,
+  ) {
     this.#queue = queue;
+    this.#trace = trace;
     this.#threads = threads;
     this.request = request;
     this.#listener = listener;
@@ -48,6 +58,11 @@ export class Send implements CallListener, Answerable {
 
   get chatId(): string | undefined {
     return this.#entry?.chatId;
+  }
+
+  /** What the tracing channel `arc.send` publishes. @internal */
+  get trace(): object | undefined {
+    return this.#trace?.context;
   }
 
   /** The cookies of its chat: kept with the thread. @internal */
@@ -166,6 +181,7 @@ export class Send implements CallListener, Answerable {
   /** Ends a send that waits, without a word to its listener: it is sent elsewhere. @internal */
   discard(): void {
     this.#finish();
+    this.#trace?.discarded();
   }
 
   /** Fails the send before anything was sent. @internal */

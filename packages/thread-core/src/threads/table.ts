@@ -75,8 +75,9 @@ export class ThreadTable implements QueueOwner {
       if (this.#queues === NO_QUEUES) this.#queues = new Map();
       this.#queues.set(key, queue);
     }
-    const trace = sendChannel.hasSubscribers ? new SendTrace(request, listener) : undefined;
-    const send = new Send(queue, this, request, trace ?? listener);
+    const { session } = this.#owner;
+    const trace = sendChannel.hasSubscribers ? new SendTrace(request, listener, session) : undefined;
+    const send = new Send(queue, this, request, trace ?? listener, trace);
     queue.add(send);
     trace?.started(send);
     return send;
