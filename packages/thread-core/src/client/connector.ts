@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
-import { buildConnector } from 'undici';
+import { buildConnector, errors } from 'undici';
 
-/** Makes connections as undici does, with two corrections. */
+/** Makes connections as undici does, with three corrections. */
 export function createConnector(): buildConnector.connector {
   const connect = buildConnector({});
   return (options, callback) => {
@@ -11,6 +11,7 @@ export function createConnector(): buildConnector.connector {
       if (socket !== undefined) {
         dropAbortError(socket);
         ignoreContinue(socket);
+        deferEndWhilePaused(socket);
       }
       callback(...result);
     });
@@ -25,6 +26,42 @@ export function createConnector(): buildConnector.connector {
 function dropAbortError(socket: Socket): void {
   const destroy = socket.destroy.bind(socket);
   socket.destroy = (error) => destroy(error?.message === 'aborted' ? new Error('aborted') : error);
+}
+
+/**
+ * Where a connection ends while its answer is paused, undici 7 may throw in a listener of the socket, which ends the process
+ * (https://github.com/nodejs/undici/issues/5360; mended in undici 8, which needs Node 22). So it hears of the end once it
+ * reads again, and of a reset as of an error that it does not take for the end of an answer.
+ */
+function deferEndWhilePaused(socket: Socket): void {
+  // Without this, Node destroys the socket after its end, and undici resumes no answer whose socket is destroyed.
+  socket.allowHalfOpen = true;
+  const emit = socket.emit.bind(socket) as (event: string | symbol, ...data: unknown[]) => boolean;
+  const read = socket.read.bind(socket);
+  const destroy = socket.destroy.bind(socket);
+  // undici reads until there is nothing left, unless its parser is paused.
+  let isPaused = false;
+  let hasEnded = false;
+  socket.read = (size?: number) => {
+    const chunk = read(size);
+    // Node itself reads 0 bytes, to be told of more.
+    if (size !== undefined) return chunk;
+    isPaused = chunk !== null;
+    if (hasEnded && !isPaused) {
+      hasEnded = false;
+      process.nextTick(emit, 'end');
+    }
+    return chunk;
+  };
+  socket.emit = (event: string | symbol, ...data: unknown[]) => {
+    if (event !== 'end' || !isPaused) return emit(event, ...data);
+    hasEnded = true;
+    return true;
+  };
+  socket.destroy = (error) => {
+    const isReset = isPaused && (error as NodeJS.ErrnoException | undefined)?.code === 'ECONNRESET';
+    return destroy(isReset ? new errors.SocketError('The connection was reset', undefined) : error);
+  };
 }
 
 const CONTINUE = Buffer.from('HTTP/1.1 100');
