@@ -6,7 +6,7 @@ import { Example } from './browser/example.js';
 // Each is a process of its own, and the first answer of a process takes its time.
 t.setTimeout(120_000);
 
-for (const name of ['fastify', 'express', 'express-ws', 'koa', 'ws']) {
+for (const name of ['fastify', 'express', 'express-ws', 'koa', 'ws', 'http', 'hono']) {
   t.test(`examples/${name} serves the page and its agents, and SIGTERM ends it with 0`, async (t) => {
     const example = new Example(name);
     t.teardown(() => example.stop('SIGKILL'));

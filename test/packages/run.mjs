@@ -93,6 +93,19 @@ async function findNodes() {
   return nodes;
 }
 
+/** The packages of this repository that a package needs, with those of the test agent. */
+function neededBy(name, found = new Set()) {
+  for (const one of [name, 'thread-core']) {
+    if (found.has(one)) continue;
+    found.add(one);
+    const { dependencies = {} } = JSON.parse(readFileSync(join(root, 'packages', one, 'package.json'), 'utf8'));
+    for (const dependency of Object.keys(dependencies)) {
+      if (dependency.startsWith('@arc/')) neededBy(dependency.slice('@arc/'.length), found);
+    }
+  }
+  return found;
+}
+
 /** Makes a project, and gives what it can run: the name of a column, and either a file to run or why there is none. */
 async function build(name, tarballs) {
   const project = join(folder, name);
@@ -218,9 +231,11 @@ try {
   for (const { name, missing } of packed) {
     tell(`${name}: installing and building …`);
     if (missing.length > 0) failures.push(`${name}: the tarball lacks ${missing.join(', ')}`);
+    // Not all of them: the peers of one adapter would be in the way of another's types.
+    const needed = neededBy(name);
     const { project, columns } = await build(
       name,
-      packed.map(({ tarball }) => tarball),
+      packed.filter((one) => needed.has(one.name)).map(({ tarball }) => tarball),
     );
     writeFileSync(join(project, 'ask.mjs'), ASK);
     const programs = programsOf(name);

@@ -3,7 +3,7 @@ import { type IncomingMessage, request } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { soon } from '@arc/test-client';
 
-export { Client, type Frame, soon, textOf, to, until } from '@arc/test-client';
+export { Client, type Frame, soon, streamedText, textOf, to, until } from '@arc/test-client';
 
 /** What waits for `opened` goes on when it is opened. */
 export function gate(): { opened: Promise<void>; open: () => void } {

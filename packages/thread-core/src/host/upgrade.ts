@@ -48,8 +48,7 @@ export function serveUpgrades(
 
 /**
  * The one place that changes how a server emits `upgrade`. A listener can neither stop the event nor know in which order
- * it will be called, so `emit` itself is replaced, on this one server. Node emits the event only while somebody listens
- * for it, and asks before it emits: hence the listener, which also takes what nobody else would.
+ * it will be called, so `emit` itself is replaced, on this one server.
  */
 function interceptUpgrades(server: Server, claims: Claim[]): void {
   claimsOf.set(server, claims);
@@ -65,12 +64,35 @@ function interceptUpgrades(server: Server, claims: Claim[]): void {
     }
     return Reflect.apply(emit, server, [event, ...args]);
   };
-  server.on('upgrade', (request: IncomingMessage, socket: AnsweredSocket, head: Buffer) => {
-    if (server.listenerCount('upgrade') > 1) return;
+  listenWhereNobodyDoes(server, (request: IncomingMessage, socket: AnsweredSocket, head: Buffer) => {
     if (socket._httpMessage) socket.destroy();
     else if (isUpgrade(request)) take(server, claims[0] as Claim, request, socket, head);
     else serveAsPlainRequest(server, request, socket, head);
   });
+}
+
+/**
+ * Node emits `upgrade` only while there is a listener for it. This one is there only while there is no other, because
+ * some libraries count the listeners, and answer upgrades that they do not know only if theirs is the only one.
+ */
+function listenWhereNobodyDoes(
+  server: Server,
+  listener: (...upgrade: [IncomingMessage, Socket, Buffer]) => void,
+): void {
+  let isReplaced = false;
+  const listenIfAlone = (): void => {
+    if (!isReplaced && server.listenerCount('upgrade') === 0) server.on('upgrade', listener);
+  };
+  server.on('newListener', (event, added) => {
+    if (event !== 'upgrade' || added === listener) return;
+    isReplaced = true;
+    server.off('upgrade', listener);
+    isReplaced = false;
+  });
+  server.on('removeListener', (event) => {
+    if (event === 'upgrade') listenIfAlone();
+  });
+  listenIfAlone();
 }
 
 function take(server: Server, claim: Claim, request: IncomingMessage, socket: AnsweredSocket, head: Buffer): void {

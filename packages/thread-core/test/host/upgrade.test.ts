@@ -135,6 +135,24 @@ for (const order of ['before', 'after'] as const) {
   });
 }
 
+t.test('a library that answers unknown upgrades only while it is the only listener answers them', async (t) => {
+  const { server, port } = await listen(t, (_request, response) => response.end('ours'));
+  serveUpgrades(server, makeRelay(), ({ url }) => isPathOf(url, ['/a']));
+  const polite = (_request: IncomingMessage, socket: Socket): void => {
+    if (server.listenerCount('upgrade') === 1) socket.end('theirs');
+  };
+  server.on('upgrade', polite);
+  t.equal(await exchange(port, upgradeOf('/nobody')), 'theirs');
+  t.match(await exchange(port, upgradeOf('/a')), 'ours');
+  server.removeListener('upgrade', polite);
+  server.once('upgrade', polite);
+  t.equal(await exchange(port, upgradeOf('/nobody')), 'theirs');
+  t.match(await exchange(port, upgradeOf('/nobody')), 'ours', 'after the last listener is gone, the app answers');
+  server.on('upgrade', polite);
+  server.removeAllListeners('upgrade');
+  t.match(await exchange(port, upgradeOf('/nobody')), 'ours');
+});
+
 t.test('without another listener, the app answers every upgrade', async (t) => {
   const { server, port } = await listen(t, (_request, response) => response.end('ours'));
   serveUpgrades(server, makeRelay(), ({ url }) => isPathOf(url, ['/a']));

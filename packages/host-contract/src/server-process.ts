@@ -1,0 +1,50 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+
+export interface Exit {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+  /** Everything that it wrote. */
+  output: string;
+}
+
+/** A server that runs as a process of its own, and prints `Open http://…` when it listens. */
+export class ServerProcess {
+  readonly #process: ChildProcess;
+  readonly exited: Promise<Exit>;
+  /** The address that it prints; rejected where it exits instead. */
+  readonly url: Promise<string>;
+
+  /** It listens on a free port unless `variables` say otherwise. Its environment is `PATH` and these variables. */
+  constructor(
+    command: readonly [program: string, ...args: string[]],
+    { variables = {}, cwd }: { variables?: Readonly<Record<string, string>>; cwd?: string } = {},
+  ) {
+    const [program, ...args] = command;
+    const { PATH = '' } = process.env;
+    this.#process = spawn(program, args, {
+      env: { PATH, PORT: '0', ...variables },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      ...(cwd === undefined ? {} : { cwd }),
+    });
+    let output = '';
+    this.exited = once(this.#process, 'close').then(([code, signal]) => ({ code, signal, output }));
+    this.url = new Promise((resolve, reject) => {
+      const read = (chunk: Buffer): void => {
+        output += chunk;
+        const url = /^Open (http:\S+)$/m.exec(output)?.[1];
+        if (url !== undefined) resolve(url);
+      };
+      this.#process.stdout?.on('data', read);
+      this.#process.stderr?.on('data', read);
+      this.exited.then(() => reject(new Error(`${command.join(' ')} exited before it listened: ${output}`)), reject);
+    });
+    // A test that waits for the exit alone does not look at this one.
+    this.url.catch(() => {});
+  }
+
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<Exit> {
+    this.#process.kill(signal);
+    return this.exited;
+  }
+}
