@@ -1,3 +1,4 @@
+import { CuttingProxy } from '@arc/test-client';
 import t, { type Test } from 'tap';
 import {
   createThreadClient,
@@ -6,13 +7,12 @@ import {
   type ThreadClient,
   type ThreadClientOptions,
 } from '../src/index.js';
-import { TcpProxy } from './proxy.js';
 import { idOf, pieces, ResumeServer } from './resume-server.js';
 import { FAST, failure, state, until } from './world.js';
 
 async function scripted(t: Test, options: Partial<ThreadClientOptions> = {}) {
   const server = await ResumeServer.start();
-  const proxy = await TcpProxy.start(server.port);
+  const proxy = await CuttingProxy.start(server.port);
   const clients: ThreadClient[] = [];
   t.teardown(async () => {
     await Promise.all(clients.map((client) => client.close()));

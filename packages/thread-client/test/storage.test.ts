@@ -1,6 +1,6 @@
+import { CuttingProxy } from '@arc/test-client';
 import t, { type Test } from 'tap';
 import { createThreadClient, type StorageLike, type ThreadClient, type ThreadClientOptions } from '../src/index.js';
-import { TcpProxy } from './proxy.js';
 import { idOf, pieces, ResumeServer } from './resume-server.js';
 import { FAST, failure, state, until } from './world.js';
 
@@ -31,7 +31,7 @@ class MemoryStorage implements StorageLike {
 async function page(t: Test) {
   const server = await ResumeServer.start();
   const storage = new MemoryStorage();
-  let proxy = await TcpProxy.start(server.port);
+  let proxy = await CuttingProxy.start(server.port);
   let client: ThreadClient;
   const open = (options: Partial<ThreadClientOptions> = {}): ThreadClient => {
     client = createThreadClient({ ...FAST, url: proxy.url, storage, ...options });
@@ -51,7 +51,7 @@ async function page(t: Test) {
     await old.proxy.close();
     storage.items.clear();
     for (const [key, value] of items) storage.items.set(key, value);
-    proxy = await TcpProxy.start(server.port);
+    proxy = await CuttingProxy.start(server.port);
     return open();
   };
   return { server, storage, open, reload };

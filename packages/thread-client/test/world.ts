@@ -1,17 +1,17 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { CuttingProxy } from '@arc/test-client';
 import { createRelay, type Relay, type RelayOptions } from '@arc/thread-core';
 import { startTestAgent, type TestAgent, type TestAgentOptions } from '@arc/thread-core/testing';
 import type { Test } from 'tap';
 import { WebSocket, WebSocketServer } from 'ws';
 import { createThreadClient, type ThreadClient, type ThreadClientOptions } from '../src/index.js';
-import { TcpProxy } from './proxy.js';
 
 export interface World {
   agent: TestAgent;
   relay: Relay;
-  proxy: TcpProxy;
+  proxy: CuttingProxy;
   /** A client of this relay, through the proxy. It is closed with the test. */
   client(options?: Partial<ThreadClientOptions>): ThreadClient;
 }
@@ -29,7 +29,7 @@ export async function createWorld(
   sockets.on('connection', (socket, request) => relay.attach(socket, request));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const proxy = await TcpProxy.start((server.address() as AddressInfo).port);
+  const proxy = await CuttingProxy.start((server.address() as AddressInfo).port);
   const clients: ThreadClient[] = [];
   t.teardown(async () => {
     await Promise.all(clients.map((client) => client.close()));

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePort, RedisServer } from '@arc/test-client';
 import type { JsonValue } from '@arc/thread-core';
 import { createClientPool, createCluster, createSentinel } from '@redis/client';
 import { createCluster as createCluster5 } from '@redis/client5';
@@ -11,7 +12,6 @@ import { Cluster as Cluster5 } from 'ioredis5';
 import t from 'tap';
 import { type RedisClient, redisStore } from '../src/index.js';
 import { clients } from './clients.js';
-import { freePort, RedisServer } from './redis-server.js';
 
 const node = { name: 'a', incarnation: randomUUID(), lease: 10_000 };
 

@@ -1,8 +1,8 @@
 import { readdir, readFile } from 'node:fs/promises';
+import { RedisServer } from '@arc/test-client';
 import t from 'tap';
 import { scripts } from '../src/scripts/index.js';
 import { clients } from './clients.js';
-import { RedisServer } from './redis-server.js';
 
 /** Options that stand in calls beside their commands, by the command. */
 const OPTIONS: Record<string, string[]> = {

@@ -1,8 +1,8 @@
+import { RedisServer } from '@arc/test-client';
 import { sessionStoreContract } from '@arc/thread-core/testing';
 import t from 'tap';
 import { redisStore } from '../src/index.js';
 import { clients } from './clients.js';
-import { RedisServer } from './redis-server.js';
 
 const server = await RedisServer.start();
 t.teardown(() => server.stop());

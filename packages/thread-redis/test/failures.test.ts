@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
+import { RedisServer } from '@arc/test-client';
 import type { JsonValue, SessionState, SessionStore, StoreNode } from '@arc/thread-core';
 import t, { type Test } from 'tap';
 import { redisStore } from '../src/index.js';
 import { clients, type TestClient } from './clients.js';
-import { RedisServer } from './redis-server.js';
 
 const LONG = 60_000;
 

@@ -4,24 +4,33 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 interface Pair {
   client: Socket;
   server: Socket;
+  /** Forwards nothing. */
   silent: boolean;
+  /** The relay is not told when the client's half is closed. */
+  abandoned: boolean;
 }
 
-/** A TCP proxy in front of a relay, which loses its connections in every way that there is. */
-export class TcpProxy {
+/** A TCP proxy in front of one or more relays, which loses its connections in every way that there is. */
+export class CuttingProxy {
   readonly #pairs = new Set<Pair>();
   readonly #server: Server;
   /** Connections that were accepted so far. */
   accepted = 0;
   /** Bytes to let through to the client on each connection before it is reset. */
   cutAfter: (() => number) | undefined;
+  /** Resets new connections as they come. */
+  refuses = false;
 
-  private constructor(target: number) {
-    this.#server = createServer((client) => this.#accept(client, connect(target, '127.0.0.1')));
+  private constructor(target: () => number) {
+    this.#server = createServer((client) => {
+      if (this.refuses) client.resetAndDestroy();
+      else this.#accept(client, connect(target(), '127.0.0.1'));
+    });
   }
 
-  static async start(target: number): Promise<TcpProxy> {
-    const proxy = new TcpProxy(target);
+  /** `target`: the port of the relay, or a function that picks one for each connection. */
+  static async start(target: number | (() => number)): Promise<CuttingProxy> {
+    const proxy = new CuttingProxy(typeof target === 'number' ? () => target : target);
     proxy.#server.listen(0, '127.0.0.1');
     await once(proxy.#server, 'listening');
     return proxy;
@@ -37,7 +46,9 @@ export class TcpProxy {
 
   /** Resets all connections. */
   cut(): void {
-    for (const { client, server } of this.#pairs) {
+    for (const pair of this.#pairs) {
+      const { client, server } = pair;
+      pair.abandoned = false;
       client.resetAndDestroy();
       if (server.connecting) server.destroy();
       else server.resetAndDestroy();
@@ -49,6 +60,15 @@ export class TcpProxy {
     for (const pair of this.#pairs) pair.silent = true;
   }
 
+  /** Resets the clients' halves. The relay is not told: its halves stay open, and are silent. */
+  abandon(): void {
+    for (const pair of this.#pairs) {
+      pair.silent = true;
+      pair.abandoned = true;
+      pair.client.resetAndDestroy();
+    }
+  }
+
   async close(): Promise<void> {
     this.#server.close();
     this.cut();
@@ -57,7 +77,7 @@ export class TcpProxy {
 
   #accept(client: Socket, server: Socket): void {
     this.accepted += 1;
-    const pair: Pair = { client, server, silent: false };
+    const pair: Pair = { client, server, silent: false, abandoned: false };
     this.#pairs.add(pair);
     let left = this.cutAfter?.() ?? Number.POSITIVE_INFINITY;
     client.on('data', (chunk) => pair.silent || server.write(chunk));
@@ -74,11 +94,15 @@ export class TcpProxy {
     for (const socket of [client, server]) {
       socket.setNoDelay(true);
       socket.on('error', () => {});
-      socket.on('close', () => {
-        this.#pairs.delete(pair);
-        if (!pair.silent) (socket === client ? server : client).destroy();
-        else if (socket === client) server.destroy();
-      });
+      socket.on('close', () => this.#closed(pair, socket));
     }
+  }
+
+  #closed(pair: Pair, socket: Socket): void {
+    const { client, server } = pair;
+    if (socket === client && pair.abandoned) return;
+    this.#pairs.delete(pair);
+    if (!pair.silent) (socket === client ? server : client).destroy();
+    else if (socket === client) server.destroy();
   }
 }
