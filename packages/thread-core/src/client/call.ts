@@ -275,7 +275,7 @@ export class Call implements AttemptOwner, RunningCall {
     if (attempt.events === 1 && !this.#isAnswered(event)) return;
     if (this.#trace !== undefined) this.#trace.context.bytes += event.bytes.length;
     if (event.event !== 'done' && event.event !== 'error') return this.#listener.onEvent(event);
-    this.#settle(event.event, event.event === 'error' ? event.data : undefined);
+    this.#settle(event.event, this.#trace && event.event === 'error' ? readAgentError(event.data, {}) : undefined);
     // The agent may still have something to say, such as `done` after `error`, before it ends its answer.
     if (attempt.isOpen) this.#drain(attempt);
     else attempt.isSettled = true;

@@ -1,6 +1,5 @@
 import type { ArcMessage, MessageFrame } from '@arc/thread-protocol';
 import type { SendRequest, TraceContext } from '../threads/send-request.js';
-import { readTraceContext } from '../threads/trace-context.js';
 import type { RelayConfig } from './options.js';
 
 /**
@@ -37,9 +36,9 @@ export class MessageRequest implements SendRequest {
   }
 
   /** Read only if somebody subscribes to the tracing channel `arc.send`. */
-  get traceContext(): TraceContext | undefined {
+  get traceContext(): TraceContext {
     const { traceparent, tracestate, baggage } = this.#read();
-    return readTraceContext({ traceparent, tracestate, baggage });
+    return { traceparent, tracestate, baggage };
   }
 
   get timeout(): number {

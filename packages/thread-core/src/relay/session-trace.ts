@@ -19,7 +19,7 @@ export interface SessionContext {
  * `start` and `end` come when a connection is admitted, `asyncStart` and `asyncEnd` when the session has ended, and `error`
  * before these if the relay failed. Nothing is built without subscribers.
  */
-export const sessionChannel = tracingChannel<SessionContext, SessionContext>('arc.session');
+const sessionChannel = tracingChannel<SessionContext, SessionContext>('arc.session');
 
 /** Publishes the sessions of a relay. */
 export class SessionTraces {

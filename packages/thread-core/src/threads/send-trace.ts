@@ -3,7 +3,9 @@ import type { ArcEnvelope } from '@arc/thread-protocol';
 import type { Bytes } from '../bytes.js';
 import { sessionIdOf } from '../client/call-trace.js';
 import type { StreamEvent } from '../client/event.js';
+import { readAgentError } from '../protocol/errors.js';
 import type { SendListener, SendRequest, TraceContext } from './send-request.js';
+import { readTraceContext } from './trace-context.js';
 
 /** What subscribers of the tracing channel `arc.send` get. One object for each send; fields appear as they become known. */
 export interface SendContext {
@@ -12,7 +14,7 @@ export interface SendContext {
   readonly traceId: string | undefined;
   /** The session of the relay, if the send belongs to one. */
   readonly sessionId: string | undefined;
-  /** The trace context that the client sent, as far as it is valid. */
+  /** What the client's frame says of its trace, as far as it is valid. Undefined if the application itself sends. */
   readonly traceContext: TraceContext | undefined;
   /** Whether a stream was asked for. */
   readonly stream: boolean;
@@ -48,7 +50,9 @@ export class SendTrace implements SendListener {
   #send: TracedSend | undefined;
 
   constructor(request: SendRequest, listener: SendListener, session: unknown) {
-    const { agentId, contextId, traceId, stream = false, traceContext } = request;
+    const { agentId, contextId, traceId, stream = false } = request;
+    const given = request.traceContext;
+    const traceContext = given === undefined ? undefined : readTraceContext(given);
     this.#listener = listener;
     const sessionId = sessionIdOf(session);
     this.context = { agentId, contextId, traceId, sessionId, traceContext, stream, bytes: 0 };
@@ -72,7 +76,7 @@ export class SendTrace implements SendListener {
     this.context.firstPieceAt ??= performance.now();
     this.context.bytes += event.bytes.length;
     if (event.event === 'done') this.#finish('done');
-    else if (event.event === 'error') this.#finish('error', event.data);
+    else if (event.event === 'error') this.#finish('error', readAgentError(event.data, {}));
     this.#listener.onEvent(event);
   }
 

@@ -15,11 +15,11 @@ const PRINTABLE = /^[\t\x20-\x7e]+$/;
  * Reads what a client sent as its trace context, and leaves out what is invalid, as W3C Trace Context demands: without a
  * valid `traceparent`, `tracestate` is ignored.
  */
-export function readTraceContext(fields: { [Name in keyof TraceContext]: unknown }): TraceContext | undefined {
+export function readTraceContext(fields: { [Name in keyof TraceContext]: unknown }): TraceContext {
   const traceparent = readTraceparent(fields.traceparent);
   const tracestate = traceparent === undefined ? undefined : readHeader(fields.tracestate, MAX_TRACESTATE);
   const baggage = readHeader(fields.baggage, MAX_BAGGAGE);
-  return traceparent === undefined && baggage === undefined ? undefined : { traceparent, tracestate, baggage };
+  return { traceparent, tracestate, baggage };
 }
 
 function readTraceparent(value: unknown): string | undefined {

@@ -143,7 +143,7 @@ t.test('subscribers of arc.call add headers to a request, and run what sends it'
   );
 });
 
-t.test('without subscribers the fields of a trace are not even read [S-72]', async (t) => {
+t.test('without subscribers the fields of a trace are not even read [S-72] [F-455]', async (t) => {
   const read: string[] = [];
   const traceContext = Object.getOwnPropertyDescriptor(MessageRequest.prototype, 'traceContext');
   Object.defineProperty(MessageRequest.prototype, 'traceContext', {
@@ -176,6 +176,7 @@ t.test('a headers function is told of the session of the relay', async (t) => {
   t.equal(told[0], sessions[0]);
 });
 
+const NONE = { traceparent: undefined, tracestate: undefined, baggage: undefined };
 const TRACEPARENT = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
 
 t.test('the trace context of a message frame is given to the subscribers of arc.send [F-450]', async (t) => {
@@ -190,7 +191,7 @@ t.test('the trace context of a message frame is given to the subscribers of arc.
     /0af7651916cd43dd|vendor=1|user=7/,
   );
   await client.ask(to('support'));
-  t.equal(sends.last().traceContext, undefined);
+  t.strictSame(sends.last().traceContext, NONE);
 });
 
 t.test(
@@ -213,20 +214,20 @@ t.test(
     for (const traceparent of invalid) {
       const more = { traceparent, tracestate: 'vendor=1', baggage: 7 };
       t.match(await client.ask(to('support', 'hello', more)), { type: 'response' }, JSON.stringify(traceparent));
-      t.equal(sends.last().traceContext, undefined, 'tracestate is nothing without traceparent');
+      t.strictSame(sends.last().traceContext, NONE, 'tracestate is nothing without traceparent');
     }
     const zeros = (text: string): string => TRACEPARENT.replace(text, '0'.repeat(text.length));
     const later = `01${TRACEPARENT.slice(2)}-more`;
     for (const [fields, expected] of [
-      [{ traceparent: zeros('0af7651916cd43dd8448eb211c80319c') }, undefined],
-      [{ traceparent: zeros('b7ad6b7169203331') }, undefined],
+      [{ traceparent: zeros('0af7651916cd43dd8448eb211c80319c') }, NONE],
+      [{ traceparent: zeros('b7ad6b7169203331') }, NONE],
       [{ traceparent: later }, { traceparent: later, tracestate: undefined, baggage: undefined }],
-      [{ traceparent: later + 'x'.repeat(512) }, undefined],
+      [{ traceparent: later + 'x'.repeat(512) }, NONE],
       [
         { traceparent: TRACEPARENT, tracestate: 'a='.padEnd(513, 'x'), baggage: 'a='.padEnd(8193, 'x') },
         { traceparent: TRACEPARENT, tracestate: undefined, baggage: undefined },
       ],
-      [{ baggage: 'a=1\r\nx: y' }, undefined],
+      [{ baggage: 'a=1\r\nx: y' }, NONE],
       [{ baggage: 'a=1' }, { traceparent: undefined, tracestate: undefined, baggage: 'a=1' }],
     ] as const) {
       t.strictSame(

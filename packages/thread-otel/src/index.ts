@@ -1,0 +1,1 @@
+export { ArcInstrumentation, type ArcInstrumentationConfig } from './instrumentation.js';
