@@ -61,6 +61,10 @@ export class ClusterNode {
     this.#clock = new LeaseClock();
   }
 
+  get logger(): Logger {
+    return this.#options.logger;
+  }
+
   get state(): ClusterState {
     return this.#state;
   }
@@ -118,6 +122,11 @@ export class ClusterNode {
     // Nobody claims or ends what is this node's before lease and grace are over; a part of them is for the last send.
     const isSafe = this.#hasJoined && this.#clock.age < this.node.lease + this.grace / 2;
     if (this.#isFenced || !isSafe) throw new ClusterUnavailableError();
+  }
+
+  /** Whether no other node can have claimed a session of this one. */
+  get isLeaseGood(): boolean {
+    return !this.#isFenced && this.#clock.age < this.node.lease;
   }
 
   /** Waits until the node has joined, for new sessions. Rejects where it could not. */

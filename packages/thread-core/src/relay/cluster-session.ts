@@ -3,13 +3,27 @@ import type { ThreadEntry } from '../threads/store.js';
 import { ClusterUnavailableError } from './cluster-errors.js';
 import type { ClusterNode } from './cluster-node.js';
 import type { ClusterMember } from './cluster-reconcile.js';
-import { FencedError, type Ownership, type SessionMeta } from './session-store.js';
+import {
+  FencedError,
+  type JournalSlice,
+  type Ownership,
+  type SessionMeta,
+  type SessionState,
+} from './session-store.js';
 
 /** What a session says of itself when it is registered. */
 type SessionDescription = Omit<SessionMeta, 'epoch' | 'boot' | 'threads'>;
 
+/** What a node has claimed: its right to write the session, and the session's threads. */
+export interface ClaimedRecord {
+  readonly owned: Ownership;
+  readonly threads: Record<string, ThreadEntry>;
+}
+
 export interface ClusterSessionOwner {
   describe(): SessionDescription;
+  /** Writes what the journal in the store does not have. Resolves to whether it has all of it. */
+  writeJournal(): Promise<boolean>;
   /** Another node owns the session: its chats are not this node's to end. */
   onLost(): void;
 }
@@ -34,12 +48,18 @@ export class ClusterSession implements ClusterMember {
   #writes = 0;
   #isOver = false;
 
-  constructor(node: ClusterNode, sid: string, owner: ClusterSessionOwner, owned?: Ownership) {
+  /** `claimed`: how the node owns the session already, and its threads as they were stored. */
+  constructor(node: ClusterNode, sid: string, owner: ClusterSessionOwner, claimed?: ClaimedRecord) {
     this.sid = sid;
     this.#node = node;
     this.#owner = owner;
-    this.#owned = owned;
-    if (owned !== undefined) node.add(this);
+    if (claimed === undefined) return;
+    this.#owned = claimed.owned;
+    for (const [key, entry] of Object.entries(claimed.threads)) {
+      this.#threads.set(key, entry);
+      if (entry.chatId !== key) this.#renamed.set(entry.chatId, key);
+    }
+    node.add(this);
   }
 
   get registration(): 'yes' | 'no' | 'maybe' {
@@ -47,21 +67,79 @@ export class ClusterSession implements ClusterMember {
     return this.#owned === undefined ? 'no' : 'yes';
   }
 
-  get owned(): Ownership | undefined {
-    return this.#owned;
+  /** Its threads, by the chat id that each began with. */
+  get threads(): Record<string, ThreadEntry> {
+    return Object.fromEntries(this.#threads);
   }
 
-  /** Registers a session before it has a thread: one that can be resumed. */
-  open(): Promise<void> {
-    return this.#enqueue(() => this.#register());
+  /** Adds frames to the journal in the store, and registers the session for it where that was not needed yet. */
+  append(slice: JournalSlice): Promise<void> {
+    return this.#enqueue(async () => {
+      if (this.#isOver) return;
+      if (this.#owned === undefined) await this.#register();
+      if (this.#owned !== undefined) await this.#node.store.append(this.#owned, slice);
+    });
   }
 
-  /** Takes over the threads of a session that was claimed. */
-  adopt(threads: Record<string, ThreadEntry>): void {
-    for (const [key, entry] of Object.entries(threads)) {
-      this.#threads.set(key, entry);
-      if (entry.chatId !== key) this.#renamed.set(entry.chatId, key);
+  /** Drops frames from the journal in the store, up to a number. */
+  trim(seq: number): Promise<void> {
+    return this.#enqueue(() => this.#node.store.trim(this.sid, seq));
+  }
+
+  /**
+   * Gives the session to another node. Resolves to false where that one is dead: the session stays here.
+   * @throws FencedError or StoreError, as the store does
+   */
+  async handover(to: string, state: () => SessionState): Promise<boolean> {
+    let isDone = false;
+    await this.#enqueue(async () => {
+      if (this.#owned !== undefined) isDone = await this.#node.store.handover(this.#owned, to, state());
+    });
+    if (isDone) this.release();
+    return isDone;
+  }
+
+  /** Gives the session up for whichever node claims it. */
+  async park(state: () => SessionState): Promise<void> {
+    await this.#enqueue(async () => {
+      if (this.#isOver) return;
+      if (this.#owned === undefined) await this.#register();
+      if (this.#owned !== undefined) await this.#node.store.park(this.#owned, state());
+    });
+    this.release();
+  }
+
+  /**
+   * Marks the session as expired, so that nobody resumes it while its chats are ended.
+   * @param cleanupTimeout milliseconds for its chats. Other nodes end later what is left of them.
+   * @returns false where it has another owner by now
+   */
+  async expire(cleanupTimeout: number): Promise<boolean> {
+    const deadline = cleanupTimeout * 2 + this.#node.node.lease;
+    try {
+      await this.#enqueue(async () => {
+        if (this.#owned !== undefined) await this.#node.store.expire(this.#owned, deadline);
+      });
+    } catch (error) {
+      if (error instanceof FencedError) return false;
+      this.#node.wroteNot(error);
+      // Another node may have claimed it by now. If none has, its chats are ended after the next renewal.
+      if (!this.#node.isLeaseGood) return false;
     }
+    return !this.#isOver;
+  }
+
+  /** The session is not this node's any more, and stays in the store. */
+  release(): void {
+    this.#isOver = true;
+    this.#owned = undefined;
+    this.#node.remove(this);
+  }
+
+  /** Something of the session could not be written: another attempt follows a renewal. */
+  failed(error: unknown): void {
+    if (error instanceof FencedError) this.lost();
+    else this.#node.wroteNot(error);
   }
 
   /**
@@ -79,6 +157,13 @@ export class ClusterSession implements ClusterMember {
       this.#failed(entry.chatId, error);
       throw error instanceof ClusterUnavailableError ? error : new ClusterUnavailableError(error);
     }
+  }
+
+  /** Stores a thread whose chat was started elsewhere. */
+  onAdopted(entry: ThreadEntry): void {
+    if (this.#isOver) return;
+    this.#threads.set(entry.chatId, entry);
+    this.#writeOrRegister(entry.chatId).catch((error: unknown) => this.#failed(entry.chatId, error));
   }
 
   /** Stores what has changed of a thread: its chat id, or whether it is settled. */
@@ -142,7 +227,7 @@ export class ClusterSession implements ClusterMember {
       // Where the session is not known, the next renewal finds out whether data was lost or the session.
       await this.#enqueue(() => this.#write(key)).catch((error: unknown) => this.#writeLater(key, error));
     }
-    return this.#unwritten.size === 0;
+    return this.#isOver || ((await this.#owner.writeJournal()) && this.#unwritten.size === 0);
   }
 
   lost(): void {

@@ -2,13 +2,22 @@ import type { Logger } from '../logger.js';
 import { ClusterNode, type ClusterState } from './cluster-node.js';
 import type { ClusterConfig } from './cluster-options.js';
 import { Reaper } from './cluster-reaper.js';
-import { ClusterSession } from './cluster-session.js';
+import { type ClaimedRecord, ClusterSession, type ClusterSessionOwner } from './cluster-session.js';
+import { type MovesHost, type MovesMessage, SessionMoves } from './session-moves.js';
 import type { JsonValue, StoredSession } from './session-store.js';
 
 /** What the cluster keeps of a session of this node. */
 export interface ClusteredSession {
   readonly id: string;
   readonly identity: unknown;
+  readonly resumption:
+    | {
+        readonly secretHash: string;
+        readonly identityKey: string;
+        /** Writes what the journal in the store does not have. Resolves to whether it has all of it. */
+        readonly spill: { write(): Promise<boolean> } | undefined;
+      }
+    | undefined;
   /** Another node owns the session now: its chats are not this node's to end. */
   onLost(): void;
 }
@@ -19,11 +28,15 @@ export interface ClusterStats {
   sessions: number;
   /** Sessions of dead nodes whose chats this node has ended. */
   reaped: number;
+  /** Resumable sessions that this node has taken over from others, and given to others. */
+  claimed: number;
+  handedOver: number;
 }
 
-export interface ClusterHost {
+export interface ClusterHost extends MovesHost {
   readonly config: {
     readonly cleanupTimeout: number;
+    readonly resume: { readonly grace: number } | undefined;
     readonly logger: Logger;
   };
   /** The key and the saved form of an identity. */
@@ -33,6 +46,9 @@ export interface ClusterHost {
   /** Ends the sessions of an identity on this node. */
   endLocalSessions(identityKey: string): void;
 }
+
+/** How many sessions that nobody knows are remembered until the next renewal. */
+const MAX_STRAYS = 10_000;
 
 /** What nodes tell each other. */
 interface EndSessionsMessage {
@@ -45,6 +61,9 @@ export class Cluster {
   readonly #host: ClusterHost;
   readonly #node: ClusterNode;
   readonly #reaper: Reaper;
+  readonly moves: SessionMoves;
+  /** Sessions that the store had of this node at the last renewal, and that this node did not know. */
+  readonly #strays = new Set<string>();
   /** Sessions that are being removed from the store. */
   readonly #closing = new Set<Promise<void>>();
   #listening: Promise<(() => Promise<void>) | undefined> | undefined;
@@ -57,16 +76,17 @@ export class Cluster {
       // Sessions that cannot be resumed have no use for a longer one. It bounds how long they go on without the store.
       grace: lease,
       onRenewed: () => this.#onRenewed(),
-      onStray: async (sid) => {
-        await this.#reaper.reapOne(sid);
-      },
+      onStray: (sid) => this.#onStray(sid),
     });
+    this.moves = new SessionMoves(this.#node, host);
     const endChats = (session: StoredSession): Promise<void> => host.endChatsOf(session);
     this.#reaper = new Reaper({ node: this.#node, cleanupTimeout, logger, endChats });
   }
 
   get stats(): ClusterStats {
-    return { state: this.#node.state, sessions: this.#node.memberCount, reaped: this.#reaper.reaped };
+    const { claimed, handedOver } = this.moves;
+    const { state, memberCount: sessions } = this.#node;
+    return { state, sessions, reaped: this.#reaper.reaped, claimed, handedOver };
   }
 
   start(): void {
@@ -86,16 +106,23 @@ export class Cluster {
     return this.#node.check();
   }
 
-  /** Registers a session as soon as it has a thread. */
-  register(session: ClusteredSession): ClusterSession {
-    return new ClusterSession(this.#node, session.id, {
-      describe: () => ({
-        sid: session.id,
-        grace: this.#node.grace,
-        ...this.#host.describeIdentity(session.identity),
-      }),
-      onLost: () => session.onLost(),
-    });
+  /** Registers a session as soon as it has a thread. `claimed`: it is registered already, and was another node's. */
+  register(session: ClusteredSession, claimed?: ClaimedRecord): ClusterSession {
+    const describe = (): ReturnType<ClusterSessionOwner['describe']> => {
+      const { id: sid, resumption, identity } = session;
+      const described = this.#host.describeIdentity(identity);
+      if (resumption === undefined) return { sid, grace: this.#node.grace, ...described };
+      const { secretHash, identityKey } = resumption;
+      const grace = Math.max(this.#host.config.resume?.grace ?? 0, this.#node.grace);
+      return { sid, grace, ...described, secretHash, identityKey };
+    };
+    const writeJournal = async (): Promise<boolean> => (await session.resumption?.spill?.write()) !== false;
+    return new ClusterSession(
+      this.#node,
+      session.id,
+      { describe, writeJournal, onLost: () => session.onLost() },
+      claimed,
+    );
   }
 
   /** Removes a session whose chats are ended. */
@@ -125,8 +152,18 @@ export class Cluster {
       });
   }
 
+  /** A session that is handed over is in the store before this node is told: so it is ended when it is found twice. */
+  async #onStray(sid: string): Promise<void> {
+    const wasKnown = this.#strays.delete(sid);
+    if (this.moves.isExpected(sid)) return;
+    if (wasKnown) await this.#reaper.reapOne(sid);
+    else if (this.#strays.size < MAX_STRAYS) this.#strays.add(sid);
+    else this.#strays.clear();
+  }
+
   #onMessage(message: JsonValue): void {
-    const { type, key } = Object(message) as Partial<EndSessionsMessage>;
-    if (type === 'end-sessions' && typeof key === 'string') this.#host.endLocalSessions(key);
+    const received = Object(message) as EndSessionsMessage | MovesMessage;
+    if (received.type === 'end-sessions') this.#host.endLocalSessions(received.key);
+    else if (received.type === 'move' || received.type === 'move-answer') this.moves.onMessage(received);
   }
 }

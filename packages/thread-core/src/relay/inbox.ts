@@ -29,7 +29,8 @@ export class Inbox {
   readonly #maxFrames: number;
   #held: HeldFrame[] = [];
   #bytes = 0;
-  #isAwaiting = false;
+  /** Resolves when what is awaited has come. */
+  awaited: Promise<void> | undefined;
   #isPaused = false;
   #isReleasing = false;
 
@@ -40,7 +41,7 @@ export class Inbox {
 
   /** Something is awaited before the next frame has its turn. */
   get isAwaiting(): boolean {
-    return this.#isAwaiting;
+    return this.awaited !== undefined;
   }
 
   /** Size of the frames that are held. */
@@ -71,9 +72,8 @@ export class Inbox {
 
   /** Holds frames until a promise is fulfilled. It must not be rejected. */
   await(promise: Promise<void>): void {
-    this.#isAwaiting = true;
-    void promise.then(() => {
-      this.#isAwaiting = false;
+    this.awaited = promise.then(() => {
+      this.awaited = undefined;
       this.#release();
     });
   }
@@ -102,7 +102,7 @@ export class Inbox {
     this.#isReleasing = true;
     try {
       // A frame may cause another wait, or remove the frames behind it.
-      while (!this.#isAwaiting && !this.#isPaused) {
+      while (!this.isAwaiting && !this.#isPaused) {
         const frame = this.#held.shift();
         if (frame === undefined) break;
         this.#bytes -= frame.bytes;
@@ -111,6 +111,6 @@ export class Inbox {
     } finally {
       this.#isReleasing = false;
     }
-    if (!this.#isAwaiting && !this.#isPaused) this.#owner.onEmpty();
+    if (!this.isAwaiting && !this.#isPaused) this.#owner.onEmpty();
   }
 }

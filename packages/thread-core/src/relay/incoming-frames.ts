@@ -27,8 +27,8 @@ export interface ReceivingSession extends ReplyOutput {
   checkOwnership(): Promise<void> | undefined;
   /** Answers a `pong` or another frame that is never numbered. */
   writeControl(frame: Bytes): void;
-  /** The first frame asks for a resumable session, or to go on with one. */
-  onResume(frame: ResumeFrame): void;
+  /** The first frame asks for a resumable session, or to continue one. A promise if that has to be waited for. */
+  onResume(frame: ResumeFrame): Promise<void> | undefined;
   /** An acknowledgement has arrived. */
   onAck(): void;
 }
@@ -86,7 +86,7 @@ export class IncomingFrames implements InboxOwner {
   receive(frame: ReadFrame, text: string, bytes: number): void {
     const { resumption } = this.#session;
     if (resumption !== undefined) {
-      if (this.#handleControl(resumption, frame)) return;
+      if (this.#handleControl(resumption, frame) || resumption.isLeaving) return;
       resumption.count(bytes);
     }
     if (!(frame instanceof BadFrame) && frame.type === 'cancel') {
@@ -101,7 +101,9 @@ export class IncomingFrames implements InboxOwner {
 
   /** A frame exceeded `frameRate`. It counts as received all the same. */
   receiveExcess(frame: ReadFrame, bytes: number): void {
-    this.#session.resumption?.count(bytes);
+    const { resumption } = this.#session;
+    if (resumption?.isLeaving) return;
+    resumption?.count(bytes);
     this.#refuseExcess(frame, 'Too many frames a second');
   }
 
@@ -153,7 +155,11 @@ export class IncomingFrames implements InboxOwner {
     const isFirst = this.#isFirst;
     this.#isFirst = false;
     if (frame instanceof BadFrame) return this.#session.refuse(frame.error, frame.echo);
-    if (frame.type === 'resume' && isFirst) return this.#session.onResume(frame);
+    if (frame.type === 'resume' && isFirst) {
+      const resuming = this.#session.onResume(frame);
+      if (resuming !== undefined) this.await(resuming);
+      return;
+    }
     const checked = frame.type === 'ping' ? undefined : this.#session.checkOwnership();
     const awaited =
       checked === undefined ? this.#handleAtOnce(frame, text, bytes) : this.#handleAfter(checked, frame, text, bytes);
@@ -241,6 +247,21 @@ export class IncomingFrames implements InboxOwner {
   /** Resolves when the `end` frames so far are answered. */
   async whenEnded(): Promise<void> {
     await Promise.all(this.#ends ?? []);
+  }
+
+  /** Resolves when nothing is awaited before the next frame. */
+  async whenReleased(): Promise<void> {
+    await this.#inbox?.awaited;
+  }
+
+  /** Holds frames that another node has taken, until `resume`. */
+  restore(texts: readonly string[]): void {
+    this.#isFirst = false;
+    if (texts.length === 0) return;
+    this.pause();
+    for (const text of texts) {
+      this.#inbox?.hold(this.#read(text), text, Buffer.byteLength(text), Number.POSITIVE_INFINITY);
+    }
   }
 
   #ensureInbox(): Inbox {

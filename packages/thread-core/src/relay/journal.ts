@@ -51,6 +51,14 @@ export class Journal {
     return numbered;
   }
 
+  /** Keeps frames that another node has numbered. */
+  restore(frames: Bytes[]): void {
+    for (const frame of frames) {
+      this.#frames.push(frame);
+      this.#bytes += frame.length;
+    }
+  }
+
   /** Whether a client may have received exactly this many frames: none that was never sent, and all that were dropped. */
   isPossible(seq: number): boolean {
     return Number.isSafeInteger(seq) && seq >= this.#acknowledged && seq <= this.lastSeq;
@@ -72,5 +80,10 @@ export class Journal {
   /** The frames that are kept, in order. */
   frames(): Bytes[] {
     return this.#frames.slice(this.#start);
+  }
+
+  /** Those among them that follow a number. */
+  framesAfter(seq: number): Bytes[] {
+    return this.#frames.slice(this.#start + Math.max(0, seq - this.#acknowledged));
   }
 }

@@ -12,7 +12,8 @@ export class MessageRequest implements SendRequest {
   readonly traceId: string | undefined;
   readonly stream: boolean | undefined;
   readonly #config: RelayConfig;
-  readonly #text: string;
+  /** The frame, as it was received. */
+  readonly text: string;
   readonly #hasMetadata: boolean;
   #frame: MessageFrame | undefined;
 
@@ -22,7 +23,7 @@ export class MessageRequest implements SendRequest {
     this.traceId = frame.trace_id;
     this.stream = (frame.stream ?? config.stream) || undefined;
     this.#config = config;
-    this.#text = text;
+    this.text = text;
     this.#hasMetadata = frame.metadata !== undefined;
     this.#frame = frame;
   }
@@ -58,6 +59,6 @@ export class MessageRequest implements SendRequest {
   }
 
   #read(): MessageFrame {
-    return this.#frame ?? (JSON.parse(this.#text) as MessageFrame);
+    return this.#frame ?? (JSON.parse(this.text) as MessageFrame);
   }
 }

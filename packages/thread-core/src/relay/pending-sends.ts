@@ -1,4 +1,5 @@
 import type { MessageFrame } from '@arc/thread-protocol';
+import { type Deferred, defer } from '../deferred.js';
 import {
   AgentNotFoundError,
   ArcError,
@@ -34,6 +35,7 @@ export interface SendingSession extends Session, ReplyOutput {
 /** A message for which `route` or `authorize` is being asked. */
 interface AskedMessage {
   readonly frame: MessageFrame;
+  readonly text: string;
   readonly bytes: number;
   /** Lets the next frame have its turn. */
   proceed(): void;
@@ -51,9 +53,10 @@ export class PendingSends implements ReplyOwner {
   #bytes = 0;
   #asked: AskedMessage | undefined;
   isPaused = false;
-  /** Set when nothing new may start. Resolves when nothing is pending. */
-  #drained: Promise<void> | undefined;
-  #resolveDrained: (() => void) | undefined;
+  /** Nothing new may start. */
+  #isDraining = false;
+  /** Exists while somebody waits for the last pending send. */
+  #empty: Deferred<void> | undefined;
 
   constructor(session: SendingSession, config: RelayConfig, telemetry: Telemetry) {
     this.#session = session;
@@ -102,14 +105,14 @@ export class PendingSends implements ReplyOwner {
    */
   add(frame: MessageFrame, text: string, bytes: number): Promise<void> | undefined {
     const { route, authorize } = this.#config;
-    if (this.#drained !== undefined) {
+    if (this.#isDraining) {
       this.reject(frame);
     } else if (frame.agent_id === undefined && route === undefined) {
       this.#session.refuse(new InvalidRequestError('agent_id: is missing'), frame);
     } else if (frame.agent_id === undefined || authorize !== undefined) {
       return new Promise((proceed) => {
-        this.#asked = { frame, bytes, proceed };
-        void this.#ask(this.#asked, text).then(proceed);
+        this.#asked = { frame, text, bytes, proceed };
+        void this.#ask(this.#asked).then(proceed);
       });
     } else {
       this.#start(frame, text, bytes, frame.agent_id, true);
@@ -117,9 +120,9 @@ export class PendingSends implements ReplyOwner {
     return undefined;
   }
 
-  async #ask(asked: AskedMessage, text: string): Promise<void> {
+  async #ask(asked: AskedMessage): Promise<void> {
     const { route, authorize } = this.#config;
-    const { frame, bytes } = asked;
+    const { frame, text, bytes } = asked;
     try {
       const agentId = frame.agent_id ?? (await route?.(frame, this.#session));
       if (typeof agentId !== 'string' || agentId === '') throw new AgentNotFoundError('No agent for this frame');
@@ -183,7 +186,7 @@ export class PendingSends implements ReplyOwner {
     const { contextId, traceId } = request;
     this.#telemetry.sendStarted(this.#session, { id: frame.id, agentId, contextId, traceId });
     // The hook may have closed the session.
-    if (this.#drained !== undefined) return reply.onCancelled();
+    if (this.#isDraining) return reply.onCancelled();
     reply.send = this.#session.threads.dispatch(request, reply);
     request.dropParsed();
     if (this.isPaused) reply.send.pause();
@@ -214,7 +217,7 @@ export class PendingSends implements ReplyOwner {
     if (this.#session.isAdmitted) {
       this.#telemetry.sendEnded(this.#session, state, () => reply.summarize(state, error));
     }
-    if (this.#resolveDrained !== undefined && this.size === 0) this.#resolveDrained();
+    if (this.#empty !== undefined) this.#noteEmpty();
   }
 
   #remove(reply: Reply): void {
@@ -242,10 +245,38 @@ export class PendingSends implements ReplyOwner {
   /** Starts nothing new. Resolves when nothing is pending. */
   drain(): Promise<void> {
     this.#cancelAsked();
-    this.#drained ??= new Promise((resolve) => {
-      if (this.size === 0) resolve();
-      else this.#resolveDrained = resolve;
-    });
-    return this.#drained;
+    this.#isDraining = true;
+    return this.whenEmpty();
+  }
+
+  /** Resolves when nothing is pending. */
+  async whenEmpty(): Promise<void> {
+    if (this.size === 0) return;
+    this.#empty ??= defer();
+    await this.#empty.promise;
+  }
+
+  #noteEmpty(): void {
+    if (this.size > 0) return;
+    this.#empty?.resolve();
+    this.#empty = undefined;
+  }
+
+  /** Cancels everything that is pending. */
+  cancelAll(): void {
+    this.#cancelAsked();
+    for (const { send } of this.#all()) send?.cancel();
+  }
+
+  /** Removes the messages that were never begun, without an answer, and returns their frames: they are sent elsewhere. */
+  takeWaiting(): string[] {
+    const taken = this.#session.threads.takeWaiting();
+    for (const reply of this.#all()) if (reply.send !== undefined && taken.includes(reply.send)) this.#remove(reply);
+    const texts = taken.map(({ request }) => (request as MessageRequest).text);
+    const asked = this.#asked;
+    this.#asked = undefined;
+    asked?.proceed();
+    this.#noteEmpty();
+    return asked === undefined ? texts : [...texts, asked.text];
   }
 }

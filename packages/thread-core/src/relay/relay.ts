@@ -1,7 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { CloseCode } from '@arc/thread-protocol';
-import { withTimeout } from '../timers.js';
 import { MAX_TIMEOUT_MS } from '../values.js';
 import { AdmissionControl } from './admission.js';
 import type { AgentSource, AttachOptions, RelayOptions, Session } from './api.js';
@@ -12,20 +11,20 @@ import { answerOf, Handshake, NOT_AN_UPGRADE } from './handshake.js';
 import { internHeaders } from './headers.js';
 import { type RelayHealth, readHealth } from './health.js';
 import { ANONYMOUS, identityKeyOf } from './identity.js';
+import { giveSession } from './moving.js';
 import { type RelayConfig, readOptions } from './options.js';
 import type { Admission } from './refusal.js';
 import { ResumableSessions } from './resumable-sessions.js';
 import { ClientSession } from './session.js';
 import type { SessionHost } from './session-host.js';
+import type { ClaimedSession } from './session-moves.js';
+import { CLOSING_TIMEOUT_MS, closeSessions } from './shutdown.js';
 import type { RelaySocket, WsOptions } from './socket.js';
 import { addTraffic, readStats } from './stats.js';
 import type { CloseSummary, RelayStats } from './stats-types.js';
 import { Sweeper } from './sweeper.js';
 import { Telemetry } from './telemetry.js';
 import { guardUpgradeSocket, isUpgrade, removeUpgradeErrorHandler } from './upgrade-socket.js';
-
-/** Milliseconds after which a socket that does not answer the closing handshake is dropped. */
-const CLOSING_TIMEOUT_MS = 500;
 
 /** Creates a relay, which connects WebSocket clients to agents. Make one per server, or one per endpoint. */
 export function createRelay<Identity = unknown, Context = unknown>(
@@ -95,7 +94,8 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
       throw new TypeError('client: cannot be passed in a cluster, whose other nodes could not end its chats');
     }
     internHeaders(request);
-    const session = new ClientSession(this, socket, request, known);
+    const session = new ClientSession(this, options.client);
+    session.connect(socket, request);
     removeUpgradeErrorHandler(request.socket);
     const refused = this.#admission.takeSlot(request);
     this.#sessions.add(session);
@@ -225,14 +225,30 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
         await endChatsOf(stored, config);
       },
       endLocalSessions: (key) => this.endLocalSessions(key),
+      hasSession: (sid) => this.resumables?.has(sid) === true,
+      restore: (claimed) => this.#restore(claimed),
+      give: async (request, to) => {
+        const session = this.resumables?.get(request.sid);
+        return session === undefined ? 'retry' : giveSession(this, session, request, to);
+      },
     });
     cluster.start();
     return cluster;
   }
 
+  async #restore(claimed: ClaimedSession): Promise<void> {
+    const { identity: saved } = claimed.session;
+    const identity = saved === undefined ? undefined : await this.config.identity?.load?.(saved);
+    const session = new ClientSession(this);
+    this.#sessions.add(session);
+    this.sweeper.start();
+    session.restore(claimed, identity);
+  }
+
   /**
    * Lets pending sends finish for `drainTimeout` (or `timeout`) milliseconds, then closes all connections with 1001
-   * and ends all chats, side by side, within `cleanupTimeout`. Calling it again gives the same promise.
+   * and ends all chats, side by side, within `cleanupTimeout`. In a cluster connections are closed with 1012, one after
+   * the other, and sessions that can be resumed are left to the other nodes. Calling it again gives the same promise.
    */
   close(options: { timeout?: number } = {}): Promise<CloseSummary> {
     this.#closing ??= this.#close(Math.min(options.timeout ?? this.config.drainTimeout, MAX_TIMEOUT_MS));
@@ -241,27 +257,12 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
   }
 
   async #close(drainTimeout: number): Promise<CloseSummary> {
-    const sessions = [...this.#sessions];
-    const before = { ...this.telemetry.counters };
-    // Nobody can come back.
-    for (const session of sessions) if (session.isDetached) session.shutDown();
-    await withTimeout(Promise.all(sessions.map((session) => session.drain())), drainTimeout);
-    for (const session of this.#sessions) session.shutDown();
-    const all = new Set([...sessions, ...this.#sessions]);
-    const grace = setTimeout(() => {
-      for (const session of this.#sessions) session.terminate();
-    }, CLOSING_TIMEOUT_MS);
-    await Promise.all([...all].map((session) => session.closed));
-    clearTimeout(grace);
+    const { config, telemetry, cluster } = this;
+    const summary = await closeSessions({ sessions: this.#sessions, config, telemetry, cluster }, drainTimeout);
     this.sweeper.stop();
-    await this.cluster?.stop();
-    if (this.config.ownsClient) await this.config.client.close();
-    const { ended, unconfirmed, orphans } = this.telemetry.counters;
-    return {
-      sessions: sessions.length,
-      ended: ended + unconfirmed - before.ended - before.unconfirmed,
-      failed: orphans - before.orphans,
-    };
+    await cluster?.stop();
+    if (config.ownsClient) await config.client.close();
+    return summary;
   }
 
   /** @internal */

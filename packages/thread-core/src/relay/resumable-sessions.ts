@@ -45,10 +45,23 @@ export class ResumableSessions<Member extends ResumableSession> {
     this.#byId.set(session.id, session);
   }
 
+  has(sid: string): boolean {
+    return this.#byId.has(sid);
+  }
+
+  get(sid: string): Member | undefined {
+    return this.#byId.get(sid);
+  }
+
+  /** The session is not this relay's any more. Returns whether it was. */
+  forget(session: Member): boolean {
+    this.attach(session);
+    return this.#byId.delete(session.id);
+  }
+
   /** The session has ended. */
   remove(session: Member): void {
-    this.attach(session);
-    if (!this.#byId.delete(session.id)) return;
+    if (!this.forget(session)) return;
     this.#expired.set(session.id, session.resumption?.secretHash ?? '');
     const [oldest] = this.#expired.keys();
     if (this.#expired.size > MAX_EXPIRED && oldest !== undefined) this.#expired.delete(oldest);

@@ -1,12 +1,21 @@
-import { CloseCode, type ContinueSessionFrame, type FrameId, type ResumeFrame } from '@arc/thread-protocol';
+import {
+  CloseCode,
+  type ContinueSessionFrame,
+  type FrameId,
+  type NotResumedReason,
+  type ResumeFrame,
+} from '@arc/thread-protocol';
 import { InvalidRequestError } from '../protocol/errors.js';
 import type { Session } from './api.js';
+import type { Cluster } from './cluster.js';
+import type { ClusterSession } from './cluster-session.js';
 import type { Connection } from './connection.js';
 import type { ConnectionOwner } from './connection-owner.js';
 import type { FrameEcho } from './frame-reader.js';
 import type { ResumableSession } from './resumable-sessions.js';
 import { Resumption, type ResumptionOwner } from './resumption.js';
 import type { SessionHost } from './session-host.js';
+import { hashSecret, readToken } from './session-secret.js';
 
 /** The ways in which a connection ends that its client did not choose: the session waits for another connection. */
 const LOST_CODES: readonly number[] = [CloseCode.GoingAway, CloseCode.Abnormal];
@@ -25,35 +34,94 @@ export interface ResumingSession extends Session, ConnectionOwner, ResumptionOwn
   /** Ids of the messages that are pending or held. */
   messageIds(): FrameId[];
   refuse(error: unknown, echo: FrameEcho): void;
+  /** In a cluster: what the store has of it. */
+  readonly record: ClusterSession | undefined;
   /** Nothing is left but to end the chats. */
   complete(): void;
 }
 
-/** Whether a connection that ended with this code may be followed by another one. */
-export function isLost(code: number): boolean {
-  return LOST_CODES.includes(code);
-}
-
-/** The first frame of a connection asks for a resumable session, or for one that it had before. */
+/** The first frame of a connection asks for a resumable session, or for one that the client had before. */
 export function answerResume<Member extends ResumingSession>(
   host: SessionHost<Member>,
   session: Member,
   frame: ResumeFrame,
-): void {
-  const { config, resumables } = host;
-  const { connection } = session;
-  if (config.resume === undefined || resumables === undefined || connection === undefined) return;
-  if (!session.hasNoFrames) return session.close(CloseCode.PolicyViolation, 'Frames were sent before ready');
-  const key = host.identityKey(session.identity);
-  if (key === undefined) return session.refuse(new InvalidRequestError('type: this identity cannot resume'), {});
-  const found = frame.session === undefined ? undefined : resumables.find(frame.session, key);
-  const isFound = found !== undefined && typeof found !== 'string';
-  if (isFound && frame.session !== undefined && found.resumption?.canResume(frame.seq, frame.sent)) {
-    return takeOver(host, found, session, connection, frame);
+): Promise<void> | undefined {
+  const { config, resumables, cluster } = host;
+  if (config.resume === undefined || resumables === undefined || session.connection === undefined) return undefined;
+  if (!session.hasNoFrames) {
+    session.close(CloseCode.PolicyViolation, 'Frames were sent before ready');
+    return undefined;
   }
+  const key = host.identityKey(session.identity);
+  if (key === undefined) {
+    session.refuse(new InvalidRequestError('type: this identity cannot resume'), {});
+    return undefined;
+  }
+  if (frame.session === undefined) {
+    begin(host, session, key, undefined);
+    return undefined;
+  }
+  const found = resumables.find(frame.session, key);
+  const isElsewhere = found === 'unknown' || (typeof found !== 'string' && found.resumption?.moving !== undefined);
+  if (cluster !== undefined && isElsewhere) return resumeFromCluster(host, cluster, session, key, frame);
+  resumeHere(host, session, key, frame);
+  return undefined;
+}
+
+/** Continues a session of this node, or begins a new one that says why that is not possible. */
+function resumeHere<Member extends ResumingSession>(
+  host: SessionHost<Member>,
+  session: Member,
+  key: string,
+  frame: ContinueSessionFrame,
+): void {
+  const { connection } = session;
+  const found = host.resumables?.find(frame.session, key);
+  if (found === undefined || typeof found === 'string') return begin(host, session, key, found);
+  if (!found.resumption?.canResume(frame.seq, frame.sent)) return begin(host, session, key, 'gap');
+  if (connection !== undefined) takeOver(host, found, session, connection, frame);
+}
+
+/** Looks for the session on the other nodes. Never rejects. */
+async function resumeFromCluster<Member extends ResumingSession>(
+  host: SessionHost<Member>,
+  cluster: Cluster,
+  session: Member,
+  key: string,
+  frame: ContinueSessionFrame,
+): Promise<void> {
+  const isWanted = (): boolean => session.connection?.isOpen === true && !session.isEnding;
+  try {
+    const token = readToken(frame.session);
+    const { seq, sent } = frame;
+    const result =
+      token === undefined
+        ? 'unknown'
+        : await cluster.moves.resume(
+            { sid: token.sid, secretHash: hashSecret(token.secret), identityKey: key, seq, sent },
+            isWanted,
+          );
+    if (!isWanted()) return;
+    if (result === 'local') resumeHere(host, session, key, frame);
+    else if (result === 'replaced') session.close(CloseCode.SessionTakenOver, 'Taken over by a newer connection');
+    else if (result === 'busy' || result === 'unavailable') session.close(CloseCode.TryAgainLater, 'Try again later');
+    else if (result !== 'unwanted') begin(host, session, key, result);
+  } catch (error) {
+    session.onFailure(error);
+  }
+}
+
+/** Makes a session resumable. `reason`: why it replaces the one that the client asked for. */
+function begin<Member extends ResumingSession>(
+  { config, resumables }: SessionHost<Member>,
+  session: Member,
+  key: string,
+  reason: NotResumedReason | undefined,
+): void {
+  if (config.resume === undefined || resumables === undefined || session.connection === undefined) return;
   session.resumption = new Resumption(session, config.resume, session.id, key);
   resumables.add(session);
-  session.resumption.begin(connection, isFound ? 'gap' : found);
+  session.resumption.begin(session.connection, reason);
 }
 
 /** A session continues with the connection of another one, which ends. The connection that it had is closed. */
@@ -65,12 +133,8 @@ function takeOver<Member extends ResumingSession>(
   { session: token, seq }: ContinueSessionFrame,
 ): void {
   const previous = session.connection;
-  if (previous === undefined) {
-    host.resumables?.attach(session);
-  } else {
-    host.onConnectionLost(previous);
-    previous.replace(CloseCode.SessionTakenOver, 'Taken over by a newer connection');
-  }
+  if (previous === undefined) host.resumables?.attach(session);
+  else disconnect(host, session, previous, CloseCode.SessionTakenOver, 'Taken over by a newer connection');
   other.connection = undefined;
   other.complete();
   session.connection = connection;
@@ -81,20 +145,62 @@ function takeOver<Member extends ResumingSession>(
   host.telemetry.sessionResumed(session);
 }
 
-/** A connection is lost: its session waits for another one, if there is anything to wait for. */
+/** Closes the connection of a session that continues without it. */
+export function disconnect<Member extends ResumingSession>(
+  host: SessionHost<Member>,
+  session: Member,
+  connection: Connection,
+  code: number,
+  reason: string,
+): void {
+  host.onConnectionLost(connection);
+  connection.replace(code, reason);
+  session.connection = undefined;
+}
+
+/**
+ * A connection has ended. Returns whether the session waits for another one: where that end was not its client's choice,
+ * and there is something to wait for.
+ */
 export function detach<Member extends ResumingSession>(
   host: SessionHost<Member>,
   session: Member,
-  resumption: Resumption,
-  connection: Connection,
-): void {
+  code: number,
+): boolean {
+  const { resumption, connection, isEnding } = session;
+  if (resumption === undefined || connection === undefined || isEnding || !LOST_CODES.includes(code)) return false;
   host.onConnectionLost(connection);
   connection.release();
   session.connection = undefined;
-  resumption.detach(() => session.evict());
-  if (!session.isWorthKeeping) return session.complete();
+  resumption.stop();
+  if (!session.isWorthKeeping) {
+    session.complete();
+    return true;
+  }
   host.config.logger.info({ session: session.id }, 'a connection was lost; its session waits for the client');
   session.onBackpressure();
   host.telemetry.sessionDetached(session);
-  if (!session.isEnding) host.resumables?.detach(session);
+  if (!session.isEnding) waitForClient(host, session, resumption);
+  return true;
+}
+
+/** A session has no connection: it waits for one for the grace period. In a cluster its frames are in the store. */
+export function waitForClient<Member extends ResumingSession>(
+  host: SessionHost<Member>,
+  session: Member,
+  resumption: Resumption,
+): void {
+  resumption.detach(() => session.evict());
+  if (session.record !== undefined) resumption.startSpill(session.record);
+  host.resumables?.detach(session);
+}
+
+/** The grace of a session is over, or its room is needed. In a cluster nobody may resume it from now on. */
+export async function endDetached<Member extends ResumingSession>(
+  { config }: SessionHost<Member>,
+  session: Member,
+): Promise<void> {
+  const { record } = session;
+  if (record === undefined || (await record.expire(config.cleanupTimeout))) session.complete();
+  else record.lost();
 }

@@ -5,6 +5,7 @@ import type { ResumeConfig } from './api.js';
 import type { Connection } from './connection.js';
 import type { FrameWriting } from './frame-writer.js';
 import { Journal } from './journal.js';
+import { JournalSpill, type SpillTarget } from './journal-spill.js';
 import { TokenBucket } from './rate-limiter.js';
 import { hashSecret, makeSecret, writeToken } from './session-secret.js';
 
@@ -21,6 +22,19 @@ const MAX_CURSOR = 2 ** 52;
 export interface ResumptionOwner {
   /** Bytes were added to the journal. */
   onAppended(bytes: number): void;
+}
+
+/** How far a session had come on another node. */
+export interface FormerResumption {
+  readonly secretHash: string;
+  /** The number of the last frame that the client has acknowledged. */
+  readonly acknowledged: number;
+  /** The frames after it. */
+  readonly frames: Bytes[];
+  /** How many frames of the client were taken. */
+  readonly got: number;
+  /** The number of the last frame that the store has; 0 if it has none. */
+  readonly stored: number;
 }
 
 /** How many of a client's frames have arrived, and when that is acknowledged. */
@@ -65,6 +79,14 @@ export class Resumption implements FrameWriting {
   readonly #config: ResumeConfig;
   readonly #count: FrameCount;
   readonly #control = new TokenBucket(CONTROL_RATE);
+  /** Copies the journal to the store of a cluster. */
+  spill: JournalSpill | undefined;
+  /** No more frames of the client are taken: it sends them again, to the node that has the session then. */
+  isLeaving = false;
+  /** Resolves when an attempt to give the session to another node is over. */
+  moving: Promise<unknown> | undefined;
+  /** The number of the last frame that the store had when the session came here. */
+  readonly #stored: number = 0;
   #connection: Connection | undefined;
   #isDiscarded = false;
   #graceTimer: NodeJS.Timeout | undefined;
@@ -73,15 +95,29 @@ export class Resumption implements FrameWriting {
   /** Exists until the client was told. */
   #token: string | undefined;
 
-  constructor(owner: ResumptionOwner, config: ResumeConfig, sid: string, identityKey: string) {
-    const secret = makeSecret();
+  /** Without `former` it is that of a new session, for which a secret is made. */
+  constructor(
+    owner: ResumptionOwner,
+    config: ResumeConfig,
+    sid: string,
+    identityKey: string,
+    former?: FormerResumption,
+  ) {
     this.#owner = owner;
     this.#config = config;
     this.identityKey = identityKey;
-    this.secretHash = hashSecret(secret);
-    this.journal = new Journal(config.maxBufferedBytes);
-    this.#token = writeToken({ sid, secret });
+    this.journal = new Journal(config.maxBufferedBytes, former?.acknowledged);
     this.#count = new FrameCount(() => this.#acknowledge());
+    if (former === undefined) {
+      const secret = makeSecret();
+      this.secretHash = hashSecret(secret);
+      this.#token = writeToken({ sid, secret });
+    } else {
+      this.secretHash = former.secretHash;
+      this.#stored = former.stored;
+      this.#count.got = former.got;
+      this.journal.restore(former.frames);
+    }
   }
 
   /** How many frames of the client have arrived. */
@@ -118,13 +154,25 @@ export class Resumption implements FrameWriting {
   /** The client has received frames. False if it cannot have received these. Repeating an acknowledgement is allowed. */
   onAck({ seq }: AckFrame): boolean {
     if (!this.journal.isPossible(seq)) return false;
-    this.journal.acknowledge(seq);
+    this.acknowledge(seq);
     return true;
+  }
+
+  /** The client has received all frames up to this one. */
+  acknowledge(seq: number): void {
+    this.journal.acknowledge(seq);
+    this.spill?.noteAck();
   }
 
   /** Whether one more ping or repeated acknowledgement is allowed now. */
   takeControl(): boolean {
     return this.#control.take();
+  }
+
+  /** Copies the journal to the store of a cluster, until there is a connection. */
+  startSpill(target: SpillTarget): void {
+    this.spill ??= new JournalSpill(this.journal, target, this.#stored);
+    this.spill.start();
   }
 
   /** Starts the session on its first connection. `reason`: why it replaces the one that the client asked for. */
@@ -145,7 +193,8 @@ export class Resumption implements FrameWriting {
   /** Goes on with another connection: says what has arrived, and replays what the client has not seen. */
   resume(connection: Connection, token: string, seq: number, pending: FrameId[]): void {
     this.#attach(connection);
-    this.journal.acknowledge(seq);
+    this.spill?.stop();
+    this.acknowledge(seq);
     const ids = encode(JSON.stringify(pending));
     const cursors = `"seq":${this.journal.lastSeq},"got":${this.got},"pending":${ids}`;
     const ready = `{"type":"ready","session":${quote(token)},"resumed":true,${cursors}${this.#policy()}}`;

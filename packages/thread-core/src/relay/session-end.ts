@@ -21,6 +21,7 @@ export interface EndingSession {
 export class SessionEnd {
   /** Nothing new is started. */
   hasStarted = false;
+  #isComplete = false;
   readonly #session: EndingSession;
   readonly #config: Pick<RelayConfig, 'onDisconnect'>;
   readonly #closed: Deferred<ChatOutcome[]> = defer();
@@ -39,7 +40,7 @@ export class SessionEnd {
 
   /** The client has left. What becomes of its pending sends is up to `onDisconnect`. */
   async finish(): Promise<ChatOutcome[]> {
-    this.#leave();
+    this.begin();
     const pending = this.startNothing();
     if (this.#config.onDisconnect === 'finish' && this.#outcomes === undefined) {
       // Nobody reads the answers, so nothing may hold them up.
@@ -51,6 +52,8 @@ export class SessionEnd {
 
   /** As `finish`, when the connection is closed: all that is left is to end the chats. */
   async complete(): Promise<void> {
+    if (this.#isComplete) return;
+    this.#isComplete = true;
     const outcomes = await this.finish();
     this.#session.onEnded(outcomes);
     this.#closed.resolve(outcomes);
@@ -58,7 +61,7 @@ export class SessionEnd {
 
   /** Cancels pending sends and ends the chats. */
   endChats(): Promise<ChatOutcome[]> {
-    this.#leave();
+    this.begin();
     if (this.#outcomes === undefined) {
       void this.startNothing();
       this.#outcomes = this.#session.existingThreads?.endAllChats({ reason: 'disconnected' }) ?? Promise.resolve([]);
@@ -73,7 +76,8 @@ export class SessionEnd {
     await sends.drain();
   }
 
-  #leave(): void {
+  /** The session takes no part in anything new, and can't be resumed. */
+  begin(): void {
     if (this.hasStarted) return;
     this.hasStarted = true;
     this.#session.onLeave();

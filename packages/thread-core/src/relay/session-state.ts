@@ -20,11 +20,11 @@ export class SessionState {
   protected frames: IncomingFrames | undefined;
   protected openThreads: SessionThreads | undefined;
   protected end: SessionEnd | undefined;
-  #id: string | undefined;
+  protected sid: string | undefined;
 
   get id(): string {
-    this.#id ??= randomUUID();
-    return this.#id;
+    this.sid ??= randomUUID();
+    return this.sid;
   }
 
   get request(): IncomingMessage | undefined {
@@ -75,9 +75,30 @@ export class SessionState {
     return hasThreads || this.pending > 0 || !this.hasNoFrames || this.resumption?.journal.isEmpty === false;
   }
 
+  /** Nothing runs or waits, no chat is being ended, and no frame is held. */
+  get isAtRest(): boolean {
+    return this.isIdle && this.hasNoFrames;
+  }
+
+  /** Resolves when the session is at rest, if nothing new comes. */
+  async whenAtRest(): Promise<void> {
+    while (!this.isAtRest) {
+      await this.frames?.whenReleased();
+      await this.existingSends?.whenEmpty();
+      await this.frames?.whenEnded();
+      await this.existingThreads?.whenEnded();
+    }
+  }
+
   /** Ids of the messages that are pending or held. */
   messageIds(): FrameId[] {
     return [...(this.existingSends?.ids() ?? []), ...(this.frames?.messageIds ?? [])];
+  }
+
+  /** Removes the frames that are held, and returns their texts. */
+  takeHeldTexts(): string[] {
+    const held = this.frames?.take(() => true) ?? [];
+    return held.filter(({ bad }) => bad === undefined).map(({ text }) => text);
   }
 
   takeHeldMessages(): FrameEcho[] {

@@ -5,7 +5,7 @@ import type { ThreadEntry } from '../threads/store.js';
 import { ThreadManager } from '../threads/thread-manager.js';
 import type { Session } from './api.js';
 import type { Cluster, ClusteredSession } from './cluster.js';
-import type { ClusterSession } from './cluster-session.js';
+import type { ClaimedRecord, ClusterSession } from './cluster-session.js';
 import type { RelayConfig } from './options.js';
 import type { Telemetry } from './telemetry.js';
 
@@ -22,23 +22,30 @@ export class SessionThreads implements ThreadHooks {
   readonly #session: Session;
   readonly #host: SessionThreadsHost;
   /** What the store of the cluster has of this session. */
-  readonly #record: ClusterSession | undefined;
+  readonly record: ClusterSession | undefined;
 
-  constructor(session: Session & ClusteredSession, client: ArcClient, host: SessionThreadsHost) {
+  /** `claimed`: the record of a session that another node had. */
+  constructor(
+    session: Session & ClusteredSession,
+    client: ArcClient,
+    host: SessionThreadsHost,
+    claimed?: ClaimedRecord,
+  ) {
     const { busy, cleanupTimeout, logger, sessionToken } = host.config;
     const token = sessionToken === undefined ? undefined : () => sessionToken(session);
     this.#session = session;
     this.#host = host;
-    this.#record = host.cluster?.register(session);
+    this.record = host.cluster?.register(session, claimed);
     this.manager = new ThreadManager(client, {
       busy,
       cleanupTimeout,
       logger,
       hooks: this,
       token,
-      observer: this.#record,
+      observer: this.record,
       session,
     });
+    if (claimed !== undefined) this.manager.importThreads(claimed.threads);
   }
 
   onStart(thread: ThreadEntry): void {
@@ -55,6 +62,6 @@ export class SessionThreads implements ThreadHooks {
 
   /** The session has ended, and its chats with it. */
   unregister(): void {
-    if (this.#record !== undefined) this.#host.cluster?.unregister(this.#record);
+    if (this.record !== undefined) this.#host.cluster?.unregister(this.record);
   }
 }

@@ -6,18 +6,23 @@ import type { ChatOutcome } from '../threads/ending.js';
 import { checkClient } from '../threads/options.js';
 import type { ThreadManager } from '../threads/thread-manager.js';
 import type { AttachOptions } from './api.js';
+import { readFormer, readThreads } from './claimed.js';
 import type { ClusteredSession } from './cluster.js';
+import type { ClusterSession } from './cluster-session.js';
 import { Connection } from './connection.js';
 import { writeErrorFrame } from './failure.js';
 import type { FrameEcho } from './frame-reader.js';
 import type { ReadFrame } from './inbox.js';
 import { IncomingFrames, type ReceivingSession } from './incoming-frames.js';
+import type { MovableSession } from './moving.js';
 import { PendingSends, type SendingSession } from './pending-sends.js';
 import { writeEcho } from './reply.js';
-import { answerResume, detach, isLost, type ResumingSession } from './resuming.js';
+import { answerResume, detach, endDetached, waitForClient } from './resuming.js';
+import { Resumption } from './resumption.js';
 import { type AdmittedSession, admit } from './session-admission.js';
 import { type EndingSession, SessionEnd } from './session-end.js';
 import type { SessionHost } from './session-host.js';
+import type { ClaimedSession } from './session-moves.js';
 import { SessionState } from './session-state.js';
 import { SessionThreads } from './session-threads.js';
 import type { RelaySocket } from './socket.js';
@@ -33,7 +38,7 @@ export class ClientSession
     SendingSession,
     ReceivingSession,
     AdmittedSession,
-    ResumingSession,
+    MovableSession,
     EndingSession,
     ClusteredSession,
     CountedSession
@@ -41,14 +46,41 @@ export class ClientSession
   readonly #host: SessionHost<ClientSession>;
   readonly #client: ArcClient;
 
-  /** @throws TypeError if the socket is attached already, or if `client` is not an ArcClient */
-  constructor(host: SessionHost<ClientSession>, socket: RelaySocket, request: IncomingMessage, options: AttachOptions) {
+  /** @throws TypeError if `client` is not an ArcClient */
+  constructor(host: SessionHost<ClientSession>, client: ArcClient = host.config.client) {
     super();
-    const { client = host.config.client } = options;
     checkClient(client);
     this.#host = host;
     this.#client = client;
-    this.connection = new Connection(host, this, socket, request);
+  }
+
+  /** @throws TypeError if the socket is attached already */
+  connect(socket: RelaySocket, request: IncomingMessage): void {
+    this.connection = new Connection(this.#host, this, socket, request);
+  }
+
+  /** Continues a session that another node had. It waits for its client. */
+  restore(claimed: ClaimedSession, identity: unknown): void {
+    const { config, resumables } = this.#host;
+    const { owned, session, request } = claimed;
+    if (config.resume === undefined) return;
+    const former = readFormer(claimed);
+    this.sid = owned.sid;
+    this.identity = identity;
+    this.isAdmitted = true;
+    this.resumption = new Resumption(this, config.resume, owned.sid, request.identityKey, former);
+    const threads = readThreads(session);
+    this.openThreads = new SessionThreads(this, this.#client, this.#host, { owned, threads });
+    this.#incoming.restore(session.exact ? session.waiting : []);
+    resumables?.add(this);
+    waitForClient(this.#host, this, this.resumption);
+  }
+
+  /** What the store of a cluster has of this session. */
+  get record(): ClusterSession | undefined {
+    if (this.#host.cluster === undefined) return undefined;
+    void this.threads;
+    return this.openThreads?.record;
   }
 
   get closed(): Promise<ChatOutcome[]> {
@@ -124,8 +156,8 @@ export class ClientSession
     this.connection?.resetBadFrames();
   }
 
-  onResume(frame: ResumeFrame): void {
-    answerResume(this.#host, this, frame);
+  onResume(frame: ResumeFrame): Promise<void> | undefined {
+    return answerResume(this.#host, this, frame);
   }
 
   // Frames to the client
@@ -166,7 +198,10 @@ export class ClientSession
   }
 
   onAppended(bytes: number): void {
-    if (this.isDetached) this.#host.resumables?.grow(this, bytes);
+    if (this.isDetached) {
+      this.#host.resumables?.grow(this, bytes);
+      this.resumption?.spill?.noteFrame();
+    }
     if (this.resumption?.journal.isFull && this.existingSends?.isPaused !== true) this.onBackpressure();
   }
 
@@ -179,15 +214,20 @@ export class ClientSession
 
   /** Another node owns the session: its chats are not ended here. */
   onLost(): void {
-    this.openThreads?.manager.clear();
+    this.existingThreads?.clear();
+    this.#host.resumables?.forget(this);
+    const isComplete = this.isEnding && this.connection === undefined;
     this.close(CloseCode.ServiceRestart, 'The session has moved');
+    if (isComplete) this.complete();
   }
 
   /** Ends a detached session, because its grace is over or its room is needed. */
   evict(): void {
-    if (!this.isDetached) return;
+    if (!this.isDetached || this.resumption?.moving !== undefined) return;
     this.#host.telemetry.sendsInterrupted(this.pending);
-    this.complete();
+    if (this.#host.cluster === undefined) return this.complete();
+    this.#ending.begin();
+    void endDetached(this.#host, this);
   }
 
   close(code: number = CloseCode.Normal, reason = ''): void {
@@ -228,13 +268,9 @@ export class ClientSession
   }
 
   onDisconnect(code: number): void {
-    const { resumption, connection } = this;
-    if (resumption !== undefined && connection !== undefined && !this.isEnding && isLost(code)) {
-      detach(this.#host, this, resumption, connection);
-    } else {
-      void this.#ending.finish();
-      resumption?.discard();
-    }
+    if (detach(this.#host, this, code)) return;
+    void this.#ending.finish();
+    this.resumption?.discard();
   }
 
   onClosed(code: number, err: unknown): void {

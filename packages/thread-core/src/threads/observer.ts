@@ -11,6 +11,8 @@ export interface ThreadObserver {
    * the promise rejects, the send fails with that error, and no thread is left.
    */
   beforeStart?(entry: ThreadEntry): Promise<void> | undefined;
+  /** A thread was taken over whose chat was started elsewhere. */
+  onAdopted?(entry: ThreadEntry): void;
   /** The agent gave the chat another id than `previous`, or something else became known of the thread. */
   onChange?(entry: ThreadEntry, previous: string): void;
   /**

@@ -97,6 +97,11 @@ export class ThreadTable implements QueueOwner {
     return this.#endings?.size ?? 0;
   }
 
+  /** Resolves when the chats that are being ended are ended. */
+  async whenEnded(): Promise<void> {
+    await Promise.all(this.#endings ?? []);
+  }
+
   call(request: CallRequest, listener: CallListener): Call {
     return this.#client.call(request, listener, this.#owner);
   }
@@ -130,8 +135,10 @@ export class ThreadTable implements QueueOwner {
 
   /** Makes a chat known that was started elsewhere. */
   adoptThread(entry: ThreadEntry): void {
+    const previous = this.store.get(threadKey(entry.agentId, entry.contextId));
+    if (previous !== undefined && previous.chatId !== entry.chatId) this.removeThread(previous);
     this.setThread(threadKey(entry.agentId, entry.contextId), entry);
-    this.#observe(() => this.#observer?.onChange?.({ ...entry }, entry.chatId));
+    this.#observe(() => this.#observer?.onAdopted?.({ ...entry }));
   }
 
   removeThread(entry: ThreadEntry): void {

@@ -134,6 +134,11 @@ export class ThreadManager implements AsyncDisposable {
     return this.#table.endingCount;
   }
 
+  /** Resolves when the chats that are being ended are ended. @internal */
+  whenEnded(): Promise<void> {
+    return this.#table.whenEnded();
+  }
+
   /** Forgets all threads without ending their chats. */
   clear(): void {
     this.#table.store.clear();

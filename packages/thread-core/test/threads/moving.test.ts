@@ -96,7 +96,7 @@ t.test('a lost chat whose successor is not sent yet is not ended when its send i
 
 t.test('a chat that is taken over from elsewhere is told to the observer', async (t) => {
   const changed: unknown[] = [];
-  const { threads } = await setUp(t, { observer: { onChange: (entry) => void changed.push(entry) } });
+  const { threads } = await setUp(t, { observer: { onAdopted: (entry) => void changed.push(entry) } });
   threads.storeThreadId('support', 'chat-1', 'c');
   t.strictSame(changed, [{ agentId: 'support', contextId: 'c', chatId: 'chat-1' }]);
 });

@@ -1,0 +1,117 @@
+import { CloseCode } from '@arc/thread-protocol';
+import { decode } from '../bytes.js';
+import { withTimeout } from '../timers.js';
+import type { ClusterSession } from './cluster-session.js';
+import type { PendingSends } from './pending-sends.js';
+import { disconnect, type ResumingSession, waitForClient } from './resuming.js';
+import type { Resumption } from './resumption.js';
+import type { SessionHost } from './session-host.js';
+import type { MoveAnswer, ResumeRequest } from './session-moves.js';
+import type { SessionState } from './session-store.js';
+
+/** What moving needs of a session. */
+export interface MovableSession extends ResumingSession {
+  readonly existingSends: PendingSends | undefined;
+  /** Nothing runs or waits, no chat is being ended, and no frame is held. */
+  readonly isAtRest: boolean;
+  whenAtRest(): Promise<void>;
+  /** Removes the frames that are held, and returns their texts. */
+  takeHeldTexts(): string[];
+  /** Another node continues the session: nothing is ended here. */
+  onLost(): void;
+}
+
+/** All of a session that another node needs to continue it. */
+function stateOf(
+  { journal, got }: Resumption,
+  { threads }: ClusterSession,
+  waiting: string[],
+  pending: (string | number)[],
+): SessionState {
+  const frames = journal.frames().map(decode);
+  return {
+    ...{ seq: journal.lastSeq, got, pending, threads, waiting },
+    journal: { firstSeq: journal.acknowledged + 1, frames },
+  };
+}
+
+/** Gives a session to the node to which its client has connected, unless something runs. */
+export async function giveSession<Member extends MovableSession>(
+  host: SessionHost<Member>,
+  session: Member,
+  { seq, sent }: ResumeRequest,
+  to: string,
+): Promise<MoveAnswer> {
+  const { resumption, record } = session;
+  if (session.isEnding || resumption === undefined || record === undefined) return 'expired';
+  if (resumption.moving !== undefined) {
+    await resumption.moving;
+    return 'retry';
+  }
+  if (!resumption.canResume(seq, sent)) return 'gap';
+  if (!session.isAtRest) return 'busy';
+  if (session.connection !== undefined) {
+    disconnect(host, session, session.connection, CloseCode.SessionTakenOver, 'Taken over by a newer connection');
+  }
+  resumption.stop();
+  host.resumables?.attach(session);
+  resumption.acknowledge(seq);
+  const attempt = record.handover(to, () => stateOf(resumption, record, [], []));
+  resumption.moving = attempt.catch(() => undefined);
+  try {
+    if (await attempt) {
+      session.onLost();
+      return 'moved';
+    }
+  } catch (error) {
+    record.failed(error);
+  } finally {
+    resumption.moving = undefined;
+  }
+  if (!session.isEnding) waitForClient(host, session, resumption);
+  return 'retry';
+}
+
+export interface ParkOptions {
+  /** Fulfilled when it may be parked. */
+  readonly turn: Promise<unknown>;
+  /** Fulfilled when its sends may run no longer. */
+  readonly deadline: Promise<unknown>;
+  /** Milliseconds for chats that are being ended. */
+  readonly cleanupTimeout: number;
+}
+
+/**
+ * Gives a session up for the other nodes, because this one shuts down. Its sends may end until the deadline; those that
+ * have not begun move with it.
+ */
+export async function parkSession(
+  session: MovableSession,
+  { turn, deadline, cleanupTimeout }: ParkOptions,
+): Promise<void> {
+  const { resumption, record } = session;
+  if (session.isEnding || resumption === undefined || record === undefined) return;
+  await resumption.moving;
+  if (session.isEnding) return;
+  resumption.isLeaving = true;
+  const ids = session.messageIds();
+  const waiting = [...(session.existingSends?.takeWaiting() ?? []), ...session.takeHeldTexts()];
+  const parking = (async () => {
+    await Promise.race([Promise.all([session.whenAtRest(), turn]), deadline]);
+    const running = new Set(session.messageIds());
+    session.existingSends?.cancelAll();
+    await withTimeout(session.whenAtRest(), cleanupTimeout);
+    if (session.isEnding) return;
+    const pending = ids.filter((id) => !running.has(id));
+    await record.park(() => stateOf(resumption, record, waiting, pending));
+  })();
+  resumption.moving = parking.catch(() => undefined);
+  try {
+    await parking;
+  } catch (error) {
+    // The store has the threads. Other nodes can claim them when this one is gone.
+    record.failed(error);
+    record.release();
+  }
+  if (!session.isEnding) session.onLost();
+}

@@ -1,0 +1,78 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { withTimeout } from '../timers.js';
+import type { Cluster } from './cluster.js';
+import { type MovableSession, parkSession } from './moving.js';
+import type { CloseSummary, Counters } from './stats-types.js';
+
+/** A session that is closed with its relay. */
+export interface ClosingSession extends MovableSession {
+  readonly isDetached: boolean;
+  /** Lets pending sends end, and starts no new ones. */
+  drain(): Promise<void>;
+  /** Cancels what is still pending, and closes the connection. */
+  shutDown(): void;
+  terminate(): void;
+}
+
+export interface ClosingRelay {
+  /** The sessions that there are; connections that come meanwhile are closed at once. */
+  readonly sessions: ReadonlySet<ClosingSession>;
+  readonly config: { readonly cleanupTimeout: number };
+  readonly telemetry: { readonly counters: Counters };
+  readonly cluster: Cluster | undefined;
+}
+
+/** Milliseconds after which a socket that does not answer the closing handshake is dropped. */
+export const CLOSING_TIMEOUT_MS = 500;
+
+/** In a cluster clients are sent to the other nodes one after the other, at most so many milliseconds apart. */
+const MAX_SPACING_MS = 20;
+
+/**
+ * Lets pending sends end for `drainTimeout`, and closes all sessions. In a cluster those that can be resumed are given up
+ * for the other nodes; all other chats are ended.
+ */
+export async function closeSessions(relay: ClosingRelay, drainTimeout: number): Promise<CloseSummary> {
+  const sessions = [...relay.sessions];
+  const before = { ...relay.telemetry.counters };
+  if (relay.cluster === undefined) await drainSessions(sessions, drainTimeout);
+  else await leaveCluster(sessions, drainTimeout, relay.config.cleanupTimeout);
+  for (const session of relay.sessions) session.shutDown();
+  const all = new Set([...sessions, ...relay.sessions]);
+  const grace = setTimeout(() => {
+    for (const session of relay.sessions) session.terminate();
+  }, CLOSING_TIMEOUT_MS);
+  await Promise.all([...all].map((session) => session.closed));
+  clearTimeout(grace);
+  const { ended, unconfirmed, orphans } = relay.telemetry.counters;
+  return {
+    sessions: sessions.length,
+    ended: ended + unconfirmed - before.ended - before.unconfirmed,
+    failed: orphans - before.orphans,
+  };
+}
+
+async function drainSessions(sessions: ClosingSession[], drainTimeout: number): Promise<void> {
+  // Nobody can come back.
+  for (const session of sessions) if (session.isDetached) session.shutDown();
+  await withTimeout(Promise.all(sessions.map((session) => session.drain())), drainTimeout);
+}
+
+/** Closes each session in its turn, when its sends have ended, so that clients do not reach the other nodes all at once. */
+async function leaveCluster(sessions: ClosingSession[], drainTimeout: number, cleanupTimeout: number): Promise<void> {
+  const timers = new AbortController();
+  const after = (ms: number): Promise<unknown> =>
+    delay(ms, undefined, { signal: timers.signal }).catch(() => undefined);
+  const deadline = after(drainTimeout);
+  const spacing = Math.min(drainTimeout / Math.max(sessions.length, 1), MAX_SPACING_MS);
+  const close = async (session: ClosingSession, index: number): Promise<void> => {
+    const turn = index === 0 ? Promise.resolve() : after(index * spacing);
+    if (session.resumption !== undefined && session.isWorthKeeping) {
+      return parkSession(session, { turn, deadline, cleanupTimeout });
+    }
+    await Promise.race([Promise.all([session.drain(), turn]), deadline]);
+    session.shutDown();
+  };
+  await Promise.all(sessions.map(close));
+  timers.abort();
+}
