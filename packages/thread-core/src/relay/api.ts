@@ -81,7 +81,10 @@ export interface ResumeOptions {
   maxBufferedBytes?: number | undefined;
   /** Sessions without a connection. Beyond it, the oldest of the identity (or address) that has most ends. Default 10,000. */
   maxDetached?: number | undefined;
-  /** Bytes that they keep together. Beyond it, the oldest of the identity (or address) that keeps most ends. Default 256 MiB. */
+  /**
+   * Bytes that they keep together: frames for their clients, and messages of these that are not answered. Beyond it, the oldest
+   * of the identity (or address) that keeps most ends. Default 256 MiB.
+   */
   maxDetachedBytes?: number | undefined;
 }
 

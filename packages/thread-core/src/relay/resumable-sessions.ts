@@ -8,13 +8,10 @@ export interface ResumableSession {
   readonly id: string;
   /** `address`: that of its last connection. */
   readonly resumption:
-    | {
-        readonly identityKey: string;
-        readonly secretHash: string;
-        readonly address: string;
-        readonly journal: { readonly bytes: number };
-      }
+    | { readonly identityKey: string; readonly secretHash: string; readonly address: string }
     | undefined;
+  /** Size of all that it keeps: frames for its client, and frames of the client that are pending or held. */
+  readonly keptBytes: number;
   /** Ends the session although its grace is not over. */
   evict(): void;
 }
@@ -84,7 +81,7 @@ export class ResumableSessions<Member extends ResumableSession> {
     const group = this.#detached.get(key) ?? new Set();
     this.#detached.set(key, group.add(session));
     this.#detachedCount += 1;
-    this.grow(session, sizeOf(session));
+    this.grow(session, session.keptBytes);
   }
 
   /** The session has a connection again, or has ended. */
@@ -94,15 +91,22 @@ export class ResumableSessions<Member extends ResumableSession> {
     if (group === undefined || !group.delete(session)) return;
     if (group.size === 0) this.#detached.delete(key);
     this.#detachedCount -= 1;
-    this.#detachedBytes -= sizeOf(session);
+    this.#detachedBytes -= session.keptBytes;
   }
 
-  /** The journal of a detached session has grown. */
+  /** What a detached session keeps has grown. */
   grow(session: Member, bytes: number): void {
     this.#detachedBytes += bytes;
     const { maxDetached, maxDetachedBytes } = this.#config;
     while (this.#detachedCount > maxDetached) this.#evictLargest(session, (group) => group.size);
+    if (this.#detachedBytes > maxDetachedBytes) this.#recount();
     while (this.#detachedBytes > maxDetachedBytes && this.#detachedCount > 0) this.#evictLargest(session, bytesOf);
+  }
+
+  /** The frames of sends that have ended meanwhile are counted still: they are not followed one by one. */
+  #recount(): void {
+    this.#detachedBytes = 0;
+    for (const group of this.#detached.values()) this.#detachedBytes += bytesOf(group);
   }
 
   /** Ends the oldest session of the identity that holds most, so that nobody can evict the sessions of others. */
@@ -131,11 +135,6 @@ function groupOf({ resumption }: ResumableSession): string {
 
 function bytesOf(group: Set<ResumableSession>): number {
   let bytes = 0;
-  for (const session of group) bytes += sizeOf(session);
+  for (const { keptBytes } of group) bytes += keptBytes;
   return bytes;
-}
-
-/** Size of its journal. */
-function sizeOf({ resumption }: ResumableSession): number {
-  return resumption?.journal.bytes ?? 0;
 }

@@ -44,6 +44,11 @@ export class SessionState {
     return this.frames?.heldBytes ?? 0;
   }
 
+  /** Size of the frames that are kept for its client, and of the client's frames that are pending or held. */
+  get keptBytes(): number {
+    return (this.resumption?.journal.bytes ?? 0) + (this.existingSends?.bytes ?? 0) + this.heldBytes;
+  }
+
   get isEnding(): boolean {
     return this.end?.hasStarted === true;
   }

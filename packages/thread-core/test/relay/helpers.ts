@@ -16,7 +16,7 @@ import {
 import { framesSchema } from '../../src/relay/frame-schema.js';
 import { startTestAgent, type TestAgent, type TestAgentOptions } from '../../src/testing/index.js';
 
-export { deferred, type Frame, type Json, say, soon, streamedText, textOf, to } from '@arc/test-client';
+export { deferred, type Frame, type Json, say, soon, streamedText, textOf, to, until } from '@arc/test-client';
 
 const relayFrame = Compile(framesSchema.$defs.RelayFrame as never);
 

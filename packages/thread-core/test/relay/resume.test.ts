@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import t from 'tap';
 import type { WebSocket } from 'ws';
 import type { ChatOutcome, Session } from '../../src/index.js';
-import { type Client, deferred, type Frame, type Json, soon, textOf, to, type World, world } from './helpers.js';
+import { type Client, deferred, type Frame, type Json, soon, textOf, to, until, type World, world } from './helpers.js';
 
 interface Ready extends Frame {
   session: string;
@@ -541,6 +541,58 @@ t.test('maxDetachedBytes: who keeps most loses the oldest session [F-286]', asyn
     results.push((await open(all, { session, seq: 1, sent: 1 }))[1].resumed);
   }
   t.strictSame(results, [true, false, true]);
+});
+
+t.test('messages that are not answered count for maxDetachedBytes [F-490]', async (t) => {
+  let user = 'small';
+  const gate = deferred();
+  const all = await world(t, { resume: { maxDetachedBytes: 50_000 }, attach: () => ({ identity: user }) });
+  const keep = async (bytes: number): Promise<string> => {
+    all.agent.script('chat.start', async () => {
+      await gate.promise;
+      return 'answered';
+    });
+    const [client, { session }] = await open(all);
+    client.send(to('a', 'x'.repeat(bytes), { id: 1 }));
+    await all.received(2 * all.sessions.length);
+    await drop(all, client);
+    return session;
+  };
+  const small = await keep(1000);
+  user = 'large';
+  const first = await keep(30_000);
+  const second = await keep(30_000);
+  t.equal(all.relay.stats().detached, 2);
+  t.ok(all.relay.stats().journalBytes < 1000, 'frames for clients are counted as well, and there are none here');
+  gate.resolve();
+  const results: unknown[] = [];
+  for (const [who, session] of [
+    ['small', small],
+    ['large', first],
+    ['large', second],
+  ] as const) {
+    user = who;
+    results.push((await open(all, { session, seq: 0, sent: 1 }))[1].resumed);
+  }
+  t.strictSame(results, [true, false, true]);
+});
+
+t.test('messages that are answered while nobody is connected do not count any more [F-490]', async (t) => {
+  const gates = [deferred(), deferred()];
+  const all = await world(t, { resume: { maxDetachedBytes: 50_000 } });
+  for (const gate of gates) {
+    all.agent.script('chat.start', async () => {
+      await gate.promise;
+      return 'answered';
+    });
+    const [client] = await open(all);
+    client.send(to('a', 'x'.repeat(30_000), { id: 1 }));
+    await all.received(2 * all.sessions.length);
+    await drop(all, client);
+    gate.resolve();
+    await until(() => all.relay.stats().pending === 0, 'it is answered');
+  }
+  t.equal(all.relay.stats().detached, 2);
 });
 
 t.test('detached sessions do not count for maxSessions, resumed ones do [F-287]', async (t) => {
