@@ -1,4 +1,6 @@
 import { invokeHook } from './hooks.js';
+import { LogLimiter } from './log-limiter.js';
+import { boundLine } from './log-line.js';
 
 /** Where the relay writes its log: the part of pino's interface that it uses. */
 export interface Logger {
@@ -15,7 +17,7 @@ export const silentLogger: Logger = { debug: nothing, info: nothing, warn: nothi
 
 type Level = keyof Logger;
 
-/** The application's logger. What it throws is dropped, because there is nowhere to log it. */
+/** The application's logger, with lines below 8 KiB. What it throws is dropped, because there is nowhere to log it. */
 class GuardedLogger implements Logger {
   readonly #logger: Partial<Logger>;
 
@@ -40,8 +42,43 @@ class GuardedLogger implements Logger {
   }
 
   #write(level: Level, about: object, message: string): void {
-    invokeHook(() => this.#logger[level]?.(about, message), nothing);
+    invokeHook(() => this.#logger[level]?.(boundLine(about), message), nothing);
   }
+}
+
+/** Lines that are never suppressed: each names a chat that stays open at its agent. */
+const NEVER_SUPPRESSED = /^orphaned chat/;
+
+/**
+ * Limits how often each warning and each error is logged: 10 times a minute. The first line after that says how many were
+ * suppressed. So neither a client that fails on purpose nor an agent that is down can fill the log.
+ */
+class LimitedLogger extends GuardedLogger {
+  /** By message: these are from a fixed list. */
+  readonly #limiter = new LogLimiter();
+
+  override warn(about: object, message: string): void {
+    const allowed = this.#allow(about, message);
+    if (allowed !== undefined) super.warn(allowed, message);
+  }
+
+  override error(about: object, message: string): void {
+    const allowed = this.#allow(about, message);
+    if (allowed !== undefined) super.error(allowed, message);
+  }
+
+  /** What the line is about; undefined if it is suppressed. */
+  #allow(about: object, message: string): object | undefined {
+    if (NEVER_SUPPRESSED.test(message)) return about;
+    const suppressed = this.#limiter.take(message);
+    if (suppressed === undefined) return undefined;
+    return suppressed === 0 ? about : { ...about, suppressed };
+  }
+}
+
+/** As `guardLogger`, for a part that strangers can make log: its warnings and errors are limited. */
+export function limitLogger(logger: Partial<Logger>): Logger {
+  return logger === silentLogger ? silentLogger : new LimitedLogger(logger);
 }
 
 /** A logger that never throws, whatever the given one does, and that may lack levels. Guarding twice costs nothing. */

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { invokeHook } from '../hooks.js';
-import { LogLimiter } from './log-limiter.js';
+import { LogLimiter } from '../log-limiter.js';
 import type { RelayConfig } from './options.js';
 import { isHostAllowed, isOriginAllowed, requestedHost } from './origin.js';
 import { type Admission, makeRefusal, REFUSAL_LINES, type Refusal, type RefusalReason } from './refusal.js';

@@ -1,13 +1,25 @@
-import type { ArcErrorObject } from '@arc/thread-protocol';
+import { type ArcErrorObject, ErrorCode } from '@arc/thread-protocol';
 import { type Bytes, encode } from '../bytes.js';
 import type { Logger } from '../logger.js';
 import { ArcError, InternalError } from '../protocol/errors.js';
 import { hasLoneSurrogate } from '../values.js';
 
+/** Codes of this side that say that an agent, or what is before it, does not work. */
+const DOWN_CODES: ReadonlySet<number> = new Set([
+  ErrorCode.AgentUnreachable,
+  ErrorCode.AgentTimeout,
+  ErrorCode.StreamTimeout,
+]);
+
 /** What the relay itself may say to a client; anything else is an internal error. */
 const OWN_CODES = new Set([
   -32_700, -32_600, -45_004, -44_002, -44_007, -41_001, -41_002, -41_003, -41_006, -43_104, -50_001,
 ]);
+
+/** No answer came, or not all of it, or the circuit breaker is open. */
+function isAgentDown(error: unknown): boolean {
+  return error instanceof ArcError && !error.fromAgent && DOWN_CODES.has(error.code);
+}
 
 /** What a client is told of a failure, and whether there is more to it that only the log may know. */
 interface Failure {
@@ -48,6 +60,7 @@ export function writeErrorFrame(error: unknown, echo: Bytes, session: string, lo
   const { data, isInternal } = describeFailure(error);
   const about = { session, err: error };
   if (isInternal) logger.error(about, 'a send failed');
+  else if (isAgentDown(error)) logger.warn(about, 'an agent does not answer');
   else logger.debug(about, 'a frame or send failed');
   return `{"type":"error"${echo},"data":${encode(writeFailure(data))}}` as Bytes;
 }

@@ -1,6 +1,6 @@
 import { ArcClient } from '../client/arc-client.js';
 import type { HeadersOption } from '../client/request-headers.js';
-import { guardLogger, type Logger, silentLogger } from '../logger.js';
+import { type Logger, limitLogger, silentLogger } from '../logger.js';
 import { isObject, MAX_TIMEOUT_MS } from '../values.js';
 import type { MaybePromise, RelayHooks, RelayOptions, ResumeConfig, ResumeOptions, Session } from './api.js';
 import { type ClusterConfig, findClusterProblem, findIdentityProblem, readCluster } from './cluster-options.js';
@@ -178,7 +178,7 @@ export function readOptions(options: RelayOptions): RelayConfig {
     name,
     options[name as NumberOption] ?? fallback,
   ]);
-  const logger = guardLogger(options.logger ?? silentLogger);
+  const logger = limitLogger(options.logger ?? silentLogger);
   const { maxFrameBytes = NUMBERS.maxFrameBytes[0], maxPendingBytes } = options;
   if (typeof endpoint === 'function' && agents === undefined && options.authorize === undefined) {
     logger.warn(

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import { ARC_VERSION, type TaskNotification } from '@arc/thread-protocol';
-import { guardLogger, type Logger, silentLogger } from '../logger.js';
+import { type Logger, limitLogger, silentLogger } from '../logger.js';
 import { ArcError, AuthenticationError, InternalError, MessageTooLargeError } from '../protocol/errors.js';
 import { withTimeout } from '../timers.js';
 import { type ReadNotification, readNotification } from './notification.js';
@@ -145,7 +145,7 @@ class NotificationCore {
     if (!isTimeout) throw new TypeError('timeout: must be milliseconds, more than 0');
     this.#options = options;
     this.#maxBodyBytes = maxBodyBytes;
-    this.#logger = guardLogger(logger);
+    this.#logger = limitLogger(logger);
   }
 
   /** `parsed` may have a body that the framework has read already. */

@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import t from 'tap';
 import { type Admission, createRelay, type RefusalReport } from '../../src/index.js';
-import { LogLimiter } from '../../src/relay/log-limiter.js';
+import { LogLimiter } from '../../src/log-limiter.js';
 import { gatekeeper } from './gatekeeper.js';
 import { Client, deferred, soon, to, world } from './helpers.js';
 
