@@ -19,3 +19,4 @@ export { runHostContract } from './contract.js';
 export { type CoreHost, type CoreServer, runCoreContract } from './core.js';
 export { type App, closed, type Host, listen, listening, type Site } from './host.js';
 export { type Exit, ServerProcess } from './server-process.js';
+export { selfSigned } from './tls.js';

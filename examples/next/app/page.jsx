@@ -1,0 +1,3 @@
+export default function Page() {
+  return <main>A page of the app</main>;
+}

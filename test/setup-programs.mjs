@@ -1,0 +1,31 @@
+// Installs nginx and Python's package websockets where they are missing and it can be done without asking.
+import { spawnSync } from 'node:child_process';
+
+const works = (program, ...args) => spawnSync(program, args, { stdio: 'ignore' }).status === 0;
+
+function fail(problem) {
+  console.error(`${problem}\nThe tests need nginx, and a python3 with the package websockets.`);
+  process.exit(1);
+}
+
+function install(...packages) {
+  if (!works('apt-get', '--version')) fail(`No apt-get was found to install ${packages.join(' and ')} with.`);
+  console.error(`Installing ${packages.join(' and ')} with apt-get.`);
+  const isRoot = process.getuid?.() === 0;
+  // The packages would start servers of their own, which no test needs.
+  const environment = ['env', 'DEBIAN_FRONTEND=noninteractive', 'RUNLEVEL=1'];
+  for (const args of [
+    ['update', '-qq'],
+    ['install', '-qq', '-y', '--no-install-recommends', ...packages],
+  ]) {
+    const [program, ...rest] = [...(isRoot ? [] : ['sudo', '-n']), ...environment, 'apt-get', ...args];
+    if (spawnSync(program, rest, { stdio: ['ignore', 2, 2] }).status !== 0) fail(`apt-get ${args[0]} failed.`);
+  }
+}
+
+// Debian's python3 may not be the first on the PATH.
+const pythons = [process.env.PYTHON_PATH ?? 'python3', '/usr/bin/python3'];
+const missing = [];
+if (!works('nginx', '-v') && !works('/usr/sbin/nginx', '-v')) missing.push('nginx');
+if (!pythons.some((python) => works(python, '-c', 'import websockets'))) missing.push('python3-websockets');
+if (missing.length > 0) install(...missing);
