@@ -2,21 +2,24 @@ import type { AckPolicy } from '@arc/thread-protocol';
 
 const REPEAT_MS = 10_000;
 
+export interface AckHost {
+  acknowledge(seq: number): void;
+  /** While it is true, the last acknowledgement is repeated in place of new ones. */
+  isFull(): boolean;
+}
+
 /** Decides when the relay is told which of its frames have arrived. */
 export class Acks {
   /** From `ready`. */
-  policy!: AckPolicy;
-  readonly #send: (seq: number) => void;
-  readonly #isHeld: () => boolean;
+  declare policy: AckPolicy;
+  readonly #host: AckHost;
   #seq = 0;
   #acknowledged = 0;
   #size = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** While `isHeld` says so, the last acknowledgement is repeated in place of new ones. */
-  constructor(send: (seq: number) => void, isHeld: () => boolean) {
-    this.#send = send;
-    this.#isHeld = isHeld;
+  constructor(host: AckHost) {
+    this.#host = host;
   }
 
   received(seq: number, size: number): void {
@@ -37,21 +40,21 @@ export class Acks {
     this.#size = 0;
   }
 
-  /** Acknowledges what is due. To be called, too, when what `isHeld` says has changed. */
+  /** Acknowledges what is due. To be called, too, when what `isFull` says has changed. */
   look(isTime = false): void {
     const due = this.#seq - this.#acknowledged;
     if (due === 0) return;
     const { frames, bytes, ms } = this.policy;
-    const isHeld = this.#isHeld();
+    const isHeld = this.#host.isFull();
     if (!isHeld && (isTime || due >= frames || this.#size >= bytes)) {
       this.stop();
       this.#acknowledged = this.#seq;
-      this.#send(this.#seq);
+      this.#host.acknowledge(this.#seq);
     } else if (this.#timer === undefined) {
       this.#timer = setTimeout(
         () => {
           this.#timer = undefined;
-          if (this.#isHeld()) this.#send(this.#acknowledged);
+          if (this.#host.isFull()) this.#host.acknowledge(this.#acknowledged);
           this.look(true);
         },
         isHeld ? REPEAT_MS : ms,

@@ -1,4 +1,5 @@
 import { type ArcMessage, text } from '@arc/thread-protocol';
+import type { Channel } from './channel.js';
 import { addressOf } from './connection.js';
 import { Emitter, type ThreadClientEvents } from './events.js';
 import type {
@@ -49,6 +50,7 @@ export function createThreadClient(options: ThreadClientOptions): ThreadClient {
 class Client implements ThreadClient {
   readonly #events = new Emitter();
   readonly #session: Session;
+  readonly #channel: Channel;
   readonly #stopWatching: () => void;
   #closed: Promise<void> | undefined;
 
@@ -68,19 +70,20 @@ class Client implements ThreadClient {
         ? new SessionStore(storage, (error) => this.#events.emit('storage', error))
         : undefined;
     this.#session = new Session({ ...options, WebSocket, resume, store }, this.#events);
-    this.#stopWatching = watchPage(() => this.#session.wake());
+    this.#channel = this.#session.channel;
+    this.#stopWatching = watchPage(() => this.#channel.connection.wake());
     if (signal?.aborted === true) void this.close();
-    else if (store === undefined) this.#session.connect();
+    else if (store === undefined) this.#channel.connection.connect();
     else void this.#restore(store);
     signal?.addEventListener('abort', () => this.close());
   }
 
   get state(): ClientState {
-    return this.#session.state;
+    return this.#channel.state;
   }
 
   get resumable(): boolean | undefined {
-    return this.#session.resumable;
+    return this.#channel.resumable;
   }
 
   send(agentId: string | undefined, message: string | ArcMessage, options: SendOptions = {}): Turn {
@@ -92,7 +95,7 @@ class Client implements ThreadClient {
   }
 
   threads(): ThreadInfo[] {
-    return this.#session.threads;
+    return this.#session.threads.list;
   }
 
   pending(): Turn[] {
@@ -107,12 +110,12 @@ class Client implements ThreadClient {
   }
 
   wake(): void {
-    if (this.#closed === undefined) this.#session.wake(true);
+    if (this.#closed === undefined) this.#channel.connection.wake(true);
   }
 
   close(): Promise<void> {
     this.#stopWatching();
-    this.#closed ??= this.#session.close();
+    this.#closed ??= this.#channel.connection.close();
     return this.#closed;
   }
 
@@ -125,6 +128,6 @@ class Client implements ThreadClient {
       this.#session.abandon();
       await tabLock(store.tab);
     }
-    if (this.#closed === undefined) this.#session.connect();
+    if (this.#closed === undefined) this.#channel.connection.connect();
   }
 }

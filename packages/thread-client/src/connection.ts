@@ -8,23 +8,27 @@ const SILENCE_MS = 10_000;
 const CLOSE_TIMEOUT_MS = 2_000;
 
 /** The relay refuses this client, or is done with it: another attempt would end alike, or is not wanted. */
-const FINAL = new Set([1000, 1008, 4401, 4403, 4409]);
+const FINAL = [1000, 1008, 4401, 4403, 4409];
 const NORMAL = 1000;
 const IDLE = 4408;
 const LOST = 1006;
 
 export type Phase =
+  /** `connect` was not called yet. */
+  | { name: 'idle' }
   | { name: 'connecting' }
   | { name: 'open' }
   | { name: 'waiting'; retryAt: number | undefined; event: CloseInfo }
   | { name: 'closed'; event: CloseInfo };
+
+export type NewPhase = Exclude<Phase, { name: 'idle' | 'open' }>;
 
 export interface ConnectionHost {
   /** The socket is open. The host establishes its session on it, and then calls `established()`. */
   onOpen(): void;
   onMessage(text: string): void;
   /** The phase is another one. Of `open` the host knows by itself. */
-  onPhase(phase: Exclude<Phase, { name: 'open' }>): void;
+  onPhase(phase: NewPhase): void;
   /** Whether answers are outstanding, so that silence is suspicious. */
   isWaiting(): boolean;
 }
@@ -35,7 +39,7 @@ export interface ConnectionOptions extends Pick<ThreadClientOptions, 'url' | 'pr
 
 /** A WebSocket that comes back. It knows nothing of sessions and threads. */
 export class Connection {
-  phase: Phase = { name: 'waiting', retryAt: undefined, event: { code: LOST, reason: '' } };
+  phase: Phase = { name: 'idle' };
   readonly #options: ConnectionOptions;
   readonly #host: ConnectionHost;
   /** Attempts that failed in a row. */
@@ -49,7 +53,6 @@ export class Connection {
   #watch: ReturnType<typeof setInterval> | undefined;
   #probe: ReturnType<typeof setTimeout> | undefined;
   #heardAt = 0;
-  #established = false;
 
   constructor(options: ConnectionOptions, host: ConnectionHost) {
     this.#options = options;
@@ -65,7 +68,6 @@ export class Connection {
     if (this.phase.name === 'connecting' || this.phase.name === 'open') return;
     this.#stopTimers();
     const attempt = ++this.#attempt;
-    this.#established = false;
     this.#timer = setTimeout(() => this.#lost(attempt, 'timed out'), ATTEMPT_TIMEOUT_MS);
     this.#enter({ name: 'connecting' });
     const { url } = this.#options;
@@ -82,7 +84,6 @@ export class Connection {
   /** The session is established: the sockets before this one are of no use to anybody. */
   established(): void {
     clearTimeout(this.#timer);
-    this.#established = true;
     this.#abandoned?.close();
     this.#abandoned = undefined;
     this.#watch = setInterval(() => {
@@ -108,7 +109,7 @@ export class Connection {
   }
 
   check(): void {
-    if (!this.#established || this.#probe !== undefined) return;
+    if (this.phase.name !== 'open' || this.#probe !== undefined) return;
     const attempt = this.#attempt;
     const askedAt = Date.now();
     this.send({ type: 'ping' });
@@ -161,7 +162,7 @@ export class Connection {
       this.#probe = undefined;
       if (typeof data === 'string') this.#host.onMessage(data);
     };
-    socket.onclose = ({ code, reason }: CloseInfo) => this.#ended(attempt, { code, reason });
+    socket.onclose = (event: CloseInfo) => this.#ended(attempt, event);
     // An `error` is always followed by `close`, which says more. Without a handler `ws` would throw it.
     socket.onerror = () => {};
   }
@@ -169,12 +170,10 @@ export class Connection {
   #lost(attempt: number, reason: string): void {
     if (attempt !== this.#attempt) return;
     const socket = this.#socket;
-    if (socket !== undefined && socket.readyState !== 3) {
-      if (socket.terminate !== undefined) socket.terminate();
-      // Nothing was sent on it yet, so it may be closed.
-      else if (socket.readyState === 0) socket.close();
-      else this.#abandoned = socket;
-    }
+    if (socket?.terminate !== undefined) socket.terminate();
+    // Nothing was sent on it yet, so it may be closed.
+    else if (socket?.readyState === 0) socket.close();
+    else if (socket !== undefined) this.#abandoned = socket;
     this.#ended(attempt, { code: LOST, reason });
   }
 
@@ -183,11 +182,7 @@ export class Connection {
     this.#attempt += 1;
     this.#socket = undefined;
     this.#stopTimers();
-    this.#established = false;
-    if (!this.#retries(event)) {
-      this.#enter({ name: 'closed', event });
-      return;
-    }
+    if (!this.#retries(event)) return this.#enter({ name: 'closed', event });
     let retryAt: number | undefined;
     if (event.code !== IDLE) {
       const delay = this.#delay();
@@ -210,10 +205,10 @@ export class Connection {
     } catch {
       // A function that fails has decided nothing.
     }
-    return decided ?? !FINAL.has(event.code);
+    return decided ?? !FINAL.includes(event.code);
   }
 
-  #enter(phase: Exclude<Phase, { name: 'open' }>): void {
+  #enter(phase: NewPhase): void {
     this.phase = phase;
     this.#host.onPhase(phase);
   }

@@ -9,13 +9,12 @@ export abstract class ThreadClientError extends Error {
 /** The agent or the relay answered with an error. `code` is an ARC or JSON-RPC code, or one of the agent's own. */
 export class AgentError extends ThreadClientError {
   override readonly name = 'AgentError';
-  readonly code: number;
-  readonly details: unknown;
+  declare readonly code: number;
+  declare readonly details: unknown;
 
   constructor({ code, message, details }: ArcErrorObject) {
     super(message);
-    this.code = code;
-    this.details = details;
+    Object.assign(this, { code, details });
   }
 }
 
@@ -51,7 +50,7 @@ export class SessionLostError extends ThreadClientError {
   /** The agent may have received the message, and may have acted on it. */
   readonly mayHaveReached = true;
   /** Why, in the relay's words. `unsupported` where the relay does not resume sessions at all. */
-  readonly reason: NotResumedReason | 'unsupported' | 'duplicate';
+  declare readonly reason: NotResumedReason | 'unsupported' | 'duplicate';
 
   constructor(reason: SessionLostError['reason']) {
     super(`The session was lost: ${reason}`);
@@ -62,16 +61,14 @@ export class SessionLostError extends ThreadClientError {
 /** The client is closed, by itself or by the relay. `code` is the WebSocket close code, such as 4401. */
 export class ClosedError extends ThreadClientError {
   override readonly name = 'ClosedError';
-  readonly code: number;
-  readonly reason: string;
+  declare readonly code: number;
+  declare readonly reason: string;
   /** The message was sent before the connection was closed: the agent may have received it. */
-  readonly mayHaveReached: boolean;
+  declare readonly mayHaveReached: boolean;
 
   constructor(code: number, reason: string, mayHaveReached = false) {
     super(`The client is closed: ${code} ${reason}`);
-    this.code = code;
-    this.reason = reason;
-    this.mayHaveReached = mayHaveReached;
+    Object.assign(this, { code, reason, mayHaveReached });
   }
 }
 
@@ -81,10 +78,10 @@ export class ClosedError extends ThreadClientError {
  */
 export class LimitError extends ThreadClientError {
   override readonly name = 'LimitError';
-  readonly code: 'QUEUE_FULL' | 'UNREAD';
+  declare readonly code: 'QUEUE_FULL' | 'UNREAD';
 
-  constructor(code: LimitError['code'], message: string) {
-    super(message);
+  constructor(code: LimitError['code']) {
+    super(code === 'UNREAD' ? 'Too much is unread' : 'Too many messages wait to be sent');
     this.code = code;
   }
 }

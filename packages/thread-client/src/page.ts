@@ -8,11 +8,9 @@ export function watchPage(check: () => void): () => void {
   const listener = (): void => {
     if (document.visibilityState === 'visible') check();
   };
-  const each = Object.entries(watched);
-  for (const [type, target] of each) target.addEventListener(type, listener);
-  return () => {
-    for (const [type, target] of each) target.removeEventListener(type, listener);
-  };
+  const controller = new AbortController();
+  for (const [type, target] of Object.entries(watched)) target.addEventListener(type, listener, controller);
+  return () => controller.abort();
 }
 
 /** A reload releases the lock of the page before it late. */

@@ -66,7 +66,7 @@ export class PieceBuffer implements AsyncIterable<Piece> {
     this.#readers.add(reader);
     try {
       for (;;) {
-        if (reader.next < this.#dropped) throw new LimitError('UNREAD', 'Too much is unread');
+        if (reader.next < this.#dropped) throw new LimitError('UNREAD');
         const entry = this.#kept[reader.next - this.#dropped];
         if (entry !== undefined) {
           reader.next += 1;

@@ -1,14 +1,19 @@
 import type { StorageLike, ThreadInfo } from './options.js';
 import type { Entry } from './outbox.js';
 import { MAX_KEPT } from './piece-buffer.js';
+import { randomName } from './random.js';
 import type { RequestFields } from './turn.js';
 
-/** What of a session outlives the page. */
-export interface SavedSession {
+/** What of a channel outlives the page. */
+export interface SavedChannel {
   readonly session: string | undefined;
   readonly seq: number;
   readonly sent: number;
   readonly outbox: Entry[];
+}
+
+/** What of a session outlives the page. */
+export interface SavedSession extends SavedChannel {
   readonly requests: readonly (RequestFields & { readonly number: number | undefined })[];
   readonly threads: readonly ThreadInfo[];
 }
@@ -36,10 +41,10 @@ const KEY = 'arc-threads';
  */
 export class SessionStore {
   /** Names this tab. A duplicated tab finds the same name, and must not use it. */
-  tab = newTab();
+  tab = randomName();
   readonly #storage: StorageLike;
   readonly #onFailure: (error: unknown) => void;
-  #chunks = new Map<string, Chunks>();
+  readonly #chunks = new Map<string, Chunks>();
   #failed = false;
 
   constructor(storage: StorageLike, onFailure: (error: unknown) => void) {
@@ -59,8 +64,8 @@ export class SessionStore {
       return head;
     } catch (error) {
       this.#fail(error);
-      return undefined;
     }
+    return undefined;
   }
 
   /** The frames with the pieces of a pending turn, or undefined where they were too many to keep. */
@@ -89,9 +94,9 @@ export class SessionStore {
   save(session: SavedSession): void {
     if (this.#failed) return;
     try {
-      const pending = new Set(session.requests.map(({ id }) => id));
+      const pending = session.requests.map(({ id }) => id);
       for (const [id, chunks] of this.#chunks) {
-        if (!pending.has(id)) {
+        if (!pending.includes(id)) {
           this.#drop(id, chunks);
           this.#chunks.delete(id);
         } else if (chunks.waiting.length > 0) {
@@ -116,8 +121,8 @@ export class SessionStore {
     } catch (error) {
       this.#fail(error);
     }
-    this.#chunks = new Map();
-    this.tab = newTab();
+    this.#chunks.clear();
+    this.tab = randomName();
   }
 
   #drop(id: string, chunks: Chunks): void {
@@ -132,8 +137,4 @@ export class SessionStore {
     this.clear();
     this.#onFailure(error);
   }
-}
-
-function newTab(): string {
-  return crypto.getRandomValues(new Uint32Array(4)).join('-');
 }

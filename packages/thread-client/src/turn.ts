@@ -35,7 +35,7 @@ export interface RequestFields {
   readonly contextId: string | undefined;
   readonly traceId?: string | undefined;
   /** The whole frame of an `end`, to be repeated. Absent for messages. */
-  readonly end?: string | undefined;
+  readonly end?: object | undefined;
 }
 
 /** What a turn asks of its session. */
@@ -47,23 +47,23 @@ export interface TurnHost {
 
 /** A message or an `end`, and what is known of its answer. */
 export class ClientTurn implements Turn {
-  // Set from the fields.
+  // `declare` saves bytes: these have no initial value.
   declare readonly id: string;
   declare readonly agentId: string | undefined;
   declare readonly contextId: string | undefined;
   declare readonly traceId: string | undefined;
-  declare readonly end: string | undefined;
+  declare readonly end: object | undefined;
   restarted = false;
   settled = false;
   cancelling = false;
   /** Why it failed. */
-  error: unknown;
+  declare error: unknown;
   /** The number of its frame in the session; undefined until it is sent. */
-  number: number | undefined;
-  readonly fields: RequestFields;
-  readonly result: Promise<unknown>;
+  declare number: number | undefined;
+  declare readonly fields: RequestFields;
+  declare readonly result: Promise<unknown>;
   readonly #host: TurnHost;
-  readonly buffer: PieceBuffer;
+  declare readonly buffer: PieceBuffer;
   #resolve!: (value: unknown) => void;
   #reject!: (error: unknown) => void;
   #signal: AbortSignal | undefined;
@@ -110,24 +110,18 @@ export class ClientTurn implements Turn {
       case 'content':
       case 'metadata':
       case 'event':
-        this.#push(frame, size);
-        break;
+        return this.#push(frame, size);
       case 'response':
         this.#push({ type: frame.type, data: frame.response }, size);
-        this.finish(frame.response);
-        break;
+        return this.finish(frame.response);
       case 'done':
-        this.finish(frame.data);
-        break;
+        return this.finish(frame.data);
       case 'ended':
-        this.finish(undefined);
-        break;
+        return this.finish(undefined);
       case 'error':
-        this.fail(new AgentError(frame.data));
-        break;
+        return this.fail(new AgentError(frame.data));
       case 'cancelled':
-        this.fail(this.cancelling ? this.cancelled() : new InterruptedError());
-        break;
+        return this.fail(this.cancelling ? this.cancelled() : new InterruptedError());
       default:
     }
   }
@@ -152,9 +146,10 @@ export class ClientTurn implements Turn {
   #push({ type, data, ...rest }: Pick<Piece, 'type' | 'data' | 'event'>, size: number): void {
     const text = type === 'content' || type === 'response' ? textOf(data) : '';
     const piece: Piece = { type, ...(type === 'event' && { event: rest.event }), data, text };
-    if (this.buffer.push(piece, size)) return;
-    this.cancel();
-    this.fail(new LimitError('UNREAD', 'Too much is unread'));
+    if (!this.buffer.push(piece, size)) {
+      this.cancel();
+      this.fail(new LimitError('UNREAD'));
+    }
   }
 
   /** Ends it well. */

@@ -1,6 +1,6 @@
 // Resuming with the real relay, through a proxy that loses the connections.
 import t from 'tap';
-import { createWorld, failure, until } from './world.js';
+import { createWorld, failure, state, until } from './world.js';
 
 const EVENTS = 2_000;
 
@@ -8,7 +8,6 @@ t.test('a stream of 2,000 events that is cut at random bytes arrives once and in
   const { agent, client, proxy, relay } = await createWorld(t, { resume: true });
   const words = Array.from({ length: EVENTS }, (_, n) => `${n} `);
   const one = client();
-  // A session that holds nothing is not kept by the relay: this thread holds it.
   await one.send('support', 'Hello').result;
   agent.script('chat.message', async function* () {
     yield* words;
@@ -62,6 +61,42 @@ t.test('a connection that is silent is replaced by wake(), and the answer goes o
   gate.release();
   t.equal(await turn.text(), 'support #1: Hello');
   t.match(one.state, { resumed: true });
+});
+
+t.test('the first message, sent into a connection that is lost already, reaches the agent once [F-430]', async (t) => {
+  const { agent, client, proxy, relay } = await createWorld(t, { resume: true });
+  const one = client();
+  one.on('lost', () => t.fail('nothing was lost'));
+  await state(one, 'open');
+  proxy.silence();
+  const turns = ['a', 'b'].map((text) => one.send('support', text));
+  proxy.cut();
+  t.strictSame(await Promise.all(turns.map((turn) => turn.text())), ['support #1: a', 'support #2: b']);
+  t.strictSame(
+    turns.map(({ restarted }) => restarted),
+    [false, false],
+  );
+  t.equal(agent.counters.requests, 2);
+  t.equal(relay.stats().resumed, 0, 'the relay had kept nothing');
+});
+
+t.test('when a session expires, what never arrived is sent anew, and what arrived is lost [F-430]', async (t) => {
+  const { agent, client, proxy, relay } = await createWorld(t, { resume: { grace: 50 } });
+  const one = client({ backoff: { min: 60_000, max: 60_000 } });
+  await one.send('support', 'Hello').result;
+  const gate = agent.hold();
+  const arrived = one.send('support', 'arrives', { stream: true });
+  await gate.arrived;
+  proxy.silence();
+  const unsent = one.send('support', 'never arrives');
+  proxy.cut();
+  gate.release();
+  await until(() => relay.stats().sessions === 0);
+  one.wake();
+  t.match(await failure(arrived.result), { code: 'SESSION_LOST', reason: 'expired', mayHaveReached: true });
+  t.equal(await unsent.text(), 'support #1: never arrives');
+  t.equal(unsent.restarted, true);
+  t.equal(agent.requests.filter(({ body }) => body.includes('never arrives')).length, 1);
 });
 
 t.test('a session that has expired is lost, and says so', async (t) => {

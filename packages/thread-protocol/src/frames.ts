@@ -196,6 +196,11 @@ export interface NewSessionReadyFrame extends ReadyFields {
   seq: 0;
   got: 0;
   reason?: NotResumedReason;
+  /**
+   * With `expired`: how many frames of the client had arrived when the session ended. The later ones never arrived, and
+   * may be sent in this session.
+   */
+  received?: number;
 }
 
 /** The session goes on. The frames that the client has not seen follow, up to and including `seq`. */

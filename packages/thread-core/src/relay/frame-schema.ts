@@ -145,6 +145,7 @@ const newSessionReady: Fields<NewSessionReadyFrame> = {
   seq: required(literal(0)),
   got: required(literal(0)),
   reason: optional(oneOf('expired', 'unknown', 'gap', 'forbidden')),
+  received: optional(integer),
 };
 const resumedReady: Fields<ResumedReadyFrame> = {
   ...ready,

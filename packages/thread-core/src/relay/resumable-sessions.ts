@@ -8,7 +8,7 @@ export interface ResumableSession {
   readonly id: string;
   /** `address`: that of its last connection. */
   readonly resumption:
-    | { readonly identityKey: string; readonly secretHash: string; readonly address: string }
+    | { readonly identityKey: string; readonly secretHash: string; readonly got: number; readonly address: string }
     | undefined;
   /** Size of all that it keeps: frames for its client, and frames of the client that are pending or held. */
   readonly keptBytes: number;
@@ -27,8 +27,8 @@ export class ResumableSessions<Member extends ResumableSession> {
   readonly #detached = new Map<string, Set<Member>>();
   #detachedCount = 0;
   #detachedBytes = 0;
-  /** The secrets of sessions that expired, by session id. */
-  readonly #expired = new Map<string, string>();
+  /** Sessions that have ended, by id: the hash of the secret, and how many frames of the client had arrived. */
+  readonly #expired = new Map<string, Readonly<{ secretHash: string; got: number }>>();
 
   constructor(config: ResumeConfig) {
     this.#config = config;
@@ -59,7 +59,8 @@ export class ResumableSessions<Member extends ResumableSession> {
   /** The session has ended. */
   remove(session: Member): void {
     if (!this.forget(session)) return;
-    this.#expired.set(session.id, session.resumption?.secretHash ?? '');
+    const { secretHash = '', got = 0 } = session.resumption ?? {};
+    this.#expired.set(session.id, { secretHash, got });
     const [oldest] = this.#expired.keys();
     if (this.#expired.size > MAX_EXPIRED && oldest !== undefined) this.#expired.delete(oldest);
   }
@@ -69,10 +70,15 @@ export class ResumableSessions<Member extends ResumableSession> {
     const token = readToken(text);
     if (token === undefined) return 'unknown';
     const session = this.#byId.get(token.sid);
-    const hash = session?.resumption?.secretHash ?? this.#expired.get(token.sid);
+    const hash = session?.resumption?.secretHash ?? this.#expired.get(token.sid)?.secretHash;
     if (hash === undefined || !isSecret(token.secret, hash)) return 'unknown';
     if (session === undefined) return 'expired';
     return session.resumption?.identityKey === identityKey ? session : 'forbidden';
+  }
+
+  /** How many frames of the client had arrived when a session ended; undefined if that is not known any more. */
+  received(text: string): number | undefined {
+    return this.#expired.get(readToken(text)?.sid ?? '')?.got;
   }
 
   /** The session has lost its connection. May evict sessions, this one included. */

@@ -77,7 +77,12 @@ function resumeHere<Member extends ResumingSession>(
 ): void {
   const { connection } = session;
   const found = host.resumables?.find(frame.session, key);
-  if (found === undefined || typeof found === 'string') return begin(host, session, key, found);
+  if (found === undefined || typeof found === 'string') {
+    // In a cluster another node may have taken the session over meanwhile, and may know of more frames.
+    const isKnown = found === 'expired' && host.cluster === undefined;
+    const received = isKnown ? host.resumables?.received(frame.session) : undefined;
+    return begin(host, session, key, found, received);
+  }
   if (!found.resumption?.canResume(frame.seq, frame.sent)) return begin(host, session, key, 'gap');
   if (connection !== undefined) takeOver(host, found, session, connection, frame);
 }
@@ -111,17 +116,21 @@ async function resumeFromCluster<Member extends ResumingSession>(
   }
 }
 
-/** Makes a session resumable. `reason`: why it replaces the one that the client asked for. */
+/**
+ * Makes a session resumable. `reason`: why it replaces the one that the client asked for. `received`: how many frames of
+ * the client had arrived in that one, if it is known.
+ */
 function begin<Member extends ResumingSession>(
   { config, resumables }: SessionHost<Member>,
   session: Member,
   key: string,
   reason: NotResumedReason | undefined,
+  received?: number,
 ): void {
   if (config.resume === undefined || resumables === undefined || session.connection === undefined) return;
   session.resumption = new Resumption(session, config.resume, session.id, key);
   resumables.add(session);
-  session.resumption.begin(session.connection, reason);
+  session.resumption.begin(session.connection, reason, received);
 }
 
 /** A session continues with the connection of another one, which ends. The connection that it had is closed. */

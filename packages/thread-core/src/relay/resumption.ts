@@ -175,13 +175,19 @@ export class Resumption implements FrameWriting {
     this.spill.start();
   }
 
-  /** Starts the session on its first connection. `reason`: why it replaces the one that the client asked for. */
-  begin(connection: Connection, reason: NotResumedReason | undefined): void {
+  /**
+   * Starts the session on its first connection. `reason`: why it replaces the one that the client asked for.
+   * `received`: how many frames of the client had arrived there, if that is known.
+   */
+  begin(connection: Connection, reason: NotResumedReason | undefined, received: number | undefined): void {
     this.#attach(connection);
     const token = quote(this.#token ?? '');
     this.#token = undefined;
     const refused = reason === undefined ? '' : `,"resumed":false,"reason":"${reason}"`;
-    connection.write(`{"type":"ready","session":${token}${refused},"seq":0,"got":0${this.#policy()}}` as Bytes);
+    const arrived = received === undefined ? '' : `,"received":${received}`;
+    connection.write(
+      `{"type":"ready","session":${token}${refused}${arrived},"seq":0,"got":0${this.#policy()}}` as Bytes,
+    );
   }
 
   /** Whether a client that has seen `seq` and has sent `sent` frames can go on here. */

@@ -358,6 +358,29 @@ t.test('a session that has nothing to keep is not kept [F-283]', async (t) => {
   t.match(all.relay.stats(), { sessions: 0, detached: 0 });
 });
 
+t.test('a client is told how many of its frames had arrived when its session ended [F-430]', async (t) => {
+  const all = await world(t, { resume: { grace: 20 } });
+  const [empty, first] = await open(all);
+  await drop(all, empty);
+  await soon(all.session.closed, 'the end');
+  t.match(await open(all, { session: first.session, seq: 0, sent: 2 }).then(([, ready]) => ready), {
+    resumed: false,
+    reason: 'expired',
+    received: 0,
+    got: 0,
+  });
+  const [client, { session }] = await open(all);
+  await client.ask(to('a', 'x', { id: 1 }));
+  await client.ask(to('a', 'y', { id: 2 }));
+  await drop(all, client);
+  await soon(all.sessions.at(-1)?.closed ?? Promise.reject(), 'the end');
+  const [, ready] = await open(all, { session, seq: 2, sent: 3 });
+  t.match(ready, { reason: 'expired', received: 2 });
+  const [, wrong] = await open(all, { session: `${session.slice(0, -1)}_`, seq: 2, sent: 3 });
+  t.equal(wrong.reason, 'unknown');
+  t.notOk('received' in wrong);
+});
+
 t.test('hooks: a resumed session tells onResume, and the one of its new connection ends [S-50]', async (t) => {
   const told: [string, Session][] = [];
   const note =

@@ -1,0 +1,239 @@
+import type { ErrorCode, ReadyFrame, RelayFrame, ResumedReadyFrame } from '@arc/thread-protocol';
+import { type AckHost, Acks } from './acks.js';
+import { Connection, type ConnectionHost, type ConnectionOptions, type NewPhase } from './connection.js';
+import { ClosedError, type SessionLostError } from './errors.js';
+import type { ClientState } from './options.js';
+import { type Entry, Outbox } from './outbox.js';
+import type { SavedChannel } from './storage.js';
+
+export interface ChannelOptions extends ConnectionOptions {
+  resume: boolean;
+}
+
+/** What a channel needs of its session. */
+export interface ChannelHost {
+  /** Whether acknowledgements are held back, because a loop is slow. */
+  isFull(): boolean;
+  /** Whether answers are outstanding. */
+  isWaiting(): boolean;
+  /** A frame has its number. It leaves as soon as that is saved. */
+  onNumbered(entry: Entry): void;
+  onFrame(frame: RelayFrame, text: string): void;
+  /** A connection was lost. */
+  onOffline(): void;
+  /** A session was continued, and everything up to `ready.seq` has arrived. */
+  onReplayed(ready: ResumedReadyFrame): void;
+  /** The session is gone. Frames after the number `received` never arrived, and wait to be sent again. */
+  onReset(reason: SessionLostError['reason'], received: number): void;
+  onClosed(code: number, reason: string): void;
+  onState(state: ClientState): void;
+  /** Stores what outlives the page. */
+  save(): void;
+}
+
+/** What happens on the current connection. */
+type Stage = 'offline' | 'handshake' | 'established';
+
+/** As a type only: the table of all codes would weigh more than this file's errors. */
+const INVALID_REQUEST: typeof ErrorCode.InvalidRequest = -32_600;
+
+/**
+ * Frames in both directions, each once and in order, over as many connections as it takes: numbers, acknowledgements,
+ * and what is sent again. Where the relay does not resume sessions, a channel is as good as its connection.
+ */
+export class Channel implements ConnectionHost, AckHost {
+  state: ClientState = { status: 'connecting' };
+  /** Whether the relay keeps sessions; undefined until it is known. */
+  declare resumable: boolean | undefined;
+  readonly #host: ChannelHost;
+  declare readonly connection: Connection;
+  readonly #resume: boolean;
+  readonly #outbox = new Outbox();
+  readonly #acks: Acks;
+  #stage: Stage = 'offline';
+  /** The secret of the session, from `ready`. */
+  #secret: string | undefined;
+  /** The number of the last frame of the relay that arrived. */
+  #seq = 0;
+  /** The `ready` whose replay is under way. */
+  #replay: ResumedReadyFrame | undefined;
+
+  constructor(options: ChannelOptions, host: ChannelHost) {
+    this.#host = host;
+    this.connection = new Connection(options, this);
+    this.#resume = options.resume;
+    this.#acks = new Acks(this);
+  }
+
+  /** Frames that are queued now leave now. */
+  get isLive(): boolean {
+    return this.#stage === 'established';
+  }
+
+  /** What outlives the page. */
+  get saved(): SavedChannel {
+    const { sent, entries } = this.#outbox;
+    return { session: this.#secret, seq: this.#seq, sent, outbox: entries };
+  }
+
+  restore({ session, seq, sent, outbox }: SavedChannel): void {
+    this.#secret = session;
+    this.#seq = seq;
+    this.#outbox.sent = sent;
+    this.#outbox.entries = outbox;
+  }
+
+  /** Queues a frame for `flush`. `id`: of the turn or `end` that it begins. False if too much waits already. */
+  add(frame: object, id?: string): boolean {
+    return this.#outbox.add({ text: JSON.stringify(frame), id }, this.connection.buffered);
+  }
+
+  /** Removes the frame of a turn that was never sent. */
+  withdraw(id: string): void {
+    this.#outbox.withdraw(id);
+  }
+
+  /** Sends what was never sent, if there is a connection. What is stored says so before it leaves. */
+  flush(): void {
+    const entries = this.isLive ? this.#outbox.take() : [];
+    for (const entry of entries) this.#host.onNumbered(entry);
+    this.#host.save();
+    for (const { text } of entries) this.connection.send(text);
+    // Nobody will say what has arrived.
+    if (entries.length > 0 && this.resumable !== true) this.#outbox.arrived(this.#outbox.sent);
+    // Closed for being idle: it connects again when there is something to say.
+    if (this.state.status === 'waiting' && this.state.retryAt === undefined) this.connection.connect();
+  }
+
+  /** What `isFull` says may have changed. */
+  changed(): void {
+    this.#acks.look();
+  }
+
+  /** Starts over with nothing, as if there had been no session. */
+  forget(): void {
+    this.#secret = undefined;
+    this.#seq = 0;
+    this.#outbox.sent = 0;
+    this.#outbox.entries = [];
+  }
+
+  isFull(): boolean {
+    return this.#host.isFull();
+  }
+
+  isWaiting(): boolean {
+    return this.#host.isWaiting();
+  }
+
+  onPhase(phase: NewPhase): void {
+    if (phase.name === 'connecting') {
+      return this.#setState({ status: this.#secret === undefined ? 'connecting' : 'resuming' });
+    }
+    const { code, reason } = phase.event;
+    const wasLive = this.isLive;
+    this.#acks.stop();
+    this.#replay = undefined;
+    this.#stage = 'offline';
+    this.#host.onOffline();
+    if (phase.name === 'waiting') {
+      if (wasLive && this.resumable !== true) this.#reset('unsupported');
+      this.#setState({ status: 'waiting', retryAt: phase.retryAt, code, reason });
+    } else {
+      this.#host.onClosed(code, reason);
+      this.#setState({ status: 'closed', error: new ClosedError(code, reason) });
+    }
+  }
+
+  onOpen(): void {
+    this.#stage = 'handshake';
+    const session = this.#secret;
+    const cursors = session === undefined ? {} : { session, seq: this.#seq, sent: this.#outbox.sent };
+    if (this.#resume) this.connection.send({ type: 'resume', ...cursors });
+    else this.#begin(undefined, 'unsupported');
+  }
+
+  onMessage(text: string): void {
+    let frame: RelayFrame | null;
+    try {
+      frame = JSON.parse(text) as RelayFrame | null;
+    } catch {
+      return;
+    }
+    if (frame === null) return;
+    if (this.#stage === 'handshake') {
+      if (frame.type === 'ready') this.#ready(frame);
+      // A relay that cannot resume knows no such frame, and says so. Nothing else was sent.
+      else if (frame.type === 'error' && frame.data.code === INVALID_REQUEST) this.#begin(undefined, 'unsupported');
+    } else if (frame.type === 'ack') {
+      this.#outbox.arrived(frame.seq);
+      this.#host.save();
+    } else if (frame.type !== 'pong') this.#numbered(frame, text);
+  }
+
+  #ready(frame: ReadyFrame): void {
+    this.#acks.policy = frame.ack;
+    if (frame.resumed === true) {
+      this.#replay = frame;
+      this.#outbox.arrived(frame.got);
+      this.#established(true);
+    } else this.#begin(frame.session, frame.reason ?? 'unknown', frame.received);
+  }
+
+  /** A new session begins, and one that was before it is gone. */
+  #begin(secret: string | undefined, reason: SessionLostError['reason'], received?: number): void {
+    this.#reset(reason, received);
+    this.#secret = secret;
+    this.#established(secret !== undefined);
+  }
+
+  /** Without `received` nobody knows what has arrived: all of it may have. */
+  #reset(reason: SessionLostError['reason'], received = this.#outbox.sent): void {
+    this.#seq = 0;
+    this.#outbox.restart(received);
+    this.#host.onReset(reason, received);
+  }
+
+  #established(resumable: boolean): void {
+    this.resumable = resumable;
+    this.#stage = 'established';
+    this.#acks.start(this.#seq);
+    this.connection.established();
+    for (const { text, number } of this.#outbox.entries) if (number !== undefined) this.connection.send(text);
+    if (this.#replay === undefined) this.#setState({ status: 'open', resumable, resumed: false });
+    this.flush();
+    this.#judgeReplay();
+  }
+
+  /** Once everything up to `ready.seq` has arrived it is known which sends have been lost. */
+  #judgeReplay(): void {
+    const replay = this.#replay;
+    if (replay === undefined || this.#seq < replay.seq) return;
+    this.#replay = undefined;
+    this.#host.onReplayed(replay);
+    this.#setState({ status: 'open', resumable: true, resumed: true });
+    this.flush();
+  }
+
+  #numbered(frame: RelayFrame, text: string): void {
+    if (this.resumable !== true || !('seq' in frame) || frame.seq === undefined) this.#host.onFrame(frame, text);
+    else if (frame.seq > this.#seq + 1) this.connection.drop('frame missing');
+    else if (frame.seq > this.#seq) {
+      this.#seq = frame.seq;
+      this.#host.onFrame(frame, text);
+      this.#acks.received(this.#seq, text.length);
+      this.#judgeReplay();
+    }
+  }
+
+  acknowledge(seq: number): void {
+    if (this.#stage === 'offline') return;
+    this.#host.save();
+    this.connection.send({ type: 'ack', seq });
+  }
+
+  #setState(state: ClientState): void {
+    this.state = state;
+    this.#host.onState(state);
+  }
+}

@@ -1,0 +1,41 @@
+import type { ThreadInfo } from './options.js';
+
+/** Bounds what is remembered of threads that are gone. */
+const MAX_FORGOTTEN = 1_000;
+
+/** The threads that are open, and those that were lost with a session. */
+export class OpenThreads {
+  readonly #open = new Map<string, ThreadInfo>();
+  /** The agents have forgotten these: the next turn of each is a restart. */
+  readonly #lost = new Set<string>();
+
+  get list(): ThreadInfo[] {
+    return [...this.#open.values()];
+  }
+
+  open({ agentId, contextId }: ThreadInfo): void {
+    this.#open.set(keyOf({ agentId, contextId }), { agentId, contextId });
+  }
+
+  end(thread: ThreadInfo): void {
+    this.#open.delete(keyOf(thread));
+  }
+
+  /** All are gone with their session. True if there were any. */
+  lose(): boolean {
+    const keys = [...this.#open.keys()];
+    if (this.#lost.size > MAX_FORGOTTEN) this.#lost.clear();
+    for (const key of keys) this.#lost.add(key);
+    this.#open.clear();
+    return keys.length > 0;
+  }
+
+  /** Whether a thread was lost and starts again. True once. */
+  restart(thread: ThreadInfo): boolean {
+    return this.#lost.delete(keyOf(thread));
+  }
+}
+
+function keyOf({ agentId, contextId }: ThreadInfo): string {
+  return JSON.stringify([agentId, contextId]);
+}
