@@ -37,6 +37,8 @@ export class ClusterSession implements ClusterMember {
   readonly #node: ClusterNode;
   readonly #owner: ClusterSessionOwner;
   #owned: Ownership | undefined;
+  /** What the session said of itself last: it is registered again with it where it can no longer say so. */
+  #description: SessionDescription | undefined;
   /** What the store should have, by the chat id that each thread began with: the agent may change it later. */
   readonly #threads = new Map<string, ThreadEntry>();
   /** The keys of threads whose chat id the agent has changed. */
@@ -148,6 +150,12 @@ export class ClusterSession implements ClusterMember {
    */
   async beforeStart(entry: ThreadEntry): Promise<void> {
     if (this.#isOver) throw new ClusterUnavailableError();
+    try {
+      // A function of the application that throws is no failure of the store, and changes nothing for other sessions.
+      if (this.#owned === undefined) this.#describe();
+    } catch (error) {
+      throw new ClusterUnavailableError(error);
+    }
     this.#threads.set(entry.chatId, entry);
     try {
       await this.#node.joined();
@@ -211,7 +219,14 @@ export class ClusterSession implements ClusterMember {
     const { store, node } = this.#node;
     const owned = this.#owned;
     if (owned === undefined || this.#isOver) return;
-    const meta = { ...this.#owner.describe(), epoch: owned.epoch, boot, threads: Object.fromEntries(this.#threads) };
+    let described: SessionDescription;
+    try {
+      described = this.#describe();
+    } catch {
+      // It stays out of the store, which is better than that no session is registered again.
+      return;
+    }
+    const meta = { ...described, epoch: owned.epoch, boot, threads: Object.fromEntries(this.#threads) };
     try {
       await store.open(node, meta);
     } catch (error) {
@@ -268,11 +283,21 @@ export class ClusterSession implements ClusterMember {
     await this.#node.store.thread(this.#owned, key, entry ?? null);
   }
 
+  /** @throws what functions of the application throw, the first time */
+  #describe(): SessionDescription {
+    try {
+      this.#description = this.#owner.describe();
+    } catch (error) {
+      if (this.#description === undefined) throw error;
+    }
+    return this.#description;
+  }
+
   async #register(): Promise<void> {
     const { store, node } = this.#node;
     this.#node.add(this);
     try {
-      this.#owned = await store.open(node, { ...this.#owner.describe(), threads: Object.fromEntries(this.#threads) });
+      this.#owned = await store.open(node, { ...this.#describe(), threads: Object.fromEntries(this.#threads) });
     } catch (error) {
       // It may have been opened all the same. Then nobody knows it, and it is ended after a renewal.
       this.#node.remove(this);

@@ -4,7 +4,7 @@ import type { Logger } from '../logger.js';
 import { type ChatOutcome, endChat } from '../threads/ending.js';
 import { ThreadManager } from '../threads/thread-manager.js';
 import type { MaybePromise, Session } from './api.js';
-import type { IdentityOptions } from './identity.js';
+import { type IdentityOptions, loadIdentity } from './identity.js';
 import type { StoredSession } from './session-store.js';
 
 export interface FormerSessionConfig {
@@ -38,7 +38,7 @@ export async function endChatsOf(stored: StoredSession, config: FormerSessionCon
   const { client, cleanupTimeout, logger, sessionToken } = config;
   let tokens: TokenSource | undefined;
   if (sessionToken !== undefined) {
-    const identity = stored.identity === undefined ? undefined : await config.identity?.load?.(stored.identity);
+    const identity = await loadIdentity(stored.identity, config.identity, cleanupTimeout);
     const session = new FormerSession(stored.sid, identity, client);
     tokens = new TokenSource(async () => sessionToken(session));
   }

@@ -1,3 +1,4 @@
+import { withTimeout } from '../timers.js';
 import type { JsonValue } from './session-store.js';
 
 /** How identities are told apart, and kept in a cluster. */
@@ -20,6 +21,22 @@ export const ANONYMOUS = '';
 export function identityKeyOf(identity: unknown, { key = defaultKey }: IdentityOptions = {}): string | undefined {
   const found: unknown = key(identity);
   return found === undefined || found === null ? undefined : String(found);
+}
+
+/**
+ * What `identity.load` makes of a saved identity. `timeout`: milliseconds; 0: none.
+ * @throws whatever `load` throws, and an Error if it takes too long
+ */
+export async function loadIdentity(
+  saved: JsonValue | undefined,
+  { load }: IdentityOptions = {},
+  timeout = 0,
+): Promise<unknown> {
+  if (saved === undefined || load === undefined) return undefined;
+  const loading = Promise.resolve(load(saved)).then((identity) => ({ identity }));
+  const loaded = timeout === 0 ? await loading : await withTimeout(loading, timeout);
+  if (loaded === undefined) throw new Error(`identity.load took longer than ${timeout} ms`);
+  return loaded.identity;
 }
 
 function defaultKey(identity: unknown): string | undefined {

@@ -10,7 +10,7 @@ import { endChatsOf } from './former-session.js';
 import { answerOf, Handshake, NOT_AN_UPGRADE } from './handshake.js';
 import { internHeaders } from './headers.js';
 import { type RelayHealth, readHealth } from './health.js';
-import { ANONYMOUS, identityKeyOf } from './identity.js';
+import { ANONYMOUS, identityKeyOf, loadIdentity } from './identity.js';
 import { giveSession } from './moving.js';
 import { type RelayConfig, readOptions } from './options.js';
 import type { Admission } from './refusal.js';
@@ -18,6 +18,7 @@ import { ResumableSessions } from './resumable-sessions.js';
 import { ClientSession } from './session.js';
 import type { SessionHost } from './session-host.js';
 import type { ClaimedSession } from './session-moves.js';
+import type { JsonValue } from './session-store.js';
 import { CLOSING_TIMEOUT_MS, closeSessions } from './shutdown.js';
 import type { RelaySocket, WsOptions } from './socket.js';
 import { addTraffic, readStats } from './stats.js';
@@ -212,6 +213,16 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
     }
   }
 
+  /** @throws what `identity.save` throws */
+  #saveIdentity(identity: unknown): JsonValue | undefined {
+    try {
+      return this.config.identity?.save?.(identity);
+    } catch (err) {
+      this.config.logger.error({ err }, 'identity.save threw');
+      throw err;
+    }
+  }
+
   #joinCluster(): Cluster | undefined {
     const { config } = this;
     if (config.cluster === undefined) return undefined;
@@ -219,7 +230,7 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
       config,
       describeIdentity: (identity) => ({
         identityKey: this.#keyOf(identity),
-        identity: config.identity?.save?.(identity),
+        identity: this.#saveIdentity(identity),
       }),
       endChatsOf: async (stored) => {
         await endChatsOf(stored, config);
@@ -237,8 +248,8 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
   }
 
   async #restore(claimed: ClaimedSession): Promise<void> {
-    const { identity: saved } = claimed.session;
-    const identity = saved === undefined ? undefined : await this.config.identity?.load?.(saved);
+    const { identity: options, authenticateTimeout } = this.config;
+    const identity = await loadIdentity(claimed.session.identity, options, authenticateTimeout);
     const session = new ClientSession(this);
     this.#sessions.add(session);
     this.sweeper.start();

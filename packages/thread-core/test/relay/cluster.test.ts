@@ -150,6 +150,55 @@ t.test('the reaper asks sessionToken with the identity that was saved', async (t
   t.equal(end?.headers.authorization, 'Bearer the-token');
 });
 
+t.test('an identity.load that never settles keeps no other session from being reaped [F-491]', async (t) => {
+  const store = memoryStore();
+  const all = await world(t, {
+    cluster: { store, lease: 100 },
+    cleanupTimeout: 100,
+    identity: { save: String, load: (saved) => (saved === 'stuck' ? new Promise(() => {}) : saved) },
+    sessionToken: () => 'the-token',
+    leaks: true,
+  });
+  const stuck = await deadSession(store, all, 'stuck');
+  t.match(await all.log.line('a session of a dead node could not be removed'), { level: 'warn' });
+  const chatId = await deadSession(store, all, 'fine');
+  await until(() => all.relay.stats().cluster?.reaped === 1, 'the other session to be removed');
+  const ended = all.agent.requests.filter(({ method }) => method === 'chat.end').map((request) => request.chatId);
+  t.strictSame(ended, [chatId]);
+  t.not(stuck, chatId);
+});
+
+t.test('an identity.save that throws costs its session its place in the store, and no other [F-492]', async (t) => {
+  const { store, memory } = watched();
+  let isBroken = false;
+  let name = 'broken';
+  const all = await world(t, {
+    cluster: { store, node: 'a', lease: 100 },
+    attach: () => ({ identity: name }),
+    identity: {
+      save: (identity) => {
+        if (isBroken && identity === 'broken') throw new Error('cannot be saved');
+        return String(identity);
+      },
+    },
+  });
+  const broken = await all.connect();
+  t.match(await broken.ask(to('support', 'hello')), { type: 'response' });
+  isBroken = true;
+  const late = await all.connect();
+  t.match(await late.ask(to('support', 'hello')), { type: 'error', data: { code: -41_002 } });
+  t.equal(stateOf(all), 'ok', 'it is no failure of the store');
+  name = 'fine';
+  const fine = await all.connect();
+  t.match(await fine.ask(to('support', 'hello')), { type: 'response' });
+  memory.lose();
+  await until(async () => (await memory.sessionsOf('fine'))[0]?.owner === 'a', 'the other to be registered again');
+  await until(() => stateOf(all) === 'ok', 'the node to be well');
+  t.match(await fine.ask(to('hr', 'hello')), { type: 'response' });
+  t.match(await broken.ask(to('support', 'hello')), { type: 'response' }, 'what runs continues');
+  t.match(await all.log.line('identity.save threw'), { level: 'error' });
+});
+
 t.test('a reaper that cannot reach the agent logs the orphaned chat, and removes the session', async (t) => {
   const store = memoryStore();
   const all = await world(t, { cluster: { store, lease: 100 }, cleanupTimeout: 200, leaks: true });
