@@ -31,21 +31,24 @@ const says = async (port: number, path: string): Promise<string> => {
   return client.say('a');
 };
 
-t.test('the path is what Express makes of it: case, slashes, several, patterns, expressions', async (t) => {
-  const app = express();
-  app.use(['/one', '/Two'], arc({ endpoint: agent.endpoint }));
-  app.use('/of/:tenant/ws', arc({ endpoint: agent.endpoint }));
-  app.use(/^\/x+$/, arc({ endpoint: agent.endpoint }));
-  const port = await listen(t, app);
-  for (const path of ['/one', '/ONE', '/two/', '/two?a=/b', '/of/ann/ws', '/of/bob/WS/', '/xxx']) {
-    t.equal(await says(port, path), 'a #1: hello', path);
-  }
-  for (const path of ['/three', '/one/two', '/of/ws', '/xxy', '/%6fne', '/one;x']) {
-    t.equal((await upgrade(port, path)).status, 404, path);
-  }
-});
+t.test(
+  'Express decides what matches the path: case, slashes, several paths, patterns, regular expressions',
+  async (t) => {
+    const app = express();
+    app.use(['/one', '/Two'], arc({ endpoint: agent.endpoint }));
+    app.use('/of/:tenant/ws', arc({ endpoint: agent.endpoint }));
+    app.use(/^\/x+$/, arc({ endpoint: agent.endpoint }));
+    const port = await listen(t, app);
+    for (const path of ['/one', '/ONE', '/two/', '/two?a=/b', '/of/ann/ws', '/of/bob/WS/', '/xxx']) {
+      t.equal(await says(port, path), 'a #1: hello', path);
+    }
+    for (const path of ['/three', '/one/two', '/of/ws', '/xxy', '/%6fne', '/one;x']) {
+      t.equal((await upgrade(port, path)).status, 404, path);
+    }
+  },
+);
 
-t.test('beside Socket.IO: several paths and patterns are told from its own', async (t) => {
+t.test('beside Socket.IO, upgrades to several paths and patterns reach the relay', async (t) => {
   const app = express();
   app.use(['/one', '/two'], arc({ endpoint: agent.endpoint }));
   const inner = express();
@@ -64,7 +67,7 @@ t.test('beside Socket.IO: several paths and patterns are told from its own', asy
   t.equal(await talk('x'), 'echo x');
 });
 
-t.test('an app in an app in an app knows its server', async (t) => {
+t.test('an app that is mounted in two others gets the server of the outermost', async (t) => {
   const [app, outer, inner] = [express(), express(), express()];
   inner.use('/ws', arc({ endpoint: agent.endpoint }));
   outer.use('/b', inner);
@@ -72,7 +75,7 @@ t.test('an app in an app in an app knows its server', async (t) => {
   t.equal(await says(await listen(t, app), '/a/b/ws'), 'a #1: hello');
 });
 
-t.test('a session keeps what its request was, and nothing of the answer that there will not be', async (t) => {
+t.test('a session keeps its request, and releases the unused response', async (t) => {
   const app = express();
   const middleware = arc({ endpoint: agent.endpoint });
   app.use('/of/:tenant/ws', middleware);
@@ -83,7 +86,7 @@ t.test('a session keeps what its request was, and nothing of the answer that the
   t.equal(socket.listenerCount('error'), 1, 'that of the WebSocket');
 });
 
-t.test('an upgrade with a body is 400: the app would take the body for an empty one', async (t) => {
+t.test('an upgrade with a body is answered with 400', async (t) => {
   const app = express();
   let bodies = 0;
   app.use(express.json(), (_request, _response, next) => {
@@ -101,7 +104,7 @@ t.test('an upgrade with a body is 400: the app would take the body for an empty 
   t.equal(bodies, 0);
 });
 
-t.test('a POST that asks for another protocol is a request like any other, body and all', async (t) => {
+t.test('a POST that offers another protocol (h2c) is handled as a plain request with its body', async (t) => {
   const app = express();
   app.use(express.json());
   app.use('/ws', arc({ endpoint: agent.endpoint }));
@@ -115,7 +118,7 @@ t.test('a POST that asks for another protocol is a request like any other, body 
   t.equal((await plain(port, '/ws', h2c)).status, 426);
 });
 
-t.test('what follows a refused upgrade is not taken for a request', async (t) => {
+t.test('bytes after a refused upgrade are not parsed as a request', async (t) => {
   const app = express();
   let requests = 0;
   app.use((_request, _response, next) => {
@@ -132,49 +135,56 @@ t.test('what follows a refused upgrade is not taken for a request', async (t) =>
   t.equal(client.text.match(/HTTP\/1.1/g)?.length, 1);
 });
 
-t.test('in a Router, app gives the server, also beside Socket.IO; forgotten, nobody gets past the error', async (t) => {
-  const app = express();
-  const router = express.Router();
-  const agents = arc({
-    app,
-    path: '/api/ws',
-    endpoint: agent.endpoint,
-    authenticate: ({ headers }) => headers.authorization,
-  });
-  app.use('/api', router.use('/ws', agents));
-  const server = app.listen(0, '127.0.0.1');
-  const neighbour = socketIo();
-  neighbour.attach(server);
-  await listening(server);
-  t.teardown(() => Promise.all([neighbour.close(), closed(server)]));
-  const port = portOf(server);
-  t.equal((await upgrade(port, '/api/ws')).status, 401);
-  const client = await Client.open(`ws://127.0.0.1:${port}/api/ws`, { headers: { authorization: 'ann' } });
-  t.equal(await client.say('a'), 'a #1: hello');
-  t.equal(await (await connectSocketIo(t, port, ['websocket']))('x'), 'echo x');
+t.test(
+  'in a Router the option app gives the server, also beside Socket.IO; without it every request is answered with 500',
+  async (t) => {
+    const app = express();
+    const router = express.Router();
+    const agents = arc({
+      app,
+      path: '/api/ws',
+      endpoint: agent.endpoint,
+      authenticate: ({ headers }) => headers.authorization,
+    });
+    app.use('/api', router.use('/ws', agents));
+    const server = app.listen(0, '127.0.0.1');
+    const neighbour = socketIo();
+    neighbour.attach(server);
+    await listening(server);
+    t.teardown(() => Promise.all([neighbour.close(), closed(server)]));
+    const port = portOf(server);
+    t.equal((await upgrade(port, '/api/ws')).status, 401);
+    const client = await Client.open(`ws://127.0.0.1:${port}/api/ws`, { headers: { authorization: 'ann' } });
+    t.equal(await client.say('a'), 'a #1: hello');
+    t.equal(await (await connectSocketIo(t, port, ['websocket']))('x'), 'echo x');
 
-  const forgetful = express();
-  forgetful.use(
-    express
-      .Router()
-      .use('/ws', arc({ endpoint: agent.endpoint, authenticate: ({ headers }) => headers.authorization })),
-  );
-  const errors: unknown[] = [];
-  forgetful.use(((error, _request, response, _next) => {
-    errors.push(error);
-    response.status(500).end();
-  }) as ErrorRequestHandler);
-  const forgotten = await listen(t, forgetful);
-  t.equal((await upgrade(forgotten, '/ws', { connection: 'upgrade, close' })).status, 500, 'who is not authenticated');
-  t.equal(
-    (await upgrade(forgotten, '/ws', { authorization: 'ann', connection: 'upgrade, close' })).status,
-    500,
-    'and who is',
-  );
-  t.match(errors, [/attach\(server\)/, /attach\(server\)/]);
-});
+    const forgetful = express();
+    forgetful.use(
+      express
+        .Router()
+        .use('/ws', arc({ endpoint: agent.endpoint, authenticate: ({ headers }) => headers.authorization })),
+    );
+    const errors: unknown[] = [];
+    forgetful.use(((error, _request, response, _next) => {
+      errors.push(error);
+      response.status(500).end();
+    }) as ErrorRequestHandler);
+    const forgotten = await listen(t, forgetful);
+    t.equal(
+      (await upgrade(forgotten, '/ws', { connection: 'upgrade, close' })).status,
+      500,
+      'who is not authenticated',
+    );
+    t.equal(
+      (await upgrade(forgotten, '/ws', { authorization: 'ann', connection: 'upgrade, close' })).status,
+      500,
+      'and who is',
+    );
+    t.match(errors, [/attach\(server\)/, /attach\(server\)/]);
+  },
+);
 
-t.test('access logs of morgan and pino-http say 101', async (t) => {
+t.test('morgan and pino-http log status 101', async (t) => {
   const app = express();
   const lines: string[] = [];
   const logged = gate();
@@ -192,13 +202,13 @@ t.test('access logs of morgan and pino-http say 101', async (t) => {
   t.match(line, { res: { statusCode: 101 }, msg: 'request completed' });
 });
 
-t.test('a wrong option fails at start-up, and is named', async (t) => {
+t.test('an invalid option throws at start-up, and the error names it', async (t) => {
   t.throws(() => arc({ endpoint: agent.endpoint, maxPending: 0 }), { message: /maxPending/ });
   t.throws(() => arc({} as never), { message: /endpoint/ });
   t.throws(() => arc({ endpoint: agent.endpoint, pat: '/ws' } as never), { message: /pat/ });
 });
 
-t.test('CommonJS gets the function', async (t) => {
+t.test('require() returns the adapter function', async (t) => {
   const required = createRequire(import.meta.url)('express-arc');
   t.type(required, 'function');
   t.type(required({ endpoint: agent.endpoint }).attach, 'function');

@@ -27,7 +27,7 @@ function addEcho(app: FastifyInstance, path: string): void {
   });
 }
 
-t.test('beside a @fastify/websocket of the app, with its options and its routes', async (t) => {
+t.test("it works beside the app's own @fastify/websocket, with its options and routes", async (t) => {
   const app = Fastify();
   const closes: number[] = [];
   await app.register(websocket, { options: { maxPayload: 100, clientTracking: true } });
@@ -47,7 +47,7 @@ t.test('beside a @fastify/websocket of the app, with its options and its routes'
   t.strictSame(closes, [1009, 1009]);
 });
 
-t.test('beside a @fastify/websocket that keeps no list of its clients', async (t) => {
+t.test('it works beside a @fastify/websocket that does not track its clients', async (t) => {
   const app = Fastify();
   await app.register(websocket, { options: { clientTracking: false } });
   await app.register(arc, { endpoint });
@@ -58,7 +58,7 @@ t.test('beside a @fastify/websocket that keeps no list of its clients', async (t
   t.equal((await client.closed).code, 1001);
 });
 
-t.test('@fastify/websocket is there afterwards, and the routes of the app can use it', async (t) => {
+t.test('it registers @fastify/websocket, and routes of the app can use it', async (t) => {
   const app = Fastify();
   await app.register(arc, { endpoint });
   t.ok(app.hasPlugin('@fastify/websocket'));
@@ -79,7 +79,7 @@ t.test('@fastify/websocket is there afterwards, and the routes of the app can us
   t.equal(await says(port, '/ws'), 'a #1: hello');
 });
 
-t.test('a @fastify/websocket of a scope beside it: each upgrade is handled once', async (t) => {
+t.test('beside a @fastify/websocket of a sibling scope, each upgrade is handled once', async (t) => {
   for (const order of ['before', 'after']) {
     const app = Fastify();
     const own = async (scope: FastifyInstance): Promise<void> => {
@@ -95,7 +95,7 @@ t.test('a @fastify/websocket of a scope beside it: each upgrade is handled once'
   }
 });
 
-t.test('several in one scope, in scopes beside each other, and below one another', async (t) => {
+t.test('several relays work in one scope, in sibling scopes, and in nested scopes', async (t) => {
   const app = Fastify();
   await app.register(arc, { endpoint, path: '/one' });
   await app.register(arc, { endpoint, path: '/two', agents: ['b'] });
@@ -119,7 +119,7 @@ t.test('several in one scope, in scopes beside each other, and below one another
   t.equal((await client.closed).code, 1001);
 });
 
-t.test('several in one scope each have their own limit of a frame', async (t) => {
+t.test('several relays in one scope each have their own maxFrameBytes', async (t) => {
   const app = Fastify();
   await app.register(arc, { endpoint, path: '/small', maxFrameBytes: 1024 });
   await app.register(arc, { endpoint, path: '/large', maxFrameBytes: 10_000 });
@@ -131,7 +131,7 @@ t.test('several in one scope each have their own limit of a frame', async (t) =>
   t.equal((await small.closed).code, 1009);
 });
 
-t.test('scopes beside each other without one above them, which know nothing of each other', async (t) => {
+t.test('relays work in sibling scopes that do not share a registered plugin', async (t) => {
   const app = Fastify();
   for (const prefix of ['/left', '/right']) {
     app.register(
@@ -154,7 +154,7 @@ t.test('scopes beside each other without one above them, which know nothing of e
   }
 });
 
-t.test('its prefix option, that of the scope, both, and a prefix with a parameter', async (t) => {
+t.test('prefixes work: of the plugin, of the scope, of both, and with a parameter', async (t) => {
   const app = Fastify();
   await app.register(arc, { endpoint, prefix: '/own' });
   app.register(async (scope) => void (await scope.register(arc, { endpoint, prefix: '/own' })), { prefix: '/scope' });
@@ -164,7 +164,7 @@ t.test('its prefix option, that of the scope, both, and a prefix with a paramete
   for (const path of ['/ws', '/scope/ws', '/of/ws']) t.equal((await upgrade(port, path)).status, 404, path);
 });
 
-t.test('hooks of its scope run before the upgrade, and those of scopes beside it do not', async (t) => {
+t.test('hooks of its own scope run before the upgrade, and hooks of sibling scopes do not', async (t) => {
   for (const hook of ['onRequest', 'preParsing', 'preValidation', 'preHandler'] as const) {
     const app = Fastify();
     const guard = async (_request: unknown, reply: { code(status: number): { send(body: string): unknown } }) =>
@@ -180,7 +180,7 @@ t.test('hooks of its scope run before the upgrade, and those of scopes beside it
   }
 });
 
-t.test('app.arc is the relay, typed; app.log is its log', async (t) => {
+t.test('app.arc is the typed relay, and app.log is its logger', async (t) => {
   const lines: { level: number; msg: string }[] = [];
   const app = Fastify({ logger: { level: 'info', stream: { write: (line) => void lines.push(JSON.parse(line)) } } });
   await app.register(arc, { endpoint, logger: undefined });
@@ -196,31 +196,34 @@ t.test('app.arc is the relay, typed; app.log is its log', async (t) => {
   );
 });
 
-t.test('app.arc of an encapsulated scope is its own relay, and decorator names a second one', async (t) => {
-  const app = Fastify();
-  await app.register(arc, { endpoint, path: '/outer' });
-  const scopes: FastifyInstance[] = [];
-  app.register(async (scope) => {
-    scopes.push(scope);
-    await scope.register(arc, { endpoint, path: '/inner' });
-    await scope.register(arc, { endpoint, path: '/second', decorator: 'second' });
-  });
-  const port = await listen(t, app);
-  const [scope] = scopes as [FastifyInstance & { second?: FastifyInstance['arc'] }];
-  t.not(scope.arc, app.arc);
-  await open(port, '/inner');
-  t.strictSame(
-    [app.arc, scope.arc, scope.second].map((relay) => relay?.stats().sessions),
-    [0, 1, 0],
-  );
-  await open(port, '/second');
-  t.equal(scope.second?.stats().sessions, 1);
-  await t.rejects(async () => Fastify().decorate('taken', 1).register(arc, { endpoint, decorator: 'taken' }), {
-    code: /FST_ERR_DEC/,
-  });
-});
+t.test(
+  "app.arc of an encapsulated scope is that scope's relay, and the option decorator names a second one",
+  async (t) => {
+    const app = Fastify();
+    await app.register(arc, { endpoint, path: '/outer' });
+    const scopes: FastifyInstance[] = [];
+    app.register(async (scope) => {
+      scopes.push(scope);
+      await scope.register(arc, { endpoint, path: '/inner' });
+      await scope.register(arc, { endpoint, path: '/second', decorator: 'second' });
+    });
+    const port = await listen(t, app);
+    const [scope] = scopes as [FastifyInstance & { second?: FastifyInstance['arc'] }];
+    t.not(scope.arc, app.arc);
+    await open(port, '/inner');
+    t.strictSame(
+      [app.arc, scope.arc, scope.second].map((relay) => relay?.stats().sessions),
+      [0, 1, 0],
+    );
+    await open(port, '/second');
+    t.equal(scope.second?.stats().sessions, 1);
+    await t.rejects(async () => Fastify().decorate('taken', 1).register(arc, { endpoint, decorator: 'taken' }), {
+      code: /FST_ERR_DEC/,
+    });
+  },
+);
 
-t.test('rewriteUrl is applied before an upgrade is told from those of other listeners', async (t) => {
+t.test('rewriteUrl is applied before the path of an upgrade is compared', async (t) => {
   const app = Fastify({ rewriteUrl: ({ url = '' }) => url.replace(/^\/public/, '') });
   await app.register(arc, { endpoint });
   const neighbour = socketIo();
@@ -230,7 +233,7 @@ t.test('rewriteUrl is applied before an upgrade is told from those of other list
   for (const path of ['/public/ws', '/ws']) t.equal(await says(port, path), 'a #1: hello', path);
 });
 
-t.test("an app's own WebSocket routes below the relay's path, and of patterns, stay its own", async (t) => {
+t.test("WebSocket routes of the app below the relay's path, and with patterns, still work", async (t) => {
   const app = Fastify();
   await app.register(arc, { endpoint, path: '/of/:tenant/ws' });
   addEcho(app, '/of/ann/echo');
@@ -242,7 +245,7 @@ t.test("an app's own WebSocket routes below the relay's path, and of patterns, s
   }
 });
 
-t.test('the access log says 101', async (t) => {
+t.test("Fastify's access log has status 101", async (t) => {
   const lines: { msg: string; res?: { statusCode: number } }[] = [];
   const app = Fastify({ logger: { level: 'info', stream: { write: (line) => void lines.push(JSON.parse(line)) } } });
   await app.register(arc, { endpoint });
@@ -255,7 +258,7 @@ t.test('the access log says 101', async (t) => {
   );
 });
 
-t.test('injectWS needs no port', async (t) => {
+t.test('injectWS works without a port', async (t) => {
   const app = Fastify();
   await app.register(arc, { endpoint, authenticate: ({ headers }) => headers.authorization });
   await app.ready();
@@ -269,21 +272,24 @@ t.test('injectWS needs no port', async (t) => {
   socket.terminate();
 });
 
-t.test('an upgrade that comes after @fastify/websocket has stopped is refused, and holds up nothing', async (t) => {
-  const app = Fastify();
-  let late: Promise<{ status: number }> | undefined;
-  await app.register(arc, { endpoint });
-  // Hooks run in turn: this one after those of the plugin.
-  app.addHook('preClose', async () => {
-    late = upgrade(portOf(app.server), '/ws');
-    await late;
-  });
-  await listen(t, app);
-  await soon(app.close(), 'the app to close');
-  t.match(await late, { status: 503 });
-});
+t.test(
+  'an upgrade that arrives after @fastify/websocket has stopped is refused, and does not delay the shutdown',
+  async (t) => {
+    const app = Fastify();
+    let late: Promise<{ status: number }> | undefined;
+    await app.register(arc, { endpoint });
+    // Hooks run in turn: this one after those of the plugin.
+    app.addHook('preClose', async () => {
+      late = upgrade(portOf(app.server), '/ws');
+      await late;
+    });
+    await listen(t, app);
+    await soon(app.close(), 'the app to close');
+    t.match(await late, { status: 503 });
+  },
+);
 
-t.test('a wrong option fails the registration, and is named', async (t) => {
+t.test('an invalid option makes the registration fail, and the error names it', async (t) => {
   const wrong: [options: object, name: RegExp][] = [
     [{ endpoint, maxPending: 0 }, /maxPending/],
     [{ endpoint, heartBeat: 1 }, /heartBeat/],
@@ -297,7 +303,7 @@ t.test('a wrong option fails the registration, and is named', async (t) => {
   }
 });
 
-t.test('CommonJS gets the function', async (t) => {
+t.test('require() returns the adapter function', async (t) => {
   const required = createRequire(import.meta.url)('fastify-arc');
   t.type(required, 'function');
   const app = Fastify();

@@ -165,7 +165,7 @@ export function admission(declare: Declare, host: Host): void {
     else t.equal((await new Client(url).closed).code, 1013);
   });
 
-  declare('a plain GET on the path is 426, and says what is expected', ['plain GET'], async (t) => {
+  declare('a plain GET on the path is answered with 426 and the reason', ['plain GET'], async (t) => {
     const { port } = await world(t, host);
     const answer = await plain(port, '/ws');
     t.match(answer, { status: 426, headers: { upgrade: 'websocket', connection: /\bupgrade\b/i } });

@@ -5,7 +5,7 @@ import { world } from './world.js';
 
 /** What a connection is for. */
 export function chats(declare: Declare, host: Host): void {
-  declare('a first message starts a chat, and a second goes on with it', [], async (t) => {
+  declare('the first message of a thread starts a chat, and the second continues it', [], async (t) => {
     const { agent, connect } = await world(t, host);
     const client = await connect();
     t.equal(await client.say('support', 'one', { id: 1 }), 'support #1: one');
@@ -13,7 +13,7 @@ export function chats(declare: Declare, host: Host): void {
     t.match(agent.counters, { started: 1, open: 1 });
   });
 
-  declare('agents and contexts have chats of their own', [], async (t) => {
+  declare('each agent and each context has its own chat', [], async (t) => {
     const { agent, connect } = await world(t, host);
     const client = await connect();
     await client.say('a');
@@ -22,7 +22,7 @@ export function chats(declare: Declare, host: Host): void {
     t.equal(agent.counters.open, 3);
   });
 
-  declare('an answer comes piece by piece where that is asked for, in a first message too', [], async (t) => {
+  declare('an answer is streamed if the message requests it, also for a first message', [], async (t) => {
     const { connect } = await world(t, host);
     const client = await connect();
     for (const text of ['first words', 'second words']) {
@@ -32,7 +32,7 @@ export function chats(declare: Declare, host: Host): void {
     }
   });
 
-  declare('a send can be cancelled, and the agent hears of it', [], async (t) => {
+  declare('a cancelled send ends with cancelled, and the request to the agent is aborted', [], async (t) => {
     const { agent, connect } = await world(t, host);
     const client = await connect();
     await client.say('a');
@@ -43,7 +43,7 @@ export function chats(declare: Declare, host: Host): void {
     await agent.waitFor(({ counters }) => counters.aborted === 1);
   });
 
-  declare('a chat can be ended, and the next message starts another', [], async (t) => {
+  declare('a thread can be ended, and the next message starts a new chat', [], async (t) => {
     const { agent, connect } = await world(t, host);
     const client = await connect();
     await client.say('a');
@@ -52,7 +52,7 @@ export function chats(declare: Declare, host: Host): void {
     t.equal(await client.say('a', 'again'), 'a #1: again');
   });
 
-  declare("an agent's error and a bad frame cost one error frame each", [], async (t) => {
+  declare('an error of the agent and an invalid frame are answered with one error frame each', [], async (t) => {
     const { agent, connect } = await world(t, host);
     const client = await connect();
     agent.script('chat.start', { error: { code: -43_005, message: 'Not like this' } });
@@ -61,7 +61,7 @@ export function chats(declare: Declare, host: Host): void {
     t.match(await client.exchange({ type: 'ping', id: 7 }), [{ type: 'pong', id: 7 }]);
   });
 
-  declare('a client that leaves has its chats ended', [], async (t) => {
+  declare('the chats of a client that disconnects are ended', [], async (t) => {
     const { agent, connect } = await world(t, host);
     const polite = await connect();
     const rude = await connect();
@@ -72,7 +72,7 @@ export function chats(declare: Declare, host: Host): void {
     t.match(agent.counters, { started: 2, ended: 2 });
   });
 
-  declare('several relays live in one app, each on its path and with its agents', ['several relays'], async (t) => {
+  declare('several relays work in one app, each with its own path and agents', ['several relays'], async (t) => {
     const { agent, app, url, connect } = await world(t, host, {
       relays: (endpoint) => [
         { options: { endpoint } },

@@ -87,7 +87,7 @@ const libraries: Record<string, Library> = {
 function foreignListeners(declare: Declare, host: Host, orders: [order: string, site: SiteOf][]): void {
   for (const [what, add] of Object.entries(libraries)) {
     for (const [order, site] of orders) {
-      declare(`${what}, ${order}: it sees no upgrade of the relay, and gets its own`, ['coexistence'], async (t) => {
+      declare(`${what}, ${order}: it gets its own upgrades and none of the relay's`, ['coexistence'], async (t) => {
         const seen: string[] = [];
         const { connect, port, url } = await world(
           t,

@@ -24,6 +24,6 @@ export function runHostContract(t: Test, host: Host): void {
     };
     for (const part of [chats, admission, middleware, mounting, faults, shutdown, coexistence, leaks])
       part(declare, host);
-    declare('connections that talk outlive the time-outs for requests', [], clocks);
+    declare("an active connection is not ended by the server's request time-outs", [], clocks);
   });
 }

@@ -11,7 +11,7 @@ export function faults(declare: Declare, host: Host): void {
     ['a dropped connection', undefined, ({ socket }) => socket.resetAndDestroy()],
   ];
   for (const [what, code, act] of cases) {
-    declare(`${what}: the process lives, its chat is ended, the log has one line`, [], async (t) => {
+    declare(`${what}: the server keeps running, the chat is ended, and one line is logged`, [], async (t) => {
       const { port, agent, app, log, connect } = await world(t, host, { options: { maxFrameBytes: 4096 } });
       const other = await connect();
       const frame = '{"agent_id":"a","message":{"role":"user","parts":[]}}';

@@ -31,7 +31,7 @@ const ways: ((port: number) => Promise<unknown>)[] = [
 ];
 
 export function leaks(declare: Declare, host: Host): void {
-  declare('a thousand refusals leave no descriptor open', [], async (t) => {
+  declare('1,000 refused connections leave no file descriptor open', [], async (t) => {
     const wanted = await world(t, host, {
       options: { authenticate: ({ headers }) => headers.authorization !== 'nobody' },
     });

@@ -5,7 +5,7 @@ import { allGone, world } from './world.js';
 
 /** The app's own middleware, hooks and error handlers, all before the upgrade. */
 export function middleware(declare: Declare, host: Host): void {
-  declare('what middleware found out about a request reaches authenticate', ['context'], async (t) => {
+  declare('authenticate gets what middleware added to the request', ['context'], async (t) => {
     const { url, port, app } = await world(t, host, {
       before: ({ headers }) => ({ user: /user=(\w+)/.exec(headers.cookie ?? '')?.[1] ?? '' }),
       options: { authenticate: (_request, context) => host.userOf(context) || null },
@@ -20,7 +20,7 @@ export function middleware(declare: Declare, host: Host): void {
     else t.equal((await new Client(url, { headers: { cookie: 'user=' } }).closed).code, 4401);
   });
 
-  declare('a response of middleware is all that a client sees', ['middleware'], async (t) => {
+  declare('if middleware answers an upgrade, the client gets only that answer', ['middleware'], async (t) => {
     let asked = 0;
     const { port, app, log } = await world(t, host, {
       before: () => 401,
@@ -34,7 +34,7 @@ export function middleware(declare: Declare, host: Host): void {
     await allGone(app);
   });
 
-  declare("middleware that fails is answered by the app's error handler", ['middleware'], async (t) => {
+  declare("an error of middleware is answered by the app's error handler", ['middleware'], async (t) => {
     const { port, app, log } = await world(t, host, {
       before: () => Object.assign(new Error('short and stout'), { statusCode: 418 }),
     });
@@ -45,7 +45,7 @@ export function middleware(declare: Declare, host: Host): void {
     await allGone(app);
   });
 
-  declare('middleware that throws does not take the process with it', ['middleware'], async (t) => {
+  declare('middleware that throws does not end the process', ['middleware'], async (t) => {
     const { port, app } = await world(t, host, {
       before: () => {
         throw new Error('thrown');
@@ -55,26 +55,30 @@ export function middleware(declare: Declare, host: Host): void {
     await allGone(app);
   });
 
-  declare('an answer of a megabyte to an upgrade arrives whole', ['middleware'], async (t) => {
+  declare('an answer of 1 MiB to an upgrade arrives completely', ['middleware'], async (t) => {
     const pieces = Array.from({ length: 32 }, () => Buffer.alloc(32 * 1024, 'x'));
     const { port, app } = await world(t, host, { before: () => ({ page: Readable.from(pieces) }) });
     t.equal((await upgrade(port, '/')).body.length, 1024 * 1024);
     await allGone(app);
   });
 
-  declare('a client that disconnects before middleware is done leaves nothing behind', ['middleware'], async (t) => {
-    const held = heldAuthentication();
-    const { port, app, log } = await world(t, host, { options: { authenticate: held.authenticate } });
-    const reset = new RawClient(port, upgradeText('/ws'));
-    const halfClosed = new RawClient(port, upgradeText('/ws'));
-    await until(() => held.asked === 2, 'authenticate is asked');
-    reset.socket.resetAndDestroy();
-    halfClosed.socket.end();
-    await reset.closed;
-    held.open();
-    await halfClosed.closed;
-    await allGone(app);
-    t.equal(app.relays[0]?.stats().sessions, 0);
-    t.ok(log.lines.length <= 2, log.lines.join());
-  });
+  declare(
+    'a client that disconnects while middleware runs leaves no connection and no session',
+    ['middleware'],
+    async (t) => {
+      const held = heldAuthentication();
+      const { port, app, log } = await world(t, host, { options: { authenticate: held.authenticate } });
+      const reset = new RawClient(port, upgradeText('/ws'));
+      const halfClosed = new RawClient(port, upgradeText('/ws'));
+      await until(() => held.asked === 2, 'authenticate is asked');
+      reset.socket.resetAndDestroy();
+      halfClosed.socket.end();
+      await reset.closed;
+      held.open();
+      await halfClosed.closed;
+      await allGone(app);
+      t.equal(app.relays[0]?.stats().sessions, 0);
+      t.ok(log.lines.length <= 2, log.lines.join());
+    },
+  );
 }

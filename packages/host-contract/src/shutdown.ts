@@ -4,7 +4,7 @@ import { connections, world } from './world.js';
 
 /** Shutdown, with the framework's own close. */
 export function shutdown(declare: Declare, host: Host): void {
-  declare('closing the app ends every chat, closes with 1001, and completes; also when called again', [], async (t) => {
+  declare('closing the app ends every chat, closes with 1001, and resolves, also if called twice', [], async (t) => {
     const { agent, app, connect, log } = await world(t, host);
     const clients = await Promise.all(Array.from({ length: 10 }, () => connect()));
     await Promise.all(clients.map((client) => client.say('a')));

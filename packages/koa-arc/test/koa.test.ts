@@ -24,7 +24,7 @@ const agent = await startTestAgent();
 // It is there for all tests, and does not keep the process.
 agent.server.unref();
 
-t.test('/ws is where it is without a path', async (t) => {
+t.test('the default path is /ws', async (t) => {
   const app = new Koa();
   app.use(arc({ app, endpoint: agent.endpoint }));
   const port = await listen(t, app);
@@ -34,7 +34,7 @@ t.test('/ws is where it is without a path', async (t) => {
   for (const path of ['/WS', '/ws//', '/wsx']) t.equal((await upgrade(port, path)).status, 404, path);
 });
 
-t.test('ctx.arc is the relay, for what comes after it', async (t) => {
+t.test('ctx.arc is the relay for later middleware', async (t) => {
   const app = new Koa();
   const threads = arc({ app, endpoint: agent.endpoint });
   app.use(threads);
@@ -48,7 +48,7 @@ t.test('ctx.arc is the relay, for what comes after it', async (t) => {
   t.match(stats, { isRelay: true, sessions: 1, threads: 1, pending: 0 });
 });
 
-t.test('middleware before it gets its turn back, whatever becomes of the upgrade', async (t) => {
+t.test('middleware in front of it resumes after the upgrade, accepted or refused', async (t) => {
   const app = new Koa();
   const held = heldAuthentication();
   const ended: string[] = [];
@@ -73,7 +73,7 @@ t.test('middleware before it gets its turn back, whatever becomes of the upgrade
   t.strictSame(ended, ['/ws?good', '/ws?bad', '/ws?held']);
 });
 
-t.test('access logs say 101: pino-http on the bare response, and middleware that looks at ctx.status', async (t) => {
+t.test('access logs have status 101: pino-http, and middleware that reads ctx.status', async (t) => {
   const app = new Koa();
   const lines: string[] = [];
   const logged = gate();
@@ -95,7 +95,7 @@ t.test('access logs say 101: pino-http on the bare response, and middleware that
   t.match(line, { res: { statusCode: 101 }, msg: 'request completed' });
 });
 
-t.test('without an app, attach is all that a server of its own needs', async (t) => {
+t.test("without the option app, attach(server) is enough for a server of one's own", async (t) => {
   const app = new Koa();
   const threads = arc({ endpoint: agent.endpoint });
   app.use(threads);
@@ -106,7 +106,7 @@ t.test('without an app, attach is all that a server of its own needs', async (t)
   t.equal(await (await Client.open(`ws://127.0.0.1:${portOf(server)}/ws`)).say('a'), 'a #1: hello');
 });
 
-t.test('a wrong option fails at start-up, and is named', async (t) => {
+t.test('an invalid option throws at start-up, and the error names it', async (t) => {
   const { endpoint } = agent;
   t.throws(() => arc({ endpoint, maxPending: 0 }), { message: /maxPending/ });
   t.throws(() => arc({ endpoint, path: 'ws' }), { message: /path/ });
@@ -114,7 +114,7 @@ t.test('a wrong option fails at start-up, and is named', async (t) => {
   t.throws(() => arc({} as never), { message: /endpoint/ });
 });
 
-t.test('CommonJS gets the function', async (t) => {
+t.test('require() returns the adapter function', async (t) => {
   const required = createRequire(import.meta.url)('koa-arc');
   t.type(required, 'function');
   t.type(required({ endpoint: agent.endpoint }).attach, 'function');

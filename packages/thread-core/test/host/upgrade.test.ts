@@ -60,7 +60,7 @@ t.test('an upgrade runs through the request listeners, and their answer is the l
   t.ok(text.length > 1_000_000);
 });
 
-t.test('an upgrade that is taken is no longer its response’s, and what followed it is still there', async (t) => {
+t.test('a taken upgrade is detached from its response, and the bytes after it are kept', async (t) => {
   const events: string[] = [];
   const { server, port } = await listen(t, (request, response) => {
     for (const event of ['finish', 'close']) response.on(event, () => events.push(`${event} ${response.statusCode}`));
@@ -75,7 +75,7 @@ t.test('an upgrade that is taken is no longer its response’s, and what followe
   t.strictSame(events, ['finish 101', 'close 101'], 'for what watches the answer, that was it');
 });
 
-t.test('an upgrade that comes as a plain request cannot be taken, and the error says what to call', async (t) => {
+t.test('an upgrade that arrives as a plain request cannot be taken, and the error says what to call', async (t) => {
   // Nobody listens for upgrades: so Node makes it a request.
   const { port } = await listen(t, (request, response) => {
     t.ok(isUpgrade(request));
@@ -92,7 +92,7 @@ for (const [what, take] of [
   ['a socket', undefined],
   ['a socket that was taken', takeUpgrade],
 ] as const) {
-  t.test(`${what} that fails before it is accepted harms nobody`, async (t) => {
+  t.test(`${what} that fails before it is accepted has no effect on the server`, async (t) => {
     const arrived = deferred<Socket>();
     const { server, port } = await listen(t, (request, response) => {
       if (!isUpgrade(request)) return void response.end('a page');
@@ -111,7 +111,7 @@ for (const [what, take] of [
 }
 
 for (const order of ['before', 'after'] as const) {
-  t.test(`listeners registered ${order} this one see no upgrade of ours, and all of every other`, async (t) => {
+  t.test(`listeners registered ${order} this one get no upgrade of ours, and every other upgrade`, async (t) => {
     const { server, port } = await listen(t, (_request, response) => response.end('ours'));
     const seen: unknown[] = [];
     const add = (): void => {
@@ -182,18 +182,15 @@ t.test("a request that asks for another protocol is another listener's, where th
   t.equal(await exchange(port, 'GET / HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: h2c\r\n\r\n'), 'theirs');
 });
 
-t.test(
-  'a framework with a way of its own gets them; where it will not have one, the request listeners do',
-  async (t) => {
-    const { server, port } = await listen(t, (_request, response) => response.end('ours'));
-    serveUpgrades(server, makeRelay(), always, ({ url }, socket) => {
-      if (url === '/theirs') socket.end('theirs');
-      return url === '/theirs';
-    });
-    t.equal(await exchange(port, upgradeOf('/theirs')), 'theirs');
-    t.match(await exchange(port, upgradeOf('/')), 'ours');
-  },
-);
+t.test("a framework's upgrade handler comes first, and request listeners get what it declines", async (t) => {
+  const { server, port } = await listen(t, (_request, response) => response.end('ours'));
+  serveUpgrades(server, makeRelay(), always, ({ url }, socket) => {
+    if (url === '/theirs') socket.end('theirs');
+    return url === '/theirs';
+  });
+  t.equal(await exchange(port, upgradeOf('/theirs')), 'theirs');
+  t.match(await exchange(port, upgradeOf('/')), 'ours');
+});
 
 t.test('an upgrade with a body is refused, and never reaches the app', async (t) => {
   const { server, port } = await listen(t, () => t.fail('it reached the app'));
@@ -203,13 +200,13 @@ t.test('an upgrade with a body is refused, and never reaches the app', async (t)
   }
 });
 
-t.test('an upgrade behind a request that is not answered yet ends the connection', async (t) => {
+t.test('an upgrade that is pipelined behind an unanswered request ends the connection', async (t) => {
   const { server, port } = await listen(t, ({ url }) => t.equal(url, '/slow'));
   serveUpgrades(server, makeRelay(), always);
   t.equal(await exchange(port, `GET /slow HTTP/1.1\r\nhost: a\r\n\r\n${upgradeOf('/')}`), '');
 });
 
-t.test('closing a server closes its relays, those that come meanwhile too, and waits for them', async (t) => {
+t.test('closing a server closes its relays, also those added meanwhile, and waits for them', async (t) => {
   const { server } = await listen(t, () => {});
   const [first, second, late] = [makeRelay(), makeRelay(), makeRelay()];
   for (const relay of [first, second, first]) closeWith(server, relay);
@@ -243,7 +240,7 @@ for (const way of ['close', 'dispose'] as const) {
   });
 }
 
-t.test('what a request is answered that gets no WebSocket', async (t) => {
+t.test('the answers to requests that get no WebSocket', async (t) => {
   const contexts: unknown[] = [];
   const relay = makeRelay({
     authenticate: ({ headers }, context) => {
@@ -287,14 +284,14 @@ t.test('isUpgrade tells WebSockets from everything else', async (t) => {
   t.notOk(is({}));
 });
 
-t.test('the path of an adapter', async (t) => {
+t.test('readPath checks and normalizes the option path', async (t) => {
   t.equal(readPath(undefined), '/ws');
   t.equal(readPath('/'), '/');
   t.equal(readPath('/ws/'), '/ws', 'a slash at the end makes no other path');
   for (const path of ['ws', '', 7, null]) t.throws(() => readPath(path), { name: 'TypeError', message: /^path: / });
 });
 
-t.test("the server of an app's own listen, which goes on as it was", async (t) => {
+t.test("onListen gives the server of the app's own listen", async (t) => {
   const server = createServer();
   const seen: unknown[] = [];
   const app = {
@@ -308,7 +305,7 @@ t.test("the server of an app's own listen, which goes on as it was", async (t) =
   t.strictSame(seen, [app, 0, 'a host', server]);
 });
 
-t.test('whether a URL has the path of a pattern ', async (t) => {
+t.test('isPathOf compares URLs with patterns', async (t) => {
   const cases: [paths: string[], url: string, expected: boolean][] = [
     [['/ws'], '/ws', true],
     [['/ws'], '/WS/', true],
