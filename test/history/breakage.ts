@@ -1,0 +1,32 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
+/** One place of a package's emitted JavaScript, and what stands there instead. */
+export interface Breakage {
+  /** The end of the file's path. */
+  file: string;
+  /** Exactly what stands there now, once in the file. */
+  find: string;
+  replace: string;
+}
+
+/** Environment of processes that run on a build that is broken, or on the intact one. */
+export function brokenBuild(breakage: Breakage | undefined): NodeJS.ProcessEnv {
+  if (breakage === undefined) return process.env;
+  const hook = new URL('breakage.mjs', import.meta.url).href;
+  const NODE_OPTIONS = `${process.env.NODE_OPTIONS ?? ''} --import=${hook}`;
+  return { ...process.env, NODE_OPTIONS, BREAKAGE: JSON.stringify(breakage) };
+}
+
+/** Runs a program of the tests. Resolves to what it writes; rejects if it fails. */
+export async function runProgram(program: URL, args: string[], env: NodeJS.ProcessEnv): Promise<string> {
+  const child = spawn(process.execPath, [fileURLToPath(program), ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  let errors = '';
+  child.stdout.on('data', (chunk) => (output += chunk));
+  child.stderr.on('data', (chunk) => (errors += chunk));
+  const [code] = await once(child, 'close');
+  if (code !== 0) throw new Error(`${program.pathname} has exited with ${code}: ${errors}`);
+  return output;
+}

@@ -1,0 +1,123 @@
+import type { RelayFrame } from '@arc/thread-protocol';
+import type { ClientRecord, Excuse, History, SendRecord } from './history.js';
+
+/** Excuses for each way in which a send may fail. */
+const ALLOWED: Record<string, readonly Excuse[]> = {
+  InterruptedError: ['end', 'expiry', 'stolen', 'crash', 'store'],
+  SessionLostError: ['expiry', 'stolen', 'crash', 'store'],
+  ClosedError: ['stolen', 'closed'],
+  // The relay answers so where it cannot be sure that it still owns the session.
+  AgentError: ['crash', 'store'],
+};
+
+const LAST: readonly RelayFrame['type'][] = ['response', 'done', 'error', 'cancelled'];
+
+/** What is wrong with a history. Empty if every promise was kept. */
+export function check(history: History): string[] {
+  const reached = countReached(history);
+  return [
+    ...history.clients.flatMap((client) => [
+      ...sends(client).flatMap((send) => checkSend(send, reached.get(send.label) ?? 0)),
+      ...checkWire(client),
+      ...checkThreads(client, history),
+    ]),
+    ...checkStrangers(history),
+    ...Object.entries(history.left).flatMap(([what, count]) => (count === 0 ? [] : [`${count} ${what} left`])),
+    ...history.failures,
+  ];
+}
+
+function sends({ log }: ClientRecord): SendRecord[] {
+  return log.filter((entry) => entry.type === 'send');
+}
+
+function countReached({ reached }: History): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const { label } of reached) counts.set(label, (counts.get(label) ?? 0) + 1);
+  return counts;
+}
+
+/** Every send ends once, for a reason; its pieces come once and in order; its message reaches the agent at most once. */
+function checkSend(send: SendRecord, reached: number): string[] {
+  const { label, outcomes, heard, expected, excuses, cancelled } = send;
+  const problems: string[] = [];
+  const [outcome] = outcomes;
+  if (outcome === undefined || outcomes.length > 1) problems.push(`has ended ${outcomes.length} times`);
+  if (reached > 1) problems.push(`reached the agent ${reached} times`);
+  const wrong = heard.findIndex((text, index) => text !== expected[index]);
+  if (wrong !== -1) problems.push(`heard ${heard[wrong]} in the place of piece ${wrong}`);
+  if (outcome?.type === 'done') {
+    if (reached === 0) problems.push('was answered, but never reached the agent');
+    if (heard.length < expected.length) problems.push(`heard ${heard.length} of ${expected.length} pieces`);
+  } else if (outcome !== undefined) {
+    const isExcused = ALLOWED[outcome.error]?.some((excuse) => excuses.has(excuse)) === true;
+    const isCancelled = cancelled && outcome.error === 'CancelledError';
+    if (!isExcused && !isCancelled) problems.push(`failed: ${outcome.error} ${outcome.code} ${outcome.reason ?? ''}`);
+  }
+  return problems.map((problem) => `${label}: ${problem}`);
+}
+
+/** Frames are numbered without a gap on every socket, a number always means the same frame, and none is a stranger's. */
+function checkWire({ name, prefix, wire }: ClientRecord): string[] {
+  const problems: string[] = [];
+  const sessions = new Map<string, Map<number, string>>();
+  const sockets = new Map<number, { seq: number; frames: Map<number, string> }>();
+  const lasts = new Map<string, number>();
+  for (const { socket, cursor, frame, text } of wire) {
+    if (frame.type === 'ready') {
+      if (sockets.has(socket)) problems.push(`a second ready on socket ${socket}`);
+      const frames = sessions.get(frame.session) ?? new Map<number, string>();
+      sessions.set(frame.session, frames);
+      sockets.set(socket, { seq: frame.resumed === true ? cursor : 0, frames });
+    } else if (frame.type !== 'ack' && frame.type !== 'pong') {
+      const state = sockets.get(socket);
+      const seq = 'seq' in frame ? frame.seq : undefined;
+      if (state === undefined || seq === undefined) {
+        problems.push(`a frame before ready, or without a number: ${text}`);
+        continue;
+      }
+      if (seq !== state.seq + 1) problems.push(`frame ${seq} after frame ${state.seq} on socket ${socket}`);
+      state.seq = seq;
+      const known = state.frames.get(seq);
+      if (known !== undefined && known !== text) problems.push(`frame ${seq} is ${text}, and was ${known}`);
+      if (known === undefined) {
+        state.frames.set(seq, text);
+        if ('id' in frame && LAST.includes(frame.type)) lasts.set(`${frame.id}`, (lasts.get(`${frame.id}`) ?? 0) + 1);
+      }
+      const id = 'id' in frame ? frame.id : undefined;
+      if (prefix === undefined || !`${id}`.startsWith(prefix)) problems.push(`a stranger's frame: ${text}`);
+    }
+  }
+  for (const [id, count] of lasts) if (count > 1) problems.push(`${id} has ${count} last frames`);
+  return problems.map((problem) => `${name}: ${problem}`);
+}
+
+/** A conversation stays in its chat, unless it was ended or lost, or the client is told that it was restarted. */
+function checkThreads({ name, log }: ClientRecord, { reached }: History): string[] {
+  const chats = new Map(reached.map(({ label, chatId }) => [label, chatId]));
+  const current = new Map<string, string>();
+  const problems: string[] = [];
+  for (const entry of log) {
+    if (entry.type === 'lost') current.clear();
+    else if (entry.type === 'end') current.delete(entry.thread);
+    else {
+      const { thread, label, outcomes } = entry;
+      const [outcome] = outcomes;
+      const chatId = chats.get(label);
+      const before = current.get(thread);
+      if (outcome?.type !== 'done' || chatId === undefined) current.delete(thread);
+      else {
+        if (before !== undefined && before !== chatId && !outcome.restarted)
+          problems.push(`${name}: ${label} of ${thread} was asked in another chat`);
+        current.set(thread, chatId);
+      }
+    }
+  }
+  return problems;
+}
+
+/** No agent is given what nobody has sent. */
+function checkStrangers({ clients, reached }: History): string[] {
+  const labels = new Set(clients.flatMap((client) => sends(client).map(({ label }) => label)));
+  return reached.filter(({ label }) => !labels.has(label)).map(({ label }) => `nobody sent ${label}`);
+}

@@ -1,0 +1,77 @@
+import type { RelayFrame } from '@arc/thread-protocol';
+
+/** Why a send of a client may end in another way than with its answer. */
+export type Excuse =
+  /** Its thread was ended. */
+  | 'end'
+  /** Somebody else resumed the session. */
+  | 'stolen'
+  /** The grace period may have run out. */
+  | 'expiry'
+  /** The application closed the client. */
+  | 'closed'
+  /** A node that may have owned the session was killed, frozen, or shut down. */
+  | 'crash'
+  /** The store was away or has lost its data. */
+  | 'store';
+
+/** How a send ended for the application. */
+export type Outcome =
+  | { type: 'done'; restarted: boolean }
+  | { type: 'failed'; error: string; code: string | number; reason?: string };
+
+/** A message that an application has sent, and what it was told. */
+export interface SendRecord {
+  readonly type: 'send';
+  /** The text that the message begins with. No other message of the history has it. */
+  readonly label: string;
+  /** The id of its frames. */
+  readonly id: string;
+  readonly thread: string;
+  /** The texts of all pieces that its answer has. */
+  readonly expected: readonly string[];
+  readonly heard: string[];
+  readonly excuses: Set<Excuse>;
+  cancelled: boolean;
+  readonly outcomes: Outcome[];
+}
+
+/** A frame of the relay, as it came on a socket. */
+export interface WireRecord {
+  /** The number of the socket. */
+  readonly socket: number;
+  /** The cursor that the client had asked for on this socket. */
+  readonly cursor: number;
+  readonly frame: RelayFrame;
+  readonly text: string;
+}
+
+/** What one client did and saw. */
+export interface ClientRecord {
+  readonly name: string;
+  /** What the ids of its frames begin with. */
+  prefix: string | undefined;
+  /** What it did, in order. `lost`: the session with all its threads is gone. */
+  readonly log: (SendRecord | { readonly type: 'end'; readonly thread: string } | { readonly type: 'lost' })[];
+  readonly wire: WireRecord[];
+}
+
+/** A message that an agent has been given. */
+export interface ReachedRecord {
+  readonly label: string;
+  readonly chatId: string;
+}
+
+/** Everything that was recorded in one play. The checker judges this, and nothing else. */
+export interface History {
+  readonly clients: ClientRecord[];
+  readonly reached: ReachedRecord[];
+  /** What was left when all clients had gone, by name: chats, sessions, keys. */
+  readonly left: Record<string, number>;
+  /** What no process may have: unhandled rejections, errors in the log. */
+  readonly failures: string[];
+}
+
+export function createHistory(): History {
+  return { clients: [], reached: [], left: {}, failures: [] };
+}

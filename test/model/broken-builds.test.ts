@@ -1,0 +1,58 @@
+// The checker must complain of builds that lack what resuming rests on, and not of the one that there is.
+import t from 'tap';
+import { type Breakage, brokenBuild, runProgram } from '../history/breakage.js';
+import type { ResumeSchedule, ResumeStep } from './resume-schedule.js';
+
+function send(pieces: number, held: boolean): ResumeStep {
+  const thread = { client: 0, agent: 0, context: 0 };
+  return { step: 'send', ...thread, stream: true, pieces, size: 0, held, slow: false };
+}
+
+const PASS: ResumeStep = { step: 'pass', turns: 60 };
+
+const builds: { without: string; breakage: Breakage; steps: ResumeStep[]; complaint: RegExp }[] = [
+  {
+    without: "the count of the client's frames",
+    breakage: { file: '/thread-core/dist/relay/resumption.js', find: 'this.#count.add(bytes);', replace: '' },
+    steps: [send(4, true), PASS, { step: 'cut', client: 0 }],
+    complaint: /reached the agent 2 times/,
+  },
+  {
+    without: 'the takeover of a session that has a connection',
+    breakage: {
+      file: '/thread-core/dist/relay/resuming.js',
+      find: 'const isFound = found !== undefined',
+      replace: 'const isFound = found?.connection === undefined && found !== undefined',
+    },
+    steps: [send(4, true), PASS, { step: 'black hole', client: 0 }],
+    complaint: /failed: SessionLostError/,
+  },
+  {
+    without: 'the replay before what is live',
+    breakage: {
+      file: '/thread-core/dist/relay/resumption.js',
+      find: 'for (const frame of this.journal.frames())',
+      replace: `const kept = this.journal.frames();
+        setTimeout(() => kept.forEach((frame) => connection.writePart(frame)), 50);
+        for (const frame of [])`,
+    },
+    steps: [send(2000, false), PASS, { step: 'cut', client: 0 }, PASS],
+    complaint: /frame \d+ after frame \d+/,
+  },
+];
+
+const program = new URL('one-play.ts', import.meta.url);
+
+for (const { without, breakage, steps, complaint } of builds) {
+  t.test(`the checker complains of a build without ${without}`, async (t) => {
+    const schedule: ResumeSchedule = { busy: 'queue', grace: 60_000, maxBufferedBytes: 1_048_576, steps };
+    const args = [JSON.stringify(schedule)];
+    const env = { MODEL_PATIENCE: '1000' };
+    const [intact, broken] = await Promise.all([
+      runProgram(program, args, brokenBuild(undefined)),
+      runProgram(program, args, { ...brokenBuild(breakage), ...env }),
+    ]);
+    t.equal(intact, '');
+    t.match(broken, complaint);
+  });
+}
