@@ -8,6 +8,7 @@ import type { Declare, Host } from './host.js';
 import { leaks } from './leaks.js';
 import { middleware } from './middleware.js';
 import { mounting } from './mounting.js';
+import { resuming } from './resuming.js';
 import { shutdown } from './shutdown.js';
 
 /** Tests that a host keeps the contract, and prints what it cannot promise. */
@@ -22,7 +23,7 @@ export function runHostContract(t: Test, host: Host): void {
       const skip = missing.length > 0 ? missing.map((what) => host.cannot[what]).join('; ') : false;
       t.test(name, { skip }, test);
     };
-    for (const part of [chats, admission, middleware, mounting, faults, shutdown, coexistence, leaks])
+    for (const part of [chats, resuming, admission, middleware, mounting, faults, shutdown, coexistence, leaks])
       part(declare, host);
     declare("an active connection is not ended by the server's request time-outs", [], clocks);
   });

@@ -1,31 +1,9 @@
 import { CuttingProxy } from '@arc/test-client';
 import t, { type Test } from 'tap';
-import { createThreadClient, type StorageLike, type ThreadClient, type ThreadClientOptions } from '../src/index.js';
+import { createThreadClient, type ThreadClient, type ThreadClientOptions } from '../src/index.js';
+import { MemoryStorage } from './memory-storage.js';
 import { idOf, pieces, ResumeServer } from './resume-server.js';
 import { FAST, failure, state, until } from './world.js';
-
-/** A storage with a size, such as a browser's. */
-class MemoryStorage implements StorageLike {
-  readonly items = new Map<string, string>();
-  readonly writes: string[] = [];
-  room = 5_000_000;
-
-  getItem(key: string): string | null {
-    return this.items.get(key) ?? null;
-  }
-
-  setItem(key: string, value: string): void {
-    let size = key.length + value.length;
-    for (const [other, text] of this.items) if (other !== key) size += other.length + text.length;
-    if (size > this.room) throw new DOMException('full', 'QuotaExceededError');
-    this.items.set(key, value);
-    this.writes.push(key);
-  }
-
-  removeItem(key: string): void {
-    this.items.delete(key);
-  }
-}
 
 /** A page with a storage: `reload` drops the page without a word, and opens the next one. */
 async function page(t: Test) {

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import t from 'tap';
 import type { WebSocket } from 'ws';
@@ -178,6 +179,33 @@ t.test('stolen, guessed and expired secrets are refused, and the owner is not di
   await all.session.closed;
   const [, ready] = await open(all, { session, seq: 2, sent: 2 });
   t.match(ready, { resumed: false, reason: 'expired' });
+});
+
+/** 10,000 take 20 seconds, so there are fewer in CI. */
+const GUESSES = Number(process.env.GUESSES ?? 500);
+
+t.test('guessing secrets opens nothing, however often, and the owner is not disturbed [F-431]', async (t) => {
+  const all = await world(t, { resume: true });
+  const [owner, { session }] = await open(all);
+  await owner.ask(to('a', 'x', { id: 1 }));
+  const guess = async (): Promise<Ready> => {
+    const secret = randomBytes(24).toString('base64url');
+    const [client, ready] = await open(all, { session: `${session.split('.')[0]}.${secret}`, seq: 1, sent: 1 });
+    client.socket.terminate();
+    return ready;
+  };
+  let refused = 0;
+  for (let round = 0; round < GUESSES / 50; round++) {
+    const answers = await Promise.all(Array.from({ length: 50 }, guess));
+    refused += answers.filter(({ resumed, reason }) => resumed === false && reason === 'unknown').length;
+  }
+  t.equal(refused, GUESSES);
+  t.equal(textOf(await owner.ask(to('a', 'y', { id: 2 }))), 'a #2: y');
+  await all.agent.waitFor(({ counters }) => counters.open === 1);
+  t.match(all.relay.stats(), { resumed: 0, detached: 0 });
+  owner.socket.terminate();
+  const [, ready] = await open(all, { session, seq: 2, sent: 2 });
+  t.match(ready, { resumed: true });
 });
 
 t.test('the newest connection takes the session over; the older one is closed with 4409 [F-278] [F-294]', async (t) => {
