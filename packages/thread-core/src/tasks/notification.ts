@@ -17,7 +17,7 @@ export interface ReadNotification {
  */
 export function readNotification(body: string): ReadNotification {
   const payload = parse(body);
-  if (payload.arc !== ARC_VERSION) throw new UnsupportedVersionError(`ARC ${String(payload.arc)} is not supported`);
+  if (payload.arc !== ARC_VERSION) throw new UnsupportedVersionError(`ARC ${show(payload.arc)} is not supported`);
   if (payload.method !== METHOD) throw new InvalidRequestError(`method: must be ${METHOD}`);
   const isRequest = isObject(payload.params);
   const fields = isRequest ? (payload.params as Record<string, unknown>) : payload;
@@ -35,11 +35,16 @@ export function readNotification(body: string): ReadNotification {
   if (typeof id !== 'string' && typeof id !== 'number') throw new InvalidRequestError('id: must be a string');
   const request = {
     id,
-    requestAgent: String(requestAgent),
-    targetAgent: String(targetAgent),
+    requestAgent: typeof requestAgent === 'string' ? requestAgent : 'unknown',
+    targetAgent: typeof targetAgent === 'string' ? targetAgent : 'unknown',
     traceId: notification.traceId,
   };
   return { notification, request };
+}
+
+/** The first characters of what somebody claims to speak: it may be long, or no text at all. */
+function show(version: unknown): string {
+  return typeof version === 'string' ? JSON.stringify(version.slice(0, 20)) : 'without a version';
 }
 
 function parse(body: string): Record<string, unknown> {

@@ -5,6 +5,7 @@ import type { TaskNotification } from '@arc/thread-protocol';
 import t, { type Test } from 'tap';
 import { ArcClient } from '../../src/client/arc-client.js';
 import { createNotificationHandler, type NotificationHandlerOptions } from '../../src/tasks/notification-handler.js';
+import { toPythonJson } from '../../src/tasks/signature.js';
 import { startTestAgent } from '../../src/testing/index.js';
 
 interface Fixture {
@@ -121,6 +122,9 @@ t.test('what is no notification is refused, and names what is wrong', async (t) 
     ['{', 400, /not JSON/],
     ['[]', 400, /object/],
     [{ ...plain, arc: '2.0' }, 400, /2\.0/],
+    [{ ...plain, arc: 'x'.repeat(700) }, 400, /^ARC "x{20}" is/],
+    ['{"arc":{"toString":1}}', 400, /without a version/],
+    [`{"arc":${'['.repeat(450)}${']'.repeat(450)}}`, 400, /without a version/],
     [{ ...plain, method: 'chat.start' }, 400, /^method/],
     [{ ...plain, taskId: 7 }, 400, /^taskId/],
     [{ ...plain, event: '' }, 400, /^event/],
@@ -136,6 +140,47 @@ t.test('what is no notification is refused, and names what is wrong', async (t) 
   const get = await fetch(url);
   t.strictSame([get.status, get.headers.get('allow')], [405, 'POST']);
   t.strictSame(received, []);
+});
+
+t.test('an agent whose name is no text is unknown [F-493]', async (t) => {
+  const { post } = await start(t);
+  const params = { taskId: 't', event: 'e' };
+  const odd = {
+    arc: '1.0',
+    method: 'task.notification',
+    id: 1,
+    targetAgent: { toString: null },
+    requestAgent: 7,
+    params,
+  };
+  t.match(await post(odd), { status: 200, json: { responseAgent: 'unknown', targetAgent: 'unknown' } });
+});
+
+/** As the function of the same name, one character at a time. */
+function slowPythonJson(json: string): string {
+  return json
+    .split(/("(?:\\.|[^"\\])*"?)/)
+    .map((part, index) =>
+      index % 2 === 0
+        ? part.replace(/\s/g, '').replace(/[,:]/g, '$& ')
+        : part.replace(/[^ -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`),
+    )
+    .join('');
+}
+
+t.test('a text is written as Python writes it, whatever is in it [F-493]', async (t) => {
+  const odd = ['a"b', '\\', '\\"', 'ü', '日本', '\u{1f600}', '\ud800', '\x7f', ', : [', '', 'x\ny\tz', '\u2028'];
+  for (const text of [...odd, odd.join('')]) {
+    for (const json of [
+      JSON.stringify({ [text]: [text, 1, null, { a: text }] }),
+      JSON.stringify([text, text], null, 2),
+      JSON.stringify(text).slice(0, -1),
+      `${JSON.stringify(text)}\\`,
+    ]) {
+      t.equal(toPythonJson(json).toString('latin1'), slowPythonJson(json), json);
+    }
+  }
+  t.equal(toPythonJson('').length, 0);
 });
 
 t.test('a function of the application that fails is answered with 500, and tells nothing', async (t) => {
