@@ -2,7 +2,7 @@ import { createParser } from 'eventsource-parser';
 import t from 'tap';
 import { decode } from '../../src/bytes.js';
 import { type ArcEvent, chatIdOf } from '../../src/client/event.js';
-import { jsonShapes } from '../../src/client/json-shape.js';
+import { fastPath } from '../../src/client/fast-path.js';
 import { SseReader } from '../../src/client/sse-reader.js';
 import { randomness } from './support.js';
 
@@ -44,11 +44,11 @@ function inChunks(chunks: readonly Buffer[]): Read[] {
 
 /** The same with every event parsed: what the fast path is compared with. */
 function parsed(chunks: readonly Buffer[]): Read[] {
-  jsonShapes.areEnabled = false;
+  fastPath.isEnabled = false;
   try {
     return inChunks(chunks);
   } finally {
-    jsonShapes.areEnabled = true;
+    fastPath.isEnabled = true;
   }
 }
 
