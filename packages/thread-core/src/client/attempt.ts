@@ -2,7 +2,8 @@ import type { Transform } from 'node:stream';
 import { canDecode, createDecoder, readContentEncoding } from './content-decoder.js';
 import type { Endpoint } from './endpoint.js';
 import type { StreamEvent } from './event.js';
-import { type AnswerHeaders, type Controller, isEventStream, type RequestHandler } from './pooled-request.js';
+import { isEventStream } from './pooled-request.js';
+import type { AnswerHeaders, Controller, RequestHandler } from './response-handler.js';
 import { readRetryAfter } from './retry.js';
 import { SseReader, type SseReaderOwner } from './sse-reader.js';
 
@@ -131,7 +132,8 @@ export class Attempt implements RequestHandler, SseReaderOwner {
   /** Tells nothing more but `onDrained`: the rest of the answer is read so that the connection can be used again. */
   drain(): void {
     this.#settle();
-    this.resume();
+    // A decoder may have paused the connection, too.
+    if (this.#isPaused || this.#decoder !== undefined) this.resume();
   }
 
   onRequestStart(controller: Controller): void {
