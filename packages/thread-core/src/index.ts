@@ -30,10 +30,10 @@ export type {
   SendSummary,
   Session,
 } from './relay/api.js';
-export type { ClusterStats } from './relay/cluster.js';
 export { ClusterUnavailableError } from './relay/cluster-errors.js';
 export type { ClusterState } from './relay/cluster-node.js';
 export type { ClusterOptions } from './relay/cluster-options.js';
+export type { ClusterStats } from './relay/cluster-stats.js';
 export { framesSchema } from './relay/frame-schema.js';
 export type { RelayHealth } from './relay/health.js';
 export type { IdentityOptions } from './relay/identity.js';

@@ -88,10 +88,7 @@ export class ClusterSession implements ClusterMember {
     return this.#enqueue(() => this.#node.store.trim(this.sid, seq));
   }
 
-  /**
-   * Gives the session to another node. Resolves to false where that one is dead: the session stays here.
-   * @throws FencedError or StoreError, as the store does
-   */
+  /** Gives the session to another node. False where that one is dead: the session stays here. Rejects as the store does. */
   async handover(to: string, state: () => SessionState): Promise<boolean> {
     let isDone = false;
     await this.#enqueue(async () => {
@@ -138,7 +135,7 @@ export class ClusterSession implements ClusterMember {
     this.#node.remove(this);
   }
 
-  /** Something of the session could not be written: another attempt follows a renewal. */
+  /** Something could not be written: another attempt follows a renewal. */
   failed(error: unknown): void {
     if (error instanceof FencedError) this.lost();
     else this.#node.wroteNot(error);

@@ -1,8 +1,12 @@
 import type { Logger } from '../logger.js';
-import { ClusterNode, type ClusterState } from './cluster-node.js';
+import { ClusterNode } from './cluster-node.js';
 import type { ClusterConfig } from './cluster-options.js';
 import { Reaper } from './cluster-reaper.js';
 import { type ClaimedRecord, ClusterSession, type ClusterSessionOwner } from './cluster-session.js';
+import type { ClusterStats } from './cluster-stats.js';
+import { Gateway, type GatewayOptions } from './gateway.js';
+import { type LinkMessage, Links } from './links.js';
+import type { SessionConnection } from './session-connection.js';
 import { type MovesHost, type MovesMessage, SessionMoves } from './session-moves.js';
 import type { JsonValue, StoredSession } from './session-store.js';
 
@@ -22,17 +26,6 @@ export interface ClusteredSession {
   onLost(): void;
 }
 
-export interface ClusterStats {
-  state: ClusterState;
-  /** Sessions that this node has in the store: those with threads. */
-  sessions: number;
-  /** Sessions of dead nodes whose chats this node has ended. */
-  reaped: number;
-  /** Resumable sessions that this node has taken over from others, and given to others. */
-  claimed: number;
-  handedOver: number;
-}
-
 export interface ClusterHost extends MovesHost {
   readonly config: {
     readonly cleanupTimeout: number;
@@ -45,10 +38,15 @@ export interface ClusterHost extends MovesHost {
   endChatsOf(session: StoredSession): Promise<void>;
   /** Ends the sessions of an identity on this node. */
   endLocalSessions(identityKey: string): void;
+  /** A connection is no gateway any more. */
+  onGatewayClosed(): void;
 }
 
 /** How many sessions that nobody knows are remembered until the next renewal. */
 const MAX_STRAYS = 10_000;
+
+/** How often a node looks whether the owner of a gateway's session lives. */
+const LOOKS_PER_LEASE = 3;
 
 /** What nodes tell each other. */
 interface EndSessionsMessage {
@@ -62,6 +60,9 @@ export class Cluster {
   readonly #node: ClusterNode;
   readonly #reaper: Reaper;
   readonly moves: SessionMoves;
+  readonly links: Links;
+  /** Sockets of this node whose sessions are on other nodes. */
+  readonly gateways = new Set<Gateway>();
   /** Sessions that the store had of this node at the last renewal, and that this node did not know. */
   readonly #strays = new Set<string>();
   /** Sessions that are being removed from the store. */
@@ -79,6 +80,7 @@ export class Cluster {
       onStray: (sid) => this.#onStray(sid),
     });
     this.moves = new SessionMoves(this.#node, host);
+    this.links = new Links(this.#node);
     const endChats = (session: StoredSession): Promise<void> => host.endChatsOf(session);
     this.#reaper = new Reaper({ node: this.#node, cleanupTimeout, logger, endChats });
   }
@@ -86,7 +88,7 @@ export class Cluster {
   get stats(): ClusterStats {
     const { claimed, handedOver } = this.moves;
     const { state, memberCount: sessions } = this.#node;
-    return { state, sessions, reaped: this.#reaper.reaped, claimed, handedOver };
+    return { state, sessions, reaped: this.#reaper.reaped, claimed, handedOver, gateways: this.gateways.size };
   }
 
   start(): void {
@@ -123,6 +125,24 @@ export class Cluster {
       { describe, writeJournal, onLost: () => session.onLost() },
       claimed,
     );
+  }
+
+  /** Joins a socket of this node to its session on another one. */
+  openGateway(
+    connection: SessionConnection,
+    options: Omit<GatewayOptions, 'links' | 'store' | 'interval' | 'onClosed'>,
+  ): Gateway {
+    const { store, node } = this.#node;
+    const gateway = new Gateway(connection, {
+      ...options,
+      ...{ links: this.links, store, interval: node.lease / LOOKS_PER_LEASE },
+      onClosed: (closed) => {
+        this.gateways.delete(closed);
+        this.#host.onGatewayClosed();
+      },
+    });
+    this.gateways.add(gateway);
+    return gateway;
   }
 
   /** Removes a session whose chats are ended. */
@@ -162,8 +182,9 @@ export class Cluster {
   }
 
   #onMessage(message: JsonValue): void {
-    const received = Object(message) as EndSessionsMessage | MovesMessage;
+    const received = Object(message) as EndSessionsMessage | MovesMessage | LinkMessage;
     if (received.type === 'end-sessions') this.#host.endLocalSessions(received.key);
+    else if (received.type === 'link') this.links.onMessage(received);
     else if (received.type === 'move' || received.type === 'move-answer') this.moves.onMessage(received);
   }
 }

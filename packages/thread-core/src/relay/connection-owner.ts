@@ -8,7 +8,7 @@ export interface ConnectionOwner {
   isExempt(frame: ReadFrame): boolean;
   onFrame(frame: ReadFrame, text: string, bytes: number): void;
   /** A frame exceeded `frameRate`. */
-  onExcessFrame(frame: ReadFrame, bytes: number): void;
+  onExcessFrame(frame: ReadFrame, bytes: number, text: string): void;
   /** `isFull` has changed. */
   onBackpressure(): void;
   /** The client broke a rule, for which its session ends with this close code. */

@@ -4,9 +4,10 @@ import type { Bytes } from '../bytes.js';
 import { cutReason } from './close-reason.js';
 import { type ConnectionOwner, NO_OWNER } from './connection-owner.js';
 import { readFrame } from './frame-reader.js';
-import { FrameWriter, type FrameWriterOwner, type FrameWriting } from './frame-writer.js';
+import { FrameWriter, type FrameWriterOwner } from './frame-writer.js';
 import type { RelayConfig } from './options.js';
 import { TokenBucket } from './rate-limiter.js';
+import type { SessionConnection } from './session-connection.js';
 import type { RelaySocket, SocketData } from './socket.js';
 import { isConnected, listen, type SocketEvents } from './socket-events.js';
 import type { Traffic } from './stats.js';
@@ -32,7 +33,7 @@ function bytesRead({ socket }: { socket: IncomingMessage['socket'] | undefined }
 }
 
 /** One WebSocket: reads frames, limits their size and rate, writes, and notices slow and silent clients. */
-export class Connection implements FrameWriterOwner, FrameWriting, SocketEvents {
+export class Connection implements FrameWriterOwner, SessionConnection, SocketEvents {
   readonly request: IncomingMessage;
   /** Its session. A session that is resumed becomes the owner of the connection on which that was asked for. */
   owner: ConnectionOwner;
@@ -118,7 +119,7 @@ export class Connection implements FrameWriterOwner, FrameWriting, SocketEvents 
     const frame = readFrame(text, config.maxFrameDepth, config.resume !== undefined);
     if (config.resume === undefined || !this.owner.isExempt(frame)) {
       this.#lastActivity = sweeper.sweeps;
-      if (this.#isTooFast()) return this.owner.onExcessFrame(frame, bytes);
+      if (this.#isTooFast()) return this.owner.onExcessFrame(frame, bytes, text);
     }
     this.owner.onFrame(frame, text, bytes);
   }

@@ -1,4 +1,4 @@
-import { type ArcErrorObject, ErrorCode } from '@arc/thread-protocol';
+import { type ArcErrorObject, CloseCode, ErrorCode } from '@arc/thread-protocol';
 import { type Bytes, encode } from '../bytes.js';
 import type { Logger } from '../logger.js';
 import { ArcError, InternalError } from '../protocol/errors.js';
@@ -19,6 +19,12 @@ const OWN_CODES = new Set([
 /** No answer came, or not all of it, or the circuit breaker is open. */
 function isAgentDown(error: unknown): boolean {
   return error instanceof ArcError && !error.fromAgent && DOWN_CODES.has(error.code);
+}
+
+export interface FailingSession {
+  readonly id: string;
+  close(code: number, reason: string): void;
+  terminate(): void;
 }
 
 /** What a client is told of a failure, and whether there is more to it that only the log may know. */
@@ -63,4 +69,14 @@ export function writeErrorFrame(error: unknown, echo: Bytes, session: string, lo
   else if (isAgentDown(error)) logger.warn(about, 'an agent does not answer');
   else logger.debug(about, 'a frame or send failed');
   return `{"type":"error"${echo},"data":${encode(writeFailure(data))}}` as Bytes;
+}
+
+/** Closes a session because something failed that should not. */
+export function closeFailed(session: FailingSession, err: unknown, logger: Logger): void {
+  logger.error({ session: session.id, err }, 'a session failed');
+  try {
+    session.close(CloseCode.InternalError, 'The relay failed');
+  } catch {
+    session.terminate();
+  }
 }

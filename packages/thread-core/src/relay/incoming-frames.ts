@@ -2,6 +2,7 @@ import type { ClientFrame, EndFrame, FrameId, ResumeFrame } from '@arc/thread-pr
 import { type Bytes, encode } from '../bytes.js';
 import { InvalidRequestError, RateLimitExceededError } from '../protocol/errors.js';
 import type { ThreadManager } from '../threads/thread-manager.js';
+import { isControl, pong } from './control-frames.js';
 import { BadFrame, echoOf, type FrameEcho, isMessage, readFrame } from './frame-reader.js';
 import { type HeldFrame, Inbox, type InboxOwner, type ReadFrame } from './inbox.js';
 import type { RelayConfig } from './options.js';
@@ -35,11 +36,6 @@ export interface ReceivingSession extends ReplyOutput {
 
 /** Size of the frames that are held for a connection that is not admitted yet. */
 const MAX_UNADMITTED_BYTES = 64 * 1024;
-
-/** Frames that do not count for `frameRate`, and that a client of a resumable session does not count. */
-function isControl(frame: ReadFrame): boolean {
-  return !(frame instanceof BadFrame) && (frame.type === 'resume' || frame.type === 'ack' || frame.type === 'ping');
-}
 
 /** The frames of a client: holds those that have to wait, and handles each when its turn comes. */
 export class IncomingFrames implements InboxOwner {
@@ -268,8 +264,4 @@ export class IncomingFrames implements InboxOwner {
     this.#inbox ??= new Inbox(this, this.#config.maxPending);
     return this.#inbox;
   }
-}
-
-function pong(id: FrameId | undefined): Bytes {
-  return `{"type":"pong"${writeEcho({ id })}}` as Bytes;
 }

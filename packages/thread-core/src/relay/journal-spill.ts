@@ -23,6 +23,8 @@ export class JournalSpill {
   readonly #target: SpillTarget;
   /** The number of the last frame in the store; 0 if it has none. */
   #end: number;
+  /** Called with the number of the last frame when frames were written. */
+  onWritten: ((end: number) => void) | undefined;
   #isActive = false;
   #running: Promise<boolean> | undefined;
 
@@ -85,6 +87,7 @@ export class JournalSpill {
         if (frames.length === 0) break;
         await this.#target.append({ firstSeq, frames: frames.map(decode) });
         this.#end = firstSeq + frames.length - 1;
+        this.onWritten?.(this.#end);
       }
       return true;
     } catch (error) {

@@ -1,8 +1,10 @@
+import { randomUUID } from 'node:crypto';
 import { CloseCode } from '@arc/thread-protocol';
 import { decode } from '../bytes.js';
 import { withTimeout } from '../timers.js';
 import type { ClusterSession } from './cluster-session.js';
 import type { PendingSends } from './pending-sends.js';
+import { RemoteConnection } from './remote-connection.js';
 import { disconnect, type ResumingSession, waitForClient } from './resuming.js';
 import type { Resumption } from './resumption.js';
 import type { SessionHost } from './session-host.js';
@@ -35,41 +37,116 @@ function stateOf(
   };
 }
 
-/** Gives a session to the node to which its client has connected, unless something runs. */
+/**
+ * Gives a session to the node to which its client has connected. Where something runs, that node gets a link, by which
+ * the client is served until the session is at rest.
+ */
 export async function giveSession<Member extends MovableSession>(
   host: SessionHost<Member>,
-  session: Member,
+  session: Member | undefined,
   { seq, sent }: ResumeRequest,
   to: string,
 ): Promise<MoveAnswer> {
+  if (session === undefined) return 'retry';
   const { resumption, record } = session;
-  if (session.isEnding || resumption === undefined || record === undefined) return 'expired';
+  const links = host.cluster?.links;
+  if (session.isEnding || resumption === undefined || record === undefined || links === undefined) return 'expired';
   if (resumption.moving !== undefined) {
     await resumption.moving;
     return 'retry';
   }
   if (!resumption.canResume(seq, sent)) return 'gap';
-  if (!session.isAtRest) return 'busy';
   if (session.connection !== undefined) {
     disconnect(host, session, session.connection, CloseCode.SessionTakenOver, 'Taken over by a newer connection');
   }
   resumption.stop();
   host.resumables?.attach(session);
   resumption.acknowledge(seq);
+  if (session.isAtRest) {
+    if (await handOver(session, resumption, record, to)) return 'moved';
+    if (!session.isEnding) waitForClient(host, session, resumption);
+    return 'retry';
+  }
+  const spill = resumption.startSpill(record);
+  const link = randomUUID();
+  const remote = new RemoteConnection(host.config, session, { links, link, peer: to }, resumption, spill);
+  session.connection = remote;
+  resumption.resumeRemotely(remote, seq);
+  const offer = { link, seq: resumption.journal.lastSeq, got: resumption.got, pending: session.messageIds() };
+  session.onBackpressure();
+  host.telemetry.sessionResumed(session);
+  while (spill.end < offer.seq && resumption.journal.acknowledged < offer.seq) {
+    if (await spill.write()) continue;
+    if (session.connection === remote) release(host, session, resumption, remote);
+    return 'retry';
+  }
+  void moveAtRest(host, session, resumption, record, remote, to);
+  return session.connection === remote ? offer : 'replaced';
+}
+
+/** Hands the session over. Resolves to whether that node has it now; never rejects. */
+async function handOver(
+  session: MovableSession,
+  resumption: Resumption,
+  record: ClusterSession,
+  to: string,
+): Promise<boolean> {
+  const attempt = record.handover(to, () => stateOf(resumption, record, [], []));
+  resumption.moving = attempt.catch(() => undefined);
+  try {
+    if (!(await attempt)) return false;
+    session.onLost();
+    return true;
+  } catch (error) {
+    record.failed(error);
+    return false;
+  } finally {
+    resumption.moving = undefined;
+  }
+}
+
+/** The session moves to the node that has its client as soon as nothing runs. */
+async function moveAtRest<Member extends MovableSession>(
+  host: SessionHost<Member>,
+  session: Member,
+  resumption: Resumption,
+  record: ClusterSession,
+  remote: RemoteConnection,
+  to: string,
+): Promise<void> {
+  const isLinked = (): boolean => session.connection === remote && !session.isEnding && !resumption.isLeaving;
+  do await session.whenAtRest();
+  while (isLinked() && !session.isAtRest);
+  if (!isLinked()) return;
+  // Frames that come from now on are the next owner's.
+  resumption.isLeaving = true;
   const attempt = record.handover(to, () => stateOf(resumption, record, [], []));
   resumption.moving = attempt.catch(() => undefined);
   try {
     if (await attempt) {
+      session.connection = undefined;
+      remote.hasMoved();
       session.onLost();
-      return 'moved';
+      return;
     }
   } catch (error) {
     record.failed(error);
   } finally {
     resumption.moving = undefined;
   }
-  if (!session.isEnding) waitForClient(host, session, resumption);
-  return 'retry';
+  resumption.isLeaving = false;
+  if (session.connection === remote && !session.isEnding) release(host, session, resumption, remote);
+}
+
+/** The link cannot be kept: the client has to come again. */
+function release<Member extends MovableSession>(
+  host: SessionHost<Member>,
+  session: Member,
+  resumption: Resumption,
+  remote: RemoteConnection,
+): void {
+  disconnect(host, session, remote, CloseCode.ServiceRestart, 'Try again');
+  waitForClient(host, session, resumption);
 }
 
 export interface ParkOptions {

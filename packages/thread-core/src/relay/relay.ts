@@ -5,7 +5,6 @@ import { MAX_TIMEOUT_MS } from '../values.js';
 import { AdmissionControl } from './admission.js';
 import type { AgentSource, AttachOptions, RelayOptions, Session } from './api.js';
 import { Cluster } from './cluster.js';
-import type { Connection } from './connection.js';
 import { endChatsOf } from './former-session.js';
 import { answerOf, Handshake, NOT_AN_UPGRADE } from './handshake.js';
 import { internHeaders } from './headers.js';
@@ -16,6 +15,7 @@ import { type RelayConfig, readOptions } from './options.js';
 import type { Admission } from './refusal.js';
 import { ResumableSessions } from './resumable-sessions.js';
 import { ClientSession } from './session.js';
+import type { SessionConnection } from './session-connection.js';
 import type { SessionHost } from './session-host.js';
 import type { ClaimedSession } from './session-moves.js';
 import type { JsonValue } from './session-store.js';
@@ -65,6 +65,7 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
     this.telemetry = new Telemetry(this.config.hooks, this.config.logger);
     this.sweeper = new Sweeper(this.config, (pings, idleSweeps) => {
       for (const { connection } of this.#sessions) connection?.sweep(pings, idleSweeps);
+      for (const { connection } of this.cluster?.gateways ?? []) connection.sweep(pings, idleSweeps);
     });
   }
 
@@ -236,12 +237,10 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
         await endChatsOf(stored, config);
       },
       endLocalSessions: (key) => this.endLocalSessions(key),
+      onGatewayClosed: () => this.#stopSweeper(),
       hasSession: (sid) => this.resumables?.has(sid) === true,
       restore: (claimed) => this.#restore(claimed),
-      give: async (request, to) => {
-        const session = this.resumables?.get(request.sid);
-        return session === undefined ? 'retry' : giveSession(this, session, request, to);
-      },
+      give: (request, to) => giveSession(this, this.resumables?.get(request.sid), request, to),
     });
     cluster.start();
     return cluster;
@@ -289,7 +288,7 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
   }
 
   /** @internal */
-  onConnectionLost(connection: Connection): void {
+  onConnectionLost(connection: SessionConnection): void {
     addTraffic(this.#traffic, connection.traffic);
   }
 
@@ -302,6 +301,10 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
   onSessionEnd(session: ClientSession): void {
     this.#sessions.delete(session);
     if (session.connection !== undefined) addTraffic(this.#traffic, session.connection.traffic);
-    if (this.#sessions.size === 0) this.sweeper.stop();
+    this.#stopSweeper();
+  }
+
+  #stopSweeper(): void {
+    if (this.#sessions.size === 0 && !this.cluster?.gateways.size) this.sweeper.stop();
   }
 }

@@ -9,12 +9,14 @@ import { InvalidRequestError } from '../protocol/errors.js';
 import type { Session } from './api.js';
 import type { Cluster } from './cluster.js';
 import type { ClusterSession } from './cluster-session.js';
-import type { Connection } from './connection.js';
 import type { ConnectionOwner } from './connection-owner.js';
-import type { FrameEcho } from './frame-reader.js';
+import { type FrameEcho, readFrame } from './frame-reader.js';
+import type { Gateway } from './gateway.js';
 import type { ResumableSession } from './resumable-sessions.js';
-import { Resumption, type ResumptionOwner } from './resumption.js';
+import { Resumption, type ResumptionOwner, writeResumed } from './resumption.js';
+import type { SessionConnection } from './session-connection.js';
 import type { SessionHost } from './session-host.js';
+import type { GatewayOffer, ResumeRequest } from './session-moves.js';
 import { hashSecret, readToken } from './session-secret.js';
 
 /** The ways in which a connection ends that its client did not choose: the session waits for another connection. */
@@ -23,7 +25,7 @@ const LOST_CODES: readonly number[] = [CloseCode.GoingAway, CloseCode.Abnormal];
 /** What resuming needs of a session. */
 export interface ResumingSession extends Session, ConnectionOwner, ResumptionOwner, ResumableSession {
   identity: unknown;
-  connection: Connection | undefined;
+  connection: SessionConnection | undefined;
   resumption: Resumption | undefined;
   /** Nothing new is started. */
   readonly isEnding: boolean;
@@ -97,23 +99,58 @@ async function resumeFromCluster<Member extends ResumingSession>(
 ): Promise<void> {
   const isWanted = (): boolean => session.connection?.isOpen === true && !session.isEnding;
   try {
-    const token = readToken(frame.session);
+    const { sid, secret } = readToken(frame.session) ?? { sid: '', secret: '' };
     const { seq, sent } = frame;
-    const result =
-      token === undefined
-        ? 'unknown'
-        : await cluster.moves.resume(
-            { sid: token.sid, secretHash: hashSecret(token.secret), identityKey: key, seq, sent },
-            isWanted,
-          );
+    const request = { sid, secretHash: hashSecret(secret), identityKey: key, seq, sent };
+    const result = await cluster.moves.resume(request, isWanted);
     if (!isWanted()) return;
-    if (result === 'local') resumeHere(host, session, key, frame);
+    if (typeof result === 'object') openGateway(host, cluster, session, request, frame.session, result);
+    else if (result === 'local') resumeHere(host, session, key, frame);
     else if (result === 'replaced') session.close(CloseCode.SessionTakenOver, 'Taken over by a newer connection');
-    else if (result === 'busy' || result === 'unavailable') session.close(CloseCode.TryAgainLater, 'Try again later');
+    else if (result === 'unavailable') session.close(CloseCode.TryAgainLater, 'Try again later');
     else if (result !== 'unwanted') begin(host, session, key, result);
   } catch (error) {
     session.onFailure(error);
   }
+}
+
+/** Serves a client whose session stays on another node for now. */
+function openGateway<Member extends ResumingSession>(
+  host: SessionHost<Member>,
+  cluster: Cluster,
+  session: Member,
+  request: ResumeRequest,
+  token: string,
+  offer: GatewayOffer & { readonly owner: string },
+): void {
+  const { connection, identity } = session;
+  const { resume } = host.config;
+  if (connection === undefined || resume === undefined) return;
+  const onMoved = async (gateway: Gateway): Promise<void> => {
+    await gateway.write();
+    const { written: seq } = gateway;
+    const result = await cluster.moves.resume({ ...request, seq }, () => connection.isOpen);
+    const moved = host.resumables?.get(request.sid);
+    if (result !== 'local' || moved?.resumption === undefined || moved.isEnding || moved.connection !== undefined) {
+      return gateway.close(CloseCode.ServiceRestart, 'Try again');
+    }
+    gateway.leave();
+    host.resumables?.attach(moved);
+    moved.connection = connection;
+    connection.owner = moved;
+    moved.identity = identity;
+    moved.resumption.continueOn(connection, seq);
+    moved.onBackpressure();
+    host.telemetry.sessionResumed(moved);
+    for (const { text } of gateway.keptAfter(moved.resumption.got)) {
+      moved.onFrame(readFrame(text, host.config.maxFrameDepth, true), text, Buffer.byteLength(text));
+    }
+  };
+  const gateway = cluster.openGateway(connection, { ...offer, sid: request.sid, seq: request.seq, onMoved });
+  session.connection = undefined;
+  session.complete();
+  connection.write(writeResumed(resume, token, offer));
+  void gateway.write();
 }
 
 /**
@@ -138,7 +175,7 @@ function takeOver<Member extends ResumingSession>(
   host: SessionHost<Member>,
   session: Member,
   other: Member,
-  connection: Connection,
+  connection: SessionConnection,
   { session: token, seq }: ContinueSessionFrame,
 ): void {
   const previous = session.connection;
@@ -158,7 +195,7 @@ function takeOver<Member extends ResumingSession>(
 export function disconnect<Member extends ResumingSession>(
   host: SessionHost<Member>,
   session: Member,
-  connection: Connection,
+  connection: SessionConnection,
   code: number,
   reason: string,
 ): void {

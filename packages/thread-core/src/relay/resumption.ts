@@ -2,11 +2,11 @@ import type { AckFrame, FrameId, NotResumedReason } from '@arc/thread-protocol';
 import { type Bytes, encode } from '../bytes.js';
 import { quote } from '../values.js';
 import type { ResumeConfig } from './api.js';
-import type { Connection } from './connection.js';
 import type { FrameWriting } from './frame-writer.js';
 import { Journal } from './journal.js';
 import { JournalSpill, type SpillTarget } from './journal-spill.js';
 import { TokenBucket } from './rate-limiter.js';
+import type { SessionConnection } from './session-connection.js';
 import { hashSecret, makeSecret, writeToken } from './session-secret.js';
 
 /** How often either side acknowledges: after so many frames, so many bytes, or so many milliseconds. */
@@ -87,7 +87,7 @@ export class Resumption implements FrameWriting {
   moving: Promise<unknown> | undefined;
   /** The number of the last frame that the store had when the session came here. */
   readonly #stored: number = 0;
-  #connection: Connection | undefined;
+  #connection: SessionConnection | undefined;
   #isDiscarded = false;
   #graceTimer: NodeJS.Timeout | undefined;
   /** The address of the last connection. */
@@ -170,23 +170,24 @@ export class Resumption implements FrameWriting {
   }
 
   /** Copies the journal to the store of a cluster, until there is a connection. */
-  startSpill(target: SpillTarget): void {
+  startSpill(target: SpillTarget): JournalSpill {
     this.spill ??= new JournalSpill(this.journal, target, this.#stored);
     this.spill.start();
+    return this.spill;
   }
 
   /**
    * Starts the session on its first connection. `reason`: why it replaces the one that the client asked for.
    * `received`: how many frames of the client had arrived there, if that is known.
    */
-  begin(connection: Connection, reason: NotResumedReason | undefined, received: number | undefined): void {
+  begin(connection: SessionConnection, reason: NotResumedReason | undefined, received: number | undefined): void {
     this.#attach(connection);
     const token = quote(this.#token ?? '');
     this.#token = undefined;
     const refused = reason === undefined ? '' : `,"resumed":false,"reason":"${reason}"`;
     const arrived = received === undefined ? '' : `,"received":${received}`;
     connection.write(
-      `{"type":"ready","session":${token}${refused}${arrived},"seq":0,"got":0${this.#policy()}}` as Bytes,
+      `{"type":"ready","session":${token}${refused}${arrived},"seq":0,"got":0${writePolicy(this.#config)}}` as Bytes,
     );
   }
 
@@ -197,15 +198,26 @@ export class Resumption implements FrameWriting {
   }
 
   /** Goes on with another connection: says what has arrived, and replays what the client has not seen. */
-  resume(connection: Connection, token: string, seq: number, pending: FrameId[]): void {
+  resume(connection: SessionConnection, token: string, seq: number, pending: FrameId[]): void {
     this.#attach(connection);
     this.spill?.stop();
     this.acknowledge(seq);
-    const ids = encode(JSON.stringify(pending));
-    const cursors = `"seq":${this.journal.lastSeq},"got":${this.got},"pending":${ids}`;
-    const ready = `{"type":"ready","session":${quote(token)},"resumed":true,${cursors}${this.#policy()}}`;
-    connection.write(ready as Bytes);
+    const { lastSeq } = this.journal;
+    connection.write(writeResumed(this.#config, token, { seq: lastSeq, got: this.got, pending }));
     for (const frame of this.journal.frames()) connection.writePart(frame);
+  }
+
+  /** Goes on with a connection whose client has been told already, and has seen so much. */
+  continueOn(connection: SessionConnection, seen: number): void {
+    this.#attach(connection);
+    this.spill?.stop();
+    for (const frame of this.journal.framesAfter(seen)) connection.writePart(frame);
+  }
+
+  /** Goes on with a connection on another node, which reads what the client has not seen from the store. */
+  resumeRemotely(connection: SessionConnection, seq: number): void {
+    this.#attach(connection);
+    this.acknowledge(seq);
   }
 
   /** The connection is gone. Calls back when no other one has come within the grace period. */
@@ -228,8 +240,8 @@ export class Resumption implements FrameWriting {
     this.#count.reset();
   }
 
-  #attach(connection: Connection): void {
-    const { socket } = connection.request as { socket?: { remoteAddress?: string | undefined } };
+  #attach(connection: SessionConnection): void {
+    const { socket } = (connection.request ?? {}) as { socket?: { remoteAddress?: string | undefined } };
     this.stop();
     this.#connection = connection;
     this.address = socket?.remoteAddress ?? '';
@@ -239,9 +251,23 @@ export class Resumption implements FrameWriting {
     this.#count.reset();
     this.#connection?.writeControl(`{"type":"ack","seq":${this.got}}` as Bytes);
   }
+}
 
-  #policy(): string {
-    const { frames, bytes, ms } = ACK_POLICY;
-    return `,"grace_ms":${this.#config.grace},"ack":{"frames":${frames},"bytes":${bytes},"ms":${ms}}`;
-  }
+/** How far a session had come when it was resumed. */
+export interface ResumedProgress {
+  readonly seq: number;
+  readonly got: number;
+  readonly pending: FrameId[];
+}
+
+/** The `ready` of a session that was resumed. */
+export function writeResumed(config: ResumeConfig, token: string, { seq, got, pending }: ResumedProgress): Bytes {
+  const ids = encode(JSON.stringify(pending));
+  const cursors = `"seq":${seq},"got":${got},"pending":${ids}`;
+  return `{"type":"ready","session":${quote(token)},"resumed":true,${cursors}${writePolicy(config)}}` as Bytes;
+}
+
+function writePolicy({ grace }: ResumeConfig): string {
+  const { frames, bytes, ms } = ACK_POLICY;
+  return `,"grace_ms":${grace},"ack":{"frames":${frames},"bytes":${bytes},"ms":${ms}}`;
 }

@@ -1,8 +1,9 @@
 import type { IncomingMessage } from 'node:http';
 import type { Cluster } from './cluster.js';
-import type { Connection, ConnectionHost } from './connection.js';
+import type { ConnectionHost } from './connection.js';
 import type { Admission } from './refusal.js';
 import type { ResumableSession, ResumableSessions } from './resumable-sessions.js';
+import type { SessionConnection } from './session-connection.js';
 import type { Telemetry } from './telemetry.js';
 
 /** What a session needs of its relay. */
@@ -16,7 +17,7 @@ export interface SessionHost<Member extends ResumableSession> extends Connection
   /** Decides whether a connection that is open already is accepted. */
   checkAdmission(request: IncomingMessage, context?: unknown, host?: string): Promise<Admission>;
   /** A session goes on without this connection. */
-  onConnectionLost(connection: Connection): void;
+  onConnectionLost(connection: SessionConnection): void;
   /** The connection is closed and the chats are ended. */
   onSessionEnd(session: Member): void;
 }

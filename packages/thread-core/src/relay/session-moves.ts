@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type Deferred, defer } from '../deferred.js';
 import { withTimeout } from '../timers.js';
 import type { ClusterNode } from './cluster-node.js';
+import type { ResumedProgress } from './resumption.js';
 import type { JournalSlice, JsonValue, Ownership, StoredSession } from './session-store.js';
 
 /** A client asks for a session that this node does not have. */
@@ -16,15 +17,21 @@ export interface ResumeRequest {
   readonly sent: number;
 }
 
+/** The session stays where it is, because something runs: the asking node passes frames on. */
+export interface GatewayOffer extends ResumedProgress {
+  readonly link: string;
+}
+
 /**
  * `moved`: the asking node owns the session now. `gap`, `expired`: it cannot be resumed. `replaced`: a newer connection
- * has resumed it. `busy`: something runs in it. `retry`: it has no such session now, or could not give it away.
+ * has resumed it. `retry`: it has no such session now, or could not give it away.
  */
-export type MoveAnswer = 'moved' | 'gap' | 'expired' | 'replaced' | 'busy' | 'retry';
+export type MoveAnswer = 'moved' | 'gap' | 'expired' | 'replaced' | 'retry' | GatewayOffer;
 
 /** `local`: this node has the session now. `unavailable`: try again later. `unwanted`: the client has left. */
 export type ResumeResult =
-  | Exclude<MoveAnswer, 'moved' | 'retry'>
+  | Exclude<MoveAnswer, 'moved' | 'retry' | GatewayOffer>
+  | (GatewayOffer & { readonly owner: string })
   | 'local'
   | 'unknown'
   | 'forbidden'
@@ -115,7 +122,8 @@ export class SessionMoves {
       // Where the owner does not answer, its lease decides.
       const wait = Math.min(Math.max(claim.retryAfter, MIN_WAIT_MS), node.lease);
       const answer = claim.owner === undefined ? undefined : await this.#ask(claim.owner, request, wait);
-      if (answer !== undefined && answer !== 'moved' && answer !== 'retry') return answer;
+      if (typeof answer === 'object' && claim.owner !== undefined) return { ...answer, owner: claim.owner };
+      if (answer === 'gap' || answer === 'expired' || answer === 'replaced') return answer;
       if (claim.owner === undefined) await delay(wait, undefined, { ref: false });
       else if (answer !== 'moved') await delay(MIN_WAIT_MS, undefined, { ref: false });
     }
@@ -188,5 +196,8 @@ export class SessionMoves {
 }
 
 function toJson(message: MovesMessage): JsonValue {
-  return { ...message, request: { ...message.request } };
+  const request = { ...message.request };
+  if (message.type === 'move') return { ...message, request };
+  const { answer } = message;
+  return { ...message, request, answer: typeof answer === 'object' ? { ...answer } : answer };
 }

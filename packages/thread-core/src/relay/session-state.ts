@@ -2,11 +2,11 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { FrameId } from '@arc/thread-protocol';
 import type { ThreadManager } from '../threads/thread-manager.js';
-import type { Connection } from './connection.js';
 import type { FrameEcho } from './frame-reader.js';
 import type { IncomingFrames } from './incoming-frames.js';
 import type { PendingSends } from './pending-sends.js';
 import type { Resumption } from './resumption.js';
+import type { SessionConnection } from './session-connection.js';
 import type { SessionEnd } from './session-end.js';
 import type { SessionThreads } from './session-threads.js';
 
@@ -14,7 +14,7 @@ import type { SessionThreads } from './session-threads.js';
 export class SessionState {
   identity: unknown;
   isAdmitted = false;
-  connection: Connection | undefined;
+  connection: SessionConnection | undefined;
   resumption: Resumption | undefined;
   existingSends: PendingSends | undefined;
   protected frames: IncomingFrames | undefined;

@@ -10,7 +10,7 @@ import { readFormer, readThreads } from './claimed.js';
 import type { ClusteredSession } from './cluster.js';
 import type { ClusterSession } from './cluster-session.js';
 import { Connection } from './connection.js';
-import { writeErrorFrame } from './failure.js';
+import { closeFailed, writeErrorFrame } from './failure.js';
 import type { FrameEcho } from './frame-reader.js';
 import type { ReadFrame } from './inbox.js';
 import { IncomingFrames, type ReceivingSession } from './incoming-frames.js';
@@ -64,11 +64,10 @@ export class ClientSession
     const { config, resumables } = this.#host;
     const { owned, session, request } = claimed;
     if (config.resume === undefined) return;
-    const former = readFormer(claimed);
     this.sid = owned.sid;
     this.identity = identity;
     this.isAdmitted = true;
-    this.resumption = new Resumption(this, config.resume, owned.sid, request.identityKey, former);
+    this.resumption = new Resumption(this, config.resume, owned.sid, request.identityKey, readFormer(claimed));
     const threads = readThreads(session);
     this.openThreads = new SessionThreads(this, this.#client, this.#host, { owned, threads });
     this.#incoming.restore(session.exact ? session.waiting : []);
@@ -247,7 +246,6 @@ export class ClientSession
     }
   }
 
-  /** Drops the connection without a close frame. */
   terminate(): void {
     this.connection?.terminate();
   }
@@ -258,13 +256,7 @@ export class ClientSession
 
   /** Something failed that should not: it costs this session, and no other. */
   onFailure(err: unknown): void {
-    this.#host.config.logger.error({ session: this.id, err }, 'a session failed');
-    this.#host.telemetry.sessionFailed(this, err);
-    try {
-      this.close(CloseCode.InternalError, 'The relay failed');
-    } catch {
-      this.terminate();
-    }
+    closeFailed(this, err, this.#host.config.logger);
   }
 
   onDisconnect(code: number): void {

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { CloseCode } from '@arc/thread-protocol';
 import { withTimeout } from '../timers.js';
 import type { Cluster } from './cluster.js';
 import { type MovableSession, parkSession } from './moving.js';
@@ -36,7 +37,11 @@ export async function closeSessions(relay: ClosingRelay, drainTimeout: number): 
   const sessions = [...relay.sessions];
   const before = { ...relay.telemetry.counters };
   if (relay.cluster === undefined) await drainSessions(sessions, drainTimeout);
-  else await leaveCluster(sessions, drainTimeout, relay.config.cleanupTimeout);
+  else {
+    for (const gateway of relay.cluster.gateways)
+      gateway.close(CloseCode.ServiceRestart, 'The server is shutting down');
+    await leaveCluster(sessions, drainTimeout, relay.config.cleanupTimeout);
+  }
   for (const session of relay.sessions) session.shutDown();
   const all = new Set([...sessions, ...relay.sessions]);
   const grace = setTimeout(() => {

@@ -1,6 +1,6 @@
 import type { EndpointState } from '../client/breaker.js';
 import type { SendState } from './api.js';
-import type { ClusterStats } from './cluster.js';
+import type { ClusterStats } from './cluster-stats.js';
 import type { RefusalReason } from './refusal.js';
 
 /** What `relay.close()` did. */

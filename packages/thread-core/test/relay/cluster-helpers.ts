@@ -33,6 +33,8 @@ export class ClusterNode {
   readonly sockets: WebSocket[] = [];
   /** While it is set, the node cannot reach the store. */
   isCutOff = false;
+  /** What the node asks of the store waits for the promise of that name. */
+  readonly gates: Partial<Record<keyof SessionStore, Promise<void>>> = {};
 
   constructor(store: SessionStore, agent: TestAgent, options: Partial<RelayOptions> & { node: string }) {
     const { node, ...rest } = options;
@@ -42,6 +44,7 @@ export class ClusterNode {
         if (typeof method !== 'function') return method;
         return async (...args: unknown[]) => {
           if (this.isCutOff) throw new StoreError('away', 'cut off');
+          await this.gates[name as keyof SessionStore];
           return method.apply(target, args);
         };
       },

@@ -33,7 +33,10 @@ t.test('in a cluster, health() has the state of its store', async (t) => {
   await log.line('the node is in the cluster');
   t.strictSame(relay.health(), { status: 'ok', closing: false, breakers: [], store: 'ok' });
   const statusWith = (state: 'ok' | 'degraded' | 'fenced' | 'away'): string =>
-    readHealth({ breakers: [], cluster: { state, sessions: 0, reaped: 0, claimed: 0, handedOver: 0 } }, false).status;
+    readHealth(
+      { breakers: [], cluster: { state, sessions: 0, reaped: 0, claimed: 0, handedOver: 0, gateways: 0 } },
+      false,
+    ).status;
   t.equal(statusWith('degraded'), 'degraded');
   t.equal(statusWith('away'), 'degraded', 'threads that are open go on');
   t.equal(statusWith('fenced'), 'unavailable', 'another node may have its sessions');

@@ -1,0 +1,180 @@
+import { CloseCode } from '@arc/thread-protocol';
+import { type Bytes, encode } from '../bytes.js';
+import type { ConnectionOwner } from './connection-owner.js';
+import { isControl, pong } from './control-frames.js';
+import { BadFrame } from './frame-reader.js';
+import type { ReadFrame } from './inbox.js';
+import type { LinkEnd, LinkEvent, Links, OwnerEvent } from './links.js';
+import type { SessionConnection } from './session-connection.js';
+import type { SessionStore } from './session-store.js';
+
+/** A frame of the client that its owner may not have taken yet. */
+export interface KeptFrame {
+  /** It is the n-th of the client's frames that count. */
+  readonly n: number;
+  readonly text: string;
+}
+
+export interface GatewayOptions {
+  readonly links: Links;
+  readonly store: SessionStore;
+  readonly link: string;
+  readonly sid: string;
+  /** The node that owns the session. */
+  readonly owner: string;
+  /** Milliseconds between two looks whether the owner lives. */
+  readonly interval: number;
+  /** The number of the last frame that the client has seen. */
+  readonly seq: number;
+  /** How many frames of the client the owner has taken. */
+  readonly got: number;
+  /** The session was handed over: this node claims it. */
+  onMoved(gateway: Gateway): Promise<void>;
+  onClosed(gateway: Gateway): void;
+}
+
+/** Frames of one read of the store. */
+const MAX_ENTRIES = 100;
+
+/**
+ * A client's socket on this node, while its session is another node's: passes the client's frames on to the owner, and
+ * writes what the owner has put into the store.
+ */
+export class Gateway implements ConnectionOwner, LinkEnd {
+  readonly connection: SessionConnection;
+  readonly isIdle = false;
+  readonly #options: GatewayOptions;
+  /** The number of the last frame that was written to the client. */
+  written: number;
+  /** How many frames of the client were passed on. */
+  #passed: number;
+  #kept: KeptFrame[] = [];
+  #writing: Promise<void> | undefined;
+  #isClosed = false;
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(connection: SessionConnection, options: GatewayOptions) {
+    this.connection = connection;
+    this.#options = options;
+    this.written = options.seq;
+    this.#passed = options.got;
+    connection.owner = this;
+    options.links.add(options.link, this);
+    this.#timer = setInterval(() => this.#post({ event: 'ping' }), options.interval).unref();
+  }
+
+  /** Frames that the owner has not taken, when it had taken so many. */
+  keptAfter(got: number): KeptFrame[] {
+    return this.#kept.filter(({ n }) => n > got);
+  }
+
+  isExempt(frame: ReadFrame): boolean {
+    return isControl(frame);
+  }
+
+  onFrame(frame: ReadFrame, text: string): void {
+    if (!(frame instanceof BadFrame) && frame.type === 'ping') return this.connection.writeControl(pong(frame.id));
+    if (isControl(frame)) return this.#post({ event: 'frame', text });
+    this.#post({ event: 'frame', n: this.#keep(text), text });
+  }
+
+  onExcessFrame(_frame: ReadFrame, _bytes: number, text: string): void {
+    this.#post({ event: 'excess', n: this.#keep(text), text });
+  }
+
+  #keep(text: string): number {
+    this.#passed += 1;
+    this.#kept.push({ n: this.#passed, text });
+    return this.#passed;
+  }
+
+  onBackpressure(): void {
+    if (this.connection.isFull) return this.connection.startStallTimer();
+    this.connection.stopStallTimer();
+    void this.write();
+  }
+
+  onViolation(code: number, reason: string): void {
+    this.#post({ event: 'gone', code });
+    this.close(code, reason);
+  }
+
+  onDisconnect(code: number): void {
+    this.#post({ event: 'gone', code });
+  }
+
+  onClosed(code: number): void {
+    this.#post({ event: 'gone', code });
+    this.connection.releaseSlot();
+    this.leave();
+  }
+
+  onFailure(): void {
+    this.onViolation(CloseCode.InternalError, 'The relay failed');
+  }
+
+  onPeerLost(): void {
+    this.close(CloseCode.ServiceRestart, 'The session has moved');
+  }
+
+  close(code: number, reason: string): void {
+    if (this.#isClosed) return;
+    this.leave();
+    this.connection.releaseSlot();
+    this.connection.close(code, reason);
+  }
+
+  /** The connection has another owner, or is closed. */
+  leave(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    clearInterval(this.#timer);
+    this.#options.links.remove(this.#options.link);
+    this.#options.onClosed(this);
+  }
+
+  onMessage(message: LinkEvent): void {
+    if (message.event === 'frames') void this.write();
+    else if (message.event === 'control') {
+      this.#kept = this.keptAfter(message.got);
+      this.connection.writeControl(encode(message.text));
+    } else if (message.event === 'close') void this.#closeAfter(message.end, message.code, message.reason);
+    else if (message.event === 'gone') this.onPeerLost();
+    else if (message.event === 'moved') void this.#options.onMoved(this);
+  }
+
+  async #closeAfter(end: number, code: number, reason: string): Promise<void> {
+    if (end > this.written) await this.write();
+    this.close(code, reason);
+  }
+
+  /** Writes the frames that the store has. Never rejects. */
+  async write(): Promise<void> {
+    // What came since it began may not have been read.
+    await this.#writing;
+    this.#writing ??= this.#write().finally(() => {
+      this.#writing = undefined;
+    });
+    await this.#writing;
+  }
+
+  async #write(): Promise<void> {
+    const { store, sid } = this.#options;
+    try {
+      while (!this.#isClosed && !this.connection.isFull) {
+        const slice = await store.read(sid, this.written, MAX_ENTRIES);
+        if (slice === undefined || slice.frames.length === 0 || this.#isClosed) return;
+        if (slice.firstSeq !== this.written + 1) throw new Error('The journal has a gap');
+        for (const frame of slice.frames) this.connection.writePart(encode(frame) as Bytes);
+        this.written += slice.frames.length;
+      }
+    } catch {
+      this.close(CloseCode.ServiceRestart, 'Try again');
+    }
+  }
+
+  #post(event: OwnerEvent): void {
+    const { links, owner, link } = this.#options;
+    if (!this.#isClosed) links.post(owner, link, event);
+  }
+}

@@ -1,0 +1,96 @@
+import { CloseCode } from '@arc/thread-protocol';
+import type { ClusterNode } from './cluster-node.js';
+
+/** What the node that has a client's socket tells the node that owns its session. */
+export type OwnerEvent =
+  /** A frame of the client: the n-th that counts, or an acknowledgement. */
+  | { event: 'frame'; n?: number; text: string }
+  /** A frame that exceeded `frameRate`. */
+  | { event: 'excess'; n: number; text: string }
+  /** The socket is closed. */
+  | { event: 'gone'; code: number }
+  /** Whether the owner still has the link. */
+  | PingEvent;
+
+/** What the owner tells that node. */
+export type GatewayEvent =
+  /** Frames up to this number are in the store. */
+  | { event: 'frames'; end: number }
+  /** A frame that is not numbered. `got`: how many frames of the client were taken. */
+  | { event: 'control'; text: string; got: number }
+  /** Closes the socket, once the frames up to `end` are written. */
+  | { event: 'close'; end: number; code: number; reason: string }
+  /** The session was handed over to the node that has the socket. */
+  | { event: 'moved'; end: number }
+  /** Whether the other node still has the link. */
+  | PingEvent;
+
+interface PingEvent {
+  event: 'ping';
+}
+
+export type LinkEvent = OwnerEvent | GatewayEvent;
+
+export interface LinkMessage {
+  type: 'link';
+  link: string;
+  from: string;
+  event: LinkEvent;
+}
+
+/** One end of a link. */
+export interface LinkEnd {
+  /** A message of the other end. */
+  onMessage(event: LinkEvent): void;
+  /** The other node is dead, or cannot be reached. */
+  onPeerLost(): void;
+}
+
+/** The links of a node to others: each joins a session to a socket on another node. */
+export class Links {
+  readonly #node: ClusterNode;
+  readonly #ends = new Map<string, LinkEnd>();
+  /** The last message to each link's other end: they are posted in order. */
+  readonly #posts = new Map<string, Promise<void>>();
+
+  constructor(node: ClusterNode) {
+    this.#node = node;
+  }
+
+  get size(): number {
+    return this.#ends.size;
+  }
+
+  add(link: string, end: LinkEnd): void {
+    this.#ends.set(link, end);
+  }
+
+  remove(link: string): void {
+    this.#ends.delete(link);
+  }
+
+  /** Tells the other end. */
+  post(peer: string, link: string, event: LinkEvent): void {
+    const { store, node, logger } = this.#node;
+    const message: LinkMessage = { type: 'link', link, from: node.name, event };
+    const previous = this.#posts.get(link) ?? Promise.resolve();
+    const posted = previous.then(async () => {
+      const isPosted = await store.post(peer, { ...message, event: { ...event } }).catch((err: unknown) => {
+        logger.warn({ peer, err }, 'a message to another node of the cluster could not be posted');
+        return false;
+      });
+      if (!isPosted) this.#ends.get(link)?.onPeerLost();
+      if (this.#posts.get(link) === posted) this.#posts.delete(link);
+    });
+    this.#posts.set(link, posted);
+  }
+
+  /** A message of another node. That of a link which is gone here is told so. */
+  onMessage({ link, from, event }: LinkMessage): void {
+    const end = this.#ends.get(link);
+    if (end !== undefined) return end.onMessage(event);
+    // A link is known to its owner first: of what the owner says before the other node knows it, nothing is needed.
+    const isQuestion = event.event === 'ping' || event.event === 'frame' || event.event === 'excess';
+    if (isQuestion) this.post(from, link, { event: 'gone', code: CloseCode.Abnormal });
+  }
+}
