@@ -35,7 +35,10 @@ export class Node {
   readonly child: ChildProcess;
   readonly url: string;
 
-  constructor(child: ChildProcess, url: string) {
+  readonly name: string;
+
+  constructor(name: string, child: ChildProcess, url: string) {
+    this.name = name;
     this.child = child;
     this.url = url;
   }
@@ -105,6 +108,10 @@ export interface ClusterOptions {
   cleanupTimeout?: number;
   agent?: TestAgentOptions;
   redis?: string[];
+  /** Milliseconds that a session is kept without a connection. Without it sessions are not resumable. */
+  grace?: number;
+  /** Milliseconds between pings. */
+  heartbeat?: number;
 }
 
 /** A Redis server, an agent, and relays in processes of their own. */
@@ -116,6 +123,8 @@ export class Cluster {
   readonly nodes: Node[] = [];
   readonly lease: number;
   readonly cleanupTimeout: number;
+  readonly #options: ClusterOptions;
+  #added = 0;
 
   static async start(t: Test, options: ClusterOptions = {}): Promise<Cluster> {
     const redis = await RedisServer.start(...(options.redis ?? []));
@@ -126,7 +135,9 @@ export class Cluster {
     return cluster;
   }
 
-  private constructor(redis: RedisServer, agent: TestAgent, { lease = 500, cleanupTimeout = 1000 }: ClusterOptions) {
+  private constructor(redis: RedisServer, agent: TestAgent, options: ClusterOptions) {
+    const { lease = 500, cleanupTimeout = 1000 } = options;
+    this.#options = options;
     this.redis = redis;
     this.agent = agent;
     this.lease = lease;
@@ -140,17 +151,27 @@ export class Cluster {
     return this.lease * 2 + this.cleanupTimeout;
   }
 
-  async add(node?: string): Promise<Node> {
+  async add(given?: string): Promise<Node> {
+    this.#added += 1;
+    const name = given ?? `node-${this.#added}`;
     const { lease, cleanupTimeout } = this;
-    const options = { endpoint: this.agent.endpoint, redis: this.redis.url, lease, cleanupTimeout, node };
+    const { grace, heartbeat } = this.#options;
+    const where = { endpoint: this.agent.endpoint, redis: this.redis.url };
+    const options = { ...where, lease, cleanupTimeout, node: name, grace, heartbeat };
     const child = fork(new URL('node-process.ts', import.meta.url), [JSON.stringify(options)], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     });
     const [{ url }] = (await once(child, 'message')) as [{ url: string }];
-    const added = new Node(child, url);
+    const added = new Node(name, child, url);
     this.nodes.push(added);
     await until(async () => (await added.report()).stats.cluster?.state === 'ok', 'the node to join');
     return added;
+  }
+
+  /** Stops a node, which is no longer one of `nodes`. */
+  async remove(node: Node, signal: NodeJS.Signals): Promise<void> {
+    this.nodes.splice(this.nodes.indexOf(node), 1);
+    await node.kill(signal);
   }
 
   /** Stops all nodes as a deployment does, and returns the keys that are left. */
@@ -160,7 +181,7 @@ export class Cluster {
   }
 
   async stop(): Promise<void> {
-    for (const node of this.nodes) await node.kill();
+    await Promise.all(this.nodes.map((node) => node.kill()));
     this.client.disconnect();
     await this.agent.close();
     await this.redis.stop();

@@ -12,9 +12,12 @@ interface NodeOptions {
   lease: number;
   node?: string;
   cleanupTimeout: number;
+  grace?: number;
+  heartbeat?: number;
 }
 
-const { endpoint, redis, lease, node, cleanupTimeout } = JSON.parse(process.argv[2] as string) as NodeOptions;
+const options = JSON.parse(process.argv[2] as string) as NodeOptions;
+const { endpoint, redis, lease, node, cleanupTimeout, grace, heartbeat } = options;
 const client = new Redis(redis, { retryStrategy: () => 50 });
 client.on('error', () => undefined);
 
@@ -28,7 +31,9 @@ const write =
 const relay = createRelay({
   endpoint,
   cleanupTimeout,
-  cluster: { store: redisStore(client, { timeout: 500 }), lease, node },
+  heartbeat,
+  resume: grace === undefined ? undefined : { grace },
+  cluster: { store: redisStore(client, { timeout: Math.max(500, lease) }), lease, node },
   logger: { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') },
 });
 const server = new WebSocketServer({ host: '127.0.0.1', port: 0, ...relay.wsOptions });

@@ -25,10 +25,10 @@ export function answerTo({ label, pieces, size }: Question): string[] {
 }
 
 /** The agent of these tests: records every message that it is given, and answers as the message asks. */
-export function recordingAgent(history: History, released: () => Promise<void>): AgentHandler {
+export function recordingAgent(history: () => History, released: () => Promise<void>): AgentHandler {
   return async function* answer({ message, chatId, signal }) {
     const [label = '', pieces, size, delay, held] = textOf(message).split(' ');
-    history.reached.push({ label, chatId });
+    history().reached.push({ label, chatId });
     const question = { label, pieces: Number(pieces), size: Number(size), delay: Number(delay), held: held === 'held' };
     const texts = answerTo(question);
     for (const [index, text] of texts.entries()) {

@@ -16,7 +16,7 @@ export type Excuse =
   | 'store';
 
 /** How a send ended for the application. */
-export type Outcome =
+type Outcome =
   | { type: 'done'; restarted: boolean }
   | { type: 'failed'; error: string; code: string | number; reason?: string };
 
@@ -37,7 +37,7 @@ export interface SendRecord {
 }
 
 /** A frame of the relay, as it came on a socket. */
-export interface WireRecord {
+interface WireRecord {
   /** The number of the socket. */
   readonly socket: number;
   /** The cursor that the client had asked for on this socket. */
@@ -57,7 +57,7 @@ export interface ClientRecord {
 }
 
 /** A message that an agent has been given. */
-export interface ReachedRecord {
+interface ReachedRecord {
   readonly label: string;
   readonly chatId: string;
 }

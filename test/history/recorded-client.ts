@@ -150,7 +150,7 @@ export class RecordedClient {
   }
 }
 
-export function threadOf(agentId: string, contextId: string): string {
+function threadOf(agentId: string, contextId: string): string {
   return `${agentId} ${contextId}`;
 }
 

@@ -41,7 +41,12 @@ export class ResumePlay {
   static async create(schedule: ResumeSchedule): Promise<ResumePlay> {
     const history = createHistory();
     const gate = new Gate();
-    const agent = await startTestAgent({ handler: recordingAgent(history, () => gate.pass()) });
+    const agent = await startTestAgent({
+      handler: recordingAgent(
+        () => history,
+        () => gate.pass(),
+      ),
+    });
     const play = new ResumePlay(schedule, history, agent, gate);
     play.#server.listen(0, '127.0.0.1');
     await once(play.#server, 'listening');
