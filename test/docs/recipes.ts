@@ -1,12 +1,18 @@
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { isBuiltin } from 'node:module';
 import { type AddressInfo, connect as connectTo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { text } from '@arc/thread-protocol';
 import { SignJWT } from 'jose';
 import { io } from 'socket.io-client';
 import type { Test } from 'tap';
-import { answering, ask, connect, refusal, type Scenario, serve, startAgent } from './support.js';
+import { type Block, blocks } from './documents.js';
+import { Program } from './program.js';
+import { answering, ask, connect, pageAt, refusal, type Scenario, serve, startAgent } from './support.js';
 
 const HELLO = { agent_id: 'support', message: text('Hello') };
 const ANSWER = { type: 'response', response: answering('support #1: Hello') };
@@ -162,5 +168,99 @@ export const recipes: Readonly<Record<string, Scenario>> = {
     const socket = await connect(t, port);
     t.match(await ask(socket, HELLO), ANSWER);
     t.equal(await other.timeout(10_000).emitWithAck('hello'), 'Socket.IO works');
+  },
+
+  'run: routing': async (t, _block, code) => {
+    const agent = await startAgent(t);
+    agent.script({ method: 'chat.start', agentId: 'router' }, 'billing', 'nonsense');
+    const { port } = await serve(t, code, agent);
+    const socket = await connect(t, port);
+    const answerTo = async (content: string, context_id: string): Promise<unknown> =>
+      (await ask(socket, { message: text(content), context_id })).response;
+    t.match(await answerTo('My invoice is wrong', 'a'), answering('billing #1: My invoice is wrong'), 'by a rule');
+    t.match(await answerTo('What do I owe?', 'b'), answering('billing #1: What do I owe?'), 'by the router');
+    t.match(await answerTo('Hello', 'c'), answering('support #1: Hello'), 'the router named no agent');
+    t.match(
+      await answerTo('And the refund?', 'c'),
+      answering('support #2: And the refund?'),
+      'it stays where it began',
+    );
+    const asked = agent.requests.filter(({ agentId }) => agentId === 'router').map(({ method }) => method);
+    t.strictSame(asked.filter((method) => method === 'chat.start').length, 2);
+    socket.close();
+    await agent.waitFor('idle');
+  },
+
+  'run: approval server': async (t, _block, code) => {
+    const agent = await startAgent(t);
+    const { port } = await serve(t, code, agent);
+    const decision = { role: 'user', parts: [{ type: 'approval', content: { id: 'a-1', decision: 'approved' } }] };
+    const ada = await connect(t, port, { headers: { 'x-api-key': 'key-of-ada' } });
+    t.match(await ask(ada, { agent_id: 'support', message: decision }), { type: 'response' });
+    const bob = await connect(t, port, { headers: { 'x-api-key': 'key-of-bob' } });
+    t.match(await ask(bob, HELLO), ANSWER);
+    t.match(await ask(bob, { agent_id: 'support', message: decision }), { type: 'error', data: { code: -44002 } });
+  },
+
+  'run: approval page': async (t, _block, code) => {
+    for (const isApproved of [true, false]) {
+      const decisions: unknown[] = [];
+      const agent = await startAgent(t, {
+        handler: async function* ({ message, method }) {
+          if (method === 'chat.start') {
+            yield 'I may pay. ';
+            yield { event: 'approval', data: { id: 'a-1', tool: 'pay', amount: 100 } };
+            return;
+          }
+          decisions.push(message.parts);
+          yield 'Done: ';
+          yield { event: 'metadata', data: { model: 'small' } };
+          yield JSON.stringify(message.parts[0]?.content);
+        },
+      });
+      const { code: server } = blocks.find(
+        ({ document, kind }) => document === 'README.md' && kind === 'run: server',
+      ) as Block;
+      const { port } = await serve(t, server, agent);
+      const page = `${pageAt(port)} globalThis.confirm = (question) => {
+        if (question !== 'pay: 100 €?') throw new Error(question);
+        return ${isApproved};
+      };
+      ${code}\nclient.close();`;
+      const decision = { id: 'a-1', decision: isApproved ? 'approved' : 'rejected' };
+      const output = `Done: ${JSON.stringify(decision)}`;
+      t.strictSame(await new Program(t, page).ended, { code: 0, output, errors: '' });
+      t.strictSame(decisions, [[{ type: 'approval', content: decision }]]);
+    }
+  },
+
+  'run: history': async (t, _block, code) => {
+    const agent = await startAgent(t);
+    const folder = mkdtempSync(join(tmpdir(), 'arc-history-'));
+    t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+    const env = { DATABASE: join(folder, 'history.db'), NODE_NO_WARNINGS: '1' };
+    if (!isBuiltin('node:sqlite')) {
+      const program = new Program(t, code, env);
+      program.port.catch(() => {});
+      t.match(
+        (await program.ended).errors,
+        /ERR_UNKNOWN_BUILTIN_MODULE/,
+        'it needs a newer Node, as the document says',
+      );
+      return;
+    }
+    const first = await serve(t, code, agent, env);
+    const socket = await connect(t, first.port, { headers: { 'x-user': 'ada' } });
+    t.match(await ask(socket, HELLO), ANSWER);
+    const other = await connect(t, first.port, { headers: { 'x-user': 'bob' } });
+    await ask(other, HELLO);
+    first.program.stop();
+    await first.program.ended;
+    const second = await serve(t, code, agent, env);
+    const history = await fetch(`http://127.0.0.1:${second.port}/history`, { headers: { 'x-user': 'ada' } });
+    t.match(await history.json(), [
+      { user: 'ada', agent: 'support', question: 'Hello', answer: 'support #1: Hello', state: 'response' },
+    ]);
+    t.equal((await fetch(`http://127.0.0.1:${second.port}/history`)).status, 401);
   },
 };

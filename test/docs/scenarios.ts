@@ -4,7 +4,19 @@ import { type Block, blocks } from './documents.js';
 import { Program } from './program.js';
 import { recipes } from './recipes.js';
 import { startRedis } from './redis.js';
-import { answering, ask, connect, methodsOf, PORT, put, refusal, type Scenario, serve, startAgent } from './support.js';
+import {
+  answering,
+  ask,
+  connect,
+  methodsOf,
+  PORT,
+  pageAt,
+  put,
+  refusal,
+  type Scenario,
+  serve,
+  startAgent,
+} from './support.js';
 
 /** Runs the code of a server: two messages make one chat, which ends with the connection. */
 const serves: Scenario = async (t, block, code) => {
@@ -45,14 +57,6 @@ const runs: Scenario = async (t, block, code) => {
 };
 
 /** How each kind of block is tested, by the comment above it. */
-/** The parts of a page that an example uses, for Node. */
-const pageAt = (port: number): string => `
-  globalThis.window = new EventTarget();
-  globalThis.location = { href: 'http://127.0.0.1:${port}/' };
-  const body = { append: (text) => process.stdout.write(text) };
-  globalThis.document = Object.assign(new EventTarget(), { body, visibilityState: 'visible' });
-`;
-
 /** Runs a program that asserts by itself. */
 const checks: Scenario = async (t, _block, code) => {
   t.strictSame(await new Program(t, code).ended, { code: 0, output: '', errors: '' });

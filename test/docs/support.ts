@@ -69,3 +69,11 @@ export const answering = (content: string) => ({
 });
 
 export const methodsOf = (agent: TestAgent): string[] => agent.requests.map(({ method }) => method);
+
+/** The parts of a page that an example uses, for Node. */
+export const pageAt = (port: number): string => `
+  globalThis.window = new EventTarget();
+  globalThis.location = { href: 'http://127.0.0.1:${port}/' };
+  const body = { append: (text) => process.stdout.write(text) };
+  globalThis.document = Object.assign(new EventTarget(), { body, visibilityState: 'visible' });
+`;

@@ -29,6 +29,7 @@ export type {
   SendState,
   SendSummary,
   Session,
+  SpokenTurn,
 } from './relay/api.js';
 export { ClusterUnavailableError } from './relay/cluster-errors.js';
 export type { ClusterState } from './relay/cluster-node.js';

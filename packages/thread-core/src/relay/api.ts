@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import type { MessageFrame } from '@arc/thread-protocol';
+import type { ArcMessage, MessageFrame } from '@arc/thread-protocol';
 import type { ArcClient, ArcClientOptions } from '../client/arc-client.js';
 import type { HeadersOption } from '../client/request-headers.js';
 import type { Logger } from '../logger.js';
@@ -70,6 +70,23 @@ export interface SendSummary {
   timeToFirstPiece: number | undefined;
 }
 
+/** What was said in one send: the client's message, and the text of the agent's answer. */
+export interface SpokenTurn {
+  /** The `id` of the message frame. */
+  id: string | number | undefined;
+  agentId: string;
+  contextId: string | undefined;
+  /** The agent's chat. Undefined if the send never reached a chat. */
+  chatId: string | undefined;
+  message: ArcMessage;
+  /** The text of the answer, as far as it came: of a send that failed or was cancelled, the part before that. */
+  answer: string;
+  /** The answer is longer than `maxResponseBytes`, and `answer` is its beginning. */
+  truncated: boolean;
+  /** How the send ended. */
+  state: SendState;
+}
+
 /** A send that starts: it has passed all checks, and is sent to its agent or queued. */
 export type SendStart = Pick<SendSummary, 'id' | 'agentId' | 'contextId' | 'traceId'>;
 
@@ -116,6 +133,8 @@ export interface RelayHooks<Identity = unknown> {
   onSendStart?(session: Session<Identity>, send: SendStart): void;
   /** The last frame of a send was written. */
   onSend?(session: Session<Identity>, send: SendSummary): void;
+  /** As `onSend`, with what was said: for a history of conversations. Answers are collected only if this hook is given. */
+  onTurn?(session: Session<Identity>, turn: SpokenTurn): void;
 }
 
 /** A callback of the application, which may declare its parameters more precisely than they are known here. */

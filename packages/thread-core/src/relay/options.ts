@@ -92,6 +92,7 @@ const HOOKS: readonly string[] = [
   'onEnd',
   'onSendStart',
   'onSend',
+  'onTurn',
 ] satisfies (keyof RelayHooks)[];
 
 /** A check of every other option, and what it must be. */

@@ -7,12 +7,14 @@ import {
   InvalidRequestError,
   RateLimitExceededError,
 } from '../protocol/errors.js';
+import type { SendListener } from '../threads/send-request.js';
 import type { SendState, Session } from './api.js';
 import type { FrameEcho } from './frame-reader.js';
 import { MessageRequest } from './message-request.js';
 import type { RelayConfig } from './options.js';
 import { Reply, type ReplyOutput, type ReplyOwner, writeEcho } from './reply.js';
 import type { Telemetry } from './telemetry.js';
+import { Transcript } from './transcript.js';
 
 /** Shared by all sessions that have no further replies. */
 const NO_REPLIES: Set<Reply> = new Set();
@@ -187,9 +189,16 @@ export class PendingSends implements ReplyOwner {
     this.#telemetry.sendStarted(this.#session, { id: frame.id, agentId, contextId, traceId });
     // The hook may have closed the session.
     if (this.#isDraining) return reply.onCancelled();
-    reply.send = this.#session.threads.dispatch(request, reply);
+    reply.send = this.#session.threads.dispatch(request, this.#listenerOf(reply, request));
     request.dropParsed();
     if (this.isPaused) reply.send.pause();
+  }
+
+  #listenerOf(reply: Reply, request: MessageRequest): SendListener {
+    if (!this.#telemetry.wantsTurns) return reply;
+    return new Transcript(reply, request, this.#config.maxResponseBytes, (turn) => {
+      this.#telemetry.turnEnded(this.#session, turn);
+    });
   }
 
   /** Answers a message that was not started with `cancelled`. */

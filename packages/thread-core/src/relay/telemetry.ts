@@ -3,7 +3,7 @@ import { invokeHook } from '../hooks.js';
 import type { Logger } from '../logger.js';
 import type { ChatOutcome } from '../threads/ending.js';
 import type { ThreadEntry } from '../threads/store.js';
-import type { RelayHooks, SendStart, SendSummary, Session } from './api.js';
+import type { RelayHooks, SendStart, SendSummary, Session, SpokenTurn } from './api.js';
 import { RelayMetrics } from './metrics.js';
 import { SessionTraces } from './session-trace.js';
 import type { Counters, RelayStats } from './stats-types.js';
@@ -105,6 +105,15 @@ export class Telemetry {
     const summary = summarize();
     this.#metrics?.sendEnded(summary);
     this.#invoke('onSend', session, summary);
+  }
+
+  /** Whether anybody wants to know what is said. */
+  get wantsTurns(): boolean {
+    return this.#hooks.onTurn !== undefined;
+  }
+
+  turnEnded(session: Session, turn: SpokenTurn): void {
+    this.#invoke('onTurn', session, turn);
   }
 
   chatStarted(session: Session, thread: ThreadEntry): void {
