@@ -3,7 +3,8 @@
 // Packs every public package. For each one, makes a project of its own, installs the tarballs and the package's peers from
 // the registry, and builds one small program (smoke/<package>.ts) four ways: as an ES module, as CommonJS with require(), as
 // TypeScript with the resolver `nodenext`, and as TypeScript with the resolver `bundler` plus esbuild. Then runs each of them,
-// and every program of the package's README, on each version of Node. Prints a table; exits with 1 if any cell fails.
+// and every program of the package's README, on each version of Node. Tests an app with each adapter by Jest and by Vitest
+// (runners/), as docs/testing.md says. Prints a table; exits with 1 if any cell fails.
 //
 // The binaries of Node come from npm's own `node` package.
 import { execFile, spawn } from 'node:child_process';
@@ -26,6 +27,7 @@ import { parseArgs, promisify } from 'node:util';
 const exec = promisify(execFile);
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const smoke = fileURLToPath(new URL('smoke/', import.meta.url));
+const runners = fileURLToPath(new URL('runners/', import.meta.url));
 const { values: options } = parseArgs({ options: { node: { type: 'string', default: '20,22,24,26' } } });
 const versions = options.node.split(',');
 const folder = mkdtempSync(join(tmpdir(), 'arc-packages-'));
@@ -38,6 +40,12 @@ const PEERS = {
   'koa-arc': ['koa', '@types/koa'],
   'thread-otel': ['@opentelemetry/api@~1.9.0', '@opentelemetry/sdk-trace-node@2', 'fastify', '@fastify/websocket'],
   'thread-redis': ['@redis/client', 'redis'],
+};
+
+/** The test runners, and how each is started. Vitest 5 needs Node 22; Vitest 4 runs on Node 20 as well. */
+const RUNNERS = {
+  Jest: { version: 'jest@30', args: ['--experimental-vm-modules', 'node_modules/jest/bin/jest.js'] },
+  Vitest: { version: 'vitest@4', args: ['node_modules/vitest/vitest.mjs', 'run', '--globals'] },
 };
 
 /** Longest time for one program, in milliseconds: one that hangs is a failure. */
@@ -113,7 +121,9 @@ async function build(name, tarballs) {
   mkdirSync(join(project, 'esm'), { recursive: true });
   mkdirSync(join(project, 'cjs'));
   writeJson(join(project, 'package.json'), { name: `try-${name}`, private: true, type: 'module' });
-  const wanted = [...tarballs, ...COMMON, ...(PEERS[name] ?? [])];
+  const isTested = existsSync(join(runners, `${name}.js`));
+  const testers = isTested ? Object.values(RUNNERS).map(({ version }) => version) : [];
+  const wanted = [...tarballs, ...COMMON, ...(PEERS[name] ?? []), ...testers];
   await exec('npm', ['install', '--no-audit', '--no-fund', '--silent', ...wanted], { cwd: project });
 
   for (const file of [`${name}.ts`, 'converse.ts']) {
@@ -156,12 +166,23 @@ async function build(name, tarballs) {
         )),
     },
   ];
+  if (isTested) {
+    copyFileSync(join(runners, `${name}.js`), join(project, 'app.js'));
+    copyFileSync(join(runners, 'app.test.js'), join(project, 'app.test.js'));
+    // Jest's own transformation is for CommonJS: the packages and this test are ES modules.
+    writeJson(join(project, 'jest.config.json'), {
+      testEnvironment: 'node',
+      transform: {},
+      roots: ['<rootDir>'],
+      testMatch: ['<rootDir>/app.test.js'],
+    });
+  }
   // The folder `out` has the project's type, which is `module`.
   if (columns[1].failure === undefined) {
     writeJson(join(project, 'out/cjs/package.json'), { type: 'commonjs' });
     columns[1].file = `out/cjs/${name}.js`;
   }
-  return { project, columns };
+  return { project, columns, isTested };
 }
 
 /**
@@ -234,7 +255,7 @@ try {
     if (missing.length > 0) failures.push(`${name}: the tarball lacks ${missing.join(', ')}`);
     // Not all of them: the peers of one adapter would be in the way of another's types.
     const needed = neededBy(name);
-    const { project, columns } = await build(
+    const { project, columns, isTested } = await build(
       name,
       packed.filter((one) => needed.has(one.name)).map(({ tarball }) => tarball),
     );
@@ -247,6 +268,11 @@ try {
         const failed = failure ?? (await failureOf(node, [file], project));
         if (failed !== undefined) failures.push(`${name}, Node ${version}, ${column}:\n${failed}`);
         row[column] = failed === undefined ? 'ok' : 'FAILED';
+      }
+      for (const [runner, { args }] of Object.entries(RUNNERS)) {
+        const failed = isTested ? await failureOf(node, args, project) : undefined;
+        if (failed !== undefined) failures.push(`${name}, Node ${version}, ${runner}:\n${failed}`);
+        row[runner] = !isTested ? '' : failed === undefined ? 'ok' : 'FAILED';
       }
       let run = 0;
       for (const [index, program] of programs.entries()) {
@@ -262,7 +288,7 @@ try {
   rmSync(folder, { recursive: true, force: true });
 }
 
-const names = ['package', 'node', 'import', 'require', 'nodenext', 'bundler', 'README'];
+const names = ['package', 'node', 'import', 'require', 'nodenext', 'bundler', ...Object.keys(RUNNERS), 'README'];
 const line = (cells) => `| ${cells.join(' | ')} |`;
 console.log(line(names));
 console.log(line(names.map(() => '---')));

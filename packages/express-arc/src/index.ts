@@ -11,6 +11,7 @@ import {
   serveUpgrades,
   type VerifyClient,
   verifyClient,
+  warnOfUnknownPath,
 } from '@arc/thread-core/host';
 import type { Application, NextFunction, Request, RequestHandler, Response } from 'express';
 
@@ -64,7 +65,13 @@ function arc<Identity = unknown>(options: ExpressArcOptions<Identity> & AgentSou
 
   const middleware = (req: Request, res: Response, next: NextFunction) => void handle(req, res, next).catch(next);
   const attach: ExpressArc['attach'] = (server, { path = given } = {}) => {
-    serveUpgrades(server, relay, ({ url }) => isPathOf(url, path === undefined ? pathsOf(self) : [path]));
+    // Express tells a sub-app where it is mounted, but a Router does not.
+    const isUnknown = (): boolean => path === undefined && self.mountpath === undefined;
+    const look = warnOfUnknownPath(server, relay, 'express-arc', isUnknown);
+    serveUpgrades(server, relay, ({ url }) => {
+      look();
+      return isPathOf(url, path === undefined ? pathsOf(self) : [path]);
+    });
   };
   const refuse = verifyClient(relay, (request) => hostOf(request, self.parent));
   const verify: VerifyClient = (info, done) => {

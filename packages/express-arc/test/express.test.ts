@@ -1,3 +1,4 @@
+import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import {
   Client,
@@ -11,6 +12,7 @@ import {
   RawClient,
   socketIo,
   soon,
+  until,
   upgrade,
   upgradeText,
 } from '@arc/host-contract';
@@ -201,6 +203,58 @@ t.test('morgan and pino-http log status 101', async (t) => {
   const line = JSON.parse(lines.find((text) => text.startsWith('{')) ?? '{}');
   t.match(line, { res: { statusCode: 101 }, msg: 'request completed' });
 });
+
+t.test('an access log has the status of an invalid handshake, which is refused before it is accepted', async (t) => {
+  const app = express();
+  const lines: string[] = [];
+  let asked = 0;
+  app.use(morgan(':status', { stream: { write: (line) => void lines.push(line.trim()) } }));
+  app.use('/ws', arc({ endpoint: agent.endpoint, authenticate: () => ++asked }));
+  const port = await listen(t, app);
+  for (const [headers, status] of [
+    [{ 'sec-websocket-key': 'short' }, 400],
+    [{ 'sec-websocket-version': '7' }, 426],
+    [{ 'sec-websocket-protocol': 'a,,b' }, 400],
+    [{ 'sec-websocket-protocol': 'a, a' }, 400],
+  ] as const) {
+    const answer = await upgrade(port, '/ws', headers);
+    t.equal(answer.status, status, JSON.stringify(headers));
+    if (status === 426) t.equal(answer.headers['sec-websocket-version'], '13, 8');
+    await until(() => lines.length > 0, 'the request is logged');
+    t.strictSame(lines.splice(0), [String(status)]);
+  }
+  t.equal(asked, 0);
+  t.equal((await upgrade(port, '/ws', { 'sec-websocket-protocol': 'arc-thread.v1, a' })).status, 101);
+});
+
+for (const when of ['before it listens', 'after it listens'] as const) {
+  t.test(`a Router without path warns once if another library is added ${when}`, async (t) => {
+    const warnings: string[] = [];
+    const ignore = (): void => {};
+    const logger = {
+      debug: ignore,
+      info: ignore,
+      error: ignore,
+      warn: (_about: object, line: string) => void warnings.push(line),
+    };
+    const app = express();
+    const inRouter = arc({ app, endpoint: agent.endpoint, logger });
+    app.use(express.Router().use('/ws', inRouter));
+    app.use('/mounted', arc({ endpoint: agent.endpoint, logger }));
+    const server = createServer(app);
+    inRouter.attach(server);
+    const library = socketIo();
+    if (when === 'before it listens') library.attach(server);
+    server.listen(0, '127.0.0.1');
+    await listening(server);
+    t.teardown(() => Promise.all([library.close(), closed(server)]));
+    t.equal(warnings.length, when === 'before it listens' ? 1 : 0);
+    if (when === 'after it listens') library.attach(server);
+    for (let count = 0; count < 2; count += 1) await Client.open(`ws://127.0.0.1:${portOf(server)}/ws`);
+    t.equal(warnings.length, 1);
+    t.match(warnings[0], /express-arc.*option path/);
+  });
+}
 
 t.test('an invalid option throws at start-up, and the error names it', async (t) => {
   t.throws(() => arc({ endpoint: agent.endpoint, maxPending: 0 }), { message: /maxPending/ });

@@ -60,9 +60,12 @@ export const onExpressWs = (adapter: Arc, { verifies }: { verifies: boolean }): 
   cannot: {
     ...(verifies
       ? { context: 'express-ws asks `verifyClient` before it runs the app' }
-      : { refusals: 'express-ws answers 101 before it asks anybody; they are closed with 4401, 4403 or 1013' }),
-    middleware: 'express-ws answers 101 before it runs the app: what middleware says then only closes the socket',
-    'not found': 'express-ws answers 101 on every path, and closes what nobody takes',
+      : {
+          refusals:
+            'express-ws accepts before it asks the relay; refused connections are closed with 4401, 4403 or 1013',
+        }),
+    middleware: 'express-ws answers 101 before it runs the app: a later answer of middleware only closes the socket',
+    'not found': 'express-ws answers 101 on every path, and closes sockets that no route takes',
     coexistence: "express-ws takes every upgrade of its server, another library's too",
     pipelining: 'express-ws answers an upgrade at once, whatever is still to be answered before it',
     attach: 'express-ws listens for upgrades itself: there is nothing to attach',

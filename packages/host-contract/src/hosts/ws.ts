@@ -8,7 +8,12 @@ import { type App, closed, type Host, listening } from '../host.js';
 export const onWs = ({ asks }: { asks: boolean }): Host => ({
   name: asks ? 'ws with verifyClient' : 'ws',
   cannot: {
-    ...(asks ? {} : { refusals: 'ws answers 101 unless it is told to ask; they are closed with 4401, 4403 or 1013' }),
+    ...(asks
+      ? {}
+      : {
+          refusals:
+            'ws accepts unless it is given verifyClient; refused connections are closed with 4401, 4403 or 1013',
+        }),
     middleware: 'there is no framework, and so no middleware',
     context: 'there is no framework, and so nothing but the request',
     'not found': 'ws answers 400 on paths that are not its own',

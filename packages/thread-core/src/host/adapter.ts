@@ -1,5 +1,6 @@
 import type { IncomingMessage, Server } from 'node:http';
 import { answerOf, type HttpAnswer, NOT_AN_UPGRADE } from '../relay/handshake.js';
+import { handshakeProblem } from '../relay/handshake-check.js';
 import type { Relay } from '../relay/relay.js';
 import { isUpgrade } from '../relay/upgrade-socket.js';
 import { assertAttached, takeUpgrade } from './upgrade.js';
@@ -28,7 +29,8 @@ export interface AdapterContext {
 }
 
 /**
- * The response to a request that gets no WebSocket: because it did not ask for one, or because the relay refuses it.
+ * The response to a request that gets no WebSocket: because it did not ask for one, because its handshake
+ * is invalid, or because the relay refuses it.
  * Undefined where its upgrade is to be accepted.
  * @throws NotAttachedError where the adapter was not given the server
  */
@@ -39,6 +41,8 @@ export async function rejectUpgrade(
 ): Promise<HttpAnswer | undefined> {
   if (!isUpgrade(request)) return NOT_AN_UPGRADE;
   if (adapter !== undefined) assertAttached(request, adapter);
+  const problem = handshakeProblem(request);
+  if (problem !== undefined) return problem;
   const admission = await relay.admit(request, context, host);
   // Where refusals are close codes, `attach` closes the connection.
   return relay.config.refuseWith === 'close' ? undefined : answerOf(admission);

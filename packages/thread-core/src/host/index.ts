@@ -13,4 +13,11 @@ export {
 export { isPathOf, readPath } from './paths.js';
 export { serveRelay } from './serve-relay.js';
 export { closeWith, onListen } from './shutdown.js';
-export { assertAttached, NotAttachedError, serveUpgrades, takeUpgrade, type UpgradeHandler } from './upgrade.js';
+export {
+  assertAttached,
+  NotAttachedError,
+  serveUpgrades,
+  takeUpgrade,
+  type UpgradeHandler,
+  warnOfUnknownPath,
+} from './upgrade.js';

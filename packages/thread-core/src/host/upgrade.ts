@@ -18,6 +18,9 @@ interface Claim {
   handle: UpgradeHandler;
 }
 
+/** Listeners that take the upgrades that no other library does. */
+const fallbacks = new WeakSet<object>();
+
 /** The claims of each server whose upgrades are served. */
 const claimsOf = new WeakMap<Server, Claim[]>();
 
@@ -80,6 +83,7 @@ function listenWhereNobodyDoes(
   listener: (...upgrade: [IncomingMessage, Socket, Buffer]) => void,
 ): void {
   let isReplaced = false;
+  fallbacks.add(listener);
   const listenIfAlone = (): void => {
     if (!isReplaced && server.listenerCount('upgrade') === 0) server.on('upgrade', listener);
   };
@@ -177,4 +181,23 @@ export class NotAttachedError extends Error {
     );
     this.name = 'NotAttachedError';
   }
+}
+
+/**
+ * Logs one warning if another library listens for upgrades of the server as well, and the relay's path is not known, so
+ * that it takes every WebSocket upgrade. Looks when the server listens, and whenever the returned function is called.
+ */
+export function warnOfUnknownPath(server: Server, relay: Relay, adapter: string, isUnknown: () => boolean): () => void {
+  let isWarned = false;
+  const look = (): void => {
+    if (isWarned || !isUnknown() || server.listeners('upgrade').every((listener) => fallbacks.has(listener))) return;
+    isWarned = true;
+    relay.config.logger.warn(
+      {},
+      `${adapter}: the relay does not know its path in a Router, and takes every WebSocket upgrade of the server, those of ` +
+        'another library as well. Set the option path, or pass it to attach(server, { path }).',
+    );
+  };
+  server.once('listening', look);
+  return look;
 }

@@ -250,7 +250,8 @@ t.test('the answers to requests that get no WebSocket', async (t) => {
   });
   const answer = (headers: Record<string, string>) =>
     rejectUpgrade(relay, { headers } as unknown as IncomingMessage, { context: 'the context' });
-  const upgrade = { upgrade: 'websocket', connection: 'upgrade' };
+  const handshake = { 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==', 'sec-websocket-version': '13' };
+  const upgrade = { upgrade: 'websocket', connection: 'upgrade', ...handshake };
   t.strictSame(await answer({}), {
     status: 426,
     headers: { connection: 'Upgrade, close', upgrade: 'websocket' },
