@@ -1,5 +1,5 @@
 import type { ArcMessage } from '@arc/thread-protocol';
-import type { CallListener } from '../client/call.js';
+import type { CallListener, CallRequest } from '../client/call.js';
 
 /** The trace that a send belongs to, as W3C Trace Context and W3C Baggage write it. */
 export interface TraceContext {
@@ -32,4 +32,24 @@ export interface SendRequest {
 /** Receives the answer of a send. Exactly one of response, `done`, `error`, a failure and a cancellation is its last. */
 export interface SendListener extends CallListener {
   onCancelled(reason: unknown): void;
+}
+
+/** What sends a message: chat.message in a chat, or chat.start. `chat` keeps the cookies of the chat. */
+export function callRequestOf(
+  { agentId: targetAgent, message, metadata, traceId, stream, timeout, streamIdleTimeout, streamTimeout }: SendRequest,
+  chatId: string,
+  isMessaging: boolean,
+  chat: CallRequest['chat'],
+): CallRequest & { readonly params: Record<string, unknown> } {
+  const method = isMessaging ? 'chat.message' : 'chat.start';
+  const params: Record<string, unknown> = isMessaging
+    ? { chatId, message, stream }
+    : { initialMessage: message, chatId, metadata, stream };
+  return { method, targetAgent, traceId, timeout, streamIdleTimeout, streamTimeout, params, chat };
+}
+
+/** Drops what is large from the parameters of a request that is written. */
+export function dropContent(params: Record<string, unknown>): void {
+  if (params.initialMessage === undefined) params.message = undefined;
+  else params.initialMessage = params.metadata = undefined;
 }

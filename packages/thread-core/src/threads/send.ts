@@ -8,7 +8,7 @@ import { readAgentError } from '../protocol/errors.js';
 import { isAgentError, isLostChat, isMissingMethod, mayLeaveChat } from './chat-errors.js';
 import type { StartOutcome } from './ending.js';
 import type { SendQueue } from './send-queue.js';
-import type { SendListener, SendRequest } from './send-request.js';
+import { callRequestOf, dropContent, type SendListener, type SendRequest } from './send-request.js';
 import type { SendTrace } from './send-trace.js';
 import type { ThreadEntry } from './store.js';
 import type { ThreadActions } from './thread-actions.js';
@@ -113,21 +113,10 @@ export class Send implements CallListener, Answerable {
   }
 
   #request(entry: ThreadEntry, phase: SendPhase): void {
-    const { agentId: targetAgent, message, traceId, stream, metadata } = this.request;
-    const { timeout, streamIdleTimeout, streamTimeout } = this.request;
-    const { chatId } = entry;
-    const isMessaging = phase === 'messaging';
-    const method = isMessaging ? 'chat.message' : 'chat.start';
-    const params: Record<string, unknown> = isMessaging
-      ? { chatId, message, stream }
-      : { initialMessage: message, chatId, metadata, stream };
-    this.#call = this.#threads.call(
-      { method, targetAgent, traceId, timeout, streamIdleTimeout, streamTimeout, params, chat: this },
-      this,
-    );
+    const request = callRequestOf(this.request, entry.chatId, phase === 'messaging', this);
+    this.#call = this.#threads.call(request, this);
     // The request is written. Parsed JSON takes up to twenty times the memory of its text, so do not keep it.
-    if (isMessaging) params.message = undefined;
-    else params.initialMessage = params.metadata = undefined;
+    dropContent(request.params);
     if (this.#paused) this.#call.pause();
   }
 
@@ -231,15 +220,14 @@ export class Send implements CallListener, Answerable {
   #handleFailure(error: unknown): boolean {
     const entry = this.#entry as ThreadEntry;
     if (this.#phase === 'detached') {
-      this.#settleStart?.(
-        this.#mayHaveStarted(error) ? (isAgentError(error) ? 'started' : 'unknown') : 'never started',
-      );
+      const mayHaveStarted = this.wasSent && mayLeaveChat(error);
+      this.#settleStart?.(mayHaveStarted ? (isAgentError(error) ? 'started' : 'unknown') : 'never started');
       return true;
     }
     if (this.#phase === 'starting') {
       this.#threads.updateThread(entry, { unsettled: !isAgentError(error), unnamed: !this.#isNamed });
       if (!this.#delivered) {
-        if (this.#mayHaveStarted(error)) this.#threads.abandonThread(entry);
+        if (this.wasSent && mayLeaveChat(error)) this.#threads.abandonThread(entry);
         else this.#threads.removeThread(entry);
       }
     } else if (this.#phase === 'messaging' && (entry.unnamed || entry.stateless) && isMissingMethod(error)) {
@@ -259,11 +247,6 @@ export class Send implements CallListener, Answerable {
       }
     }
     return false;
-  }
-
-  /** Whether there may be a chat at the agent although its chat.start failed. */
-  #mayHaveStarted(error: unknown): boolean {
-    return this.wasSent && mayLeaveChat(error);
   }
 
   /**
