@@ -138,9 +138,12 @@ t.test('[F-201] a logger that throws changes nothing', async (t) => {
   const log = (): never => {
     throw new Error('the logger throws');
   };
-  const { client } = await pair(t, answer(), { logger: { debug: log, info: log, warn: log, error: log } });
+  const { peer, client } = await pair(t, answer(), { logger: { debug: log, info: log, warn: log, error: log } });
+  // The answer has the id of another request, of which the log is told.
+  await client.chat.start(START);
   const { listener } = throwing('onResponse', '');
   client.call({ method: 'chat.start', targetAgent: 'support', params: {} }, listener);
+  await peer.until(() => peer.requests.length === 2);
   await client.chat.start(START);
 });
 
