@@ -144,8 +144,10 @@ t.test('what looks like it within an answer is a part of the answer', async (t) 
 });
 
 t.test('a long answer that begins like it is left to the HTTP parser', async (t) => {
-  const { client } = await pair(t, `HTTP/1.1 100 ${'x'.repeat(2000)}`, { timeout: 1000, retries: 0 });
-  t.match(await failure(client.chat.start(START)), { code: /^-4100[36]$/ });
+  // Longer than what is read at once, so that its end is not known when the limit is reached.
+  const long = Buffer.concat([Buffer.from(`HTTP/1.1 100 ${'x'.repeat(200_000)}\r\n\r\n`), answer()]);
+  const { client } = await pair(t, long, { retries: 0 });
+  t.match(await failure(client.chat.start(START)), { code: -41_003 });
 });
 
 t.test('JSON in another charset is decoded', async (t) => {
