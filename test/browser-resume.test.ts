@@ -21,12 +21,12 @@ t.before(async () => {
 t.teardown(() => browser?.close());
 
 /** An example behind a TCP proxy, and its page. */
-async function open(t: Test, name: string) {
+async function open(t: Test, name: string, chromium = browser) {
   const example = new Example(name);
   const { port } = new URL(await example.url);
   const proxy = await TcpProxy.start(Number(port));
   const url = `http://127.0.0.1:${proxy.port}/`;
-  const chat = await ChatPage.open(browser, url);
+  const chat = await ChatPage.open(chromium, url);
   t.teardown(async () => {
     await chat.close();
     await proxy.close();
@@ -92,6 +92,21 @@ t.test('a page that is left and come back to continues its chat', async (t) => {
   await startCounting(chat);
   await chat.page.goto(`${url}config.json`);
   await chat.page.goBack();
+  await chat.connected();
+  await counted(t, chat);
+});
+
+t.test('a page that comes back from the back-forward cache goes on where it was', async (t) => {
+  const caching = await launchChromium({ backForwardCache: true });
+  t.teardown(() => caching.close());
+  const { chat } = await open(t, 'fastify', caching);
+  const { page } = chat;
+  await startCounting(chat);
+  await page.evaluate("addEventListener('pageshow', (event) => { document.title = 'persisted ' + event.persisted; })");
+  await page.evaluate("location.href = '/config.json'");
+  await page.waitForURL(/config/);
+  await page.goBack({ waitUntil: 'commit' });
+  await page.waitForFunction("document.title === 'persisted true'");
   await chat.connected();
   await counted(t, chat);
 });

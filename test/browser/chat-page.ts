@@ -11,14 +11,20 @@ export interface SeenFrame {
   data?: { chatId?: string; message?: { parts: Array<{ content: string }> } };
 }
 
-export async function launchChromium(): Promise<Browser> {
+/** Playwright switches the back-forward cache off, unless it is wanted. */
+export async function launchChromium({ backForwardCache = false } = {}): Promise<Browser> {
   const setup = fileURLToPath(new URL('setup.mjs', import.meta.url));
   const executablePath = execFileSync(process.execPath, [setup], {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],
   }).trim();
   const args = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'];
-  return chromium.launch({ executablePath, args: [...args, '--disable-component-update', '--disable-sync'] });
+  const ignoreDefaultArgs = backForwardCache ? ['--disable-back-forward-cache'] : false;
+  return chromium.launch({
+    executablePath,
+    ignoreDefaultArgs,
+    args: [...args, '--disable-component-update', '--disable-sync'],
+  });
 }
 
 /** The page of the examples, as a person uses it. */

@@ -11,7 +11,7 @@ export interface ThreadMessage {
   /** `streaming` while more text may follow. A user's message is always `done`. */
   readonly status: 'streaming' | 'done' | 'cancelled' | 'failed';
   /** Why it failed. */
-  readonly error?: unknown;
+  readonly error?: Error | undefined;
   /** The agent had forgotten what was said before, and answered in a new chat. */
   readonly restarted?: boolean;
 }
@@ -23,7 +23,7 @@ export interface ThreadSnapshot {
   readonly messages: readonly ThreadMessage[];
   readonly status: ThreadStatus;
   /** Why the last answer failed. */
-  readonly error: unknown;
+  readonly error: Error | undefined;
 }
 
 export const EMPTY: ThreadSnapshot = { messages: [], status: 'ready', error: undefined };
@@ -91,7 +91,7 @@ export class ThreadStore {
     } catch (error) {
       this.#running.delete(turn);
       if (error instanceof CancelledError) this.#change(id, { status: 'cancelled' });
-      else this.#change(id, { status: 'failed', error });
+      else this.#change(id, { status: 'failed', error: error instanceof Error ? error : new Error(String(error)) });
     }
   }
 
