@@ -27,6 +27,34 @@ t.test('a stream of 2,000 events that is cut at random bytes arrives once and in
   await until(() => relay.stats().sessions === 0);
 });
 
+t.test('a stream whose connection is cut after every single frame arrives once and in order', async (t) => {
+  const { agent, client, proxy } = await createWorld(t, { resume: true });
+  const one = client();
+  await one.send('support', 'Hello').result;
+  const words = Array.from({ length: 200 }, (_, n) => `${n} `);
+  let next = (): void => {};
+  agent.script('chat.message', async function* () {
+    for (const word of words) {
+      const asked = new Promise<void>((resolve) => {
+        next = resolve;
+      });
+      yield word;
+      await asked;
+    }
+  });
+  const texts: string[] = [];
+  for await (const { text } of one.send('support', 'Hello', { stream: true })) {
+    texts.push(text);
+    proxy.cut();
+    next();
+  }
+  t.strictSame(texts, words);
+  t.ok(proxy.accepted > words.length, `${proxy.accepted} connections`);
+  t.equal(agent.counters.requests, 2, 'the message reached the agent once');
+  await one.close();
+  await agent.waitFor('idle');
+});
+
 t.test('sends, ends and cancels that are cut off anywhere are handled once', async (t) => {
   const { agent, client, proxy } = await createWorld(t, { resume: true });
   const one = client();
@@ -145,4 +173,6 @@ t.test('50 clients and 1,000 cuts at once: every answer arrives, and nothing is 
   await agent.waitFor('idle', { timeout: 20_000 });
   await until(() => relay.stats().sessions === 0);
   t.equal(agent.counters.open, 0);
+  await until(() => proxy.open === 0);
+  t.match(relay.stats(), { detached: 0, journalBytes: 0 });
 });
