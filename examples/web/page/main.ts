@@ -1,12 +1,15 @@
 import { createThreadClient } from '@arc/thread-client';
 import { Composer } from './composer.js';
 import { byId, el, setText } from './dom.js';
+import { showNodes } from './nodes.js';
 import { showStatus } from './status.js';
 import { type Agent, markOf, Thread, type ThreadHost } from './thread.js';
 
 interface Config {
   agents: Omit<Agent, 'hue'>[];
   stream: boolean;
+  /** The page is served by several nodes. */
+  nodes: boolean;
 }
 
 const touch = matchMedia('(pointer: coarse)');
@@ -48,6 +51,7 @@ function startPage(config: Config): void {
     () => active.transcript.resized(),
   );
   composer.stream = config.stream;
+  if (config.nodes) showNodes(byId('nodes', HTMLElement));
 
   const threads = config.agents.map((agent, index) => new Thread({ ...agent, hue: index % 6 }, host));
   for (const thread of threads) {

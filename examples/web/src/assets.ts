@@ -87,12 +87,13 @@ function asset(name: string, body: Buffer): Asset {
 
 /**
  * The chat page: from the path of a request to what answers it, or undefined where the page has nothing there.
- * All of it is read into memory here, once.
+ * All of it is read into memory here, once. With `nodes` it shows the nodes of examples/cluster.
  */
 export function pageAssets({
   agents,
   stream,
-}: Pick<Environment, 'agents' | 'stream'>): (path: string) => Asset | undefined {
+  nodes = false,
+}: Pick<Environment, 'agents' | 'stream'> & { nodes?: boolean }): (path: string) => Asset | undefined {
   const assets = new Map<string, Asset>();
   for (const folder of ['../page/', './page/']) {
     const url = new URL(folder, import.meta.url);
@@ -107,6 +108,7 @@ export function pageAssets({
   const config = {
     agents: agents.map((id) => ({ id, name: id, about: '', questions: [], ...INTRODUCTIONS[id] })),
     stream,
+    nodes,
   };
   assets.set('/config.json', asset('config.json', Buffer.from(JSON.stringify(config))));
 

@@ -1,0 +1,33 @@
+import { createThreadClient } from '@arc/thread-client';
+import t from 'tap';
+import { WebSocket } from 'ws';
+import { Example } from '../browser/example.js';
+import { until } from './cluster.js';
+
+interface ClusterNode {
+  name: string;
+  sessions?: number;
+}
+
+t.test('examples/cluster: a conversation lives on when its node is killed from the page', async (t) => {
+  const example = new Example('cluster');
+  t.teardown(() => example.stop('SIGKILL'));
+  const url = await example.url;
+  t.match(await (await fetch(url)).text(), /id="nodes"/);
+  const nodes = async (): Promise<ClusterNode[]> => (await (await fetch(`${url}/nodes`)).json()) as ClusterNode[];
+  const client = createThreadClient({ url: `${url}/ws`, WebSocket, backoff: { min: 50, max: 500 } });
+  t.match(await client.send('support', 'My name is Ada').text(), /Ada/);
+  await until(async () => (await nodes()).some(({ sessions }) => sessions === 1), 'a node to report the session');
+  const owner = (await nodes()).find(({ sessions }) => sessions === 1)?.name;
+  t.match(await fetch(`${url}/nodes/${owner}`, { method: 'POST' }), { status: 403 }, 'other sites cannot kill it');
+  const lost = new Promise<void>((resolve) => {
+    client.on('state', ({ status }) => status === 'waiting' && resolve());
+  });
+  const headers = { 'sec-fetch-site': 'same-origin' };
+  t.match(await fetch(`${url}/nodes/${owner}`, { method: 'POST', headers }), { status: 204 });
+  await lost;
+  t.equal(await client.send('support', 'What is my name?').text(), 'You are Ada.');
+  t.match(client.state, { status: 'open', resumed: true });
+  await client.close();
+  t.match(await example.stop(), { code: 0, signal: null });
+});
