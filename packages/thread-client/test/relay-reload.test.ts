@@ -1,4 +1,4 @@
-// Reloads of a page, slow loops and stolen sessions, with the real relay.
+// Reloads of a page, slow loops, interrupted turns and stolen sessions, with the real relay.
 import t, { type Test } from 'tap';
 import type { ThreadClient } from '../src/index.js';
 import { MemoryStorage } from './memory-storage.js';
@@ -106,4 +106,41 @@ t.test('the same session in a second page takes the first one over, which stops'
   t.match(await state(first, 'closed'), { error: { code: 4409 } });
   t.equal(await second.send('support', 'two').text(), 'support #2: two');
   t.equal(first.state.status, 'closed', 'it does not come back');
+});
+
+t.test('a turn that the relay gives up for a newer one is interrupted, and the conversation goes on', async (t) => {
+  const { agent, client } = await createWorld(t, { resume: true, busy: 'interrupt' });
+  const one = client();
+  const events: string[] = [];
+  one.on('interrupted', ({ id }, error) => events.push(`${id} ${error.code}`));
+  await one.send('support', 'Hello').result;
+  const gate = agent.hold();
+  const turn = one.send('support', 'old', { stream: true });
+  await gate.arrived;
+  const next = one.send('support', 'new', { stream: true });
+  t.match(await failure(turn.result), { code: 'INTERRUPTED', mayHaveReached: true });
+  t.strictSame(events, [`${turn.id} INTERRUPTED`]);
+  gate.release();
+  t.match(await next.text(), /new$/);
+  t.equal(next.restarted, false);
+});
+
+t.test('a turn without a loop slows nobody, and the states say how a connection comes back', async (t) => {
+  const { agent, client, proxy, relay } = await createWorld(t, { resume: { maxBufferedBytes: 100_000 } });
+  const one = client();
+  await state(one, 'open');
+  const states: string[] = [];
+  one.on('state', ({ status }) => states.push(status));
+  const piece = 'x'.repeat(50_000);
+  agent.script('chat.start', async function* () {
+    for (let n = 0; n < 40; n++) yield piece;
+  });
+  const turn = one.send('support', 'much', { stream: true });
+  await turn.result;
+  t.match(await failure(turn.text()), { code: 'UNREAD' }, 'only the first MiB is kept');
+  await until(() => relay.stats().journalBytes === 0);
+  proxy.cut();
+  await state(one, 'waiting');
+  await state(one, 'open');
+  t.strictSame(states, ['waiting', 'resuming', 'open']);
 });
