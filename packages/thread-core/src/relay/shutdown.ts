@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { CloseCode } from '@arc/thread-protocol';
 import { withTimeout } from '../timers.js';
 import type { Cluster } from './cluster.js';
@@ -65,9 +64,8 @@ async function drainSessions(sessions: ClosingSession[], drainTimeout: number): 
 
 /** Closes each session in its turn, when its sends have ended, so that clients do not reach the other nodes all at once. */
 async function leaveCluster(sessions: ClosingSession[], drainTimeout: number, cleanupTimeout: number): Promise<void> {
-  const timers = new AbortController();
-  const after = (ms: number): Promise<unknown> =>
-    delay(ms, undefined, { signal: timers.signal }).catch(() => undefined);
+  const timers: NodeJS.Timeout[] = [];
+  const after = (ms: number): Promise<void> => new Promise((resolve) => timers.push(setTimeout(resolve, ms)));
   const deadline = after(drainTimeout);
   const spacing = Math.min(drainTimeout / Math.max(sessions.length, 1), MAX_SPACING_MS);
   const close = async (session: ClosingSession, index: number): Promise<void> => {
@@ -79,5 +77,5 @@ async function leaveCluster(sessions: ClosingSession[], drainTimeout: number, cl
     session.shutDown();
   };
   await Promise.all(sessions.map(close));
-  timers.abort();
+  for (const timer of timers) clearTimeout(timer);
 }

@@ -1,0 +1,109 @@
+// Sessions that move between processes, with a real Redis and the real client.
+import { setTimeout as delay } from 'node:timers/promises';
+import type { ThreadClient } from '@arc/thread-client';
+import t from 'tap';
+import { ResumableCluster, type ResumableNode } from './resumable.js';
+
+/** Chats of the node that is killed: 50 unless told otherwise. */
+const CHATS = Number(process.env.ARC_CHATS ?? 50);
+
+async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const end = performance.now() + 30_000;
+  while (!(await condition())) {
+    if (performance.now() > end) throw new Error(`Waited in vain for ${what}`);
+    await delay(20);
+  }
+}
+
+/** Says something, and gives what the agent answered: its chat counts the messages that it has had. */
+async function say(client: ThreadClient, text: string): Promise<string> {
+  const turn = client.send('support', text, { stream: true });
+  return turn.text();
+}
+
+/** Clients that each have said something. */
+async function talking(cluster: ResumableCluster, count: number): Promise<ThreadClient[]> {
+  const clients = Array.from({ length: count }, () => cluster.client());
+  await Promise.all(clients.map((client, index) => say(client, `fact ${index}`)));
+  return clients;
+}
+
+t.test('a rolling restart of three nodes loses no conversation and no answer, and doubles no message', async (t) => {
+  const cluster = await ResumableCluster.start(t);
+  const { agent } = cluster;
+  const clients = await talking(cluster, 30);
+  let isOver = false;
+  const said: string[] = [];
+  const failures: unknown[] = [];
+  const load = clients.map(async (client, index) => {
+    for (let round = 0; !isOver; round += 1) {
+      said.push(`load ${index}.${round}`);
+      await say(client, `load ${index}.${round}`).catch((error: unknown) => failures.push(error));
+      await delay(50);
+    }
+  });
+  for (const node of [...cluster.nodes]) {
+    await cluster.add();
+    await cluster.remove(node, 'SIGTERM');
+  }
+  isOver = true;
+  await Promise.all(load);
+  t.strictSame(failures, []);
+  const bodies = agent.requests.map(({ body }) => /load \d+\.\d+/.exec(body)?.[0]).filter((text) => text !== undefined);
+  t.equal(bodies.length, said.length, 'each message reached the agent once');
+  t.equal(new Set(bodies).size, said.length);
+  t.equal(agent.counters.started, clients.length, 'each client has its one chat');
+  await Promise.all(clients.map((client) => client.close()));
+  await until(() => agent.counters.open === 0, 'the chats to be ended');
+});
+
+t.test('kill -9 of a node: its clients continue their chats on the others, or the chats are ended', async (t) => {
+  const cluster = await ResumableCluster.start(t);
+  const { agent } = cluster;
+  const [victim] = cluster.nodes as [ResumableNode];
+  const others = cluster.nodes;
+  cluster.nodes = [victim];
+  const clients = await talking(cluster, CHATS);
+  cluster.nodes = others;
+  const began = performance.now();
+  // Whatever is sent into a connection that is dead already counts as interrupted.
+  const lost = clients.map(
+    (client) =>
+      new Promise<void>((resolve) => {
+        client.on('state', ({ status }) => status === 'waiting' && resolve());
+      }),
+  );
+  await cluster.remove(victim, 'SIGKILL');
+  await Promise.all(lost);
+  const again = await Promise.all(clients.map((client) => say(client, 'again')));
+  const took = performance.now() - began;
+  // A message that is under way is told to be interrupted; here none was.
+  t.strictSame(new Set(again), new Set(['support #2: again']));
+  t.equal(agent.counters.started, CHATS);
+  t.comment(`${CHATS} chats continued within ${Math.round(took)} ms, with a lease of ${cluster.lease} ms`);
+  await Promise.all(clients.map((client) => client.close()));
+  await until(() => agent.counters.open === 0, 'the chats to be ended');
+  await until(async () => (await cluster.commands.keys('arc:s:*')).length === 0, 'the sessions to be removed');
+});
+
+t.test('messages of resumable sessions ask nothing of Redis, and a loss of data loses no session', async (t) => {
+  const cluster = await ResumableCluster.start(t, 2);
+  const { agent, commands } = cluster;
+  const client = cluster.client();
+  await say(client, 'first');
+  await commands.config('RESETSTAT');
+  for (let count = 0; count < 200; count += 1) await say(client, `message ${count}`);
+  const stats = await commands.info('commandstats');
+  // Renewals run two scripts: renew and reap.
+  const scripts = Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1] ?? 0);
+  t.ok(scripts < 200, `${scripts} scripts for 200 messages`);
+  await commands.flushall();
+  const registered = async (): Promise<boolean> => (await commands.keys('arc:s:*')).length > 0;
+  await until(registered, 'the session to be registered again');
+  const [owner] = (
+    await Promise.all(cluster.nodes.map(async (node) => ({ node, stats: await cluster.statsOf(node) })))
+  ).filter(({ stats: { sessions } }) => sessions > 0);
+  await cluster.remove(owner?.node as ResumableNode, 'SIGTERM');
+  t.match(await say(client, 'still there?'), 'support #202: still there?');
+  t.equal(agent.counters.started, 1);
+});
