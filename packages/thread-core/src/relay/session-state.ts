@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { FrameId } from '@arc/thread-protocol';
 import type { ThreadManager } from '../threads/thread-manager.js';
 import type { FrameEcho } from './frame-reader.js';
@@ -9,6 +10,9 @@ import type { Resumption } from './resumption.js';
 import type { SessionConnection } from './session-connection.js';
 import type { SessionEnd } from './session-end.js';
 import type { SessionThreads } from './session-threads.js';
+
+/** How often a session whose frames wait for its client is looked at. */
+const REST_INTERVAL_MS = 20;
 
 /** What a session has, and what can be told from it. Its parts are made on demand, so that an idle session costs little. */
 export class SessionState {
@@ -85,13 +89,15 @@ export class SessionState {
     return this.isIdle && this.hasNoFrames;
   }
 
-  /** Resolves when the session is at rest, if nothing new comes. */
+  /** Resolves when the session is at rest, or ends. */
   async whenAtRest(): Promise<void> {
-    while (!this.isAtRest) {
+    while (!this.isAtRest && !this.isEnding) {
       await this.frames?.whenReleased();
       await this.existingSends?.whenEmpty();
       await this.frames?.whenEnded();
       await this.existingThreads?.whenEnded();
+      // Frames of a client that does not read may wait for long, and no event says when that ends.
+      if (!this.isAtRest) await delay(REST_INTERVAL_MS, undefined, { ref: false });
     }
   }
 

@@ -194,3 +194,26 @@ t.test('the event loop of the owner hangs while its lease is good: the client wa
   t.match(await client.next(), { resumed: true, seq: 1, got: 1 });
   t.equal(agent.counters.started, 1);
 });
+
+t.test('frames that wait because a client does not read hold up its session, and nothing else [S-69]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2, { resume: { maxBufferedBytes: 20_000 } });
+  const [a, b] = nodes as Pair;
+  agent.script('chat.start', async function* () {
+    for (let piece = 0; piece < 200; piece += 1) yield 'x'.repeat(1000);
+  });
+  const [first, { session }] = await a.resume();
+  first.send(to('support', 'x', { id: 'q', stream: true }));
+  await until(() => a.relay.stats().journalBytes > 20_000, 'the journal to be full');
+  const [second, ready] = await b.resume({ session, seq: 0, sent: 1 });
+  second.send(to('hr', 'waits', { id: 'r' }), { type: 'cancel', id: 'q' });
+  let frame = await second.next();
+  while (frame.type !== 'cancelled') frame = await second.next();
+  t.match(ready, { pending: ['q'] });
+  // Nothing runs, and the journal is still full.
+  const [other] = await a.resume();
+  t.match(await other.ask({ type: 'ping', id: 'p' }), { type: 'pong', id: 'p' });
+  second.send({ type: 'ack', seq: frame.seq });
+  frame = await second.next();
+  while (frame.type === 'ack') frame = await second.next();
+  t.match(frame, { type: 'response', id: 'r' });
+});
