@@ -38,7 +38,7 @@ const PEERS = {
   'express-arc': ['express', '@types/express'],
   'fastify-arc': ['fastify', '@fastify/websocket'],
   'koa-arc': ['koa', '@types/koa'],
-  'thread-otel': ['@opentelemetry/api@~1.9.0', '@opentelemetry/sdk-trace-node@2', 'fastify', '@fastify/websocket'],
+  'thread-otel': ['@opentelemetry/api@~1.9.0', '@opentelemetry/sdk-trace-node@2'],
   'thread-redis': ['@redis/client', 'redis'],
 };
 

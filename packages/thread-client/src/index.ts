@@ -23,6 +23,7 @@ export type {
   StorageLike,
   ThreadClientOptions,
   ThreadInfo,
+  TraceContext,
   WebSocketConstructor,
   WebSocketLike,
 } from './options.js';

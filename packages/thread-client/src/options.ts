@@ -65,6 +65,13 @@ export type ClientState =
   /** No further attempt is made. After a refusal by the relay, `wake()` tries again. */
   | { readonly status: 'closed'; readonly error: ClosedError };
 
+/** W3C Trace Context and W3C Baggage. */
+export interface TraceContext {
+  traceparent?: string;
+  tracestate?: string;
+  baggage?: string;
+}
+
 export interface SendOptions {
   /** Asks for the answer piece by piece. Default: the relay decides. */
   stream?: boolean;
@@ -74,6 +81,8 @@ export interface SendOptions {
   contextId?: string;
   /** Passed to the agent with the first message of the thread. */
   metadata?: Record<string, unknown>;
+  /** The span that the message belongs to: W3C Trace Context and Baggage, as `propagation.inject` of OpenTelemetry writes them. */
+  traceContext?: TraceContext;
   /** Cancels the turn when it is aborted. */
   signal?: AbortSignal;
 }

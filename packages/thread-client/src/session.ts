@@ -36,11 +36,11 @@ export class Session implements ChannelHost, TurnHost {
   }
 
   send(agentId: string | undefined, message: ArcMessage, options: SendOptions): ClientTurn {
-    const { contextId, traceId, stream, metadata, signal } = options;
+    const { contextId, traceId, stream, metadata, traceContext, signal } = options;
     const turn = new ClientTurn({ id: this.#newId(), agentId, contextId, traceId }, this);
     if (signal?.aborted !== true) {
       const ids = { id: turn.id, agent_id: agentId, context_id: contextId, trace_id: traceId };
-      this.#request(turn, { ...ids, stream, metadata, message });
+      this.#request(turn, { ...ids, stream, metadata, ...traceContext, message });
     }
     turn.cancelOn(signal);
     return turn;

@@ -1,3 +1,4 @@
+import { channel as diagnosticsChannel } from 'node:diagnostics_channel';
 import t from 'tap';
 import { AgentError, CancelledError, ClosedError, type Piece, SessionLostError } from '../src/index.js';
 import { createWorld, failure, state, until } from './world.js';
@@ -14,6 +15,18 @@ t.test('a message is answered piece by piece, and the result is what the agent s
   t.equal(await turn.text(), 'support #1: one two three', 'the text can be read after the loop');
   t.equal(turn.settled, true);
   t.equal(turn.restarted, false);
+});
+
+t.test('the trace context of a message reaches the relay', async (t) => {
+  const { client } = await createWorld(t);
+  const traceContext = { traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', baggage: 'plan=gold' };
+  const seen: unknown[] = [];
+  const record = (send: unknown) => void seen.push((send as { traceContext?: object }).traceContext);
+  const channel = diagnosticsChannel('tracing:arc.send:start');
+  channel.subscribe(record);
+  t.teardown(() => channel.unsubscribe(record));
+  await client().send('support', 'Hello', { traceContext }).text();
+  t.strictSame(seen, [{ tracestate: undefined, ...traceContext }]);
 });
 
 t.test('an answer that is no stream is one piece, and the result is its envelope', async (t) => {

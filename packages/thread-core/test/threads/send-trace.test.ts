@@ -67,3 +67,18 @@ t.test('a send that a busy thread rejects is published as failed', async (t) => 
   );
   gate.release();
 });
+
+t.test('a send that leaves its thread before it began, to be sent elsewhere, ends here [S-70]', async (t) => {
+  const seen = trace(t);
+  const { agent, threads } = await setUp(t);
+  const gate = agent.hold('chat.start');
+  const { listener } = dispatch(threads);
+  await gate.arrived;
+  dispatch(threads, { message: say('queued') });
+  t.equal(threads.takeWaiting().length, 1);
+  t.match(seen.at(-1), ['asyncEnd', { state: 'cancelled' }]);
+  gate.release();
+  await listener.ended;
+  const count = (event: string): number => seen.filter(([name]) => name === event).length;
+  t.strictSame([count('start'), count('asyncEnd')], [2, 2]);
+});
