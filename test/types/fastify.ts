@@ -24,5 +24,20 @@ await app.register(arc, {
   sessionToken: ({ identity }) => (identity as User).name,
 });
 
+await app.register(
+  arc,
+  arc.options({
+    endpoint,
+    decorator: 'inferred',
+    authenticate: (_request, { headers }) => ({ name: headers.authorization ?? '' }),
+    authorize: ({ name }, agentId) => name.startsWith(agentId),
+    sessionToken: ({ identity }) => identity.name,
+  }),
+);
+// @ts-expect-error: an identity has no such property
+arc.options({ endpoint, authenticate: () => ({ name: '' }), authorize: ({ nickname }) => nickname === '' });
+// @ts-expect-error: neither endpoint nor client
+arc.options({ path: '/ws' });
+
 // @ts-expect-error: neither endpoint nor client
 await app.register(arc, { path: '/ws' });

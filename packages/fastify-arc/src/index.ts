@@ -15,7 +15,7 @@ declare module 'fastify' {
 
 /**
  * All of the relay's options, and where it is. `authenticate` gets Fastify's request as its second argument. `logger` is
- * `app.log` without it. `register` cannot infer the identity: declare it where a callback takes one.
+ * `app.log` without it. `register` cannot infer the identity: `arc.options` does.
  */
 export interface FastifyArcOptions<Identity = unknown>
   extends RelayOptions<Identity, FastifyRequest>,
@@ -93,7 +93,16 @@ function rewriterOf(app: FastifyInstance): ((request: IncomingMessage) => string
   return undefined;
 }
 
-const fastifyArc = fp(register, { fastify: '5.x', name: 'fastify-arc' });
+/**
+ * The options as they are, with the identity that `authenticate` resolves to in every other callback:
+ * `app.register(arc, arc.options({ … }))`. Fastify's `register` cannot infer it.
+ */
+function options<Identity>(given: FastifyArcOptions<Identity> & AgentSource): FastifyArcOptions & AgentSource {
+  return given as FastifyArcOptions & AgentSource;
+}
+
+/** Fastify's plugin for the relay: `app.register(arc, { endpoint, token })`. */
+const fastifyArc = Object.assign(fp(register, { fastify: '5.x', name: 'fastify-arc' }), { options });
 
 export default fastifyArc;
 export { fastifyArc, fastifyArc as 'module.exports' };

@@ -305,6 +305,7 @@ t.test('an invalid option makes the registration fail, and the error names it', 
 
 t.test('require() returns the adapter function', async (t) => {
   const required = createRequire(import.meta.url)('fastify-arc');
+  t.type(required.options, 'function');
   t.type(required, 'function');
   const app = Fastify();
   await app.register(required, { endpoint });
