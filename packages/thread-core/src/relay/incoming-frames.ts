@@ -17,6 +17,8 @@ export interface ReceivingSession extends ReplyOutput {
   readonly isReceiving: boolean;
   /** Backpressure: the client does not read. */
   readonly isBlocked: boolean;
+  /** More than `maxBufferedBytes` wait in the connection. */
+  readonly isConnectionFull: boolean;
   readonly threads: ThreadManager;
   readonly resumption: Resumption | undefined;
   /** The pending sends, if there have been any. */
@@ -30,8 +32,8 @@ export interface ReceivingSession extends ReplyOutput {
   writeControl(frame: Bytes): void;
   /** The first frame asks for a resumable session, or to continue one. A promise if that has to be waited for. */
   onResume(frame: ResumeFrame): Promise<void> | undefined;
-  /** An acknowledgement has arrived. */
-  onAck(): void;
+  /** An acknowledgement has arrived. `isNew`: it is of frames that were not acknowledged before. */
+  onAck(isNew: boolean): void;
 }
 
 /** Size of the frames that are held for a connection that is not admitted yet. */
@@ -47,6 +49,8 @@ export class IncomingFrames implements InboxOwner {
   #ends: Set<Promise<void>> | undefined;
   /** No frame was handled yet: a session can still become resumable. */
   #isFirst = true;
+  /** Pongs of a resumable session since its connection is full: they are written although the client does not read. */
+  #unreadPongs = 0;
 
   constructor(session: ReceivingSession, config: RelayConfig) {
     this.#session = session;
@@ -117,12 +121,20 @@ export class IncomingFrames implements InboxOwner {
       const { acknowledged } = resumption.journal;
       const isKnown = resumption.onAck(frame);
       if (!isKnown) this.#session.refuse(new InvalidRequestError('seq: no frame has that number'), {});
-      else if (resumption.journal.acknowledged > acknowledged || resumption.takeControl()) this.#session.onAck();
+      else if (resumption.journal.acknowledged > acknowledged) this.#session.onAck(true);
+      else if (resumption.takeControl()) this.#session.onAck(false);
       else this.#refuseExcess(frame, 'Too many acknowledgements a second');
-    } else if (resumption.takeControl()) {
+    } else if (!resumption.takeControl()) {
+      this.#refuseExcess(frame, 'Too many pings a second');
+    } else if (this.#hasRoomForPong()) {
       this.#session.writeControl(pong(frame.id));
-    } else this.#refuseExcess(frame, 'Too many pings a second');
+    } else this.#refuseExcess(frame, 'Too many pongs are waiting');
     return true;
+  }
+
+  #hasRoomForPong(): boolean {
+    this.#unreadPongs = this.#session.isConnectionFull ? this.#unreadPongs + 1 : 0;
+    return this.#unreadPongs <= this.#config.maxPending;
   }
 
   #hold(inbox: Inbox, frame: ReadFrame, text: string, bytes: number): void {

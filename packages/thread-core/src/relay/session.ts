@@ -204,9 +204,14 @@ export class ClientSession
     if (this.resumption?.journal.isFull && this.existingSends?.isPaused !== true) this.onBackpressure();
   }
 
-  onAck(): void {
-    if (this.isBlocked) this.connection?.restartStallTimer();
-    else this.onBackpressure();
+  get isConnectionFull(): boolean {
+    return this.connection?.isFull === true;
+  }
+
+  onAck(isNew: boolean): void {
+    if (!this.isBlocked) this.onBackpressure();
+    // A client can repeat an acknowledgement without reading anything.
+    else if (isNew || !this.isConnectionFull) this.connection?.restartStallTimer();
   }
 
   // The end

@@ -1,0 +1,36 @@
+// Clients of resumable sessions that send acknowledgements and pings, and read nothing.
+import type { Socket } from 'node:net';
+import t, { type Test } from 'tap';
+import { type Client, soon, to, until, type World, type WorldOptions, world } from './helpers.js';
+
+const KiB64 = 'x'.repeat(65_536);
+
+/** A client with a session that has stopped reading; more than `maxBufferedBytes` wait in its socket, not in its journal. */
+async function unread(t: Test, options: WorldOptions): Promise<[World, Client]> {
+  const all = await world(t, { resume: { maxBufferedBytes: 1024 ** 3 }, maxBufferedBytes: 65_536, ...options });
+  all.agent.script('chat.start', async function* () {
+    for (;;) yield KiB64;
+  });
+  const client = await all.connect();
+  client.send({ type: 'resume' });
+  await client.next();
+  (client.socket as unknown as { _socket: Socket })._socket.pause();
+  client.send(to('a', 'x', { id: 1, stream: true }));
+  await until(() => (all.sockets[0]?.bufferedAmount ?? 0) > 65_536);
+  return [all, client];
+}
+
+t.test('[F-510] repeated acknowledgements do not save a client that does not read from stalledTimeout', async (t) => {
+  const [all, client] = await unread(t, { stalledTimeout: 300 });
+  const timer = setInterval(() => client.send({ type: 'ack', seq: 0 }), 50);
+  t.teardown(() => clearInterval(timer));
+  await soon(all.session.closed, 'the end of the session');
+  t.equal(all.relay.stats().pending, 0);
+});
+
+t.test('[F-511] a client that does not read is not owed more than maxPending pongs', async (t) => {
+  const [all, client] = await unread(t, { stalledTimeout: 0, maxPending: 8, maxBadFrames: 8 });
+  for (let id = 0; id < 8 + 8; id++) client.send({ type: 'ping', id: `${id}`.padEnd(256, '\0') });
+  await soon(all.session.closed, 'the end of the session');
+  t.equal(all.relay.stats().pending, 0);
+});
