@@ -16,7 +16,7 @@ async function unread(t: Test, options: WorldOptions): Promise<[World, Client]> 
   await client.next();
   (client.socket as unknown as { _socket: Socket })._socket.pause();
   client.send(to('a', 'x', { id: 1, stream: true }));
-  await until(() => (all.sockets[0]?.bufferedAmount ?? 0) > 65_536);
+  await until(() => (all.sockets[0]?.bufferedAmount ?? 0) > 65_536, 'the socket is full');
   return [all, client];
 }
 
