@@ -81,7 +81,7 @@ export class LimitError extends ThreadClientError {
   declare readonly code: 'QUEUE_FULL' | 'UNREAD';
 
   constructor(code: LimitError['code']) {
-    super(code === 'UNREAD' ? 'Too much is unread' : 'Too many messages wait to be sent');
+    super(code === 'UNREAD' ? 'Too much is unread' : 'Too much is unsent');
     this.code = code;
   }
 }

@@ -44,7 +44,7 @@ export interface ThreadClientOptions {
   storage?: StorageLike;
   /** Bounds of the delay between attempts, in milliseconds. Default `{ min: 500, max: 30_000 }`. */
   backoff?: { min?: number; max?: number };
-  /** Decides whether to connect again. Default: the close code decides, see `retriesAfter`. */
+  /** Decides whether to connect again. Default: the close code decides. */
   shouldRetry?: (event: CloseInfo) => boolean | undefined;
   /** The WebSocket class. Default: the global one. Node 20 has none: pass that of the `ws` package. */
   WebSocket?: WebSocketConstructor;

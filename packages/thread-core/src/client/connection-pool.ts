@@ -1,7 +1,7 @@
 import { Client, type Dispatcher, errors } from 'undici';
 import { FairQueue } from './fair-queue.js';
+import type { RequestHandler } from './pooled-request.js';
 import { PooledRequest, type PooledRequestOwner } from './pooled-request.js';
-import type { RequestHandler } from './response-handler.js';
 
 /** Requests at a time before others wait: more connections cost more, and a quick agent answers no faster over them. */
 const BASE_CONCURRENCY = 64;

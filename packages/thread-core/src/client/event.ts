@@ -69,7 +69,7 @@ export class EventParser {
   hadNonFinite = false;
   /** The last event was text that is not JSON. */
   wasText = false;
-  readonly recogniser = createRecogniser();
+  readonly #recogniser = createRecogniser();
   /** The agent's name of the last event, and the name here: mostly the next event has the same. */
   #name = '';
   #event = 'content';
@@ -84,7 +84,7 @@ export class EventParser {
     }
     const event = this.#event;
     this.wasText = false;
-    if (this.recogniser.fits(bytes)) return new StreamEvent(event, bytes, namesChat(event) ? this.#chatId : undefined);
+    if (this.#recogniser.fits(bytes)) return new StreamEvent(event, bytes, namesChat(event) ? this.#chatId : undefined);
     if ((bytes === '' && event === 'done') || bytes === OPENAI_DONE) return impliedDone();
     const text = decode(bytes);
     try {
@@ -92,7 +92,7 @@ export class EventParser {
       // It is the last event, and no other will be like it.
       if (event !== 'done') {
         this.#chatId = chatId;
-        this.recogniser.learn(bytes, encode(chatId ?? ''));
+        this.#recogniser.learn(bytes, encode(chatId ?? ''));
       }
       return new StreamEvent(event, bytes, namesChat(event) ? chatId : undefined);
     } catch {

@@ -6,9 +6,6 @@ import { fastPath } from './fast-path.js';
  * same. A fuzzer compares the two.
  */
 export interface JsonRecogniser {
-  /** What stands before the string that varies, with its first quote, and what behind it; empty where none is known. */
-  readonly head: string;
-  readonly tail: string;
   /** Whether a text is surely JSON with the structure of the text that was learnt last. */
   fits(text: Bytes): boolean;
   /** Takes a text that did not fit, and is JSON. `fixed` is a string of it that must not vary: the chat id. */
@@ -16,7 +13,7 @@ export interface JsonRecogniser {
 }
 
 /** Every text is parsed. */
-const parseAlways: JsonRecogniser = { head: '', tail: '', fits: () => false, learn: () => {} };
+const parseAlways: JsonRecogniser = { fits: () => false, learn: () => {} };
 
 export function createRecogniser(): JsonRecogniser {
   return fastPath.isEnabled ? new JsonShape() : parseAlways;
@@ -40,14 +37,15 @@ const MAX_MISSES = 8;
  * takes an eighth of the time that parsing takes.
  */
 class JsonShape implements JsonRecogniser {
-  head = '';
-  tail = '';
+  /** What stands before the string, with its first quote, and what behind it; empty where none is known. */
+  #head = '';
+  #tail = '';
   #last = '';
   #misses = 0;
 
   fits(text: Bytes): boolean {
-    const head = this.head;
-    const tail = this.tail;
+    const head = this.#head;
+    const tail = this.#tail;
     if (head === '' || text.length < head.length + tail.length) return false;
     // Not startsWith and endsWith: they compare character by character.
     if (text.slice(0, head.length) !== head || text.slice(-tail.length) !== tail) return false;
@@ -60,7 +58,7 @@ class JsonShape implements JsonRecogniser {
   learn(text: Bytes, fixed: Bytes): void {
     const last = this.#last;
     this.#last = text;
-    this.head = '';
+    this.#head = '';
     if (this.#misses === MAX_MISSES) return;
     this.#misses += 1;
     const most = Math.min(last.length, text.length);
@@ -83,7 +81,7 @@ class JsonShape implements JsonRecogniser {
     if (head.includes('\\') || head.split('"').length % 2 !== 0) return;
     // The name of a field is no value: which fields there are would vary with it.
     if (/^"\s*:/.test(tail)) return;
-    this.head = head;
-    this.tail = tail;
+    this.#head = head;
+    this.#tail = tail;
   }
 }

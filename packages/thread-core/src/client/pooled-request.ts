@@ -1,8 +1,26 @@
 import type { Client, Dispatcher } from 'undici';
-import { DirectHandler } from './direct-handler.js';
 import type { Waiting } from './fair-queue.js';
-import { fastPath } from './fast-path.js';
-import type { AnswerHeaders, Controller, RequestHandler, ResponseHandler } from './response-handler.js';
+
+/** What undici gives to control an answer with. */
+export type Controller = Dispatcher.DispatchController;
+
+/** The headers of an answer, by their names in lower case. */
+export type AnswerHeaders = Record<string, string | string[] | undefined>;
+
+/** Hears the answer to a request: undici's current handler, of which none of the methods is optional. */
+export interface RequestHandler {
+  /** It wants to hear no more. A request that still waits for a connection is not sent. */
+  readonly isSettled: boolean;
+  /** Runs whatever sends the request, if it is given. */
+  readonly run?: ((send: () => void) => void) | undefined;
+  /** There is a connection, and the first byte is written next. To throw is to give the connection back unused. */
+  onRequestStart(controller: Controller): void;
+  onResponseStart(controller: Controller, status: number, headers: AnswerHeaders): void;
+  onResponseData(controller: Controller, chunk: Buffer): void;
+  onResponseEnd(controller: Controller): void;
+  /** Without a controller where there was no connection yet. */
+  onResponseError(controller: Controller | null | undefined, error: Error): void;
+}
 
 /** What a request tells its pool. */
 export interface PooledRequestOwner {
@@ -13,7 +31,7 @@ export interface PooledRequestOwner {
 }
 
 /** One request and its answer on one of the pool's connections. Everything that is known of undici's handlers is here. */
-export class PooledRequest implements ResponseHandler, Waiting<PooledRequest> {
+export class PooledRequest implements Dispatcher.DispatchHandler, Waiting<PooledRequest> {
   /** The next one in the wait queue. */
   next: PooledRequest | undefined;
   readonly owner: object | undefined;
@@ -46,9 +64,8 @@ export class PooledRequest implements ResponseHandler, Waiting<PooledRequest> {
     this.#options = undefined;
     this.#client = client;
     const { run } = this.#handler;
-    const handler = fastPath.isEnabled ? new DirectHandler(this) : this;
-    if (run === undefined) client.dispatch(options, handler);
-    else run(() => client.dispatch(options, handler));
+    if (run === undefined) client.dispatch(options, this);
+    else run(() => client.dispatch(options, this));
   }
 
   /** Fails it before it was sent. */

@@ -256,7 +256,10 @@ export class Connection implements FrameWriterOwner, SessionConnection, SocketEv
 
   /** Another connection has taken the place of this one. */
   replace(code: number, reason: string): void {
+    const { isFull } = this;
     this.release();
+    // Its client would not get the close frame, and what it did not read would stay in memory.
+    if (isFull) return this.terminate();
     this.close(code, reason);
     setTimeout(() => this.terminate(), REPLACED_TIMEOUT_MS).unref();
   }

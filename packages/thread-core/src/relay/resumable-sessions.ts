@@ -1,6 +1,7 @@
 import type { NotResumedReason } from '@arc/thread-protocol';
 import type { ResumeConfig } from './api.js';
 import { ANONYMOUS } from './identity.js';
+import { networkOf } from './network.js';
 import { isSecret, readToken } from './session-secret.js';
 
 /** What the registry needs of a session. */
@@ -23,7 +24,7 @@ const MAX_EXPIRED = 1000;
 export class ResumableSessions<Member extends ResumableSession> {
   readonly #config: ResumeConfig;
   readonly #byId = new Map<string, Member>();
-  /** Detached sessions by identity, or by address if they have none. The oldest of each is first. */
+  /** Detached sessions by identity, or by network if they have none. The oldest of each is first. */
   readonly #detached = new Map<string, Set<Member>>();
   #detachedCount = 0;
   #detachedBytes = 0;
@@ -136,7 +137,7 @@ export class ResumableSessions<Member extends ResumableSession> {
 
 function groupOf({ resumption }: ResumableSession): string {
   const { identityKey = ANONYMOUS, address = '' } = resumption ?? {};
-  return identityKey === ANONYMOUS ? `address ${address}` : `identity ${identityKey}`;
+  return identityKey === ANONYMOUS ? `network ${networkOf(address)}` : `identity ${identityKey}`;
 }
 
 function bytesOf(group: Set<ResumableSession>): number {

@@ -5,7 +5,7 @@ import { type MovableSession, parkSession } from './moving.js';
 import type { CloseSummary, Counters } from './stats-types.js';
 
 /** A session that is closed with its relay. */
-export interface ClosingSession extends MovableSession {
+interface ClosingSession extends MovableSession {
   readonly isDetached: boolean;
   /** Lets pending sends end, and starts no new ones. */
   drain(): Promise<void>;

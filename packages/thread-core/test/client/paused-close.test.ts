@@ -62,20 +62,22 @@ for (const [what, bytes] of Object.entries(BODIES)) {
     'at once': (socket: net.Socket, rest: Buffer) => socket.end(rest),
     later: endLater,
   })) {
-    const name = `[F-500] ${what} is read to its end, although its connection ends while it is paused (${how})`;
-    t.test(name, async (t) => {
-      const { peer, client } = await pair(t, inTwo(bytes, end));
-      const stream = await client.chat.start(STREAM);
-      await client.chat.start(START);
-      // What is sent after the end of a connection comes after it.
-      for (let round = 0; round < 10; round++) await client.chat.start(START);
-      const { events, error } = await drain(stream);
-      const pieces = events.filter(({ event }) => event === 'content');
-      t.equal(pieces.length, COUNT);
-      if (UNFRAMED.includes(bytes)) t.match(error, { code: -43104, message: /ended without done/ });
-      else t.match([error, events.at(-1)], [undefined, { event: 'done' }]);
-      await peer.until(() => peer.sockets[0]?.destroyed === true);
-    });
+    t.test(
+      `[F-500] ${what} is read to its end, although its connection ends while it is paused (${how})`,
+      async (t) => {
+        const { peer, client } = await pair(t, inTwo(bytes, end));
+        const stream = await client.chat.start(STREAM);
+        await client.chat.start(START);
+        // What is sent after the end of a connection comes after it.
+        for (let round = 0; round < 10; round++) await client.chat.start(START);
+        const { events, error } = await drain(stream);
+        const pieces = events.filter(({ event }) => event === 'content');
+        t.equal(pieces.length, COUNT);
+        if (UNFRAMED.includes(bytes)) t.match(error, { code: -43104, message: /ended without done/ });
+        else t.match([error, events.at(-1)], [undefined, { event: 'done' }]);
+        await peer.until(() => peer.sockets[0]?.destroyed === true);
+      },
+    );
   }
 }
 

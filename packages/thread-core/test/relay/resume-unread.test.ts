@@ -6,18 +6,18 @@ import { type Client, soon, to, until, type World, type WorldOptions, world } fr
 const KiB64 = 'x'.repeat(65_536);
 
 /** A client with a session that has stopped reading; more than `maxBufferedBytes` wait in its socket, not in its journal. */
-async function unread(t: Test, options: WorldOptions): Promise<[World, Client]> {
+async function unread(t: Test, options: WorldOptions): Promise<[World, Client, string]> {
   const all = await world(t, { resume: { maxBufferedBytes: 1024 ** 3 }, maxBufferedBytes: 65_536, ...options });
   all.agent.script('chat.start', async function* () {
     for (;;) yield KiB64;
   });
   const client = await all.connect();
   client.send({ type: 'resume' });
-  await client.next();
+  const { session } = await client.next();
   (client.socket as unknown as { _socket: Socket })._socket.pause();
   client.send(to('a', 'x', { id: 1, stream: true }));
   await until(() => (all.sockets[0]?.bufferedAmount ?? 0) > 65_536, 'the socket is full');
-  return [all, client];
+  return [all, client, String(session)];
 }
 
 t.test('[F-510] repeated acknowledgements do not save a client that does not read from stalledTimeout', async (t) => {
@@ -35,4 +35,13 @@ t.test('[F-511] a client that does not read is not owed more than maxPending pon
   t.teardown(() => clearInterval(timer));
   // The close frame waits behind what the client does not read, but its send is cancelled.
   await until(() => all.relay.stats().pending === 0, 'its pings have been refused', 30_000);
+});
+
+t.test('[F-512] a connection that is full is dropped when another takes its session over', async (t) => {
+  const [all, , session] = await unread(t, {});
+  const second = await all.connect();
+  second.send({ type: 'resume', session, seq: 0, sent: 1 });
+  t.match(await second.next(), { type: 'ready', resumed: true });
+  const { _socket: first } = all.sockets[0] as unknown as { _socket: Socket | null };
+  t.ok(first === null || first.destroyed, 'at once');
 });
