@@ -21,8 +21,9 @@ const builds: { without: string; breakage: Breakage; steps: ResumeStep[]; compla
     without: 'the takeover of a session that has a connection',
     breakage: {
       file: '/thread-core/dist/relay/resuming.js',
-      find: 'const isFound = found !== undefined',
-      replace: 'const isFound = found?.connection === undefined && found !== undefined',
+      find: 'const found = host.resumables?.find(frame.session, key);',
+      replace: `let found = host.resumables?.find(frame.session, key);
+        if (found?.connection !== undefined) found = 'unknown';`,
     },
     steps: [send(4, true), PASS, { step: 'black hole', client: 0 }],
     complaint: /failed: SessionLostError/,

@@ -31,7 +31,7 @@ t.test("it works beside the app's own @fastify/websocket, with its options and r
   const app = Fastify();
   const closes: number[] = [];
   await app.register(websocket, { options: { maxPayload: 100, clientTracking: true } });
-  await app.register(arc, { endpoint, maxFrameBytes: 200 });
+  await app.register(arc, arc.options({ endpoint, maxFrameBytes: 200 }));
   app.register(async (scope) => addEcho(scope, '/echo'));
   const port = await listen(t, app);
   t.equal(await says(port, '/ws'), 'a #1: hello');

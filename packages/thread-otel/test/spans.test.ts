@@ -139,11 +139,13 @@ t.test('parents are right and every span ends over errors, retries and lost chat
   all.agent.forget();
   t.match(await ask(), { type: 'response', restarted: true });
   spans.push(...takeSpans());
+  // The chat of the stream that was cut short may be ended meanwhile.
+  const sent = spans.filter(({ name }) => name !== 'chat.end');
   t.strictSame(
-    spans.map(({ name }) => name),
+    sent.map(({ name }) => name),
     ['chat.message', 'chat.start', 'invoke_agent support'],
   );
-  t.equal(spans[2]?.attributes['arc.restarted'], true);
+  t.equal(sent[2]?.attributes['arc.restarted'], true);
   await finish(all);
   checkTree(t, [...spans, ...named(takeSpans(), 'chat.end')]);
 });

@@ -261,6 +261,7 @@ export class ClientSession
 
   /** Something failed that should not: it costs this session, and no other. */
   onFailure(err: unknown): void {
+    this.#host.telemetry.sessionFailed(this, err);
     closeFailed(this, err, this.#host.config.logger);
   }
 
