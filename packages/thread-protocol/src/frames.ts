@@ -210,7 +210,7 @@ export interface ResumedReadyFrame extends ReadyFields {
   seq: number;
   /** How many frames of the client have arrived. It sends the later ones again. */
   got: number;
-  /** The ids of the sends that run or wait. */
+  /** The ids of the messages and `end` frames that are not answered yet. */
   pending: FrameId[];
 }
 

@@ -12,6 +12,7 @@ export interface HeldFrame {
   readonly bytes: number;
   readonly echo: FrameEcho;
   readonly isMessage: boolean;
+  readonly isEnd: boolean;
   /** Set if the frame is not valid. */
   readonly bad: BadFrame | undefined;
 }
@@ -58,6 +59,11 @@ export class Inbox {
     return this.#held.flatMap(({ isMessage, echo }) => (isMessage && echo.id !== undefined ? [echo.id] : []));
   }
 
+  /** Ids of the `end` frames that are held. */
+  endIds(): (string | number)[] {
+    return this.#held.flatMap(({ isEnd, echo }) => (isEnd && echo.id !== undefined ? [echo.id] : []));
+  }
+
   /** Holds a frame. Returns false if too many are held, or if it has more than `room` bytes. */
   hold(frame: ReadFrame, text: string, bytes: number, room: number): boolean {
     const bad = frame instanceof BadFrame ? frame : undefined;
@@ -66,7 +72,15 @@ export class Inbox {
     if (this.#held.length >= this.#maxFrames || size > room) return false;
     this.#bytes += size;
     const echo = frame instanceof BadFrame ? frame.echo : echoOf(frame);
-    this.#held.push({ text: bad === undefined ? text : '', bytes: size, echo, isMessage: isMessage(frame), bad });
+    const isEnd = !(frame instanceof BadFrame) && !isMessage(frame) && frame.type === 'end';
+    this.#held.push({
+      text: bad === undefined ? text : '',
+      bytes: size,
+      echo,
+      isMessage: isMessage(frame),
+      isEnd,
+      bad,
+    });
     return true;
   }
 

@@ -46,7 +46,8 @@ export class IncomingFrames implements InboxOwner {
   /** Exists while frames have to wait. */
   #inbox: Inbox | undefined;
   /** `end` frames that are not answered yet. */
-  #ends: Set<Promise<void>> | undefined;
+  /** The `end` frames that are not answered yet, and their ids. */
+  #ends: Map<Promise<void>, FrameId | undefined> | undefined;
   /** No frame was handled yet: a session can still become resumable. */
   #isFirst = true;
   /** Pongs of a resumable session since its connection is full: they are written although the client does not read. */
@@ -75,6 +76,12 @@ export class IncomingFrames implements InboxOwner {
   /** Ids of the messages that are held. */
   get messageIds(): FrameId[] {
     return this.#inbox?.messageIds() ?? [];
+  }
+
+  /** Ids of the `end` frames that are held or not answered yet. */
+  get endIds(): FrameId[] {
+    const running = Array.from(this.#ends?.values() ?? []).filter((id) => id !== undefined);
+    return [...running, ...(this.#inbox?.endIds() ?? [])];
   }
 
   /** Whether a frame is exempt from `frameRate` and does not count as activity. */
@@ -228,8 +235,8 @@ export class IncomingFrames implements InboxOwner {
       },
       (error: unknown) => this.#session.writeError(error, echo),
     );
-    this.#ends ??= new Set();
-    this.#ends.add(end);
+    this.#ends ??= new Map();
+    this.#ends.set(end, frame.id);
     void end.then(() => this.#ends?.delete(end));
   }
 
@@ -254,7 +261,7 @@ export class IncomingFrames implements InboxOwner {
 
   /** Resolves when the `end` frames so far are answered. */
   async whenEnded(): Promise<void> {
-    await Promise.all(this.#ends ?? []);
+    await Promise.all(this.#ends?.keys() ?? []);
   }
 
   /** Resolves when nothing is awaited before the next frame. */

@@ -72,7 +72,7 @@ export async function giveSession<Member extends MovableSession>(
   const remote = new RemoteConnection(host.config, session, { links, link, peer: to }, resumption, spill);
   session.connection = remote;
   resumption.resumeRemotely(remote, seq);
-  const offer = { link, seq: resumption.journal.lastSeq, got: resumption.got, pending: session.messageIds() };
+  const offer = { link, seq: resumption.journal.lastSeq, got: resumption.got, pending: session.pendingIds() };
   session.onBackpressure();
   host.telemetry.sessionResumed(session);
   while (spill.end < offer.seq && resumption.journal.acknowledged < offer.seq) {

@@ -35,6 +35,8 @@ export interface ResumingSession extends Session, ConnectionOwner, ResumptionOwn
   readonly hasNoFrames: boolean;
   /** Ids of the messages that are pending or held. */
   messageIds(): FrameId[];
+  /** Ids of the messages and `end` frames that are not answered yet. */
+  pendingIds(): FrameId[];
   refuse(error: unknown, echo: FrameEcho): void;
   /** In a cluster: what the store has of it. */
   readonly record: ClusterSession | undefined;
@@ -186,7 +188,7 @@ function takeOver<Member extends ResumingSession>(
   session.connection = connection;
   connection.owner = session;
   session.identity = other.identity;
-  session.resumption?.resume(connection, token, seq, session.messageIds());
+  session.resumption?.resume(connection, token, seq, session.pendingIds());
   session.onBackpressure();
   host.telemetry.sessionResumed(session);
 }

@@ -106,6 +106,11 @@ export class SessionState {
     return [...(this.existingSends?.ids() ?? []), ...(this.frames?.messageIds ?? [])];
   }
 
+  /** Ids of the messages and `end` frames that are not answered yet. */
+  pendingIds(): FrameId[] {
+    return [...this.messageIds(), ...(this.frames?.endIds ?? [])];
+  }
+
   /** Removes the frames that are held, and returns their texts. */
   takeHeldTexts(): string[] {
     const held = this.frames?.take(() => true) ?? [];

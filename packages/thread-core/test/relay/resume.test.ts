@@ -307,6 +307,23 @@ t.test('pending lists what runs, waits, is being decided about, or is held [F-28
   t.strictSame(new Set(ids), new Set(['runs', 'waits', 'asked', 'held']));
 });
 
+t.test(
+  'pending lists the end frames that are not answered, so that no client repeats one of them [F-281]',
+  async (t) => {
+    const all = await world(t, { resume: true });
+    const [client, { session }] = await open(all);
+    await client.ask(to('a', 'x', { id: 'first' }));
+    const gate = all.agent.hold('chat.end');
+    client.send({ type: 'end', id: 'end', agent_id: 'a' });
+    await gate.arrived;
+    await drop(all, client);
+    const [second, ready] = await open(all, { session, seq: 1, sent: 2 });
+    t.strictSame(ready.pending, ['end']);
+    gate.release();
+    t.match(await second.next(), { type: 'ended', id: 'end' });
+  },
+);
+
 t.test('how the connection ends decides what becomes of the session [F-282] [F-296]', async (t) => {
   for (const [code, isKept] of [
     [1000, false],
