@@ -12,9 +12,14 @@ export interface Runs<Schedule> {
   lanes: number;
 }
 
-/** The environment variables that say which schedules to play. */
-export function readRuns(defaultRuns: number): { runs: number; seed: number; path: string | undefined } {
-  const { MODEL_RUNS = defaultRuns, MODEL_SEED = Math.floor(Math.random() * 2 ** 31), MODEL_PATH } = process.env;
+/** The environment variables that say which schedules to play. `ciSeed`: so that CI plays the same ones each time. */
+export function readRuns(
+  defaultRuns: number,
+  ciSeed?: number,
+): { runs: number; seed: number; path: string | undefined } {
+  const random = Math.floor(Math.random() * 2 ** 31);
+  const defaultSeed = process.env.CI === 'true' ? (ciSeed ?? random) : random;
+  const { MODEL_RUNS = defaultRuns, MODEL_SEED = defaultSeed, MODEL_PATH } = process.env;
   return { runs: Number(MODEL_RUNS), seed: Number(MODEL_SEED), path: MODEL_PATH };
 }
 

@@ -33,8 +33,10 @@ export class ResumePlay {
   readonly #server = createServer();
   readonly #seats: Seat[] = [];
   readonly #sends: RecordedSend[] = [];
-  /** Where agents wait that are held, and applications that are slow. */
+  /** Where agents wait that are held. */
   readonly #gate: Gate;
+  /** Where applications wait that are slow. */
+  readonly #readers = new Gate();
   #labels = 0;
   #clients = 0;
 
@@ -87,6 +89,7 @@ export class ResumePlay {
   async run(): Promise<void> {
     for (const step of this.#schedule.steps) await this.#take(step);
     this.#gate.open();
+    this.#readers.open();
     await Promise.all(this.#seats.map((seat) => this.#say(seat)));
     const all = Promise.all(this.#sends.map(({ settled }) => settled));
     const open = (): string =>
@@ -114,6 +117,7 @@ export class ResumePlay {
 
   async close(): Promise<void> {
     this.#gate.open();
+    this.#readers.open();
     await this.#relay.close();
     for (const { proxy } of this.#seats) await proxy.close();
     this.#server.close();
@@ -149,6 +153,8 @@ export class ResumePlay {
   async #say({ client, proxy }: Seat): Promise<void> {
     proxy.cutAfter = undefined;
     client.goOnline();
+    // What an application does not read, from 1 MiB on, holds up all of its session.
+    this.#readers.release();
     const question = { label: this.#newLabel(), pieces: 1, size: 0, delay: 0, held: false };
     const sent = client.send(question, { agentId: 'anchor', contextId: 'anchor', stream: true });
     this.#sends.push(sent);
@@ -158,8 +164,10 @@ export class ResumePlay {
 
   async #take(step: ResumeStep): Promise<void> {
     if (step.step === 'pass') for (let turn = 0; turn < step.turns; turn++) await setImmediate();
-    else if (step.step === 'release') this.#gate.release();
-    else if (step.step === 'cancel') this.#cancel(step.back);
+    else if (step.step === 'release') {
+      this.#gate.release();
+      this.#readers.release();
+    } else if (step.step === 'cancel') this.#cancel(step.back);
     else await this.#takeOf(step, this.#seats[step.client] as Seat);
   }
 
@@ -185,7 +193,7 @@ export class ResumePlay {
   #send(client: RecordedClient, { agent, context, stream, pieces, size, held, slow }: StepOf<'send'>): void {
     const question = { label: this.#newLabel(), pieces, size, delay: 0, held };
     const thread = { agentId: `agent-${agent}`, contextId: `context-${context}` };
-    const reading = slow ? this.#gate.pass() : undefined;
+    const reading = slow ? this.#readers.pass() : undefined;
     this.#sends.push(client.send(question, { ...thread, stream, reading }));
   }
 
