@@ -1,5 +1,5 @@
-// npm run test:fast: in less than a minute on two idle cores, most of what a change breaks. Without what takes long by its
-// nature (time limits, many rounds, browsers, Redis), without the hosts' contract, and without coverage.
+// npm run test:fast: most of what a change breaks, without what takes long by its nature (time limits, many rounds, browsers,
+// Redis), without the hosts' contract, and without coverage.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';

@@ -2,18 +2,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ThreadClient } from '@arc/thread-client';
 import t from 'tap';
+import { until } from './cluster.js';
 import { ResumableCluster, type ResumableNode } from './resumable.js';
 
 /** Chats of the node that is killed: 50 unless told otherwise. */
 const CHATS = Number(process.env.ARC_CHATS ?? 50);
-
-async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const end = performance.now() + 30_000;
-  while (!(await condition())) {
-    if (performance.now() > end) throw new Error(`Waited in vain for ${what}`);
-    await delay(20);
-  }
-}
 
 /** Says something, and gives what the agent answered: its chat counts the messages that it has had. */
 async function say(client: ThreadClient, text: string): Promise<string> {

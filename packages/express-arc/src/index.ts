@@ -42,20 +42,17 @@ type App = Application & Mount & { ws?: unknown };
 function arc<Identity = unknown>(options: ExpressArcOptions<Identity> & AgentSource): ExpressArc<Identity> {
   const { app: root, path: given, ...relayOptions } = options;
   const relay = createRelay(relayOptions);
+  const aboutOf = (req: Request) => ({ context: req, host: hostOf(req, req.app) });
 
   const handle = async (req: AcceptedRequest, res: Response, next: NextFunction): Promise<unknown> => {
     if (req.ws !== undefined && req.path === '/.websocket') {
       // express-ws has accepted it: without `verifyClient`, the session is authenticated after the upgrade.
       req.wsHandled = true;
       closeWith(serverOf(req), relay);
-      return relay.attach(req.ws, req, { context: req, host: hostOf(req, req.app) });
+      return relay.attach(req.ws, req, aboutOf(req));
     }
     if (req.path !== '/') return next();
-    const answer = await rejectUpgrade(relay, req, {
-      context: req,
-      host: hostOf(req, req.app),
-      adapter: 'express-arc',
-    });
+    const answer = await rejectUpgrade(relay, req, { ...aboutOf(req), adapter: 'express-arc' });
     if (answer !== undefined) return res.status(answer.status).set(answer.headers).json(answer.body);
     // A session keeps its request. The response and the way to it would stay in memory as long, and Express makes the
     // parameters without a prototype, which takes more than twice the room.
@@ -67,11 +64,8 @@ function arc<Identity = unknown>(options: ExpressArcOptions<Identity> & AgentSou
   const attach: ExpressArc['attach'] = (server, { path = given } = {}) => {
     // Express tells a sub-app where it is mounted, but a Router does not.
     const isUnknown = (): boolean => path === undefined && self.mountpath === undefined;
-    const look = warnOfUnknownPath(server, relay, 'express-arc', isUnknown);
-    serveUpgrades(server, relay, ({ url }) => {
-      look();
-      return isPathOf(url, path === undefined ? pathsOf(self) : [path]);
-    });
+    warnOfUnknownPath(server, relay, 'express-arc', isUnknown);
+    serveUpgrades(server, relay, ({ url }) => isPathOf(url, path === undefined ? pathsOf(self) : [path]));
   };
   const refuse = verifyClient(relay, (request) => hostOf(request, self.parent));
   const verify: VerifyClient = (info, done) => {

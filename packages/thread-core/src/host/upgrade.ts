@@ -185,9 +185,9 @@ export class NotAttachedError extends Error {
 
 /**
  * Logs one warning if another library listens for upgrades of the server as well, and the relay's path is not known, so
- * that it takes every WebSocket upgrade. Looks when the server listens, and whenever the returned function is called.
+ * that it takes every WebSocket upgrade. Looks when the server listens, and when another library is added later.
  */
-export function warnOfUnknownPath(server: Server, relay: Relay, adapter: string, isUnknown: () => boolean): () => void {
+export function warnOfUnknownPath(server: Server, relay: Relay, adapter: string, isUnknown: () => boolean): void {
   let isWarned = false;
   const look = (): void => {
     if (isWarned || !isUnknown() || server.listeners('upgrade').every((listener) => fallbacks.has(listener))) return;
@@ -199,5 +199,8 @@ export function warnOfUnknownPath(server: Server, relay: Relay, adapter: string,
     );
   };
   server.once('listening', look);
-  return look;
+  server.on('newListener', (event) => {
+    // The event comes before the listener is there.
+    if (event === 'upgrade' && server.listening) process.nextTick(look);
+  });
 }

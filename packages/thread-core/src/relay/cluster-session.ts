@@ -3,30 +3,9 @@ import type { ThreadEntry } from '../threads/store.js';
 import { ClusterUnavailableError } from './cluster-errors.js';
 import type { ClusterNode } from './cluster-node.js';
 import type { ClusterMember } from './cluster-reconcile.js';
-import {
-  FencedError,
-  type JournalSlice,
-  type Ownership,
-  type SessionMeta,
-  type SessionState,
-} from './session-store.js';
-
-/** What a session says of itself when it is registered. */
-type SessionDescription = Omit<SessionMeta, 'epoch' | 'boot' | 'threads'>;
-
-/** What a node has claimed: its right to write the session, and the session's threads. */
-export interface ClaimedRecord {
-  readonly owned: Ownership;
-  readonly threads: Record<string, ThreadEntry>;
-}
-
-export interface ClusterSessionOwner {
-  describe(): SessionDescription;
-  /** Writes what the journal in the store does not have. Resolves to whether it has all of it. */
-  writeJournal(): Promise<boolean>;
-  /** Another node owns the session: its chats are not this node's to end. */
-  onLost(): void;
-}
+import type { ClaimedRecord, ClusterSessionOwner, SessionDescription } from './cluster-session-owner.js';
+import { FencedError, type JournalSlice, type Ownership, type SessionState } from './session-store.js';
+import { WriteQueue } from './write-queue.js';
 
 /**
  * Keeps one session in the store: each thread before its chat.start, so that others can end the chat whatever happens to
@@ -45,9 +24,7 @@ export class ClusterSession implements ClusterMember {
   readonly #renamed = new Map<string, string>();
   /** Keys of threads that could not be written. */
   readonly #unwritten = new Set<string>();
-  /** Writes are made one after the other. */
-  #last: Promise<unknown> = Promise.resolve();
-  #writes = 0;
+  readonly #writes = new WriteQueue();
   #isOver = false;
 
   /** `claimed`: how the node owns the session already, and its threads as they were stored. */
@@ -65,7 +42,7 @@ export class ClusterSession implements ClusterMember {
   }
 
   get registration(): 'yes' | 'no' | 'maybe' {
-    if (this.#writes > 0) return 'maybe';
+    if (!this.#writes.isEmpty) return 'maybe';
     return this.#owned === undefined ? 'no' : 'yes';
   }
 
@@ -76,7 +53,7 @@ export class ClusterSession implements ClusterMember {
 
   /** Adds frames to the journal in the store, and registers the session for it where that was not needed yet. */
   append(slice: JournalSlice): Promise<void> {
-    return this.#enqueue(async () => {
+    return this.#writes.add(async () => {
       if (this.#isOver) return;
       if (this.#owned === undefined) await this.#register();
       if (this.#owned !== undefined) await this.#node.store.append(this.#owned, slice);
@@ -85,13 +62,13 @@ export class ClusterSession implements ClusterMember {
 
   /** Drops frames from the journal in the store, up to a number. */
   trim(seq: number): Promise<void> {
-    return this.#enqueue(() => this.#node.store.trim(this.sid, seq));
+    return this.#writes.add(() => this.#node.store.trim(this.sid, seq));
   }
 
   /** Gives the session to another node. False where that one is dead: the session stays here. Rejects as the store does. */
   async handover(to: string, state: () => SessionState): Promise<boolean> {
     let isDone = false;
-    await this.#enqueue(async () => {
+    await this.#writes.add(async () => {
       if (this.#owned !== undefined) isDone = await this.#node.store.handover(this.#owned, to, state());
     });
     if (isDone) this.release();
@@ -100,7 +77,7 @@ export class ClusterSession implements ClusterMember {
 
   /** Gives the session up for whichever node claims it. */
   async park(state: () => SessionState): Promise<void> {
-    await this.#enqueue(async () => {
+    await this.#writes.add(async () => {
       if (this.#isOver) return;
       if (this.#owned === undefined) await this.#register();
       if (this.#owned !== undefined) await this.#node.store.park(this.#owned, state());
@@ -116,7 +93,7 @@ export class ClusterSession implements ClusterMember {
   async expire(cleanupTimeout: number): Promise<boolean> {
     const deadline = cleanupTimeout * 2 + this.#node.node.lease;
     try {
-      await this.#enqueue(async () => {
+      await this.#writes.add(async () => {
         if (this.#owned !== undefined) await this.#node.store.expire(this.#owned, deadline);
       });
     } catch (error) {
@@ -200,15 +177,13 @@ export class ClusterSession implements ClusterMember {
   async close(): Promise<void> {
     if (this.#isOver) return;
     this.#isOver = true;
-    await this.#last.catch(() => undefined);
-    const owned = this.#owned;
-    if (owned !== undefined) {
-      this.#writes += 1;
-      await this.#node.store.close(owned).catch((error: unknown) => {
+    await this.#writes.add(async () => {
+      if (this.#owned === undefined) return;
+      await this.#node.store.close(this.#owned).catch((error: unknown) => {
         if (!(error instanceof FencedError)) this.#node.wroteNot(error);
       });
-    }
-    this.#owned = undefined;
+      this.#owned = undefined;
+    });
     this.#node.remove(this);
   }
 
@@ -237,7 +212,7 @@ export class ClusterSession implements ClusterMember {
       if (this.#isOver) return true;
       this.#unwritten.delete(key);
       // Where the session is not known, the next renewal finds out whether data was lost or the session.
-      await this.#enqueue(() => this.#write(key)).catch((error: unknown) => this.#writeLater(key, error));
+      await this.#writes.add(() => this.#write(key)).catch((error: unknown) => this.#writeLater(key, error));
     }
     return this.#isOver || ((await this.#owner.writeJournal()) && this.#unwritten.size === 0);
   }
@@ -261,12 +236,12 @@ export class ClusterSession implements ClusterMember {
    */
   async #writeOrRegister(key: string): Promise<void> {
     try {
-      await this.#enqueue(() => this.#write(key));
+      await this.#writes.add(() => this.#write(key));
     } catch (error) {
       if (!(error instanceof FencedError)) throw error;
       await this.#node.renewAfresh();
       if (this.#isOver) throw error;
-      await this.#enqueue(() => this.#write(key));
+      await this.#writes.add(() => this.#write(key));
     }
   }
 
@@ -310,14 +285,5 @@ export class ClusterSession implements ClusterMember {
   #writeLater(key: string, error: unknown): void {
     this.#unwritten.add(key);
     this.#node.wroteNot(error);
-  }
-
-  #enqueue(write: () => Promise<void>): Promise<void> {
-    this.#writes += 1;
-    const done = this.#last.then(write).finally(() => {
-      this.#writes -= 1;
-    });
-    this.#last = done.catch(() => undefined);
-    return done;
   }
 }

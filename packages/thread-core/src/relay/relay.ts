@@ -9,7 +9,8 @@ import { endChatsOf } from './former-session.js';
 import { answerOf, Handshake, NOT_AN_UPGRADE } from './handshake.js';
 import { internHeaders } from './headers.js';
 import { type RelayHealth, readHealth } from './health.js';
-import { ANONYMOUS, identityKeyOf, loadIdentity } from './identity.js';
+import { Identities } from './identities.js';
+import { loadIdentity } from './identity.js';
 import { giveSession } from './moving.js';
 import { type RelayConfig, readOptions } from './options.js';
 import type { Admission } from './refusal.js';
@@ -18,7 +19,6 @@ import { ClientSession } from './session.js';
 import type { SessionConnection } from './session-connection.js';
 import type { SessionHost } from './session-host.js';
 import type { ClaimedSession } from './session-moves.js';
-import type { JsonValue } from './session-store.js';
 import { CLOSING_TIMEOUT_MS, closeSessions } from './shutdown.js';
 import type { RelaySocket, WsOptions } from './socket.js';
 import { addTraffic, readStats } from './stats.js';
@@ -51,14 +51,15 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
   readonly #traffic = { received: 0, sent: 0 };
   readonly #admission: AdmissionControl;
   readonly #handshake: Handshake;
+  readonly #identities: Identities;
   #closing: Promise<CloseSummary> | undefined;
-  #hasWarnedOfIdentity = false;
 
   /** @throws TypeError that names the invalid option */
   constructor(options: RelayOptions<Identity, Context>) {
     this.config = readOptions(options);
     this.#admission = new AdmissionControl(this.config);
     this.#handshake = new Handshake(this.config);
+    this.#identities = new Identities(this.config.identity, this.config.logger);
     this.cluster = this.#joinCluster();
     const { resume } = this.config;
     this.resumables = resume === undefined ? undefined : new ResumableSessions(resume);
@@ -80,8 +81,8 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
 
   /**
    * Serves a `ws` socket. Call it in the same turn of the event loop in which the socket was opened. A request that
-   * `admit` let in keeps its identity. If `identity` is given, even as undefined, nothing is checked: the caller is
-   * trusted. Otherwise the connection is admitted or refused here.
+   * `admit` let in keeps its identity. With an `identity`, which may be undefined, the caller is trusted and nothing is
+   * checked. Otherwise the connection is admitted or refused here.
    * @throws TypeError if the socket is attached already, if `client` is not an ArcClient, or is passed in a cluster
    */
   attach(
@@ -200,27 +201,8 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
   /** @internal */
   endLocalSessions(key: string): void {
     for (const session of this.#sessions) {
-      const isOfUser = session.isAdmitted && this.#keyOf(session.identity) === key;
+      const isOfUser = session.isAdmitted && this.#identities.keyOf(session.identity) === key;
       if (isOfUser) session.close(CloseCode.Unauthorized, 'Signed out');
-    }
-  }
-
-  #keyOf(identity: unknown): string | undefined {
-    try {
-      return identityKeyOf(identity, this.config.identity);
-    } catch (err) {
-      this.config.logger.error({ err }, 'identity.key threw');
-      return undefined;
-    }
-  }
-
-  /** @throws what `identity.save` throws */
-  #saveIdentity(identity: unknown): JsonValue | undefined {
-    try {
-      return this.config.identity?.save?.(identity);
-    } catch (err) {
-      this.config.logger.error({ err }, 'identity.save threw');
-      throw err;
     }
   }
 
@@ -230,8 +212,8 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
     const cluster = new Cluster(config.cluster, {
       config,
       describeIdentity: (identity) => ({
-        identityKey: this.#keyOf(identity),
-        identity: this.#saveIdentity(identity),
+        identityKey: this.#identities.keyOf(identity),
+        identity: this.#identities.save(identity),
       }),
       endChatsOf: async (stored) => {
         await endChatsOf(stored, config);
@@ -277,14 +259,7 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
 
   /** @internal */
   identityKey(identity: unknown): string | undefined {
-    if (identity === undefined) return ANONYMOUS;
-    const key = this.#keyOf(identity);
-    if (key !== undefined && key !== ANONYMOUS) return key;
-    if (!this.#hasWarnedOfIdentity) {
-      this.#hasWarnedOfIdentity = true;
-      this.config.logger.warn({}, 'sessions of identities without id or sub cannot be resumed: set identity.key');
-    }
-    return undefined;
+    return this.#identities.resumeKeyOf(identity);
   }
 
   /** @internal */

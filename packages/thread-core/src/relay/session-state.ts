@@ -66,8 +66,12 @@ export class SessionState {
     return this.resumption === undefined ? this.connection?.isOpen === true : !this.isEnding;
   }
 
+  get isConnectionFull(): boolean {
+    return this.connection?.isFull === true;
+  }
+
   get isBlocked(): boolean {
-    return this.connection?.isFull === true || this.resumption?.journal.isFull === true;
+    return this.isConnectionFull || this.resumption?.journal.isFull === true;
   }
 
   get isIdle(): boolean {
@@ -119,5 +123,15 @@ export class SessionState {
 
   takeHeldMessages(): FrameEcho[] {
     return this.frames?.take(({ isMessage }) => isMessage).map(({ echo }) => echo) ?? [];
+  }
+
+  /** A frame was accepted. */
+  acceptFrame(): void {
+    this.connection?.resetBadFrames();
+  }
+
+  /** Drops the connection without a close frame. */
+  terminate(): void {
+    this.connection?.terminate();
   }
 }

@@ -5,7 +5,8 @@ import type { ThreadEntry } from '../threads/store.js';
 import { ThreadManager } from '../threads/thread-manager.js';
 import type { Session } from './api.js';
 import type { Cluster, ClusteredSession } from './cluster.js';
-import type { ClaimedRecord, ClusterSession } from './cluster-session.js';
+import type { ClusterSession } from './cluster-session.js';
+import type { ClaimedRecord } from './cluster-session-owner.js';
 import type { RelayConfig } from './options.js';
 import type { Telemetry } from './telemetry.js';
 

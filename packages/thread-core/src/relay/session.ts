@@ -151,10 +151,6 @@ export class ClientSession
     return this.#host.cluster?.check();
   }
 
-  acceptFrame(): void {
-    this.connection?.resetBadFrames();
-  }
-
   onResume(frame: ResumeFrame): Promise<void> | undefined {
     return answerResume(this.#host, this, frame);
   }
@@ -204,10 +200,6 @@ export class ClientSession
     if (this.resumption?.journal.isFull && this.existingSends?.isPaused !== true) this.onBackpressure();
   }
 
-  get isConnectionFull(): boolean {
-    return this.connection?.isFull === true;
-  }
-
   onAck(isNew: boolean): void {
     if (!this.isBlocked) this.onBackpressure();
     // A client can repeat an acknowledgement without reading anything.
@@ -249,10 +241,6 @@ export class ClientSession
       this.terminate();
       throw error;
     }
-  }
-
-  terminate(): void {
-    this.connection?.terminate();
   }
 
   onViolation(code: number, reason: string): void {

@@ -1,0 +1,18 @@
+/** Makes writes one after the other. One that fails does not keep the next ones back. */
+export class WriteQueue {
+  #last: Promise<unknown> = Promise.resolve();
+  #pending = 0;
+
+  get isEmpty(): boolean {
+    return this.#pending === 0;
+  }
+
+  add(write: () => Promise<void>): Promise<void> {
+    this.#pending += 1;
+    const done = this.#last.then(write).finally(() => {
+      this.#pending -= 1;
+    });
+    this.#last = done.catch(() => undefined);
+    return done;
+  }
+}
