@@ -30,6 +30,7 @@ export interface ClusteredSession {
 export interface ClusterHost extends MovesHost {
   readonly config: {
     readonly cleanupTimeout: number;
+    readonly maxPendingBytes: number;
     readonly resume: { readonly grace: number } | undefined;
     readonly logger: Logger;
   };
@@ -131,12 +132,13 @@ export class Cluster {
   /** Joins a socket of this node to its session on another one. */
   openGateway(
     connection: SessionConnection,
-    options: Omit<GatewayOptions, 'links' | 'store' | 'interval' | 'onClosed'>,
+    options: Omit<GatewayOptions, 'links' | 'store' | 'maxKeptBytes' | 'interval' | 'onClosed'>,
   ): Gateway {
     const { store, node } = this.#node;
     const gateway = new Gateway(connection, {
       ...options,
       ...{ links: this.links, store, interval: node.lease / LOOKS_PER_LEASE },
+      maxKeptBytes: this.#host.config.maxPendingBytes,
       onClosed: (closed) => {
         this.gateways.delete(closed);
         this.#host.onGatewayClosed();

@@ -22,6 +22,8 @@ export interface GatewayOptions {
   readonly sid: string;
   /** The node that owns the session. */
   readonly owner: string;
+  /** Most bytes of frames that the owner has not taken. */
+  readonly maxKeptBytes: number;
   /** Milliseconds between two looks whether the owner lives. */
   readonly interval: number;
   /** The number of the last frame that the client has seen. */
@@ -36,6 +38,9 @@ export interface GatewayOptions {
 /** Frames of one read of the store. */
 const MAX_ENTRIES = 100;
 
+/** What it costs to keep a frame, beside its text. */
+const FRAME_OVERHEAD_BYTES = 128;
+
 /**
  * A client's socket on this node, while its session is another node's: passes the client's frames on to the owner, and
  * writes what the owner has put into the store.
@@ -49,6 +54,10 @@ export class Gateway implements ConnectionOwner, LinkEnd {
   /** How many frames of the client were passed on. */
   #passed: number;
   #kept: KeptFrame[] = [];
+  #keptBytes = 0;
+  /** The last control frame that waits to be passed on: those before it say less. */
+  #control: string | undefined;
+  #isPassingControl = false;
   #writing: Promise<void> | undefined;
   #isClosed = false;
   readonly #timer: NodeJS.Timeout;
@@ -60,7 +69,7 @@ export class Gateway implements ConnectionOwner, LinkEnd {
     this.#passed = options.got;
     connection.owner = this;
     options.links.add(options.link, this);
-    this.#timer = setInterval(() => this.#post({ event: 'ping' }), options.interval).unref();
+    this.#timer = setInterval(() => void this.#post({ event: 'ping' }), options.interval).unref();
   }
 
   /** Frames that the owner has not taken, when it had taken so many. */
@@ -73,19 +82,43 @@ export class Gateway implements ConnectionOwner, LinkEnd {
   }
 
   onFrame(frame: ReadFrame, text: string): void {
-    if (!(frame instanceof BadFrame) && frame.type === 'ping') return this.connection.writeControl(pong(frame.id));
-    if (isControl(frame)) return this.#post({ event: 'frame', text });
-    this.#post({ event: 'frame', n: this.#keep(text), text });
+    if (!(frame instanceof BadFrame) && frame.type === 'ping') {
+      // A client that does not read would make its pongs pile up.
+      if (!this.connection.isFull) this.connection.writeControl(pong(frame.id));
+      return;
+    }
+    if (isControl(frame)) this.#passControl(text);
+    else this.#pass('frame', text);
   }
 
   onExcessFrame(_frame: ReadFrame, _bytes: number, text: string): void {
-    this.#post({ event: 'excess', n: this.#keep(text), text });
+    this.#pass('excess', text);
   }
 
-  #keep(text: string): number {
+  #pass(event: 'frame' | 'excess', text: string): void {
     this.#passed += 1;
     this.#kept.push({ n: this.#passed, text });
-    return this.#passed;
+    this.#keptBytes += sizeOf(text);
+    void this.#post({ event, n: this.#passed, text });
+    if (this.#keptBytes <= this.#options.maxKeptBytes) return;
+    // As if the connection were lost: the client sends again what the owner has not taken.
+    void this.#post({ event: 'gone', code: CloseCode.Abnormal });
+    this.close(CloseCode.TryAgainLater, 'Try again later');
+  }
+
+  #passControl(text: string): void {
+    this.#control = text;
+    if (!this.#isPassingControl) void this.#passControls();
+  }
+
+  async #passControls(): Promise<void> {
+    this.#isPassingControl = true;
+    while (this.#control !== undefined) {
+      const text = this.#control;
+      this.#control = undefined;
+      await this.#post({ event: 'frame', text });
+    }
+    this.#isPassingControl = false;
   }
 
   onBackpressure(): void {
@@ -95,16 +128,16 @@ export class Gateway implements ConnectionOwner, LinkEnd {
   }
 
   onViolation(code: number, reason: string): void {
-    this.#post({ event: 'gone', code });
+    void this.#post({ event: 'gone', code });
     this.close(code, reason);
   }
 
   onDisconnect(code: number): void {
-    this.#post({ event: 'gone', code });
+    void this.#post({ event: 'gone', code });
   }
 
   onClosed(code: number): void {
-    this.#post({ event: 'gone', code });
+    void this.#post({ event: 'gone', code });
     this.connection.releaseSlot();
     this.leave();
   }
@@ -137,6 +170,7 @@ export class Gateway implements ConnectionOwner, LinkEnd {
     if (message.event === 'frames') void this.write();
     else if (message.event === 'control') {
       this.#kept = this.keptAfter(message.got);
+      this.#keptBytes = this.#kept.reduce((bytes, { text }) => bytes + sizeOf(text), 0);
       this.connection.writeControl(encode(message.text));
     } else if (message.event === 'close') void this.#closeAfter(message.end, message.code, message.reason);
     else if (message.event === 'gone') this.onPeerLost();
@@ -173,8 +207,12 @@ export class Gateway implements ConnectionOwner, LinkEnd {
     }
   }
 
-  #post(event: OwnerEvent): void {
+  async #post(event: OwnerEvent): Promise<void> {
     const { links, owner, link } = this.#options;
-    if (!this.#isClosed) links.post(owner, link, event);
+    if (!this.#isClosed) await links.post(owner, link, event);
   }
+}
+
+function sizeOf(text: string): number {
+  return Buffer.byteLength(text) + FRAME_OVERHEAD_BYTES;
 }

@@ -69,8 +69,8 @@ export class Links {
     this.#ends.delete(link);
   }
 
-  /** Tells the other end. */
-  post(peer: string, link: string, event: LinkEvent): void {
+  /** Tells the other end. Resolves when the store has the message, or could not take it; never rejects. */
+  post(peer: string, link: string, event: LinkEvent): Promise<void> {
     const { store, node, logger } = this.#node;
     const message: LinkMessage = { type: 'link', link, from: node.name, event };
     const previous = this.#posts.get(link) ?? Promise.resolve();
@@ -83,6 +83,7 @@ export class Links {
       if (this.#posts.get(link) === posted) this.#posts.delete(link);
     });
     this.#posts.set(link, posted);
+    return posted;
   }
 
   /** A message of another node. That of a link which is gone here is told so. */
@@ -91,6 +92,6 @@ export class Links {
     if (end !== undefined) return end.onMessage(event);
     // A link is known to its owner first: of what the owner says before the other node knows it, nothing is needed.
     const isQuestion = event.event === 'ping' || event.event === 'frame' || event.event === 'excess';
-    if (isQuestion) this.post(from, link, { event: 'gone', code: CloseCode.Abnormal });
+    if (isQuestion) void this.post(from, link, { event: 'gone', code: CloseCode.Abnormal });
   }
 }

@@ -170,6 +170,6 @@ export class RemoteConnection implements SessionConnection, LinkEnd {
 
   #post(event: GatewayEvent): void {
     const { links, link, peer } = this.#socket;
-    if (this.isOpen) links.post(peer, link, event);
+    if (this.isOpen) void links.post(peer, link, event);
   }
 }

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import type { Socket } from 'node:net';
 import t from 'tap';
 import { type ClusterNode, cluster, LEASE, until } from './cluster-helpers.js';
 import { type Client, deferred, type Frame, textOf, to } from './helpers.js';
@@ -216,4 +217,85 @@ t.test('frames that wait because a client does not read hold up its session, and
   frame = await second.next();
   while (frame.type === 'ack') frame = await second.next();
   t.match(frame, { type: 'response', id: 'r' });
+});
+
+t.test(
+  'a node keeps at most maxPendingBytes of frames that the owner has not taken, and none is lost [S-80]',
+  async (t) => {
+    const { agent, nodes } = await cluster(t, 2, { maxPendingBytes: 20_000, maxFrameBytes: 10_000 });
+    const [a, b] = nodes as Pair;
+    const [first, { session }] = await a.resume();
+    const gate = agent.hold('chat.start');
+    first.send(to('support', 'x', { id: 0 }));
+    await gate.arrived;
+    const [second, ready] = await b.resume({ session, seq: 0, sent: 1 });
+    t.match(ready, { resumed: true, got: 1 });
+    const posting = deferred();
+    b.gates.post = posting.promise;
+    const messages = [1, 2].map((id) => to('support', 'y'.repeat(9000), { id }));
+    // They count for this node, but not for the owner, which has nothing to keep of them.
+    const cancels = Array.from({ length: 20 }, () => ({ type: 'cancel', id: 'nothing' }));
+    const frames = [...messages, ...cancels];
+    second.send(...frames);
+    t.equal((await second.closed).code, 1013);
+    posting.resolve();
+    const [third, again] = await b.resume({ session, seq: 0, sent: 1 + frames.length });
+    t.match(again, { resumed: true });
+    gate.release();
+    third.send(...frames.slice(again.got - 1));
+    const ids: unknown[] = [];
+    while (ids.length < 3) ids.push((await nextOf(third)).id);
+    t.strictSame(ids, [0, 1, 2]);
+    t.equal(agent.requests.filter(({ method }) => method === 'chat.message').length, 2);
+  },
+);
+
+t.test('acknowledgements that cannot be passed on at once are passed on as one [S-81]', async (t) => {
+  const { agent, store, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const gate = streaming(agent);
+  const [first, { session }] = await a.resume();
+  first.send(to('support', 'x', { id: 'q', stream: true }));
+  await first.all(3);
+  const [second] = await b.resume({ session, seq: 3, sent: 1 });
+  const posting = deferred();
+  b.gates.post = posting.promise;
+  for (let count = 0; count < 500; count += 1) second.send({ type: 'ack', seq: 3 });
+  t.match(await second.ask({ type: 'ping', id: 'p' }), { type: 'pong', id: 'p' });
+  let posts = 0;
+  const post = store.post.bind(store);
+  store.post = (...args) => {
+    posts += 1;
+    return post(...args);
+  };
+  posting.resolve();
+  gate.resolve();
+  while ((await second.next()).type !== 'done');
+  t.ok(posts < 50, `${posts} messages between the nodes`);
+});
+
+t.test('pings of a client that does not read make no answers pile up at another node [S-82]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2, { maxBufferedBytes: 65_536 });
+  const [a, b] = nodes as Pair;
+  const gate = agent.hold('chat.start');
+  const [first, { session }] = await a.resume();
+  first.send(to('support', 'x', { id: 0 }));
+  await gate.arrived;
+  const [second] = await b.resume({ session, seq: 0, sent: 1 });
+  (second.socket as unknown as { _socket: Socket })._socket.pause();
+  const ping = { type: 'ping', id: '€'.repeat(256) };
+  let most = 0;
+  // More than the buffers of the kernel take.
+  for (let count = 0; count < 20_000; count += 1) {
+    second.send(ping);
+    if (count % 500 > 0) continue;
+    await new Promise(setImmediate);
+    most = Math.max(most, b.sockets.at(-1)?.bufferedAmount ?? 0);
+  }
+  second.send(to('hr', 'x', { id: 1 }));
+  await until(() => agent.requests.some(({ agentId }) => agentId === 'hr'), 'the last frame to be passed on');
+  most = Math.max(most, b.sockets.at(-1)?.bufferedAmount ?? 0);
+  t.ok(most < 262_144, `${most} bytes wait`);
+  gate.release();
+  second.socket.terminate();
 });
