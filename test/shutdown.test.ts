@@ -23,7 +23,7 @@ for (const name of Object.keys(hosts)) {
     await Promise.all(clients.map((client) => client.say('a')));
     await Promise.all(clients.map((client) => client.say('b')));
     const silent = new RawClient(port, upgradeText('/ws'));
-    await silent.hears('\r\n\r\n');
+    await silent.receives('\r\n\r\n');
     t.match(agent.counters, { started: 100, open: 100 });
 
     server.kill('SIGTERM');

@@ -135,7 +135,7 @@ async function runSends(world: World, cell: Cell): Promise<Outcome> {
   // Its answer must arrive in spite of the fault, but not necessarily before it.
   const other = client.ask(to('other', 'other'), CLIENT_WAIT);
   await cell.cause?.(world);
-  let told = summarize(await client.told('first', CLIENT_WAIT));
+  let told = summarize(await client.answerTo('first', CLIENT_WAIT));
   if (cell.between !== undefined) {
     await cell.between(world);
     told += ` · then ${summarize(await client.ask(to('faulty', 'second', { stream }), CLIENT_WAIT))}`;

@@ -191,7 +191,7 @@ export const connectionFaults: Fault[] = [
     },
     after: (kind) => {
       const cause = async (world: World): Promise<void> => {
-        await world.client.told('first');
+        await world.client.answerTo('first');
         world.front.silence();
       };
       return clientLost({ how: 'while nothing is running', cause, told: '', requests: 1, aborted: 0 }, WHOLE[kind], 0);

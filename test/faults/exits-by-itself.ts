@@ -67,7 +67,7 @@ await one.ask(to('broken', 4, { stream: true }));
 two.send(to('held', 5));
 await arrived();
 two.send({ type: 'cancel', id: 5 });
-await two.told(5);
+await two.answerTo(5);
 two.send(to('held', 6, { stream: true }));
 await arrived();
 two.socket.terminate();

@@ -77,7 +77,7 @@ async function send(
   if (random.chance(0.05)) client.socket.send(JSON.stringify({ type: 'cancel', id }));
   if (random.chance(0.03)) await client.ask({ id: `bad-${id}`, message: 'rubbish' });
   if (random.chance(0.05)) await client.ask({ type: 'end', id: `end-${id}`, agent_id: thread });
-  const frames: Frame[] = await client.told(id, 20_000).catch((error: Error) => {
+  const frames: Frame[] = await client.answerTo(id, 20_000).catch((error: Error) => {
     tally.broken.push(error.message);
     return [];
   });

@@ -74,7 +74,7 @@ function arc<Identity = unknown>(options: ExpressArcOptions<Identity> & AgentSou
     closeWith(serverOf(info.req), relay);
     refuse(info, done);
   };
-  // With `handle`, `set` and `emit` it is a sub-app, and is told of the app that it is used in.
+  // With `handle`, `set` and `emit` it is a sub-app, and Express emits `mount` with the app that it is used in.
   const self: ExpressArc<Identity> & Mount = Object.assign(middleware, {
     relay,
     attach,

@@ -99,7 +99,7 @@ t.test('an upgrade with a body is answered with 400', async (t) => {
   const port = await listen(t, app);
   for (const headers of [{ 'content-length': '9' }, { 'transfer-encoding': 'chunked' }]) {
     const client = new RawClient(port, upgradeText('/ws', headers as Record<string, string>, 'POST'), '{"a":"b"}');
-    await client.hears('An upgrade has no body');
+    await client.receives('An upgrade has no body');
     t.match(client.text, /^HTTP\/1.1 400 .*connection: close/is);
     client.socket.destroy();
   }
@@ -115,7 +115,7 @@ t.test('a POST that offers another protocol (h2c) is handled as a plain request 
   const h2c = { upgrade: 'h2c', connection: 'Upgrade, HTTP2-Settings', 'http2-settings': 'AAMAAABkAAQAoAAAAAIAAAAA' };
   const headers = { ...h2c, 'content-type': 'application/json', 'content-length': '9' };
   const client = new RawClient(port, upgradeText('/form', headers, 'POST'), '{"a":"b"}');
-  await client.hears('{"got":{"a":"b"}}');
+  await client.receives('{"got":{"a":"b"}}');
   client.socket.destroy();
   t.equal((await plain(port, '/ws', h2c)).status, 426);
 });
@@ -130,7 +130,7 @@ t.test('bytes after a refused upgrade are not parsed as a request', async (t) =>
   app.use('/ws', arc({ endpoint: agent.endpoint, authenticate: () => null }));
   const port = await listen(t, app);
   const client = new RawClient(port, upgradeText('/ws'), 'GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n');
-  await client.hears('Not authenticated');
+  await client.receives('Not authenticated');
   client.socket.end('GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n');
   await client.closed;
   t.equal(requests, 1);

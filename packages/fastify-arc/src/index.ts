@@ -63,7 +63,7 @@ const register: FastifyPluginAsync<FastifyArcOptions & AgentSource> = async (app
   });
 };
 
-/** Registers @fastify/websocket where this scope has none. */
+/** Registers @fastify/websocket if this scope has none. */
 async function useWebsocket(app: FastifyInstance, relay: Relay): Promise<void> {
   if (app.hasPlugin('@fastify/websocket')) return;
   // On the server itself it would take every upgrade: those of other libraries, and of other scopes a second time.
@@ -84,7 +84,7 @@ function isOneOf(app: FastifyInstance, paths: readonly string[]): (request: Inco
   return (request) => isPathOf(rewriteUrl === undefined ? request.url : rewriteUrl.call(app, request), paths);
 }
 
-/** The option `rewriteUrl` of an app. Fastify applies it as it routes, and tells nobody: its options have no public name. */
+/** The option `rewriteUrl` of an app. Fastify applies it when it routes, and has no public way to read its options. */
 function rewriterOf(app: FastifyInstance): ((request: IncomingMessage) => string) | undefined {
   for (let scope: object | null = app; scope !== null; scope = Object.getPrototypeOf(scope)) {
     const symbol = Object.getOwnPropertySymbols(scope).find(({ description }) => description === 'fastify.options');

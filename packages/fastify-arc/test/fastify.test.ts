@@ -145,7 +145,7 @@ t.test('relays work in sibling scopes that do not share a registered plugin', as
   const port = await listen(t, app);
   t.notOk(app.hasDecorator('arc'), 'nothing leaks to the scope above');
   const stays = new RawClient(port, upgradeText('/nowhere'));
-  await stays.hears('404');
+  await stays.receives('404');
   await soon(new Promise((resolve) => stays.socket.once('end', resolve)), 'a client that stays to be left');
   stays.socket.end();
   for (const prefix of ['/left', '/right']) {

@@ -198,13 +198,13 @@ export function admission(declare: Declare, host: Host): void {
     ];
     for (const [headers, status] of bad) {
       const client = new RawClient(port, upgradeText('/ws', headers));
-      await client.hears('\r\n\r\n');
+      await client.receives('\r\n\r\n');
       client.socket.end();
       await client.closed;
       t.match(client.text, status);
     }
     const post = new RawClient(port, upgradeText('/ws', {}, 'POST'));
-    await post.hears('\r\n\r\n');
+    await post.receives('\r\n\r\n');
     post.socket.end();
     t.match(post.text, /^HTTP\/1.1 40[45]/);
     await allGone(app);
@@ -232,7 +232,7 @@ export function admission(declare: Declare, host: Host): void {
     await until(() => seen.length > 0, 'authenticate is asked');
     t.equal(agent.counters.requests, 0, 'nothing is sent for a stranger');
     gate.open();
-    await client.hears('a #3: xxx');
+    await client.receives('a #3: xxx');
     t.match(client.text, /a #1: x".*a #2: xx".*a #3: xxx"/s);
     t.strictSame(seen, ['asked', 'ann', 'ann', 'ann'], 'authenticate is asked once');
     t.strictSame(

@@ -5,7 +5,7 @@ import { soon } from '@arc/test-client';
 
 export { Client, type Frame, soon, streamedText, textOf, to, until } from '@arc/test-client';
 
-/** What waits for `opened` goes on when it is opened. */
+/** A promise `opened`, and the function that fulfils it. */
 export function gate(): { opened: Promise<void>; open: () => void } {
   let open = (): void => {};
   const opened = new Promise<void>((resolve) => {
@@ -14,7 +14,7 @@ export function gate(): { opened: Promise<void>; open: () => void } {
   return { opened, open };
 }
 
-/** An `authenticate` that counts whom it is asked about, and lets everybody in when it is opened. */
+/** An `authenticate` that counts its calls (`asked`), and accepts all of them once `open` is called. */
 export function heldAuthentication(): { asked: number; open: () => void; authenticate: () => Promise<true> } {
   const { opened, open } = gate();
   const held = {
@@ -29,7 +29,7 @@ export function heldAuthentication(): { asked: number; open: () => void; authent
   return held;
 }
 
-/** What a plain HTTP client is told that asks for an upgrade. */
+/** The HTTP answer to a request for an upgrade. */
 export interface Answer {
   status: number;
   body: string;
@@ -85,7 +85,7 @@ export function frameBytes(text: string | Buffer, opcode = 1): Buffer {
   return Buffer.concat([Buffer.from([0x80 | opcode, ...length, 0, 0, 0, 0]), payload]);
 }
 
-/** A client that does only what it is told: it reads, and never answers. */
+/** A TCP client that sends the given bytes, records what it receives, and never answers. */
 export class RawClient {
   readonly socket: Socket;
   text = '';
@@ -98,19 +98,19 @@ export class RawClient {
       this.text += chunk.toString('latin1');
     });
     this.closed = new Promise((resolve) => this.socket.on('close', resolve));
-    // In one write, so that they come in together.
+    // In one write, so that they arrive together.
     this.socket.write(Buffer.concat(bytes.map((part) => Buffer.from(part))));
   }
 
-  /** Resolves when it has been told that. */
-  hears(part: string): Promise<void> {
-    const heard = async (): Promise<void> => {
+  /** Resolves when it has received this text. */
+  receives(part: string): Promise<void> {
+    const received = async (): Promise<void> => {
       while (!this.text.includes(part)) {
         if (this.socket.readableEnded) throw new Error(`"${part}" never came, but ${JSON.stringify(this.text)}`);
         await Promise.race([once(this.socket, 'data'), once(this.socket, 'end')]);
       }
     };
-    return soon(heard(), JSON.stringify(part));
+    return soon(received(), JSON.stringify(part));
   }
 }
 

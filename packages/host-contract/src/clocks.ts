@@ -9,7 +9,7 @@ const TIMEOUT = 1000;
 /** For how long connections talk. */
 const TIME = 3500;
 
-/** Sets Node's time-outs for requests, and has them looked at often; before the server listens. */
+/** Shortens Node's time-outs for requests, and has them checked often. To be called before the server listens. */
 function hurry(server: Server): void {
   Object.assign(server, { headersTimeout: TIMEOUT, requestTimeout: TIMEOUT, connectionsCheckingInterval: 100 });
 }
@@ -32,11 +32,11 @@ export function beginClocks(host: Host): (t: Test) => Promise<void> {
       await wait(100);
     }
     const text = await first.say('a');
-    await slow.hears('\r\n\r\n');
+    await slow.receives('\r\n\r\n');
     slow.socket.destroy();
     return { rounds, text, slow: slow.text };
   })();
-  // Whoever asks is told.
+  // The test that is returned reports the failure.
   outcome.catch(() => {});
   return async (t) => {
     for (const end of ends) t.teardown(end);

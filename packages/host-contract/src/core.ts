@@ -18,7 +18,7 @@ export interface CoreHost {
   name: string;
   /**
    * Starts it in front of an agent server, which has the agents `support`, `finance` and `hr`. It listens on a port of
-   * 127.0.0.1, and streams only where that is requested.
+   * 127.0.0.1, and streams only if that is requested.
    */
   start(agent: { endpoint: string; token: string }): Promise<CoreServer>;
   /** How it refuses a page of another origin: by an HTTP status, or by a close code after the upgrade. Default `status`. */
@@ -214,7 +214,7 @@ async function frames(t: Test, { agent, url }: Core): Promise<void> {
     await t.test(what, async (t) => {
       const { port, pathname } = new URL(url);
       const client = new RawClient(Number(port), upgradeText(pathname), frame);
-      await client.hears(String.fromCharCode(code >> 8, code & 0xff));
+      await client.receives(String.fromCharCode(code >> 8, code & 0xff));
       t.pass();
       client.socket.destroy();
       await client.closed;

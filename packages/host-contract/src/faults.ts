@@ -16,11 +16,11 @@ export function faults(declare: Declare, host: Host): void {
       const other = await connect();
       const frame = '{"agent_id":"a","message":{"role":"user","parts":[]}}';
       const client = new RawClient(port, upgradeText('/ws'), frameBytes(frame));
-      await client.hears('"response"');
+      await client.receives('"response"');
       act(client);
       if (code !== undefined) {
         // The code of a close frame, in the two bytes behind its head.
-        await client.hears(String.fromCharCode(code >> 8, code & 0xff));
+        await client.receives(String.fromCharCode(code >> 8, code & 0xff));
         client.socket.end();
       }
       await client.closed;

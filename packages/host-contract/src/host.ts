@@ -31,7 +31,7 @@ type Promised =
   /** An app that forgets to attach the adapter gets an error that says so. */
   | 'attach';
 
-/** What an app does with a request before the relay sees it: goes on and knows the user, answers, or fails. */
+/** What an app does with a request before the relay sees it: identifies the user and continues, answers, or fails. */
 type Before = (request: IncomingMessage) => { user: string } | { page: Readable } | number | Error;
 
 interface RelayAt {
@@ -64,7 +64,7 @@ export interface Site {
 export interface App {
   server: Server;
   relays: Relay[];
-  /** What an app calls when it is told to stop. */
+  /** What an app calls at shutdown. */
   close(): Promise<void>;
 }
 

@@ -12,13 +12,13 @@ const ways: ((port: number) => Promise<unknown>)[] = [
   (port) => upgrade(port, '/ws', { authorization: 'nobody' }),
   (port) => upgrade(port, '/nowhere'),
   async (port) => {
-    // Says no more, but listens on.
+    // Closes its side, and still reads.
     const client = new RawClient(port, upgradeText('/ws', { authorization: 'nobody' }));
     client.socket.end();
     await client.closed;
   },
   async (port) => {
-    // Has much to say before it is asked, and closes its side only when the other has.
+    // Sends data before the answer, and closes its side only after the server has.
     const client = new RawClient(port, upgradeText('/ws', { authorization: 'nobody' }), Buffer.alloc(100_000));
     client.socket.once('end', () => client.socket.end());
     await client.closed;
@@ -41,7 +41,7 @@ export function leaks(declare: Declare, host: Host): void {
     t.equal(await connections(wanted.app), 0);
     // The clients' own ends are closed a little later.
     await until(() => descriptors() <= before, `no more than the ${before} descriptors of before are open`);
-    t.equal(await (await wanted.connect()).say('a'), 'a #1: hello', 'and it goes on');
+    t.equal(await (await wanted.connect()).say('a'), 'a #1: hello', 'and it still works');
   });
 }
 

@@ -12,7 +12,7 @@ export interface Exit {
 export class ServerProcess {
   readonly #process: ChildProcess;
   readonly exited: Promise<Exit>;
-  /** The address that it prints; rejected where it exits instead. */
+  /** The address that it prints. Rejected if it exits first. */
   readonly url: Promise<string>;
 
   /** It listens on a free port unless `variables` say otherwise. Its environment is `PATH` and these variables. */

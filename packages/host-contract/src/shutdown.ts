@@ -23,7 +23,7 @@ export function shutdown(declare: Declare, host: Host): void {
   declare('a client that never answers the closing handshake does not delay the shutdown', [], async (t) => {
     const { agent, app, port, connect } = await world(t, host);
     const [client, silent] = [await connect(), new RawClient(port, upgradeText('/ws'))];
-    await silent.hears('\r\n\r\n');
+    await silent.receives('\r\n\r\n');
     await client.say('a');
     await soon(app.close(), 'the app to close');
     t.equal((await client.closed).code, 1001);

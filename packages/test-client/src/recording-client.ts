@@ -4,7 +4,7 @@ import { type Frame, isLast, type Json } from './frames.js';
 import { soon } from './waits.js';
 
 /** The frames that answer one send, end or ping. */
-interface Told {
+interface Answer {
   frames: Frame[];
   ended: boolean;
   end: () => void;
@@ -21,11 +21,11 @@ export class RecordingClient {
   readonly strays: Frame[] = [];
   /** Called for every frame. */
   onFrame: (frame: Frame) => void = () => {};
-  readonly #told = new Map<string | number, Told>();
+  readonly #answers = new Map<string | number, Answer>();
 
   private constructor(url: string) {
     this.socket = new WebSocket(url, { perMessageDeflate: false });
-    this.socket.on('message', (data) => this.#heard(JSON.parse(data.toString()) as Frame));
+    this.socket.on('message', (data) => this.#receive(JSON.parse(data.toString()) as Frame));
     this.socket.on('error', () => {});
     this.closed = new Promise((resolve) => this.socket.once('close', resolve));
   }
@@ -39,7 +39,7 @@ export class RecordingClient {
   /** Sends a frame with an id, and resolves to the frames that answer it, including the last. */
   async ask(frame: Json, ms?: number): Promise<Frame[]> {
     this.send(frame);
-    return this.told(frame.id as string, ms);
+    return this.answerTo(frame.id as string, ms);
   }
 
   send(frame: Json): void {
@@ -48,10 +48,10 @@ export class RecordingClient {
   }
 
   /** Resolves to the frames of an id when the last one has arrived. */
-  async told(id: string | number, ms?: number): Promise<Frame[]> {
-    const told = this.#of(id);
-    await soon(told.last, () => `the last frame of ${id}; so far: ${told.frames.map(({ type }) => type)}`, ms);
-    return told.frames;
+  async answerTo(id: string | number, ms?: number): Promise<Frame[]> {
+    const answer = this.#of(id);
+    await soon(answer.last, () => `the last frame of ${id}; so far: ${answer.frames.map(({ type }) => type)}`, ms);
+    return answer.frames;
   }
 
   /** The frames of an id so far. */
@@ -61,31 +61,31 @@ export class RecordingClient {
 
   /** The ids without a last frame. */
   get open(): (string | number)[] {
-    return [...this.#told].filter(([, { ended }]) => !ended).map(([id]) => id);
+    return [...this.#answers].filter(([, { ended }]) => !ended).map(([id]) => id);
   }
 
-  #of(id: string | number): Told {
-    let told = this.#told.get(id);
-    if (told === undefined) {
+  #of(id: string | number): Answer {
+    let answer = this.#answers.get(id);
+    if (answer === undefined) {
       let end!: () => void;
       const last = new Promise<void>((resolve) => (end = resolve));
-      told = { frames: [], ended: false, end, last };
-      this.#told.set(id, told);
+      answer = { frames: [], ended: false, end, last };
+      this.#answers.set(id, answer);
     }
-    return told;
+    return answer;
   }
 
-  #heard(frame: Frame): void {
+  #receive(frame: Frame): void {
     this.frames.push(frame);
     this.onFrame(frame);
-    const told = frame.id === undefined ? undefined : this.#told.get(frame.id);
-    if (told === undefined || told.ended) {
+    const answer = frame.id === undefined ? undefined : this.#answers.get(frame.id);
+    if (answer === undefined || answer.ended) {
       this.strays.push(frame);
       return;
     }
-    told.frames.push(frame);
+    answer.frames.push(frame);
     if (!isLast(frame)) return;
-    told.ended = true;
-    told.end();
+    answer.ended = true;
+    answer.end();
   }
 }

@@ -67,7 +67,7 @@ export class RedisServer {
     await exit;
   }
 
-  /** Freezes it, or lets it go on. */
+  /** Freezes or continues it. */
   signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
     this.#process?.kill(signal);
   }

@@ -8,7 +8,7 @@ export interface AckHost {
   isFull(): boolean;
 }
 
-/** Decides when the relay is told which of its frames have arrived. */
+/** Decides when the relay's frames are acknowledged. */
 export class Acks {
   /** From `ready`. */
   declare policy: AckPolicy;

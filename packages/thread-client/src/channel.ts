@@ -39,7 +39,7 @@ const INVALID_REQUEST: typeof ErrorCode.InvalidRequest = -32_600;
 
 /**
  * Frames in both directions, each once and in order, over as many connections as it takes: numbers, acknowledgements,
- * and what is sent again. Where the relay does not resume sessions, a channel is as good as its connection.
+ * and what is sent again. If the relay does not resume sessions, a channel lasts as long as its connection.
  */
 export class Channel implements ConnectionHost, AckHost {
   state: ClientState = { status: 'connecting' };
@@ -65,7 +65,7 @@ export class Channel implements ConnectionHost, AckHost {
     this.#acks = new Acks(this);
   }
 
-  /** Frames that are queued now leave now. */
+  /** Queued frames are sent at once. */
   get isLive(): boolean {
     return this.#stage === 'established';
   }
@@ -99,7 +99,7 @@ export class Channel implements ConnectionHost, AckHost {
     for (const entry of entries) this.#host.onNumbered(entry);
     this.#host.save();
     for (const { text } of entries) this.connection.send(text);
-    // Nobody will say what has arrived.
+    // There are no acknowledgements, so what was sent counts as arrived.
     if (entries.length > 0 && this.resumable !== true) this.#outbox.arrived(this.#outbox.sent);
     // Closed for being idle: it connects again when there is something to say.
     if (this.state.status === 'waiting' && this.state.retryAt === undefined) this.connection.connect();

@@ -7,7 +7,7 @@ const PING_TIMEOUT_MS = 3_000;
 const SILENCE_MS = 10_000;
 const CLOSE_TIMEOUT_MS = 2_000;
 
-/** The relay refuses this client, or is done with it: another attempt would end alike, or is not wanted. */
+/** Close codes after which the client does not reconnect: another attempt would fail as well, or is not wanted. */
 const FINAL = [1000, 1008, 4401, 4403, 4409];
 const NORMAL = 1000;
 const IDLE = 4408;
@@ -27,7 +27,7 @@ export interface ConnectionHost {
   /** The socket is open. The host establishes its session on it, and then calls `established()`. */
   onOpen(): void;
   onMessage(text: string): void;
-  /** The phase is another one. Of `open` the host knows by itself. */
+  /** The phase has changed. Not called for `open`, which the host itself brings about. */
   onPhase(phase: NewPhase): void;
   /** Whether answers are outstanding, so that silence is suspicious. */
   isWaiting(): boolean;
@@ -37,7 +37,7 @@ export interface ConnectionOptions extends Pick<ThreadClientOptions, 'url' | 'pr
   WebSocket: WebSocketConstructor;
 }
 
-/** A WebSocket that comes back. It knows nothing of sessions and threads. */
+/** A WebSocket that reconnects. It knows nothing of sessions and threads. */
 export class Connection {
   phase: Phase = { name: 'idle' };
   readonly #options: ConnectionOptions;
@@ -81,27 +81,27 @@ export class Connection {
     this.#socket?.send(typeof frame === 'string' ? frame : JSON.stringify(frame));
   }
 
-  /** The session is established: the sockets before this one are of no use to anybody. */
+  /** The session is established: earlier sockets are not needed any more. */
   established(): void {
     clearTimeout(this.#timer);
     this.#abandoned?.close();
     this.#abandoned = undefined;
     this.#watch = setInterval(() => {
-      // It has lasted: a good connection.
+      // It has lasted for a while, so it counts as good.
       this.progressed();
       if (this.#host.isWaiting() && Date.now() - this.#heardAt >= SILENCE_MS) this.check();
     }, SILENCE_MS / 2);
     this.phase = { name: 'open' };
   }
 
-  /** The connection was of use: the next loss starts with the shortest delay. */
+  /** The connection works: after the next loss, delays start with the shortest. */
   progressed(): void {
     this.#failures = 0;
   }
 
   /**
-   * Connects at once where it waits, and where it is closed if `always`. Where it is open, finds out within three seconds
-   * whether it still works.
+   * Connects at once if it waits, and with `always` also if it is closed. If it is open, checks within three seconds whether
+   * it still works.
    */
   wake(always = false): void {
     if (this.phase.name === 'waiting' || (always && this.phase.name === 'closed')) this.connect();

@@ -8,7 +8,7 @@ export interface ThreadClientEvents {
   state: [state: ClientState];
   /** A turn ended without its answer, and the message may have reached the agent. */
   interrupted: [turn: Turn, error: InterruptedError];
-  /** The session was lost together with turns or threads. What the agents were told before is forgotten. */
+  /** The session was lost together with turns or threads. The agents have forgotten these conversations. */
   lost: [error: SessionLostError];
   /** The storage failed, for example because it is full: a reload starts over from here on. */
   storage: [error: unknown];

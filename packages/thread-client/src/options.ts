@@ -25,7 +25,7 @@ export interface StorageLike {
 
 /** How a connection ended. */
 export interface CloseInfo {
-  /** The WebSocket close code. 1006 where there was none: the connection was lost or refused. */
+  /** The WebSocket close code. 1006 if there was none: the connection was lost or refused. */
   code: number;
   reason: string;
 }

@@ -1,4 +1,4 @@
-/** A frame of this client, as it goes on the wire. */
+/** A frame of this client, as text. */
 export interface Entry {
   readonly text: string;
   /** The turn or `end` that it begins. */

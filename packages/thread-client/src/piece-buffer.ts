@@ -4,7 +4,7 @@ import { LimitError } from './errors.js';
 export interface Piece {
   /** `response`: the agent answered with a whole envelope instead of a stream. */
   readonly type: 'content' | 'metadata' | 'event' | 'response';
-  /** The name of the event; only where `type` is `event`. */
+  /** The name of the event; only if `type` is `event`. */
   readonly event?: string;
   /** What the agent sent: the event's data, or the whole envelope. */
   readonly data: unknown;
@@ -12,9 +12,9 @@ export interface Piece {
   readonly text: string;
 }
 
-/** So much is kept of an answer, in characters; what is unread beyond it holds the acknowledgements back. */
+/** Characters that are kept of an answer. If more is unread, acknowledgements are held back. */
 export const MAX_KEPT = 1_048_576;
-/** So much may be unread where holding back does not help, for example because the relay cannot resume. */
+/** The most that may be unread if holding back does not help, for example because the relay cannot resume. */
 const MAX_UNREAD = 16 * MAX_KEPT;
 
 /**

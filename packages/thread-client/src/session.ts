@@ -58,7 +58,7 @@ export class Session implements ChannelHost, TurnHost {
     const { id, number } = turn;
     if (number === undefined) this.channel.withdraw(id);
     const queued = number !== undefined && this.channel.add({ type: 'cancel', id });
-    // The relay's answer says how the turn ended, where there is a relay to answer.
+    // If the relay can answer, its answer says how the turn ended.
     if (!queued || !this.channel.isLive) this.#fail(turn, turn.cancelled());
     this.channel.flush();
   }

@@ -4,7 +4,7 @@ import { MAX_KEPT } from './piece-buffer.js';
 import { randomName } from './random.js';
 import type { RequestFields } from './turn.js';
 
-/** What of a channel outlives the page. */
+/** What is stored of a channel, for the page after a reload. */
 export interface SavedChannel {
   readonly session: string | undefined;
   readonly seq: number;
@@ -12,7 +12,7 @@ export interface SavedChannel {
   readonly outbox: Entry[];
 }
 
-/** What of a session outlives the page. */
+/** What is stored of a session, for the page after a reload. */
 export interface SavedSession extends SavedChannel {
   readonly requests: readonly (RequestFields & { readonly number: number | undefined })[];
   readonly threads: readonly ThreadInfo[];
@@ -58,7 +58,7 @@ export class SessionStore {
       if (head?.version !== 1) return undefined;
       this.tab = head.tab;
       for (const [id, count] of Object.entries(head.chunks)) {
-        // So much that nothing is added to what was too much already.
+        // Over the limit, so that nothing is added to a turn whose pieces were too many.
         this.#chunks.set(id, { count, size: count === 0 ? MAX_KEPT : 0, waiting: [] });
       }
       return head;
@@ -68,7 +68,7 @@ export class SessionStore {
     return undefined;
   }
 
-  /** The frames with the pieces of a pending turn, or undefined where they were too many to keep. */
+  /** The frames with the pieces of a pending turn, or undefined if they were too many to keep. */
   read(turnId: string): string[] | undefined {
     const chunks = this.#chunks.get(turnId);
     if (chunks === undefined) return [];

@@ -126,7 +126,7 @@ export class ClientTurn implements Turn {
     }
   }
 
-  /** Takes the frames over that were stored; `undefined` where they were too many. */
+  /** Takes the frames over that were stored; `undefined` if they were too many. */
   restore(frames: readonly string[] | undefined): void {
     if (frames === undefined) this.buffer.skip();
     else for (const text of frames) this.receive(JSON.parse(text) as RelayFrame, text.length);
@@ -152,7 +152,7 @@ export class ClientTurn implements Turn {
     }
   }
 
-  /** Ends it well. */
+  /** Ends it successfully. */
   finish(value: unknown): void {
     if (!this.#settle()) return;
     this.buffer.end();

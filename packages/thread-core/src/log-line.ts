@@ -1,4 +1,4 @@
-/** Bytes of JSON that what a line is about may take: with message, time and the logger's own fields the line stays below 8 KiB. */
+/** Bytes of JSON for the object of a line. With message, time and the logger's own fields the line stays below 8 KiB. */
 const MAX_BYTES = 6 * 1024;
 
 /** Bytes of the texts of a line that is too long. */
@@ -19,7 +19,7 @@ export function boundLine(about: object): object {
   return new Size().of(about) <= MAX_BYTES ? about : cutFields(about);
 }
 
-/** Estimates how long the JSON of a value is, and stops where it is too long. */
+/** Estimates how long the JSON of a value is, and stops once it is too long. */
 class Size {
   #bytes = 0;
   readonly #seen = new Set<object>();

@@ -76,7 +76,7 @@ class LimitedLogger extends GuardedLogger {
   }
 }
 
-/** As `guardLogger`, for a part that strangers can make log: its warnings and errors are limited. */
+/** As `guardLogger`, but warnings and errors are limited: for parts in which clients can cause log lines. */
 export function limitLogger(logger: Partial<Logger>): Logger {
   return logger === silentLogger ? silentLogger : new LimitedLogger(logger);
 }

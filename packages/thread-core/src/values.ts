@@ -5,10 +5,10 @@ export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** What is escaped in a JSON string, and halves of characters, which are where the other half is missing. */
+/** What may need an escape in a JSON string: control characters, quotes, backslashes, and surrogates without their pair. */
 const ESCAPED = /[^ !#-[\]-\ud7ff\ue000-\uffff]/;
 
-/** As `JSON.stringify`, in a third of its time where nothing needs to be escaped. */
+/** As `JSON.stringify`, in a third of its time if nothing needs to be escaped. */
 export function quote(text: string): string {
   return ESCAPED.test(text) ? JSON.stringify(text) : `"${text}"`;
 }

@@ -13,7 +13,7 @@ export interface MessageFrame {
   type?: 'message';
   /** Required in a resumable session. */
   id?: FrameId;
-  /** 1 to 256 characters. Optional only where the relay chooses the agent. */
+  /** 1 to 256 characters. Optional only if the relay chooses the agent. */
   agent_id?: string;
   /** 1 to 256 characters. Separates several threads with the same agent. */
   context_id?: string;
@@ -203,7 +203,7 @@ export interface NewSessionReadyFrame extends ReadyFields {
   received?: number;
 }
 
-/** The session goes on. The frames that the client has not seen follow, up to and including `seq`. */
+/** The session continues. The frames that the client has not seen follow, up to and including `seq`. */
 export interface ResumedReadyFrame extends ReadyFields {
   resumed: true;
   /** The number of the last frame of the replay. */

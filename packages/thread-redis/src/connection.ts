@@ -31,7 +31,7 @@ export interface OwnConnection extends Connection {
 type Send = (args: string[]) => Promise<unknown>;
 type SendOverSentinel = (isReadonly: boolean, args: string[]) => Promise<unknown>;
 
-/** @throws TypeError where it is no client, or one that the store cannot work with */
+/** @throws TypeError if it is no client, or one that the store cannot work with */
 export function toConnection(client: RedisClient): Connection {
   refuseUnfit(client);
   if (isIoRedis(client)) return { call: (command, ...args) => client.call(command, args) };
@@ -55,7 +55,7 @@ export async function duplicate(client: RedisClient): Promise<OwnConnection> {
   copy.on('error', () => undefined);
   await copy.connect();
   const close = (): void => {
-    // It throws where the connection is closed already.
+    // It throws if the connection is closed already.
     void Promise.resolve()
       .then(() => copy.destroy())
       .catch(() => undefined);

@@ -8,7 +8,7 @@ const MAX_MESSAGES = '100';
 const FIRST_PAUSE = 50;
 const MAX_PAUSE = 1000;
 
-/** Reads a node's inbox over a connection of its own, and hands on what comes. */
+/** Reads a node's inbox over a connection of its own, and calls the listener with each message. */
 export class InboxReader {
   readonly #client: RedisClient;
   /** For everything that does not block. */
@@ -28,7 +28,7 @@ export class InboxReader {
     this.#done = this.#run();
   }
 
-  /** Ends reading. No message is handed on afterwards. */
+  /** Stops reading. The listener is not called afterwards. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     this.#connection?.close();
@@ -60,14 +60,14 @@ export class InboxReader {
     for (const [id, fields] of entriesOf(reply)) {
       if (this.#stopping.signal.aborted) return;
       this.#lastId = id;
-      this.#handOn(fields[1] as string);
+      this.#deliver(fields[1] as string);
     }
     if (reply === null || reply === undefined) return;
     // Not awaited: a message that stays is skipped, as its id is not after the last one.
     void this.#shared.call('XTRIM', this.#key, 'MINID', '=', after(this.#lastId)).catch(() => undefined);
   }
 
-  #handOn(text: string): void {
+  #deliver(text: string): void {
     try {
       this.#listener(JSON.parse(text) as JsonValue);
     } catch {

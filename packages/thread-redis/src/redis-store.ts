@@ -34,7 +34,7 @@ const MAX_INBOX_MESSAGES = 10_000;
 /**
  * The store of a cluster in Redis 6.2 or newer, or Valkey: a primary, with Sentinel if you like, no Redis Cluster. The
  * client stays yours: it must be connected, have a listener for `error`, and is not closed by the store.
- * @throws TypeError where the client or an option is wrong
+ * @throws TypeError if the client or an option is wrong
  */
 export function redisStore(client: RedisClient, options: RedisStoreOptions = {}): SessionStore {
   return new RedisStore(client, options);
@@ -187,7 +187,7 @@ class RedisStore implements SessionStore {
     }
   }
 
-  /** A client may keep a command for as long as Redis is away: nobody waits for it longer than the time-out. */
+  /** A client may queue a command for as long as Redis is away, so each command has a time-out here. */
   async #call(command: string, ...args: string[]): Promise<unknown> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {

@@ -18,7 +18,7 @@ type SendOptions<UI extends UIMessage> = Parameters<ChatTransport<UI>['sendMessa
 
 /**
  * Lets `useChat` of the AI SDK talk to an agent. The chat's id is the context of the thread. Only the last message is
- * sent, because the agent knows the ones before it. Aborting a request leaves the turn alone: `stop` cancels it.
+ * sent, because the agent knows the ones before it. Aborting a request does not cancel the turn: `stop` does.
  */
 export class ThreadChatTransport<UI extends UIMessage = UIMessage> implements ChatTransport<UI> {
   /** A resumed stream begins with `start` again, under the same message id. */

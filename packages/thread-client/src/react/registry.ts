@@ -18,7 +18,7 @@ export class ThreadRegistry {
     return this.#created;
   };
 
-  /** The client, where there is one already. */
+  /** The client, if there is one already. */
   get current(): ThreadClient | undefined {
     return 'send' in this.#source ? this.#source : this.#created;
   }

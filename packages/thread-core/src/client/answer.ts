@@ -8,7 +8,7 @@ import { type ArcEvent, chatIdOf, plain } from './event.js';
 import type { Answerable, ArcResponse } from './response.js';
 import { ArcStream } from './stream.js';
 
-/** Turns what a listener hears into a promise: of a response, or of a stream where one was asked for. */
+/** A listener that produces a promise: of a response, or of a stream if one was requested. */
 export class Answer implements CallListener {
   readonly promise: Promise<unknown>;
   #resolve!: (value: unknown) => void;
@@ -28,7 +28,7 @@ export class Answer implements CallListener {
     });
   }
 
-  /** @throws the signal's reason, where it is aborted already */
+  /** @throws the signal's reason, if it is aborted already */
   from(source: () => Answerable): this {
     this.#signal?.throwIfAborted();
     this.#source = source();

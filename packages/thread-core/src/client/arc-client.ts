@@ -108,7 +108,7 @@ export class ArcClient {
     this.task = this.#taskMethods();
   }
 
-  /** Makes a call whose answer a listener hears. @internal */
+  /** Makes a call whose answer goes to a listener. @internal */
   call(request: CallRequest, listener: CallListener, owner?: CallOwner): Call {
     return new Call(this.#config, request, listener, owner);
   }

@@ -9,7 +9,7 @@ const BEFORE_ID = `{"arc":"${ARC_VERSION}","id":"`;
 
 /**
  * Writes the body of a request. `requestAgent` is JSON already.
- * @throws InvalidRequestError where it cannot be written as JSON
+ * @throws InvalidRequestError if it cannot be written as JSON
  */
 export function writeRequest(request: CallRequest, id: string, requestAgent: string): string {
   const { method, targetAgent, traceId, params } = request;

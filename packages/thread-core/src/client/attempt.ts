@@ -6,17 +6,17 @@ import { type AnswerHeaders, type Controller, isEventStream, type RequestHandler
 import { readRetryAfter } from './retry.js';
 import { SseReader, type SseReaderOwner } from './sse-reader.js';
 
-/** What an attempt tells the call that makes it. What one of these throws ends that call, by `onFault`. */
+/** The call that makes an attempt. What one of these methods throws ends the call, by `onFault`. */
 export interface AttemptOwner {
   /** Whether cookies that the answer sets are wanted. */
   readonly keepsCookies: boolean;
   onCookies(setCookie: string | string[], endpoint: Endpoint): void;
-  /** Where a redirect leads; undefined where it is not followed, and the call has failed. */
+  /** The target of a redirect; undefined if it is not followed, and the call has failed. */
   onRedirect(location: string): Endpoint | undefined;
   /** The body of a redirect has been read, and the connection can be used again. */
   onRedirectEnd(endpoint: Endpoint): void;
   onStreamStart(): void;
-  /** Bytes of a stream have come. */
+  /** Bytes of a stream have arrived. */
   onProgress(): void;
   onStreamEvent(event: StreamEvent): void;
   /** A stream has ended. `isComplete`: its HTTP body says so, and was not just cut. */
@@ -30,7 +30,7 @@ export interface AttemptOwner {
   onConnectionError(error: unknown): void;
   /** As `onConnectionError`, of an attempt that was aborted before there was a connection. */
   onConnectFailure(error: unknown): void;
-  /** The rest of an answer that nobody waits for has come, or its connection has failed. */
+  /** The rest of an answer that is not needed any more has arrived, or its connection has failed. */
   onDrained(): void;
   /** A fault of this side. */
   onFault(error: unknown): void;
@@ -48,29 +48,29 @@ const MAX_REDIRECT_BYTES = 16_384;
 export class Attempt implements RequestHandler, SseReaderOwner {
   readonly endpoint: Endpoint;
   readonly token: string | undefined;
-  /** Nothing is told any more. */
+  /** The owner is not called any more. */
   isSettled = false;
   run: RequestHandler['run'];
   /** There was a connection, and undici has begun to write. */
   wasWritten = false;
-  /** Whether something of the body has come. */
+  /** Whether a part of the body has arrived. */
   hasBody = false;
   events = 0;
   status = 0;
   contentType = '';
-  /** Milliseconds after which the agent asks to be asked again. */
+  /** Milliseconds that the answer's `Retry-After` asks for. */
   retryAfter: number | undefined;
   /** When the stream as a whole times out. */
   streamEnd = Number.POSITIVE_INFINITY;
   readonly #owner: AttemptOwner;
   readonly #limits: AttemptLimits;
-  /** The bytes of a stream are limited by event where one was asked for, else as a whole. */
+  /** A stream that was requested is limited by the size of each event, any other answer by its whole size. */
   readonly #wantsStream: boolean;
   #controller: Controller | undefined;
   #isPaused: boolean;
   #redirect: Endpoint | undefined;
   #reader: SseReader | undefined;
-  /** The end of a body without this is where the connection ends, be it cut or not. */
+  /** The answer has a length or is chunked. Otherwise a complete body looks the same as one that was cut. */
   #isFramed = false;
   #encoding = '';
   #decoder: Transform | undefined;
@@ -114,13 +114,13 @@ export class Attempt implements RequestHandler, SseReaderOwner {
 
   resume(): void {
     this.#isPaused = false;
-    // Later, because undici fails where it is resumed from within what it tells of another request.
+    // Later, because undici fails if it is resumed from within a callback of another request.
     queueMicrotask(() => {
       if (!this.#isPaused) this.#run(() => this.#flow());
     });
   }
 
-  /** Closes the connection and tells nothing more. */
+  /** Closes the connection. The owner is not called any more. */
   abort(reason: Error): void {
     const controller = this.#controller;
     this.#controller = undefined;
@@ -128,7 +128,7 @@ export class Attempt implements RequestHandler, SseReaderOwner {
     controller?.abort(reason);
   }
 
-  /** Tells nothing more but `onDrained`: the rest of the answer is read so that the connection can be used again. */
+  /** Only calls `onDrained` from now on. The rest of the answer is read so that the connection can be used again. */
   drain(): void {
     this.#settle();
     // A decoder may have paused the connection, too.
@@ -174,7 +174,7 @@ export class Attempt implements RequestHandler, SseReaderOwner {
       return this.#owner.onDrained();
     }
     if (this.#decoder === undefined) return this.#run(() => this.#owner.onConnectionError(error));
-    // What came before the connection was lost is decoded and told first.
+    // Data that arrived before the connection was lost is decoded and delivered first.
     this.#decoder.removeAllListeners('end').removeAllListeners('error');
     this.#decoder.once('end', () => this.#run(() => this.#owner.onConnectionError(error)));
     this.#decoder.once('error', () => this.#run(() => this.#owner.onConnectionError(error)));

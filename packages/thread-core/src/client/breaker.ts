@@ -54,7 +54,7 @@ export class Breaker {
     this.#firstPause = firstPause;
   }
 
-  /** The endpoint gave no answer. `session` is on whose behalf it was asked; undefined for the application itself. */
+  /** The endpoint gave no answer. `session`: the session that the call was for; undefined for the application itself. */
   failed(session?: object): void {
     this.failures += 1;
     this.#count(session);
@@ -83,7 +83,7 @@ export class Breaker {
   takesProbe(session?: object): boolean {
     const handicap = session !== undefined && this.#bySession?.has(session) ? this.#firstPause : 0;
     if (this.#until + handicap > performance.now()) return false;
-    // Not one slot that a probe without an end would block: a probe that has no answer is followed by the next one.
+    // No slot is reserved for a probe, because one that never ends would block it: the next probe follows after a pause.
     this.#rest(Math.min(this.#pause * 2, this.#firstPause * MAX_PAUSE_FACTOR));
     return true;
   }

@@ -48,7 +48,7 @@ export function connectionError(about: CallFacts, { isStream, hasBody }: Attempt
   return new AgentUnreachableError(`${nameOf(about)} is unreachable: ${reason}`, about);
 }
 
-/** The endpoint failed too often to be asked now. */
+/** The circuit breaker of the endpoint is open. */
 export function circuitOpen(about: CallFacts, { failures, pauseLeft }: Breaker): ArcError {
   const pause = `is not asked again for ${Math.max(Math.ceil(pauseLeft), 1)} ms`;
   const cause = Object.assign(new Error('The circuit is open'), { code: 'ERR_CIRCUIT_OPEN' });

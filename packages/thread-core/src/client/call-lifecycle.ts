@@ -34,7 +34,7 @@ export abstract class CallLifecycle implements RunningCall {
   protected readonly owner: CallOwner | undefined;
   /** Exists only if somebody subscribes to the tracing channel `arc.call`. */
   protected readonly trace: CallTrace | undefined;
-  /** `starting`: the caller does not have the call yet, so nothing is told. */
+  /** `starting`: the caller does not have the call yet, so the listener is not called. */
   protected state: 'starting' | 'running' | 'settled' = 'starting';
   protected endpoint: Endpoint | undefined;
   /** The last attempt, also while the next one is waited for. */
@@ -60,7 +60,7 @@ export abstract class CallLifecycle implements RunningCall {
     return this.attempt?.wasWritten === true;
   }
 
-  /** Abandons the call: the connection is closed, and the listener hears nothing more. */
+  /** Abandons the call: the connection is closed, and the listener is not called any more. */
   cancel(): void {
     this.settle('cancelled');
     this.attempt?.abort(new Error('The call was cancelled'));
@@ -121,7 +121,7 @@ export abstract class CallLifecycle implements RunningCall {
   #onTimeout(): void {
     if (this.state === 'settled') return this.cancel();
     const { phase, limit } = this.#expired();
-    // A call that still waits for a connection tells nothing of the endpoint.
+    // A call that still waits for a connection says nothing about the endpoint.
     if (phase === 'answer' && this.attempt?.isOpen) this.endpoint?.breaker.failed(this.owner);
     this.fail(failures.timedOut(this.facts(), phase, limit));
   }
@@ -146,7 +146,7 @@ export abstract class CallLifecycle implements RunningCall {
     if (isFirst) this.trace?.finish(state, error);
   }
 
-  /** The listener has heard the end. The rest of the answer is read, for a while. */
+  /** The listener has the last event. The rest of the answer is read for a limited time, to reuse the connection. */
   protected drain(attempt: Attempt): void {
     this.isPaused = false;
     attempt.drain();
@@ -164,7 +164,7 @@ export abstract class CallLifecycle implements RunningCall {
     try {
       this.listener.onError(error);
     } catch (err) {
-      this.#log(err, 'a listener threw when it was told of a failure');
+      this.#log(err, 'a listener threw in onError');
     }
   }
 
@@ -179,7 +179,7 @@ export abstract class CallLifecycle implements RunningCall {
 
   /** A fault of this side, or a listener that throws. @internal */
   onFault(err: unknown): void {
-    if (this.state === 'settled') return this.#log(err, 'a listener threw when it was told of the end');
+    if (this.state === 'settled') return this.#log(err, 'a listener threw at the end of its call');
     this.fail(new InternalError('The call could not be processed', this.about(err)));
   }
 

@@ -5,9 +5,9 @@ import type { StreamEvent } from './event.js';
 import type { TokenSource } from './token.js';
 
 /**
- * Hears the answer of a call. It ends with exactly one of: a response, an event named `done` or `error`, a failure.
- * Other events may come before `done`, `error` and a failure. Nothing is told from within the call that starts it. A
- * listener that throws ends its own call with an `InternalError`.
+ * Receives the answer of a call, which ends with exactly one of: a response, an event named `done` or `error`, a failure.
+ * Other events may precede `done`, `error` and a failure. No method is called before the caller has the call. A listener
+ * that throws ends its own call with an `InternalError`.
  */
 export interface CallListener {
   /** The whole answer: the agent's own text, and the envelope with a result that it was parsed to. */
@@ -27,7 +27,7 @@ export interface CallTimeouts {
   readonly streamTimeout?: number | undefined;
 }
 
-/** What is asked of an agent. */
+/** A request to an agent. */
 export interface CallRequest extends CallTimeouts {
   readonly method: ArcMethod;
   readonly targetAgent: string;

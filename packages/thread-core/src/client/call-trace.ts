@@ -34,7 +34,7 @@ export interface CallContext {
 }
 
 /**
- * `start` and `end` frame the call's beginning; `asyncStart` and `asyncEnd` come with its end, after `error` if it failed.
+ * `start` and `end` frame the call's beginning; `asyncStart` and `asyncEnd` are published at its end, after `error` if it failed.
  * Nothing is built without subscribers.
  */
 export const callChannel = tracingChannel<CallContext, CallContext>('arc.call');

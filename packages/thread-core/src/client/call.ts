@@ -128,7 +128,7 @@ export class Call extends CallLifecycle implements AttemptOwner {
     return true;
   }
 
-  /** Asks for a newer token and sends again: once, and only where a function gives tokens. */
+  /** Asks for a newer token and sends again: once, and only if a function gives tokens. */
   #renewToken(): boolean {
     if (this.#repeated.hasRenewedToken) return false;
     const token = this.#tokens.refresh(this.attempt?.token);

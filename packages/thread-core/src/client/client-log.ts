@@ -1,6 +1,6 @@
 import type { Logger } from '../logger.js';
 
-/** So many warnings are remembered, and logged at all: an endpoint function may make addresses up. */
+/** The most warnings that are logged and remembered: an endpoint function may produce any number of addresses. */
 const MAX_WARNINGS = 1000;
 
 /** The client's log. */

@@ -6,12 +6,12 @@ import { PooledRequest, type PooledRequestOwner } from './pooled-request.js';
 /** Requests at a time before others wait: more connections cost more, and a quick agent answers no faster over them. */
 const BASE_CONCURRENCY = 64;
 
-/** Milliseconds between two looks at whether more connections would help those that wait. */
+/** Milliseconds between two checks whether more connections would help the requests that wait. */
 const PROBE_INTERVAL_MS = 50;
 
 /**
  * The connections to one origin. A stream has one for itself. Other requests share `BASE_CONCURRENCY` of them, and wait
- * where all are in use. Where agents are slow there are more: after two intervals, and then after each, twice as many.
+ * if all are in use. If agents are slow there are more: after two intervals, and then after each, twice as many.
  *
  * Sessions take turns in the wait queue. From half of the connections on, only a session that has none gets one, because a
  * request that hangs cannot be pre-empted: else a few sessions could keep all others from an origin.
@@ -33,7 +33,7 @@ export class ConnectionPool implements PooledRequestOwner {
   /** Requests whose answer is not known to be a stream, and how many of them there may be at a time. */
   #others = 0;
   #limit = BASE_CONCURRENCY;
-  /** Answers since the last look. */
+  /** Answers since the last check. */
   #answers = 0;
   #wasSlow = false;
   #timer: NodeJS.Timeout | undefined;

@@ -6,7 +6,7 @@ export function createConnector(): buildConnector.connector {
   const connect = buildConnector({});
   return (options, callback) => {
     connect(options, (...result) => {
-      // Undefined where the connection failed, whatever its type says.
+      // Undefined if the connection failed, whatever its type says.
       const socket = result[1] as Socket | undefined;
       if (socket !== undefined) {
         dropAbortError(socket);
@@ -19,7 +19,7 @@ export function createConnector(): buildConnector.connector {
 }
 
 /**
- * Where a request is aborted, undici destroys its socket with an error that its own client takes for a reason to connect
+ * If a request is aborted, undici destroys its socket with an error that its own client takes for a reason to connect
  * again, with nothing to send; that connection then stays. With any other error it does not
  * (https://github.com/nodejs/undici/issues/5845).
  */
@@ -29,9 +29,9 @@ function dropAbortError(socket: Socket): void {
 }
 
 /**
- * Where a connection ends while its answer is paused, undici 7 may throw in a listener of the socket, which ends the process
- * (https://github.com/nodejs/undici/issues/5360; mended in undici 8, which needs Node 22). So it hears of the end once it
- * reads again, and of a reset as of an error that it does not take for the end of an answer.
+ * If a connection ends while its answer is paused, undici 7 may throw in a listener of the socket, which ends the process
+ * (https://github.com/nodejs/undici/issues/5360; fixed in undici 8, which needs Node 22). So undici gets the end when it
+ * reads again, and a reset as an error that it does not take for the end of an answer.
  */
 function deferEndWhilePaused(socket: Socket): void {
   // Without this, Node destroys the socket after its end, and undici resumes no answer whose socket is destroyed.
@@ -44,7 +44,7 @@ function deferEndWhilePaused(socket: Socket): void {
   let hasEnded = false;
   socket.read = (size?: number) => {
     const chunk = read(size);
-    // Node itself reads 0 bytes, to be told of more.
+    // Node itself reads 0 bytes, which only asks the system for more.
     if (size !== undefined) return chunk;
     isPaused = chunk !== null;
     if (hasEnded && !isPaused) {

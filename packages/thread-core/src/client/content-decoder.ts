@@ -14,7 +14,7 @@ const DECODERS: Record<string, (first: Buffer) => Transform> = {
 const createZstd: unknown = Reflect.get(zlib, 'createZstdDecompress');
 if (typeof createZstd === 'function') DECODERS.zstd = () => createZstd() as Transform;
 
-/** The name of an encoding in lower case; empty where an answer is not compressed. */
+/** The name of an encoding in lower case; empty if an answer is not compressed. */
 export function readContentEncoding(header: string | string[] | undefined): string {
   const encoding = String(header ?? '')
     .trim()
@@ -26,7 +26,7 @@ export function canDecode(encoding: string): boolean {
   return Object.hasOwn(DECODERS, encoding);
 }
 
-/** Makes a decoder. `first` is the first chunk of the answer, by which variants of an encoding are told apart. */
+/** Makes a decoder. `first` is the first chunk of the answer: it shows which variant of an encoding is used. */
 export function createDecoder(encoding: string, first: Buffer): Transform {
   const create = DECODERS[encoding];
   if (create === undefined) throw new TypeError(`unknown content encoding ${encoding}`);

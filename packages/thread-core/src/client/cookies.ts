@@ -14,7 +14,7 @@ const MAX_COOKIE_LENGTH = 4096;
 const NAME = /^[\w!#$%&'*+.^`|~-]+$/;
 const VALUE = /^[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e"]*$/;
 
-/** The value of a `Cookie` header for a request to this origin; undefined where there is nothing to send. */
+/** The value of a `Cookie` header for a request to this origin; undefined if there is nothing to send. */
 export function writeCookies(cookies: ChatCookies | undefined, origin: string): string | undefined {
   if (cookies === undefined || cookies.origin !== origin) return undefined;
   const pairs = Object.entries(cookies.values).map(([name, value]) => `${name}=${value}`);

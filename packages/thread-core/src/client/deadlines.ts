@@ -2,7 +2,7 @@ import { MAX_TIMEOUT_MS } from '../values.js';
 
 /** What has a time-out. */
 export interface Timed {
-  /** Where it stands in the list. @internal */
+  /** Its position in the list. @internal */
   index: number;
   /** When it times out, as `performance.now()` counts; infinite: never. @internal */
   readonly deadline: number;
@@ -29,7 +29,7 @@ export class Deadlines<Item extends Timed> {
     if (item.index === 0) this.#timer?.ref();
   }
 
-  /** Does nothing where the item is not in the list. */
+  /** Does nothing if the item is not in the list. */
   delete(item: Item): void {
     const { index } = item;
     if (this.#items[index] !== item) return;

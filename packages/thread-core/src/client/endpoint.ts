@@ -18,10 +18,10 @@ export interface Endpoint {
   readonly breaker: Breaker;
 }
 
-/** So many URLs, and endpoints that do not fail, are remembered: a function may make them up. */
+/** URLs, and endpoints that do not fail, that are remembered: an endpoint function may produce any number of them. */
 const MAX_URLS = 1000;
 
-/** So many origins have their connections kept. */
+/** Origins whose connections are kept. */
 const MAX_ORIGINS = 100;
 
 /** Resolves endpoints, keeps a connection pool for each origin and a breaker for each endpoint. */
@@ -37,7 +37,7 @@ export class EndpointRegistry {
   /** The one that was used last is the last. */
   readonly #pools = new Map<string, ConnectionPool>();
   #lastOrigin = '';
-  /** Pools that take no more requests, and end with those that they have. */
+  /** Pools that accept no more requests, and close when theirs are answered. */
   readonly #retired = new Set<ConnectionPool>();
   readonly #breakers = new Map<string, Breaker>();
   readonly #byUrl = new Map<string, Endpoint>();
@@ -61,7 +61,7 @@ export class EndpointRegistry {
   }
 
   /**
-   * The endpoint of an agent; undefined where the endpoint function knows none.
+   * The endpoint of an agent; undefined if the endpoint function knows none.
    * @throws whatever that function throws
    */
   of(agentId: string): Endpoint | undefined {
@@ -70,7 +70,7 @@ export class EndpointRegistry {
     return url === null || url === undefined || url === '' ? undefined : this.resolve(url);
   }
 
-  /** @throws TypeError where it is not an http(s) URL, or has credentials in it */
+  /** @throws TypeError if it is not an http(s) URL, or has credentials in it */
   resolve(url: string | URL): Endpoint {
     const key = String(url);
     const known = this.#byUrl.get(key);
@@ -103,7 +103,7 @@ export class EndpointRegistry {
     return this.#dispatcher === undefined;
   }
 
-  /** Posts a body. The handler hears of everything that goes wrong, or it is thrown. */
+  /** Posts a body. Failures go to the handler, or are thrown. */
   post({ origin, path }: Endpoint, headers: string[], body: string, handler: RequestHandler, owner?: object): void {
     // undici's time-outs have a resolution of a second. A call has its own, and knows what it waits for.
     const options = { origin, path, method: 'POST', headers, body, headersTimeout: 0, bodyTimeout: 0 } as const;
@@ -133,7 +133,7 @@ export class EndpointRegistry {
     void pool.close().finally(() => this.#retired.delete(pool));
   }
 
-  /** The state of each endpoint that was asked. */
+  /** The state of each endpoint that was used. */
   states(): EndpointState[] {
     return Array.from(this.#breakers, ([address, { state, failures }]) => ({ address, state, failures }));
   }

@@ -6,11 +6,11 @@ import { hasNonFinite, replaceNonFinite } from './non-finite.js';
 export interface ArcEvent {
   /** `content`, `metadata`, `done`, `error`, or the agent's own name (progress, tool calls, …). */
   readonly event: string;
-  /** The event's data, parsed; a string where the agent sent something that is not JSON; null for an empty `done`. */
+  /** The event's data, parsed; a string if the agent sent something that is not JSON; null for an empty `done`. */
   readonly data: unknown;
   /** The same as JSON text: the agent's own bytes, for passing on without rebuilding them. */
   readonly json: string;
-  /** The chat that the answer belongs to, where the event says so. Only `content` and `done` events do. */
+  /** The chat that the answer belongs to, if the event names it. Only `content` and `done` events do. */
   readonly chatId?: string | undefined;
   /** True on each event of a `sendToAgent` for which a lost chat was started afresh. */
   restarted?: true;

@@ -74,7 +74,7 @@ export class FairQueue<Item extends Waiting<Item>> {
     }
   }
 
-  /** Takes the first item out of a line. Returns false where it was the last, which stays in `first`. */
+  /** Takes the first item out of a line. Returns false if it was the last, which stays in `first`. */
   #shift(line: Line<Item>): boolean {
     const { next } = line.first;
     line.first.next = undefined;

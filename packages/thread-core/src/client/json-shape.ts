@@ -37,7 +37,7 @@ const MAX_MISSES = 8;
  * takes an eighth of the time that parsing takes.
  */
 class JsonShape implements JsonRecogniser {
-  /** What stands before the string, with its first quote, and what behind it; empty where none is known. */
+  /** The text before the string, with its first quote, and the text after it. Empty if none is known. */
   #head = '';
   #tail = '';
   #last = '';

@@ -30,7 +30,7 @@ function lengthAt(text: string, at: number): number {
   return 0;
 }
 
-/** Where the last quote of a string stands whose first one stands at `start`; the end of the text where there is none. */
+/** The position of the quote that ends the string at `start`; the end of the text if there is none. */
 function endOfString(text: string, start: number): number {
   for (let at = start + 1; at < text.length; at += 1) {
     const code = text.charCodeAt(at);

@@ -157,7 +157,7 @@ export function readClientOptions(options: ArcClientOptions): ClientConfig {
   };
 }
 
-/** @throws TypeError where the option is wrong */
+/** @throws TypeError if the option is wrong */
 function breakerOf(option: ArcClientOptions['breaker'] = {}): () => Breaker {
   if (option === false) return () => new Breaker(Number.POSITIVE_INFINITY, 0);
   const { failures = 10, pause = 500 } = (isObject(option) ? option : { pause: Number.NaN }) as BreakerOptions;
@@ -169,7 +169,7 @@ function breakerOf(option: ArcClientOptions['breaker'] = {}): () => Breaker {
   return () => new Breaker(failures, pause);
 }
 
-/** @throws TypeError where the option is wrong */
+/** @throws TypeError if the option is wrong */
 function cookiesOf(option: ArcClientOptions['cookies'] = false): CookieFilter | undefined {
   if (typeof option === 'boolean') return option || undefined;
   const isNames = Array.isArray(option) && option.every((name) => typeof name === 'string');

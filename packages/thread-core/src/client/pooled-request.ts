@@ -1,28 +1,28 @@
 import type { Client, Dispatcher } from 'undici';
 import type { Waiting } from './fair-queue.js';
 
-/** What undici gives to control an answer with. */
+/** undici's control of an answer: pause, resume, abort. */
 export type Controller = Dispatcher.DispatchController;
 
 /** The headers of an answer, by their names in lower case. */
 export type AnswerHeaders = Record<string, string | string[] | undefined>;
 
-/** Hears the answer to a request: undici's current handler, of which none of the methods is optional. */
+/** Receives the answer to a request: undici's handler interface, with all methods required. */
 export interface RequestHandler {
-  /** It wants to hear no more. A request that still waits for a connection is not sent. */
+  /** The answer is not needed any more. A request that still waits for a connection is not sent. */
   readonly isSettled: boolean;
   /** Runs whatever sends the request, if it is given. */
   readonly run?: ((send: () => void) => void) | undefined;
-  /** There is a connection, and the first byte is written next. To throw is to give the connection back unused. */
+  /** There is a connection, and the first byte is written next. If this throws, the connection is returned unused. */
   onRequestStart(controller: Controller): void;
   onResponseStart(controller: Controller, status: number, headers: AnswerHeaders): void;
   onResponseData(controller: Controller, chunk: Buffer): void;
   onResponseEnd(controller: Controller): void;
-  /** Without a controller where there was no connection yet. */
+  /** Without a controller if there was no connection yet. */
   onResponseError(controller: Controller | null | undefined, error: Error): void;
 }
 
-/** What a request tells its pool. */
+/** What a request needs of its pool. */
 export interface PooledRequestOwner {
   /** The answer is complete or has failed: its connection can be used again, or has gone. */
   slotReleased(client: Client, request: PooledRequest): void;

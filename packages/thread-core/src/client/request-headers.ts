@@ -3,12 +3,12 @@ import { VERSION } from '../version.js';
 import type { CallOwner, CallRequest } from './call-request.js';
 import { writeCookies } from './cookies.js';
 
-/** What a `headers` function is told of a request. */
+/** What a `headers` function gets about a request. */
 export interface HeadersContext<Session = unknown> {
   /** The session of the relay, or `session` of the ThreadManager; undefined for calls of the application itself. */
   readonly session: Session;
   readonly agentId: string;
-  /** Undefined where the agent chooses it. */
+  /** Undefined if the agent chooses it. */
   readonly chatId: string | undefined;
   readonly method: ArcMethod;
   readonly traceId: string | undefined;
@@ -35,7 +35,7 @@ export class RequestHeaders {
   #last: { token: string | undefined; headers: string[] } | undefined;
 
   /**
-   * @throws TypeError where a header cannot be sent
+   * @throws TypeError if a header cannot be sent
    */
   constructor(option: HeadersOption) {
     if (typeof option !== 'function') checkHeaders(option);
@@ -49,7 +49,7 @@ export class RequestHeaders {
 
   /**
    * Names and values in turn, as undici takes them.
-   * @throws whatever the `headers` function throws, or a TypeError where it gives what cannot be sent
+   * @throws whatever the `headers` function throws, or a TypeError if it gives what cannot be sent
    */
   of(request: CallRequest, owner: CallOwner | undefined, token: string | undefined, origin: string): string[] {
     const headers = typeof this.#option === 'function' ? this.#ask(request, owner, token) : this.#shared(token);

@@ -24,8 +24,8 @@ const IS_UTF8 = /^(?:utf-?8|us-ascii)$/i;
 const SUPPORTED_VERSION = /^1(?:\.|$)/;
 
 /**
- * Reads the body of an answer. JSON is UTF-8, but an answer may say that it is something else. `about` gives what an error
- * is about: it is asked only where there is one.
+ * Reads the body of an answer. JSON is UTF-8, but an answer may declare another charset. `about` gives the context of an
+ * error; it is called only if there is one.
  */
 export function parseResponse(body: Buffer, contentType: string, about: () => CallFacts): ParsedResponse {
   const charset = (contentType.includes(';') ? CHARSET.exec(contentType)?.[1] : undefined) ?? 'utf-8';
@@ -58,7 +58,7 @@ function findError(envelope: ArcEnvelope, about: () => CallFacts): ArcError | un
   return envelope.result == null ? notArc(about(), 'neither result nor error') : undefined;
 }
 
-/** Undefined where the charset is not known, or these bytes are none of it. */
+/** Undefined if the charset is not known, or the bytes are not valid in it. */
 function transcode(body: Buffer, charset: string): Bytes | undefined {
   try {
     return encode(new TextDecoder(charset, { fatal: true }).decode(body));

@@ -2,7 +2,7 @@
 const FIRST_PAUSE_MS = 50;
 const MAX_PAUSE_MS = 1000;
 
-/** Where a call has no time-out, this is how many milliseconds it waits at most for a `Retry-After`. */
+/** The most milliseconds that a call without a time-out waits for a `Retry-After`. */
 export const MAX_WAIT_MS = 60_000;
 
 /** Milliseconds to wait before the first (0), second, … retry. */
@@ -15,7 +15,7 @@ export function jittered(milliseconds: number): number {
   return milliseconds * (0.5 + Math.random() / 2);
 }
 
-/** How many milliseconds a `Retry-After` asks for; undefined where it is neither seconds nor a date. */
+/** How many milliseconds a `Retry-After` asks for; undefined if it is neither seconds nor a date. */
 export function readRetryAfter(value: unknown): number | undefined {
   const text = String(value ?? '');
   if (/^\d+$/.test(text)) return Number(text) * 1000;

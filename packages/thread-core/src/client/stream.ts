@@ -10,7 +10,7 @@ const HIGH_WATER = 64;
  * the loop early cancels the stream. It can be iterated once.
  */
 export class ArcStream implements AsyncIterableIterator<ArcEvent, undefined> {
-  /** Where the agent answered with one envelope instead of a stream: that envelope. */
+  /** The envelope, if the agent answered with one instead of a stream. */
   readonly response: ArcResponse | undefined;
   readonly #source: Answerable;
   readonly #onCancel: () => void;
@@ -34,7 +34,7 @@ export class ArcStream implements AsyncIterableIterator<ArcEvent, undefined> {
     return this.#source.chatId ?? this.#chatId;
   }
 
-  /** True where the agent had lost the chat, and this is the answer of a new one. */
+  /** True if the agent had lost the chat, so that this answer belongs to a new one. */
   get restarted(): boolean {
     return this.#source.restarted ?? false;
   }

@@ -21,7 +21,7 @@ export class TokenSource {
   readonly #ask: (() => string | Promise<string>) | undefined;
   readonly #sharedFor: number;
   #token: string | undefined;
-  /** What the function was asked last, until it answers. */
+  /** The function's latest result, until it settles. */
   #asked: Promise<string> | undefined;
   #askedAt = 0;
 
@@ -31,14 +31,14 @@ export class TokenSource {
     this.#sharedFor = sharedFor;
   }
 
-  /** The token to send, or a promise of it where the function has to be asked first. */
+  /** The token to send, or a promise of it if the function has to be called first. */
   get(): string | Promise<string> | undefined {
     if (this.#token !== undefined || this.#ask === undefined) return this.#token;
     const isShared = this.#asked !== undefined && performance.now() - this.#askedAt < this.#sharedFor;
     return isShared ? this.#asked : this.#renew(this.#ask);
   }
 
-  /** A newer token than the one that was refused; undefined where there can be none. */
+  /** A newer token than the one that was refused; undefined if there can be none. */
   refresh(refused: string | undefined): string | Promise<string> | undefined {
     if (this.#ask === undefined) return undefined;
     if (this.#token === refused) this.#token = undefined;
@@ -50,13 +50,13 @@ export class TokenSource {
       .then(ask)
       .then((token) => {
         if (!isToken(token)) throw new TypeError('token: the function must give a string that can be sent in a header');
-        // One that comes late is better than none, and worse than that of a later answer.
+        // A token of an earlier call is used only if there is none of a later one.
         if (this.#asked === asked || this.#token === undefined) this.#token = token;
         return token;
       });
     this.#asked = asked;
     this.#askedAt = performance.now();
-    // Where it fails whoever waits for it hears why, and the next call asks again.
+    // If it fails, those who wait get the error, and the next call asks again.
     const forget = (): void => {
       if (this.#asked === asked) this.#asked = undefined;
     };

@@ -22,17 +22,17 @@ export interface Attachable<Identity = unknown, Context = unknown> {
 export interface AdapterContext {
   /** The framework's own request object: given to `authenticate`. */
   context: unknown;
-  /** The host that the client asked for, where the framework knows it better than the Host header: behind a proxy. */
+  /** The host that the client asked for, if the framework knows it better than the Host header: behind a proxy. */
   host?: string | undefined;
-  /** The adapter's name, where only upgrades that came through `serveUpgrades` can be accepted. */
+  /** The adapter's name, if only upgrades that came through `serveUpgrades` can be accepted. */
   adapter?: string | undefined;
 }
 
 /**
  * The response to a request that gets no WebSocket: because it did not ask for one, because its handshake
  * is invalid, or because the relay refuses it.
- * Undefined where its upgrade is to be accepted.
- * @throws NotAttachedError where the adapter was not given the server
+ * Undefined if its upgrade is to be accepted.
+ * @throws NotAttachedError if the adapter was not given the server
  */
 export async function rejectUpgrade(
   relay: Relay,
@@ -44,13 +44,13 @@ export async function rejectUpgrade(
   const problem = handshakeProblem(request);
   if (problem !== undefined) return problem;
   const admission = await relay.admit(request, context, host);
-  // Where refusals are close codes, `attach` closes the connection.
+  // If refusals are close codes, `attach` closes the connection.
   return relay.config.refuseWith === 'close' ? undefined : answerOf(admission);
 }
 
 /**
  * Completes the upgrade of a request that came through `serveUpgrades`, and attaches its socket to the relay.
- * @throws NotAttachedError where it did not
+ * @throws NotAttachedError if it did not
  */
 export function acceptUpgrade(relay: Relay, request: IncomingMessage, adapter: string): void {
   relay.completeUpgrade(request, takeUpgrade(request, adapter), Buffer.alloc(0));

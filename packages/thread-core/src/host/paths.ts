@@ -1,6 +1,6 @@
 /**
  * The `path` option of an adapter, without a slash at its end: `/ws/` is the same path as `/ws`.
- * @throws TypeError where it does not start with /
+ * @throws TypeError if it does not start with /
  */
 export function readPath(path: unknown = '/ws'): string {
   if (typeof path !== 'string' || !path.startsWith('/')) throw new TypeError('path: must start with /');

@@ -9,7 +9,7 @@ import { closeWith } from './shutdown.js';
 /** A socket, and the response that Node is writing to it. */
 type AnsweredSocket = Socket & { _httpMessage?: ServerResponse | null };
 
-/** Gives an upgrade to the framework; false where the framework does not take it. */
+/** Gives an upgrade to the framework; false if the framework does not take it. */
 export type UpgradeHandler = (request: IncomingMessage, socket: Socket, head: Buffer) => boolean;
 
 /** The upgrades of a server that one relay claims. */
@@ -33,7 +33,7 @@ const pending = new WeakMap<IncomingMessage, { response: ServerResponse; socket:
  *
  * `isOwn` says which upgrades are the relay's. No other `upgrade` listener of the server sees these, whichever was
  * registered first: many of them answer or destroy what they do not know. All other upgrades reach all other listeners;
- * where there are none, WebSocket upgrades run through the app (which answers them with its own 404), and upgrades to
+ * if there are none, WebSocket upgrades run through the app (which answers them with its own 404), and upgrades to
  * another protocol are plain requests. `handle` is for a framework that has a way of its own for upgrades.
  */
 export function serveUpgrades(
@@ -137,7 +137,7 @@ function runThroughApp(server: Server, request: IncomingMessage, socket: Socket,
 }
 
 /**
- * @throws NotAttachedError where an upgrade did not come through `serveUpgrades`: then Node's HTTP parser is still on the
+ * @throws NotAttachedError if an upgrade did not come through `serveUpgrades`: then Node's HTTP parser is still on the
  * socket, and would end it
  */
 export function assertAttached(request: IncomingMessage, adapter: string): void {
@@ -146,7 +146,7 @@ export function assertAttached(request: IncomingMessage, adapter: string): void 
 
 /**
  * Detaches the socket of an upgrade from its response, for a WebSocket server to accept it; once.
- * @throws NotAttachedError where the upgrade did not come through `serveUpgrades`
+ * @throws NotAttachedError if the upgrade did not come through `serveUpgrades`
  */
 export function takeUpgrade(request: IncomingMessage, adapter: string): Socket {
   const upgrade = pending.get(request);
@@ -172,11 +172,11 @@ function finish(response: ServerResponse): void {
   response.end();
 }
 
-/** An upgrade came as a plain request: the adapter was not given the server. */
+/** An upgrade arrived as a plain request: the adapter was not given the server. */
 export class NotAttachedError extends Error {
   constructor(adapter: string) {
     super(
-      `${adapter}: a WebSocket upgrade came in as a plain request, because the adapter does not know the server. ` +
+      `${adapter}: a WebSocket upgrade arrived as a plain request, because the adapter does not know the server. ` +
         'Call arc(...).attach(server) with your http.Server before it listens.',
     );
     this.name = 'NotAttachedError';

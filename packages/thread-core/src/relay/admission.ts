@@ -13,10 +13,10 @@ const SHUTDOWN = makeRefusal('shutdown', 503, 'The server is shutting down');
 const FULL = makeRefusal('capacity', 503, 'Too many connections');
 const DISCONNECTED = makeRefusal('disconnected', 503, 'The client has gone');
 
-/** Headers are the client's: a log line has at most so many characters of one. */
+/** Characters of a header that are logged: a client may send long ones. */
 const LOGGED_CHARACTERS = 256;
 
-/** Ends the wait for `authenticate`: never confused with whatever `authenticate` itself gives. */
+/** Ends the wait for `authenticate`. It is a class, so that no identity is taken for it. */
 class Interruption {
   readonly refused: Refusal;
 
@@ -27,7 +27,7 @@ class Interruption {
 
 type Interrupts = Set<(refused: Refusal) => void>;
 
-/** What the checks came to; `err`: what `authenticate` threw, which is for the log only. */
+/** The result of the checks. `err`: what `authenticate` threw, which is for the log only. */
 type Checked = { identity: unknown } | { refused: Refusal; err?: unknown };
 
 /** What `admit` decided about a request whose socket is not attached yet. */
@@ -109,7 +109,7 @@ export class AdmissionControl {
     return { refused: admission.refused };
   }
 
-  /** What `admit` decided about a request, where its socket is not attached yet. */
+  /** What `admit` decided about a request whose socket is not attached yet. */
   decisionOn(request: IncomingMessage): Admission | undefined {
     return this.#decisions.get(request)?.admission;
   }
@@ -135,7 +135,7 @@ export class AdmissionControl {
   #refuse(request: IncomingMessage, refused: Refusal, err?: unknown): Admission {
     const isAccepted = this.#config.refuseWith === 'close';
     const admission = { refused };
-    // The host accepts the upgrade all the same, so that the client can be told by a close code.
+    // The host still accepts the upgrade, so that the client gets a close code.
     if (isAccepted) this.#decisions.set(request, { admission, keepSlot: () => {} });
     this.#report(request, refused, isAccepted, err);
     return admission;
@@ -233,7 +233,7 @@ function cut(header: string | undefined): string | undefined {
   return header?.slice(0, LOGGED_CHARACTERS);
 }
 
-/** What an `authenticate` that threw says with its error. */
+/** The refusal for an error that `authenticate` threw. */
 function refusalOf(error: unknown): Refusal {
   const { statusCode: status, message } = Object(error) as { statusCode?: unknown; message?: unknown };
   const isStatus = typeof status === 'number' && Number.isInteger(status) && status >= 400 && status <= 599;

@@ -36,7 +36,7 @@ export interface Session<Identity = unknown> {
 }
 
 export interface AttachOptions<Identity = unknown, Context = unknown> {
-  /** The identity of the client, if it is already known. Then neither `authenticate` nor the Origin check runs. */
+  /** The identity of the client, if it is already known. Then neither `authenticate` nor the check of the origin runs. */
   identity?: Identity;
   /** Passed to `authenticate`: the framework's own request object. */
   context?: Context;
@@ -62,7 +62,7 @@ export interface SendSummary {
   state: SendState;
   /** The agent had lost the chat, and answered in a new one. */
   restarted: boolean;
-  /** With state `error`: what happened. The client may have been told less. */
+  /** With state `error`: what happened. The client may have got less detail. */
   error: unknown;
   /** Milliseconds from the message frame to the frame that ended the send. */
   duration: number;
@@ -158,9 +158,9 @@ export interface RelayOptions<Identity = unknown, Context = unknown> {
    * the option `agents`. `../../admin` is an id, too, and a host in a URL that is built from one is any host.
    */
   endpoint?: ArcClientOptions['endpoint'] | undefined;
-  /** The token for the agents, shared by all sessions: a string, or a function that is asked again when an agent refuses it. */
+  /** The token for the agents, shared by all sessions: a string, or a function, called again when an agent refuses its token. */
   token?: ArcClientOptions['token'];
-  /** Returns the token for the agents of one session. It is asked again when an agent refuses the token. */
+  /** Returns the token for the agents of one session. It is called again when an agent refuses the token. */
   sessionToken?: Callback<[session: Session<Identity>], MaybePromise<string>> | undefined;
   requestAgent?: ArcClientOptions['requestAgent'];
   /** Headers of every request to an agent, or a function of the request. They replace the relay's of the same name. */
@@ -196,7 +196,7 @@ export interface RelayOptions<Identity = unknown, Context = unknown> {
   authenticateTimeout?: number | undefined;
   /**
    * Hosts that clients may name in their Host header, with or without a port; a name without a port stands for every
-   * port. Others are refused with 403, before anything else is asked. It protects a server on a loopback address from
+   * port. Others are refused with 403, before any other check. It protects a server on a loopback address from
    * DNS rebinding: a web page whose own name is made to point to 127.0.0.1. Default: all.
    */
   allowedHosts?: readonly string[] | undefined;
@@ -280,7 +280,7 @@ export interface RelayOptions<Identity = unknown, Context = unknown> {
   /** Time to end the chats of a session, retries included. Default 5,000. */
   cleanupTimeout?: number | undefined;
 
-  /** How identities are told apart, and kept in a cluster. */
+  /** How identities are distinguished, and stored in a cluster. */
   identity?: IdentityOptions | undefined;
   /** Makes this relay a node of a cluster: its chats are ended by others if this process dies. Default: no cluster. */
   cluster?: ClusterOptions | undefined;

@@ -5,8 +5,8 @@ import type { ClaimedSession } from './session-moves.js';
 import type { StoredSession } from './session-store.js';
 
 /**
- * How far a claimed session had come. Where its owner died, the numbers continue from the larger of what the client has
- * seen and what the store has, and what the client has sent counts as taken.
+ * The progress of a claimed session. If its owner died, numbering continues from what the client has seen or what the store
+ * has, whichever is larger, and all that the client has sent counts as accepted.
  */
 export function readFormer({ session, journal, request }: ClaimedSession): FormerResumption {
   const { seq, got, exact } = session;
@@ -23,7 +23,7 @@ export function readFormer({ session, journal, request }: ClaimedSession): Forme
   };
 }
 
-/** The threads of a claimed session. Where its owner died, nobody knows whether their first answers had ended. */
+/** The threads of a claimed session. If its owner died, it is not known whether their first answers had ended. */
 export function readThreads({ threads, exact }: StoredSession): Record<string, ThreadEntry> {
   if (exact) return threads;
   const unsettled = Object.entries(threads).map(([key, entry]) => [key, { ...entry, unsettled: !entry.stateless }]);

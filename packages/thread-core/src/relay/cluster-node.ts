@@ -7,7 +7,7 @@ import { FencedError, type Renewal, type SessionStore, StoreError, type StoreNod
 
 /**
  * `ok`: the store has all of this node's sessions. `degraded`: it answers, but does not take all writes. `away`: it
- * does not answer; open threads go on. `fenced`: this node may have lost its sessions, and sends nothing.
+ * does not answer; open threads continue. `fenced`: this node may have lost its sessions, and sends nothing.
  */
 export type ClusterState = 'ok' | 'degraded' | 'fenced' | 'away';
 
@@ -16,12 +16,12 @@ export interface ClusterNodeOptions {
   node: string;
   /** Milliseconds. */
   lease: number;
-  /** Milliseconds for which nobody ends the chats of this node after its lease. */
+  /** Milliseconds after the end of the lease in which no other node ends the chats of this one. */
   grace: number;
   logger: Logger;
   /** Called after each renewal in which the store answered. */
   onRenewed(): void;
-  /** Ends a session that the store has of this node, but the node does not know. */
+  /** Ends a session that the store has for this node, and that the node does not know. */
   onStray(sid: string): Promise<void>;
 }
 
@@ -103,14 +103,14 @@ export class ClusterNode {
   }
 
   /** A write failed: it is tried again after the next renewal. */
-  wroteNot(error: unknown): void {
+  noteFailedWrite(error: unknown): void {
     this.#hasUnwritten = true;
     if (!this.#isAway) this.#change('degraded', error);
   }
 
   /**
-   * Whether this node may act for its sessions. Undefined while its lease was renewed in time. Otherwise, after a gap of
-   * the event loop or while the store is away, a promise that rejects where it may not.
+   * Undefined if this node may act for its sessions at once, because its lease was renewed recently. Otherwise (the event
+   * loop was blocked, or the store is away) a promise, which rejects if the node may not.
    */
   check(): Promise<void> | undefined {
     const isFresh = this.#clock.age < (this.node.lease * 2) / RENEWALS_PER_LEASE;
@@ -119,7 +119,7 @@ export class ClusterNode {
 
   async #checkAgain(): Promise<void> {
     if (!this.#isAway && !this.#isFenced) await this.renew();
-    // Nobody claims or ends what is this node's before lease and grace are over; a part of them is for the last send.
+    // No other node claims or ends these sessions before lease and grace are over. Half of the grace is for the last send.
     const isSafe = this.#hasJoined && this.#clock.age < this.node.lease + this.grace / 2;
     if (this.#isFenced || !isSafe) throw new ClusterUnavailableError();
   }
@@ -129,13 +129,13 @@ export class ClusterNode {
     return !this.#isFenced && this.#clock.age < this.node.lease;
   }
 
-  /** Waits until the node has joined, for new sessions. Rejects where it could not. */
+  /** Waits until the node has joined, for new sessions. Rejects if it could not. */
   async joined(): Promise<void> {
     if (!this.#hasJoined) await this.renew();
     if (!this.#hasJoined || this.#isFenced) throw new ClusterUnavailableError();
   }
 
-  /** Renews the lease, and brings the store and this node together where they differ. Never rejects. */
+  /** Renews the lease, and repairs differences between the store and this node. Never rejects. */
   renew(): Promise<void> {
     this.#renewing ??= this.#renew().finally(() => {
       this.#renewing = undefined;
@@ -143,7 +143,7 @@ export class ClusterNode {
     return this.#renewing;
   }
 
-  /** As `renew`, but not with the answer of a renewal that is under way. */
+  /** As `renew`, but a renewal that is already under way does not count: another one follows it. */
   async renewAfresh(): Promise<void> {
     await this.#renewing;
     await this.renew();
@@ -158,7 +158,7 @@ export class ClusterNode {
     try {
       const renewal = await (this.#hasJoined ? store.renew(node) : store.join(node));
       if (renewal.fenced) return this.#fence();
-      // Remembered until all is registered again: only one renewal is told that the lease had lapsed.
+      // Remembered until everything is registered again: only one renewal reports that the lease had lapsed.
       this.#isLost ||= this.#hasJoined && (renewal.lapsed || renewal.boot !== this.#boot);
       this.#hasJoined = true;
       const differs = this.#isLost || !this.#isExpected(renewal, atLeast);
@@ -187,7 +187,7 @@ export class ClusterNode {
     const { onStray } = this.#options;
     this.#hasUnwritten = false;
     const isWritten = await reconcile(this.store, this.node, [...this.#members], boot, isFull, onStray);
-    if (!isWritten) this.wroteNot(undefined);
+    if (!isWritten) this.noteFailedWrite(undefined);
   }
 
   #count(registration: ClusterMember['registration']): number {

@@ -26,7 +26,7 @@ export class Reaper {
     this.#options = options;
   }
 
-  /** Looks for such sessions, unless it does so already. Never rejects. */
+  /** Ends such sessions, unless it does so already. Never rejects. */
   run(): Promise<void> {
     this.#running ??= this.#run().finally(() => {
       this.#running = undefined;
@@ -63,7 +63,7 @@ export class Reaper {
         await Promise.all(reaped.map((session) => this.#end(session)));
       } while (reaped.length === BATCH);
     } catch (err) {
-      this.#options.logger.debug({ err, node: node.name }, 'sessions of dead nodes could not be looked for');
+      this.#options.logger.debug({ err, node: node.name }, 'the search for sessions of dead nodes failed');
     }
   }
 

@@ -3,7 +3,7 @@ import type { SessionStore, StoreNode } from './session-store.js';
 /** What a node keeps in the store. */
 export interface ClusterMember {
   readonly sid: string;
-  /** How the store counts it: it does, does not, or may do so while a write is under way. */
+  /** Whether the store has it. `maybe`: a write is under way. */
   readonly registration: 'yes' | 'no' | 'maybe';
   /** Registers it again after data or the lease was lost. */
   registerAgain(boot: string): Promise<void>;
@@ -17,8 +17,8 @@ export interface ClusterMember {
 const CONCURRENCY = 32;
 
 /**
- * Brings the store and a node together: writes what was not written or, where the two differ, registers all members
- * again and ends what only the store knows. Resolves to whether everything is written.
+ * Repairs differences between the store and a node: writes what was not written or, if the two differ (`isFull`),
+ * registers all members again and ends sessions that only the store has. Resolves to whether everything is written.
  */
 export async function reconcile(
   store: SessionStore,

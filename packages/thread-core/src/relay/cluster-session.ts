@@ -16,7 +16,7 @@ export class ClusterSession implements ClusterMember {
   readonly #node: ClusterNode;
   readonly #owner: ClusterSessionOwner;
   #owned: Ownership | undefined;
-  /** What the session said of itself last: it is registered again with it where it can no longer say so. */
+  /** The latest description of the session, for registering it again if `describe` throws. */
   #description: SessionDescription | undefined;
   /** What the store should have, by the chat id that each thread began with: the agent may change it later. */
   readonly #threads = new Map<string, ThreadEntry>();
@@ -51,7 +51,7 @@ export class ClusterSession implements ClusterMember {
     return Object.fromEntries(this.#threads);
   }
 
-  /** Adds frames to the journal in the store, and registers the session for it where that was not needed yet. */
+  /** Adds frames to the journal in the store. Registers the session if it is not registered yet. */
   append(slice: JournalSlice): Promise<void> {
     return this.#writes.add(async () => {
       if (this.#isOver) return;
@@ -65,7 +65,7 @@ export class ClusterSession implements ClusterMember {
     return this.#writes.add(() => this.#node.store.trim(this.sid, seq));
   }
 
-  /** Gives the session to another node. False where that one is dead: the session stays here. Rejects as the store does. */
+  /** Gives the session to another node. False if that one is dead: the session stays here. Rejects as the store does. */
   async handover(to: string, state: () => SessionState): Promise<boolean> {
     let isDone = false;
     await this.#writes.add(async () => {
@@ -88,7 +88,7 @@ export class ClusterSession implements ClusterMember {
   /**
    * Marks the session as expired, so that nobody resumes it while its chats are ended.
    * @param cleanupTimeout milliseconds for its chats. Other nodes end later what is left of them.
-   * @returns false where it has another owner by now
+   * @returns false if it has another owner by now
    */
   async expire(cleanupTimeout: number): Promise<boolean> {
     const deadline = cleanupTimeout * 2 + this.#node.node.lease;
@@ -98,7 +98,7 @@ export class ClusterSession implements ClusterMember {
       });
     } catch (error) {
       if (error instanceof FencedError) return false;
-      this.#node.wroteNot(error);
+      this.#node.noteFailedWrite(error);
       // Another node may have claimed it by now. If none has, its chats are ended after the next renewal.
       if (!this.#node.isLeaseGood) return false;
     }
@@ -112,15 +112,15 @@ export class ClusterSession implements ClusterMember {
     this.#node.remove(this);
   }
 
-  /** Something could not be written: another attempt follows a renewal. */
+  /** A write failed: it is tried again after the next renewal. */
   failed(error: unknown): void {
     if (error instanceof FencedError) this.lost();
-    else this.#node.wroteNot(error);
+    else this.#node.noteFailedWrite(error);
   }
 
   /**
    * Stores a thread before its chat.start.
-   * @throws ClusterUnavailableError where it could not be stored: the chat must not be started
+   * @throws ClusterUnavailableError if it could not be stored: the chat must not be started
    */
   async beforeStart(entry: ThreadEntry): Promise<void> {
     if (this.#isOver) throw new ClusterUnavailableError();
@@ -180,7 +180,7 @@ export class ClusterSession implements ClusterMember {
     await this.#writes.add(async () => {
       if (this.#owned === undefined) return;
       await this.#node.store.close(this.#owned).catch((error: unknown) => {
-        if (!(error instanceof FencedError)) this.#node.wroteNot(error);
+        if (!(error instanceof FencedError)) this.#node.noteFailedWrite(error);
       });
       this.#owned = undefined;
     });
@@ -195,7 +195,7 @@ export class ClusterSession implements ClusterMember {
     try {
       described = this.#describe();
     } catch {
-      // It stays out of the store, which is better than that no session is registered again.
+      // It stays out of the store. Throwing would keep all other sessions out as well.
       return;
     }
     const meta = { ...described, epoch: owned.epoch, boot, threads: Object.fromEntries(this.#threads) };
@@ -211,7 +211,7 @@ export class ClusterSession implements ClusterMember {
     for (const key of [...this.#unwritten]) {
       if (this.#isOver) return true;
       this.#unwritten.delete(key);
-      // Where the session is not known, the next renewal finds out whether data was lost or the session.
+      // If the store does not know the session, the next renewal finds out whether data was lost or the session.
       await this.#writes.add(() => this.#write(key)).catch((error: unknown) => this.#writeLater(key, error));
     }
     return this.#isOver || ((await this.#owner.writeJournal()) && this.#unwritten.size === 0);
@@ -284,6 +284,6 @@ export class ClusterSession implements ClusterMember {
 
   #writeLater(key: string, error: unknown): void {
     this.#unwritten.add(key);
-    this.#node.wroteNot(error);
+    this.#node.noteFailedWrite(error);
   }
 }

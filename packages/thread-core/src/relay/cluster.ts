@@ -11,7 +11,7 @@ import type { SessionConnection } from './session-connection.js';
 import { type MovesHost, type MovesMessage, SessionMoves } from './session-moves.js';
 import type { JsonValue, StoredSession } from './session-store.js';
 
-/** What the cluster keeps of a session of this node. */
+/** What the cluster needs of a session of this node. */
 export interface ClusteredSession {
   readonly id: string;
   readonly identity: unknown;
@@ -40,17 +40,17 @@ export interface ClusterHost extends MovesHost {
   endChatsOf(session: StoredSession): Promise<void>;
   /** Ends the sessions of an identity on this node. */
   endLocalSessions(identityKey: string): void;
-  /** A connection is no gateway any more. */
+  /** A gateway was closed, or its connection has got its session. */
   onGatewayClosed(): void;
 }
 
-/** How many sessions that nobody knows are remembered until the next renewal. */
+/** Unknown sessions that are remembered until the next renewal. */
 const MAX_STRAYS = 10_000;
 
-/** How often a node looks whether the owner of a gateway's session lives. */
-const LOOKS_PER_LEASE = 3;
+/** How often a node checks whether the owner of a gateway's session is alive. */
+const CHECKS_PER_LEASE = 3;
 
-/** What nodes tell each other. */
+/** Asks another node to end the sessions of an identity. */
 interface EndSessionsMessage {
   type: 'end-sessions';
   key: string;
@@ -76,7 +76,7 @@ export class Cluster {
     this.#host = host;
     this.#node = new ClusterNode({
       ...{ store, node, lease, logger },
-      // Sessions that cannot be resumed have no use for a longer one. It bounds how long they go on without the store.
+      // Sessions that cannot be resumed need no longer grace. It bounds how long they continue without the store.
       grace: lease,
       onRenewed: () => this.#onRenewed(),
       onStray: (sid) => this.#onStray(sid),
@@ -129,7 +129,7 @@ export class Cluster {
     );
   }
 
-  /** Joins a socket of this node to its session on another one. */
+  /** Connects a socket of this node to its session on another node. */
   openGateway(
     connection: SessionConnection,
     options: Omit<GatewayOptions, 'links' | 'store' | 'maxKeptBytes' | 'interval' | 'onClosed'>,
@@ -137,7 +137,7 @@ export class Cluster {
     const { store, node } = this.#node;
     const gateway = new Gateway(connection, {
       ...options,
-      ...{ links: this.links, store, interval: node.lease / LOOKS_PER_LEASE },
+      ...{ links: this.links, store, interval: node.lease / CHECKS_PER_LEASE },
       maxKeptBytes: this.#host.config.maxPendingBytes,
       onClosed: (closed) => {
         this.gateways.delete(closed);
@@ -175,7 +175,7 @@ export class Cluster {
       });
   }
 
-  /** A session that is handed over is in the store before this node is told: so it is ended when it is found twice. */
+  /** A session that is handed over is in the store before this node knows it. So only one that is found twice is ended. */
   async #onStray(sid: string): Promise<void> {
     const wasKnown = this.#strays.delete(sid);
     if (this.moves.isExpected(sid)) return;

@@ -11,19 +11,19 @@ export interface ConnectionOwner {
   onExcessFrame(frame: ReadFrame, bytes: number, text: string): void;
   /** `isFull` has changed. */
   onBackpressure(): void;
-  /** The client broke a rule, for which its session ends with this close code. */
+  /** The client violated a rule: its session ends with this close code. */
   onViolation(code: number, reason: string): void;
   /** The connection ends, and not by `close`: frames are neither read nor sent any more. May be called twice. */
   onDisconnect(code: number): void;
   /** The WebSocket is closed. Called once. */
   onClosed(code: number, error: unknown): void;
-  /** A callback of the socket's threw. */
+  /** A callback of the socket threw. */
   onFailure(error: unknown): void;
 }
 
 const ignore = (): void => {};
 
-/** The owner of a connection whose session goes on without it: nothing that it does matters any more. */
+/** The owner of a connection that its session has released: all events are ignored. */
 export const NO_OWNER: ConnectionOwner = {
   isIdle: false,
   isExempt: () => true,

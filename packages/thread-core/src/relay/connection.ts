@@ -62,7 +62,7 @@ export class Connection implements FrameWriterOwner, SessionConnection, SocketEv
     this.#lastActivity = host.sweeper.sweeps;
     this.#writer = new FrameWriter(socket, request.socket, host.config.maxBufferedBytes, this);
     socket.binaryType = 'nodebuffer';
-    // A fourth listener would make ws's table of listeners grow by a hundred bytes. Bytes received tell as much.
+    // A fourth listener would make ws's table of listeners grow by a hundred bytes. Bytes received serve as well.
     listen(socket, this, bytesRead(request) === undefined);
     if (socket.readyState === socket.CLOSED) queueMicrotask(() => this.onClose(CloseCode.Abnormal));
   }
@@ -195,7 +195,7 @@ export class Connection implements FrameWriterOwner, SessionConnection, SocketEv
     this.owner.onFailure(error);
   }
 
-  /** Runs a callback of the socket or a timer. What it throws costs this session, and not the process. */
+  /** Runs a callback of the socket or a timer. What it throws ends this session, and not the process. */
   #guard(callback: () => void): void {
     try {
       callback();
@@ -230,7 +230,7 @@ export class Connection implements FrameWriterOwner, SessionConnection, SocketEv
   }
 
   /**
-   * Writes what waits, and starts the closing handshake. The owner hears of the end by `onClosed` alone. A reason longer
+   * Writes what waits, and starts the closing handshake. The owner gets `onClosed`, and no `onDisconnect`. A reason longer
    * than 123 bytes is cut.
    * @throws TypeError if a server may not send this code
    */

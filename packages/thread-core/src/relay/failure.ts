@@ -4,14 +4,14 @@ import type { Logger } from '../logger.js';
 import { ArcError, InternalError } from '../protocol/errors.js';
 import { hasLoneSurrogate } from '../values.js';
 
-/** Codes of this side that say that an agent, or what is before it, does not work. */
+/** Codes of the relay that say that an agent, or a proxy in front of it, does not work. */
 const DOWN_CODES: ReadonlySet<number> = new Set([
   ErrorCode.AgentUnreachable,
   ErrorCode.AgentTimeout,
   ErrorCode.StreamTimeout,
 ]);
 
-/** What the relay itself may say to a client; anything else is an internal error. */
+/** The relay's own codes that clients get; any other error is an internal one. */
 const OWN_CODES = new Set([
   -32_700, -32_600, -45_004, -44_002, -44_007, -41_001, -41_002, -41_003, -41_006, -43_104, -50_001,
 ]);
@@ -27,13 +27,13 @@ export interface FailingSession {
   terminate(): void;
 }
 
-/** What a client is told of a failure, and whether there is more to it that only the log may know. */
+/** The error that a client gets, and whether its details are only for the log. */
 interface Failure {
   data: ArcErrorObject;
   isInternal: boolean;
 }
 
-/** Of an agent's error what the agent said, but for the details of an internal one; of this side's what is meant for clients. */
+/** Agents' errors are passed on, without the details of an internal one. Of the relay's own, only `OWN_CODES` are. */
 function describeFailure(error: unknown): Failure {
   if (error instanceof ArcError && error.fromAgent) {
     const { code, reason: message, details } = error;
@@ -61,7 +61,7 @@ function writeFailure({ code, message, details }: ArcErrorObject): string {
   return text.replace(/\\(?:ud[89a-f][0-9a-f]{2}|.)/g, (found) => (found.length > 2 ? '\\ufffd' : found));
 }
 
-/** Logs a failure, and writes the `error` frame that tells the client of it. `echo`: what the frame repeats. */
+/** Logs a failure, and writes its `error` frame. `echo`: the fields that the frame repeats. */
 export function writeErrorFrame(error: unknown, echo: Bytes, session: string, logger: Logger): Bytes {
   const { data, isInternal } = describeFailure(error);
   const about = { session, err: error };
@@ -71,7 +71,7 @@ export function writeErrorFrame(error: unknown, echo: Bytes, session: string, lo
   return `{"type":"error"${echo},"data":${encode(writeFailure(data))}}` as Bytes;
 }
 
-/** Closes a session because something failed that should not. */
+/** Closes a session after an unexpected failure. */
 export function closeFailed(session: FailingSession, err: unknown, logger: Logger): void {
   logger.error({ session: session.id, err }, 'a session failed');
   try {

@@ -99,7 +99,7 @@ export function object<Value extends object>(fields: Fields<Value>): Check<Value
   };
 }
 
-/** An object whose fields are passed on and not looked at: the type says what they are expected to be. */
+/** An object whose fields are passed on unchecked. The type says what they are expected to be. */
 export function anyObject<Value extends object>(): Check<Value> {
   return { test: (value): value is Value => isObject(value), schema: { type: 'object' }, problem: 'must be an object' };
 }
@@ -124,7 +124,7 @@ export const boolean: Check<boolean> = {
   problem: 'must be a boolean',
 };
 
-/** A text that whoever uses it checks, and ignores where it is invalid: the frame is valid all the same. */
+/** A text that its user checks, and ignores if it is invalid. It never makes the frame invalid. */
 export const lenient = (description: string): Check<string> => ({
   test: (value): value is string => value !== undefined,
   schema: { description },
@@ -137,7 +137,7 @@ export const integer: Check<number> = {
   problem: 'must be an integer',
 };
 
-/** A count of frames. What is no possible count is for the session to refuse, which answers with a reason. */
+/** A count of frames. The session checks whether it is possible, and answers with a reason if it is not. */
 export const count: Check<number> = {
   test: (value) => typeof value === 'number',
   schema: { type: 'number' },
@@ -173,7 +173,7 @@ const messageFields = {
   parts: required<unknown[]>({ ...arrayOf(anything), test: (value) => Array.isArray(value) }),
 };
 
-/** Parts, and fields of the agent's own, are passed on and not looked at. */
+/** Parts, and fields of the agent's own, are passed on unchecked. */
 export const message: Check<ArcMessage> = {
   test: (value): value is ArcMessage => isObject(value) && typeof value.role === 'string' && Array.isArray(value.parts),
   schema: objectSchema(messageFields),

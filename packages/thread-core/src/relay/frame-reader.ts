@@ -64,7 +64,7 @@ const SURROGATE_ESCAPE = /\\u[dD][89a-fA-F]/;
 
 /**
  * Reads a text frame. A message and its metadata may be nested `maxDepth` levels deep, the frame itself included. The
- * frame types of resumable sessions are known only where `isResumable`.
+ * frame types of resumable sessions are known only if `isResumable`.
  */
 export function readFrame(text: string, maxDepth: number, isResumable = false): ClientFrame | BadFrame {
   const frame = parseObject(text);

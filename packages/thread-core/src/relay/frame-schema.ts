@@ -60,9 +60,9 @@ export const messageFrame: Fields<MessageFrame> = {
   message: required(message),
   stream: optional(boolean),
   metadata: optional(anyObject<Record<string, unknown>>()),
-  traceparent: optional(lenient('W3C Trace Context: traceparent. Ignored where it is invalid.')),
-  tracestate: optional(lenient('W3C Trace Context: tracestate. Ignored where it is invalid.')),
-  baggage: optional(lenient('W3C Baggage. Ignored where it is invalid.')),
+  traceparent: optional(lenient('W3C Trace Context: traceparent. Ignored if it is invalid.')),
+  tracestate: optional(lenient('W3C Trace Context: tracestate. Ignored if it is invalid.')),
+  baggage: optional(lenient('W3C Baggage. Ignored if it is invalid.')),
 };
 
 export const cancelFrame: Fields<CancelFrame> = { type: required(literal('cancel')), id: required(id) };
@@ -168,7 +168,7 @@ export const framesSchema = {
       anyOf: [
         frameSchema(
           messageFrame,
-          'Sends a message to an agent. agent_id may be left out only where the relay chooses the agent.',
+          'Sends a message to an agent. agent_id may be left out only if the relay chooses the agent.',
         ),
         frameSchema(cancelFrame, 'Abandons the sends with that id.'),
         frameSchema(endFrame, 'Ends one thread, and the chat with its agent.'),

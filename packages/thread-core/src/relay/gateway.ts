@@ -8,9 +8,9 @@ import type { LinkEnd, LinkEvent, Links, OwnerEvent } from './links.js';
 import type { SessionConnection } from './session-connection.js';
 import type { SessionStore } from './session-store.js';
 
-/** A frame of the client that its owner may not have taken yet. */
+/** A client frame that the owner of the session may not have accepted yet. */
 export interface KeptFrame {
-  /** It is the n-th of the client's frames that count. */
+  /** Its number among the client's frames that are counted. */
   readonly n: number;
   readonly text: string;
 }
@@ -22,13 +22,13 @@ export interface GatewayOptions {
   readonly sid: string;
   /** The node that owns the session. */
   readonly owner: string;
-  /** Most bytes of frames that the owner has not taken. */
+  /** The most bytes of client frames that the owner has not accepted yet. */
   readonly maxKeptBytes: number;
-  /** Milliseconds between two looks whether the owner lives. */
+  /** Milliseconds between two pings to the owner. */
   readonly interval: number;
   /** The number of the last frame that the client has seen. */
   readonly seq: number;
-  /** How many frames of the client the owner has taken. */
+  /** How many frames of the client the owner has accepted. */
   readonly got: number;
   /** The session was handed over: this node claims it. */
   onMoved(gateway: Gateway): Promise<void>;
@@ -38,7 +38,7 @@ export interface GatewayOptions {
 /** Frames of one read of the store. */
 const MAX_ENTRIES = 100;
 
-/** What it costs to keep a frame, beside its text. */
+/** The memory that a kept frame takes beside its text. */
 const FRAME_OVERHEAD_BYTES = 128;
 
 /**
@@ -55,7 +55,7 @@ export class Gateway implements ConnectionOwner, LinkEnd {
   #passed: number;
   #kept: KeptFrame[] = [];
   #keptBytes = 0;
-  /** The last control frame that waits to be passed on: those before it say less. */
+  /** The latest control frame that waits to be passed on. It replaces an earlier one, which acknowledges less. */
   #control: string | undefined;
   #isPassingControl = false;
   #writing: Promise<void> | undefined;
@@ -72,7 +72,7 @@ export class Gateway implements ConnectionOwner, LinkEnd {
     this.#timer = setInterval(() => void this.#post({ event: 'ping' }), options.interval).unref();
   }
 
-  /** Frames that the owner has not taken, when it had taken so many. */
+  /** The kept frames after the first `got`, which the owner has accepted. */
   keptAfter(got: number): KeptFrame[] {
     return this.#kept.filter(({ n }) => n > got);
   }
@@ -101,7 +101,7 @@ export class Gateway implements ConnectionOwner, LinkEnd {
     this.#keptBytes += sizeOf(text);
     void this.#post({ event, n: this.#passed, text });
     if (this.#keptBytes <= this.#options.maxKeptBytes) return;
-    // As if the connection were lost: the client sends again what the owner has not taken.
+    // As if the connection were lost: the client sends again what the owner has not accepted.
     void this.#post({ event: 'gone', code: CloseCode.Abnormal });
     this.close(CloseCode.TryAgainLater, 'Try again later');
   }
@@ -184,7 +184,7 @@ export class Gateway implements ConnectionOwner, LinkEnd {
 
   /** Writes the frames that the store has. Never rejects. */
   async write(): Promise<void> {
-    // What came since it began may not have been read.
+    // Frames that were stored since it began may not have been read.
     await this.#writing;
     this.#writing ??= this.#write().finally(() => {
       this.#writing = undefined;

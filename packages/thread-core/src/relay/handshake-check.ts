@@ -8,7 +8,7 @@ const KEY = /^[+/\dA-Za-z]{22}==$/;
 const TOKEN = /^[!#$%&'*+\-.^`|~\w]+$/;
 
 /**
- * The answer to an upgrade whose handshake ws would refuse (RFC 6455, 4.2.1). It is looked for before the request is
+ * The answer to an upgrade whose handshake ws would refuse (RFC 6455, 4.2.1). This is checked before the request is
  * authenticated and accepted, so that an access log has the status that the client gets.
  */
 export function handshakeProblem({ method, headers }: IncomingMessage): HttpAnswer | undefined {

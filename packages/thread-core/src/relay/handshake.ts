@@ -8,7 +8,7 @@ import type { Admission } from './refusal.js';
 import type { RelaySocket, WsOptions } from './socket.js';
 import { endUpgradeSocket } from './upgrade-socket.js';
 
-/** What a request is answered in place of an upgrade. */
+/** The HTTP answer to a request that is not upgraded. */
 export interface HttpAnswer {
   status: number;
   headers: Record<string, string>;

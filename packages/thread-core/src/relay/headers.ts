@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 
-/** Fields of which most clients say the same, or each user of one browser does. */
-const ALIKE = new Set([
+/** Headers that have the same value for many clients. */
+const COMMON_HEADERS = new Set([
   'accept-encoding',
   'accept-language',
   'cache-control',
@@ -16,9 +16,9 @@ const ALIKE = new Set([
   'user-agent',
 ]);
 
-/** So many texts are kept, of so many characters at most: clients may make them up. */
-const MOST = 1000;
-const LONGEST = 256;
+/** Bounds of the table: clients may send any text. */
+const MAX_TEXTS = 1000;
+const MAX_LENGTH = 256;
 
 /** Names and values of headers, each once. */
 const texts = new Map<string, string>();
@@ -26,13 +26,13 @@ const texts = new Map<string, string>();
 function shared(text: string): string {
   const known = texts.get(text);
   if (known !== undefined) return known;
-  if (texts.size < MOST && text.length <= LONGEST) texts.set(text, text);
+  if (texts.size < MAX_TEXTS && text.length <= MAX_LENGTH) texts.set(text, text);
   return text;
 }
 
 /**
- * Has requests share the texts of their headers. Node makes new ones for each, and a session keeps its request: of an
- * idle connection they would be a tenth of all that there is.
+ * Makes requests share the texts of their headers. Node creates new strings for each request, and a session keeps its
+ * request: they would be a tenth of the memory of an idle connection.
  */
 export function internHeaders({
   rawHeaders = [],
@@ -42,7 +42,7 @@ export function internHeaders({
     const name = shared(rawHeaders[index] as string);
     rawHeaders[index] = name;
     const field = name.toLowerCase();
-    if (!ALIKE.has(field)) continue;
+    if (!COMMON_HEADERS.has(field)) continue;
     const value = shared(rawHeaders[index + 1] as string);
     rawHeaders[index + 1] = value;
     if (headers[field] === value) headers[field] = value;

@@ -1,16 +1,16 @@
 import { withTimeout } from '../timers.js';
 import type { JsonValue } from './session-store.js';
 
-/** How identities are told apart, and kept in a cluster. */
+/** How identities are distinguished, and stored in a cluster. */
 export interface IdentityOptions<Identity = unknown> {
   /**
    * Names a user: two identities with the same key are one. Default: an identity that is a string or a number itself,
-   * else its `id` or `sub`. Undefined: such identities cannot be told apart.
+   * else its `id` or `sub`. Undefined: such identities cannot be distinguished.
    */
   key?: ((identity: Identity) => string | undefined) | undefined;
   /** Makes JSON of an identity, for the store of a cluster. Do not include tokens. */
   save?: ((identity: Identity) => JsonValue) | undefined;
-  /** Makes an identity of what `save` returned, on another node: `sessionToken` is asked with it. */
+  /** Makes an identity of what `save` returned, on another node: `sessionToken` is called with it. */
   load?: ((saved: JsonValue) => Identity | Promise<Identity>) | undefined;
 }
 

@@ -30,7 +30,7 @@ export class Inbox {
   readonly #maxFrames: number;
   #held: HeldFrame[] = [];
   #bytes = 0;
-  /** Resolves when what is awaited has come. */
+  /** Resolves when the wait is over. */
   awaited: Promise<void> | undefined;
   #isPaused = false;
   #isReleasing = false;

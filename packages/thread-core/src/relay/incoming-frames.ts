@@ -45,7 +45,6 @@ export class IncomingFrames implements InboxOwner {
   readonly #config: RelayConfig;
   /** Exists while frames have to wait. */
   #inbox: Inbox | undefined;
-  /** `end` frames that are not answered yet. */
   /** The `end` frames that are not answered yet, and their ids. */
   #ends: Map<Promise<void>, FrameId | undefined> | undefined;
   /** No frame was handled yet: a session can still become resumable. */
@@ -211,7 +210,7 @@ export class IncomingFrames implements InboxOwner {
     return undefined;
   }
 
-  /** In a resumable session an id tells which sends have been lost, so each pending send has one of its own. */
+  /** In a resumable session ids identify the sends that were lost, so each pending send needs its own. */
   #findIdProblem(id: FrameId | undefined): string | undefined {
     if (id === undefined) return 'id: is missing, and is required in a resumable session';
     return this.#session.existingSends?.ids().includes(id) ? 'id: is that of a pending send' : undefined;

@@ -56,7 +56,7 @@ export class JournalSpill {
     if (this.#isActive) void this.write();
   }
 
-  /** The client has acknowledged frames. What is of no use in the store is removed. */
+  /** The client has acknowledged frames: removes them from the store. */
   noteAck(): void {
     const { acknowledged } = this.#journal;
     if (this.#end === 0 || (!this.#isActive && acknowledged < this.#end)) return;

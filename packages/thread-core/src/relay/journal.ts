@@ -12,7 +12,7 @@ export class Journal {
   #acknowledged: number;
   #bytes = 0;
 
-  /** `acknowledged`: the number after which numbering goes on. */
+  /** `acknowledged`: the number of the last acknowledged frame. Numbering continues after it. */
   constructor(maxBytes: number, acknowledged = 0) {
     this.#maxBytes = maxBytes;
     this.#acknowledged = acknowledged;
@@ -37,7 +37,7 @@ export class Journal {
     return this.#start === this.#frames.length;
   }
 
-  /** More is kept than should be. Frames are appended all the same: backpressure is up to the caller. */
+  /** More than the limit is kept. `append` still works: backpressure is the caller's task. */
   get isFull(): boolean {
     return this.#bytes > this.#maxBytes;
   }
@@ -82,7 +82,7 @@ export class Journal {
     return this.#frames.slice(this.#start);
   }
 
-  /** Those among them that follow a number. */
+  /** The kept frames after a number. */
   framesAfter(seq: number): Bytes[] {
     return this.#frames.slice(this.#start + Math.max(0, seq - this.#acknowledged));
   }

@@ -1,7 +1,7 @@
 import { CloseCode } from '@arc/thread-protocol';
 import type { ClusterNode } from './cluster-node.js';
 
-/** What the node that has a client's socket tells the node that owns its session. */
+/** Messages from the node that has a client's socket to the node that owns its session. */
 export type OwnerEvent =
   /** A frame of the client: the n-th that counts, or an acknowledgement. */
   | { event: 'frame'; n?: number; text: string }
@@ -12,7 +12,7 @@ export type OwnerEvent =
   /** Whether the owner still has the link. */
   | PingEvent;
 
-/** What the owner tells that node. */
+/** Messages from the owner to that node. */
 export type GatewayEvent =
   /** Frames up to this number are in the store. */
   | { event: 'frames'; end: number }
@@ -69,7 +69,7 @@ export class Links {
     this.#ends.delete(link);
   }
 
-  /** Tells the other end. Resolves when the store has the message, or could not take it; never rejects. */
+  /** Posts to the other end. Resolves when the store has the message, or could not take it; never rejects. */
   post(peer: string, link: string, event: LinkEvent): Promise<void> {
     const { store, node, logger } = this.#node;
     const message: LinkMessage = { type: 'link', link, from: node.name, event };
@@ -86,11 +86,11 @@ export class Links {
     return posted;
   }
 
-  /** A message of another node. That of a link which is gone here is told so. */
+  /** A message of another node. If this node does not have its link any more, the answer is `gone`. */
   onMessage({ link, from, event }: LinkMessage): void {
     const end = this.#ends.get(link);
     if (end !== undefined) return end.onMessage(event);
-    // A link is known to its owner first: of what the owner says before the other node knows it, nothing is needed.
+    // The owner creates the link. What it sends before this node knows the link is not needed.
     const isQuestion = event.event === 'ping' || event.event === 'frame' || event.event === 'excess';
     if (isQuestion) void this.post(from, link, { event: 'gone', code: CloseCode.Abnormal });
   }

@@ -14,7 +14,7 @@ export interface StoredRecord extends Omit<StoredSession, 'exact'> {
   until: number;
 }
 
-/** What is stored must not change with what it was made of. */
+/** A copy, because stored data must not change with the caller's objects. */
 export function clone<T>(value: T): T {
   return structuredClone(value);
 }

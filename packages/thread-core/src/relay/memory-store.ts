@@ -20,8 +20,8 @@ import {
 } from './session-store.js';
 
 /**
- * A store in the memory of one process: for tests, and for several relays in one process. It says of itself what a
- * database would say, fences and leases included, but cannot outlive the process.
+ * A store in the memory of one process: for tests, and for several relays in one process. It behaves as a database would,
+ * fencing and leases included, but does not outlive the process.
  */
 export function memoryStore(): MemoryStore {
   return new MemoryStore();

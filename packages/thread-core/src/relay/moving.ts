@@ -38,7 +38,7 @@ function stateOf(
 }
 
 /**
- * Gives a session to the node to which its client has connected. Where something runs, that node gets a link, by which
+ * Gives a session to the node to which its client has connected. If something runs, that node gets a link, by which
  * the client is served until the session is at rest.
  */
 export async function giveSession<Member extends MovableSession>(
@@ -138,7 +138,7 @@ async function moveAtRest<Member extends MovableSession>(
   if (session.connection === remote && !session.isEnding) release(host, session, resumption, remote);
 }
 
-/** The link cannot be kept: the client has to come again. */
+/** The link cannot be kept: the client has to reconnect. */
 function release<Member extends MovableSession>(
   host: SessionHost<Member>,
   session: Member,

@@ -1,8 +1,8 @@
 import { isIPv6 } from 'node:net';
 
 /**
- * What one client may have addresses of: an IPv4 address, or the first 64 bits of an IPv6 address, of which providers give
- * each customer 2^64.
+ * The network of one client: an IPv4 address, or the first 64 bits of an IPv6 address, because providers give each customer
+ * all addresses with the same first 64 bits.
  */
 export function networkOf(address: string): string {
   // IPv4 addresses within IPv6 have dots: `::ffff:192.0.2.1`.

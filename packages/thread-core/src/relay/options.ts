@@ -131,7 +131,7 @@ const CHECKS: Record<Exclude<keyof RelayOptions, NumberOption>, [(value: unknown
     `must be true or false, or an object of ${Object.keys(RESUME_NUMBERS).join(', ')}`,
   ],
   identity: [(value) => findIdentityProblem(value) === undefined, 'must be an object of functions: key, save, load'],
-  // Its problems are several, and thrown by its own reader.
+  // Checked by `findClusterProblem`, which has a message for each problem.
   cluster: [() => true, ''],
   stream: [(value) => typeof value === 'boolean', 'must be true or false'],
   replies: [(value) => value === 'frames' || value === 'bare', 'must be "frames" or "bare"'],

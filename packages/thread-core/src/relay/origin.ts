@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http';
 export type OriginCheck = (origin: string, request: IncomingMessage) => boolean;
 
 /**
- * The host that a client asked for: the Host header, or the first X-Forwarded-Host where the proxy in front is trusted.
+ * The host that a client asked for: the Host header, or the first X-Forwarded-Host if the proxy in front is trusted.
  */
 export function requestedHost({ headers }: IncomingMessage, trustProxy: boolean): string | undefined {
   const forwarded = trustProxy ? [headers['x-forwarded-host']].flat()[0]?.split(',', 1)[0]?.trim() : undefined;
@@ -41,7 +41,7 @@ export function isOriginAllowed(
   return URL.canParse(own) && new URL(own).host === pageHost;
 }
 
-/** The origin in one spelling; undefined where it is none. Apps in a web view have schemes of their own. */
+/** The origin in one spelling; undefined if it is none. Apps in a web view have schemes of their own. */
 export function parseOrigin(text: string): string | undefined {
   if (!URL.canParse(text)) return undefined;
   const { origin, protocol, host } = new URL(text);

@@ -34,8 +34,8 @@ export interface SendingSession extends Session, ReplyOutput {
   acceptFrame(): void;
 }
 
-/** A message for which `route` or `authorize` is being asked. */
-interface AskedMessage {
+/** A message that waits for `route` or `authorize`. */
+interface UndecidedMessage {
   readonly frame: MessageFrame;
   readonly text: string;
   readonly bytes: number;
@@ -53,7 +53,7 @@ export class PendingSends implements ReplyOwner {
   #others = NO_REPLIES;
   /** Size of the frames of all pending replies. */
   #bytes = 0;
-  #asked: AskedMessage | undefined;
+  #undecided: UndecidedMessage | undefined;
   isPaused = false;
   /** Nothing new may start. */
   #isDraining = false;
@@ -81,7 +81,7 @@ export class PendingSends implements ReplyOwner {
 
   /** Size of the message frames that are not answered yet. */
   get bytes(): number {
-    return this.#bytes + (this.#asked?.bytes ?? 0);
+    return this.#bytes + (this.#undecided?.bytes ?? 0);
   }
 
   /** Sends that wait for another send of their thread. */
@@ -94,7 +94,7 @@ export class PendingSends implements ReplyOwner {
   /** The ids of all pending messages, with that which `route` or `authorize` decides about. */
   ids(): (string | number)[] {
     const ids = this.#all().map(({ id }) => id);
-    return [...ids, this.#asked?.frame.id].filter((id) => id !== undefined);
+    return [...ids, this.#undecided?.frame.id].filter((id) => id !== undefined);
   }
 
   #all(): Reply[] {
@@ -102,7 +102,7 @@ export class PendingSends implements ReplyOwner {
   }
 
   /**
-   * Takes a message. Returns a promise if `route` or `authorize` must be asked first: no other message may be added
+   * Takes a message. Returns a promise if `route` or `authorize` has to decide first: no other message may be added
    * until it is fulfilled. It is never rejected, and does not wait for an answer that is no longer needed.
    */
   add(frame: MessageFrame, text: string, bytes: number): Promise<void> | undefined {
@@ -113,8 +113,8 @@ export class PendingSends implements ReplyOwner {
       this.#session.refuse(new InvalidRequestError('agent_id: is missing'), frame);
     } else if (frame.agent_id === undefined || authorize !== undefined) {
       return new Promise((proceed) => {
-        this.#asked = { frame, text, bytes, proceed };
-        void this.#ask(this.#asked).then(proceed);
+        this.#undecided = { frame, text, bytes, proceed };
+        void this.#decide(this.#undecided).then(proceed);
       });
     } else {
       this.#start(frame, text, bytes, frame.agent_id, true);
@@ -122,21 +122,21 @@ export class PendingSends implements ReplyOwner {
     return undefined;
   }
 
-  async #ask(asked: AskedMessage): Promise<void> {
+  async #decide(undecided: UndecidedMessage): Promise<void> {
     const { route, authorize } = this.#config;
-    const { frame, text, bytes } = asked;
+    const { frame, text, bytes } = undecided;
     try {
       const agentId = frame.agent_id ?? (await route?.(frame, this.#session));
       if (typeof agentId !== 'string' || agentId === '') throw new AgentNotFoundError('No agent for this frame');
       const isAuthorized =
         authorize === undefined || (await authorize(this.#session.identity, agentId, frame)) === true;
       // It may have been cancelled meanwhile.
-      if (this.#asked !== asked) return;
-      this.#asked = undefined;
+      if (this.#undecided !== undecided) return;
+      this.#undecided = undefined;
       this.#start(frame, text, bytes, agentId, isAuthorized);
     } catch (error) {
-      if (this.#asked !== asked) return;
-      this.#asked = undefined;
+      if (this.#undecided !== undecided) return;
+      this.#undecided = undefined;
       this.#session.writeError(error, writeEcho(frame));
     }
   }
@@ -209,16 +209,16 @@ export class PendingSends implements ReplyOwner {
 
   /** Abandons the sends with this id. If none is pending, it was answered already. */
   cancel(id: string | number): void {
-    if (this.#asked?.frame.id === id) this.#cancelAsked();
+    if (this.#undecided?.frame.id === id) this.#cancelUndecided();
     for (const reply of this.#all()) if (reply.id === id) reply.send?.cancel();
   }
 
-  #cancelAsked(): void {
-    const asked = this.#asked;
-    this.#asked = undefined;
-    if (asked === undefined) return;
-    this.reject(asked.frame);
-    asked.proceed();
+  #cancelUndecided(): void {
+    const undecided = this.#undecided;
+    this.#undecided = undefined;
+    if (undecided === undefined) return;
+    this.reject(undecided.frame);
+    undecided.proceed();
   }
 
   onSettled(reply: Reply, state: SendState, error?: unknown): void {
@@ -253,7 +253,7 @@ export class PendingSends implements ReplyOwner {
 
   /** Starts nothing new. Resolves when nothing is pending. */
   drain(): Promise<void> {
-    this.#cancelAsked();
+    this.#cancelUndecided();
     this.#isDraining = true;
     return this.whenEmpty();
   }
@@ -273,7 +273,7 @@ export class PendingSends implements ReplyOwner {
 
   /** Cancels everything that is pending. */
   cancelAll(): void {
-    this.#cancelAsked();
+    this.#cancelUndecided();
     for (const { send } of this.#all()) send?.cancel();
   }
 
@@ -282,10 +282,10 @@ export class PendingSends implements ReplyOwner {
     const taken = this.#session.threads.takeWaiting();
     for (const reply of this.#all()) if (reply.send !== undefined && taken.includes(reply.send)) this.#remove(reply);
     const texts = taken.map(({ request }) => (request as MessageRequest).text);
-    const asked = this.#asked;
-    this.#asked = undefined;
-    asked?.proceed();
+    const undecided = this.#undecided;
+    this.#undecided = undefined;
+    undecided?.proceed();
     this.#noteEmpty();
-    return asked === undefined ? texts : [...texts, asked.text];
+    return undecided === undefined ? texts : [...texts, undecided.text];
   }
 }

@@ -81,7 +81,7 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
 
   /**
    * Serves a `ws` socket. Call it in the same turn of the event loop in which the socket was opened. A request that
-   * `admit` let in keeps its identity. With an `identity`, which may be undefined, the caller is trusted and nothing is
+   * `admit` accepted keeps its identity. With an `identity`, which may be undefined, the caller is trusted and nothing is
    * checked. Otherwise the connection is admitted or refused here.
    * @throws TypeError if the socket is attached already, if `client` is not an ArcClient, or is passed in a cluster
    */
@@ -114,9 +114,9 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
   }
 
   /**
-   * Takes an upgrade of any Node HTTP server, as its `upgrade` event gives it: answers it with an HTTP status where the
+   * Takes an upgrade of any Node HTTP server, as its `upgrade` event gives it: answers it with an HTTP status if the
    * relay refuses it, else completes the handshake and attaches the socket. Never rejects. Gives the session, or
-   * undefined where there is none. `context` is given to `authenticate`, `host` is as in `admit`.
+   * undefined if there is none. `context` is given to `authenticate`, `host` is as in `admit`.
    */
   async handleUpgrade(
     request: IncomingMessage,
@@ -155,7 +155,7 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
   /**
    * Decides whether a connection is accepted, before its upgrade, and reserves a slot of `maxSessions` for it until its
    * socket is attached or gone. `context`, the framework's own request object, is given to `authenticate`. `host` is the
-   * host that the client asked for, where the framework knows it better than the Host header does.
+   * host that the client asked for, if the framework knows it better than the Host header does.
    */
   admit(request: IncomingMessage, context?: unknown, host?: string): Promise<Admission> {
     return this.#admission.admit(request, context, host);
@@ -173,7 +173,7 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
     return readStats(this.#sessions, this.telemetry.counters, this.#traffic, refused, breakers, cluster);
   }
 
-  /** Whether clients can be served, for the health checks of load balancers. It asks nobody: it reads what is known. */
+  /** Whether clients can be served, for the health checks of load balancers. It only reads state, and makes no request. */
   health(): RelayHealth {
     const cluster = this.cluster?.stats;
     return readHealth({ breakers: this.config.client.endpoints(), cluster }, this.isClosing);
@@ -191,7 +191,7 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
   /**
    * Ends all sessions of a user and their chats: on this node and, in a cluster, on all others. `key` is what
    * `identity.key` returns for the user. Clients get close code 4401.
-   * @throws StoreError if the store of the cluster cannot be asked; the sessions of this node are ended all the same
+   * @throws StoreError if the store of the cluster cannot be reached; the sessions of this node are ended nevertheless
    */
   async endSessions(key: string): Promise<void> {
     this.endLocalSessions(key);

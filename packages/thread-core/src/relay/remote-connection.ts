@@ -7,7 +7,7 @@ import type { RelayConfig } from './options.js';
 import type { SessionConnection } from './session-connection.js';
 import type { Traffic } from './stats.js';
 
-/** Where a session of this node has its socket. */
+/** The socket of a session of this node, which is on another node. */
 export interface RemoteSocket {
   readonly links: Links;
   readonly link: string;

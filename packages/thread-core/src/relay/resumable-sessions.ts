@@ -17,7 +17,7 @@ export interface ResumableSession {
   evict(): void;
 }
 
-/** Ended sessions whose clients are told `expired` instead of `unknown`. */
+/** Ended sessions that are remembered, so that their clients get `expired` instead of `unknown`. */
 const MAX_EXPIRED = 1000;
 
 /** The resumable sessions of a relay, and how much those without a connection may take. */
@@ -110,7 +110,7 @@ export class ResumableSessions<Member extends ResumableSession> {
     while (this.#detachedBytes > maxDetachedBytes && this.#detachedCount > 0) this.#evictLargest(session, bytesOf);
   }
 
-  /** The frames of sends that have ended meanwhile are counted still: they are not followed one by one. */
+  /** The sum still includes the frames of sends that have ended: it is not updated for each of them. */
   #recount(): void {
     this.#detachedBytes = 0;
     for (const group of this.#detached.values()) this.#detachedBytes += bytesOf(group);
@@ -118,7 +118,7 @@ export class ResumableSessions<Member extends ResumableSession> {
 
   /** Ends the oldest session of the identity that holds most, so that nobody can evict the sessions of others. */
   #evictLargest(cause: Member, weigh: (group: Set<Member>) => number): void {
-    // Of equals, the one who needs the room gives it.
+    // Among equals, the group that needs the room gives it.
     let largest = this.#detached.get(groupOf(cause));
     let most = largest === undefined ? -1 : weigh(largest);
     for (const group of this.#detached.values()) {

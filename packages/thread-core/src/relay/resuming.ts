@@ -19,7 +19,7 @@ import type { SessionHost } from './session-host.js';
 import type { GatewayOffer, ResumeRequest } from './session-moves.js';
 import { hashSecret, readToken } from './session-secret.js';
 
-/** The ways in which a connection ends that its client did not choose: the session waits for another connection. */
+/** Close codes of connections that the client lost, and did not choose to end: the session waits for another one. */
 const LOST_CODES: readonly number[] = [CloseCode.GoingAway, CloseCode.Abnormal];
 
 /** What resuming needs of a session. */
@@ -207,8 +207,8 @@ export function disconnect<Member extends ResumingSession>(
 }
 
 /**
- * A connection has ended. Returns whether the session waits for another one: where that end was not its client's choice,
- * and there is something to wait for.
+ * A connection has ended. Returns true if it was lost: then the session waits for another one, or ends here if it has
+ * nothing worth keeping. Returns false if the caller has to end the session.
  */
 export function detach<Member extends ResumingSession>(
   host: SessionHost<Member>,

@@ -15,10 +15,10 @@ const ACK_POLICY = { frames: 32, bytes: 65_536, ms: 1000 } as const;
 /** Pings and repeated acknowledgements a second. `frameRate` does not count them. */
 const CONTROL_RATE = 100;
 
-/** Cursors are below this: what a client says is checked by arithmetic that must be exact. */
+/** Cursors (`seq`, `sent`) must be below this, so that arithmetic with them is exact. */
 const MAX_CURSOR = 2 ** 52;
 
-/** What a resumable session is told of. */
+/** What a resumption needs of its session. */
 export interface ResumptionOwner {
   /** Bytes were added to the journal. */
   onAppended(bytes: number): void;
@@ -57,7 +57,7 @@ class FrameCount {
     else this.#timer ??= setTimeout(this.#acknowledge, ACK_POLICY.ms).unref();
   }
 
-  /** `got` was told, or nobody can be told now. */
+  /** The count was acknowledged, or there is no connection for an acknowledgement. */
   reset(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -81,7 +81,7 @@ export class Resumption implements FrameWriting {
   readonly #control = new TokenBucket(CONTROL_RATE);
   /** Copies the journal to the store of a cluster. */
   spill: JournalSpill | undefined;
-  /** No more frames of the client are taken: it sends them again, to the node that has the session then. */
+  /** The session is moving, and accepts no more client frames. The client sends them again to the next node. */
   isLeaving = false;
   /** Resolves when an attempt to give the session to another node is over. */
   moving: Promise<unknown> | undefined;
@@ -92,10 +92,10 @@ export class Resumption implements FrameWriting {
   #graceTimer: NodeJS.Timeout | undefined;
   /** The address of the last connection. */
   address = '';
-  /** Exists until the client was told. */
+  /** The token of a new session, until `ready` is written. */
   #token: string | undefined;
 
-  /** Without `former` it is that of a new session, for which a secret is made. */
+  /** Without `former`: the resumption of a new session, for which a secret is generated. */
   constructor(
     owner: ResumptionOwner,
     config: ResumeConfig,
@@ -191,13 +191,13 @@ export class Resumption implements FrameWriting {
     );
   }
 
-  /** Whether a client that has seen `seq` and has sent `sent` frames can go on here. */
+  /** Whether a client that has seen frame `seq` and has sent `sent` frames can continue this session. */
   canResume(seq: number, sent: number): boolean {
     const isCount = Number.isSafeInteger(sent) && sent < MAX_CURSOR;
     return isCount && sent >= this.got && seq < MAX_CURSOR && this.journal.isPossible(seq);
   }
 
-  /** Goes on with another connection: says what has arrived, and replays what the client has not seen. */
+  /** Continues on another connection: writes `ready`, and replays the frames that the client has not seen. */
   resume(connection: SessionConnection, token: string, seq: number, pending: FrameId[]): void {
     this.#attach(connection);
     this.spill?.stop();
@@ -207,33 +207,33 @@ export class Resumption implements FrameWriting {
     for (const frame of this.journal.frames()) connection.writePart(frame);
   }
 
-  /** Goes on with a connection whose client has been told already, and has seen so much. */
+  /** Continues on a connection whose client already has its `ready`, and has seen the frames up to `seen`. */
   continueOn(connection: SessionConnection, seen: number): void {
     this.#attach(connection);
     this.spill?.stop();
     for (const frame of this.journal.framesAfter(seen)) connection.writePart(frame);
   }
 
-  /** Goes on with a connection on another node, which reads what the client has not seen from the store. */
+  /** Continues on a connection of another node, which reads the frames that the client has not seen from the store. */
   resumeRemotely(connection: SessionConnection, seq: number): void {
     this.#attach(connection);
     this.acknowledge(seq);
   }
 
-  /** The connection is gone. Calls back when no other one has come within the grace period. */
+  /** The connection is lost. Calls back if the session gets no other within the grace period. */
   detach(onExpired: () => void): void {
     this.stop();
     this.#graceTimer = setTimeout(onExpired, this.#config.grace).unref();
   }
 
-  /** Nobody will read any more: nothing is kept from now on. */
+  /** No client will read the frames: keeps nothing from now on. */
   discard(): void {
     this.stop();
     this.#isDiscarded = true;
     this.journal.acknowledge(this.journal.lastSeq);
   }
 
-  /** The session ends. */
+  /** Releases the connection, and stops the grace timer and acknowledgements. */
   stop(): void {
     clearTimeout(this.#graceTimer);
     this.#connection = undefined;

@@ -6,7 +6,7 @@ import type { Traffic } from './stats.js';
 
 /** The connection of a session: a socket of this node, or one of another node that passes its frames on. */
 export interface SessionConnection extends FrameWriting {
-  /** Undefined where the socket is another node's. */
+  /** Undefined if another node has the socket. */
   readonly request: IncomingMessage | undefined;
   /** Its session. A session that is resumed becomes the owner of the connection on which that was asked for. */
   owner: ConnectionOwner;

@@ -17,7 +17,7 @@ export interface EndingSession {
   onEnded(outcomes: ChatOutcome[]): void;
 }
 
-/** How a session ends: what becomes of its pending sends and its chats, once, whoever asks for it and how often. */
+/** Ends a session, its pending sends and its chats: once, however often that is requested. */
 export class SessionEnd {
   /** Nothing new is started. */
   hasStarted = false;
@@ -41,9 +41,9 @@ export class SessionEnd {
   /** The client has left. What becomes of its pending sends is up to `onDisconnect`. */
   async finish(): Promise<ChatOutcome[]> {
     this.begin();
-    const pending = this.startNothing();
+    const pending = this.drainSends();
     if (this.#config.onDisconnect === 'finish' && this.#outcomes === undefined) {
-      // Nobody reads the answers, so nothing may hold them up.
+      // The answers have no reader, so backpressure must not stop them.
       this.#session.sends.resume();
       await pending;
     }
@@ -63,20 +63,20 @@ export class SessionEnd {
   endChats(): Promise<ChatOutcome[]> {
     this.begin();
     if (this.#outcomes === undefined) {
-      void this.startNothing();
+      void this.drainSends();
       this.#outcomes = this.#session.existingThreads?.endAllChats({ reason: 'disconnected' }) ?? Promise.resolve([]);
     }
     return this.#outcomes;
   }
 
   /** Answers the messages that are held with `cancelled`. Resolves when no send is pending. */
-  async startNothing(): Promise<void> {
+  async drainSends(): Promise<void> {
     const { sends } = this.#session;
     for (const echo of this.#session.takeHeldMessages()) sends.reject(echo);
     await sends.drain();
   }
 
-  /** The session takes no part in anything new, and can't be resumed. */
+  /** Begins the end: nothing new is accepted, and the session cannot be resumed. */
   begin(): void {
     if (this.hasStarted) return;
     this.hasStarted = true;

@@ -16,7 +16,7 @@ export interface SessionHost<Member extends ResumableSession> extends Connection
   identityKey(identity: unknown): string | undefined;
   /** Decides whether a connection that is open already is accepted. */
   checkAdmission(request: IncomingMessage, context?: unknown, host?: string): Promise<Admission>;
-  /** A session goes on without this connection. */
+  /** A session continues without this connection. */
   onConnectionLost(connection: SessionConnection): void;
   /** The connection is closed and the chats are ended. */
   onSessionEnd(session: Member): void;

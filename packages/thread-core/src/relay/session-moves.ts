@@ -17,7 +17,7 @@ export interface ResumeRequest {
   readonly sent: number;
 }
 
-/** The session stays where it is, because something runs: the asking node passes frames on. */
+/** The session stays with its owner, because something runs: the asking node passes frames on. */
 export interface GatewayOffer extends ResumedProgress {
   readonly link: string;
 }
@@ -55,7 +55,7 @@ export interface MovesHost {
   give(request: ResumeRequest, to: string): Promise<MoveAnswer>;
 }
 
-/** The owner of a session is asked for it. */
+/** Asks the owner of a session for it. */
 interface MoveMessage {
   type: 'move';
   from: string;
@@ -72,10 +72,10 @@ interface AnswerMessage {
 
 export type MovesMessage = MoveMessage | AnswerMessage;
 
-/** Milliseconds between two attempts where the owner did not say when. */
+/** Milliseconds between two attempts if the owner did not give a time. */
 const MIN_WAIT_MS = 25;
 
-/** How sessions come from other nodes to this one, and leave it: at most one attempt for each session at a time. */
+/** Moves sessions from other nodes to this one, and away: at most one attempt for each session at a time. */
 export class SessionMoves {
   readonly #node: ClusterNode;
   readonly #host: MovesHost;
@@ -119,7 +119,7 @@ export class SessionMoves {
         return 'local';
       }
       if (claim.state !== 'busy') return claim.state;
-      // Where the owner does not answer, its lease decides.
+      // If the owner does not answer, its lease decides.
       const wait = Math.min(Math.max(claim.retryAfter, MIN_WAIT_MS), node.lease);
       const answer = claim.owner === undefined ? undefined : await this.#ask(claim.owner, request, wait);
       if (typeof answer === 'object' && claim.owner !== undefined) return { ...answer, owner: claim.owner };

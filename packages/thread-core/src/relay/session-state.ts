@@ -14,7 +14,7 @@ import type { SessionThreads } from './session-threads.js';
 /** How often a session whose frames wait for its client is looked at. */
 const REST_INTERVAL_MS = 20;
 
-/** What a session has, and what can be told from it. Its parts are made on demand, so that an idle session costs little. */
+/** The parts of a session, and what follows from them. Parts are created on demand, so that an idle session costs little. */
 export class SessionState {
   identity: unknown;
   isAdmitted = false;

@@ -13,7 +13,7 @@ export type JsonValue = string | number | boolean | null | JsonValue[] | { [name
 export interface StoreNode {
   /** 1 to 128 characters, unique in the cluster. */
   readonly name: string;
-  /** Random, made anew by each process: tells two processes of one name apart. */
+  /** Random, made anew by each process: distinguishes processes of the same name. */
   readonly incarnation: string;
   /** Milliseconds without a renewal after which the node counts as dead. */
   readonly lease: number;
@@ -54,7 +54,7 @@ export interface SessionMeta extends Partial<SessionProgress> {
   /** The epoch under which it is owned already, when it is registered again. Without it: a new session, of epoch 1. */
   epoch?: number;
   /**
-   * The `Renewal.boot` under which it was registered last, when it is registered again. Where that has not changed, no
+   * The `Renewal.boot` under which it was registered last, when it is registered again. If that has not changed, no
    * data was lost: a record that is missing was removed by another node.
    */
   boot?: string;
@@ -88,7 +88,7 @@ export interface StoredSession extends SessionProgress {
   threads: Record<string, ThreadEntry>;
   waiting: string[];
   /**
-   * Whether its last owner parked it or handed it over, so that all of this is exact. False where that owner died:
+   * Whether its last owner parked it or handed it over, so that all of this is exact. False if that owner died:
    * `seq` and `got` are then lower bounds, and whatever was pending was interrupted.
    */
   exact: boolean;
@@ -133,7 +133,7 @@ export interface ReapOptions {
   deadline: number;
 }
 
-/** A session of an identity, and the node that owns it: undefined where that node is dead, or where it is parked. */
+/** A session of an identity, and the node that owns it: undefined if that node is dead, or if it is parked. */
 export interface SessionPlace {
   sid: string;
   owner: string | undefined;
@@ -147,11 +147,11 @@ export interface SessionPlace {
  * - It is atomic. Of two nodes that claim, reap or expire a session at once, one succeeds.
  * - It is idempotent: clients of a database repeat commands, and one that timed out may still run. Called again with
  *   the same arguments by the same caller it gives the same result and changes nothing.
- * - It is fenced: whatever takes an `Ownership` throws a `FencedError` where the session's epoch, node or incarnation is
- *   another one, or where the session does not exist. Whatever takes an `Ownership` or a `StoreNode` does so, too, where
- *   another process has taken the node's name; but for `join`, `renew` and `leave`.
- * - It settles within a bound of the store's own, and rejects with a `StoreError` where the store cannot be asked. The
- *   write may have happened all the same.
+ * - It is fenced: whatever takes an `Ownership` throws a `FencedError` if the session's epoch, node or incarnation is
+ *   another one, or if the session does not exist. All methods that take an `Ownership` or a `StoreNode`, except for
+ *   `join`, `renew` and `leave`, also do so if another process has taken the node's name.
+ * - It settles within a bound of the store's own, and rejects with a `StoreError` if the store cannot be reached. The
+ *   write may still have happened.
  * - Time is the store's own clock. Times given and returned are durations in milliseconds.
  */
 export interface SessionStore {
@@ -169,18 +169,18 @@ export interface SessionStore {
   /**
    * Registers a session under its owner, or registers it again after data was lost. A record of a lower epoch is
    * replaced, whoever owns it; one of the same owner and epoch stays, and gets the threads that it does not have.
-   * @throws FencedError where the store has a higher epoch, or the same one of another owner, or where another node
+   * @throws FencedError if the store has a higher epoch, or the same one of another owner, or if another node
    *   has removed the session
    */
   open(node: StoreNode, meta: SessionMeta): Promise<Ownership>;
-  /** Stores a thread, or removes it where `entry` is null. Await it before the chat.start that it announces. */
+  /** Stores a thread, or removes it if `entry` is null. Await it before the chat.start that it announces. */
   thread(owned: Ownership, key: string, entry: ThreadEntry | null): Promise<void>;
   /**
    * Adds frames to the journal. Frames that it has already are skipped.
-   * @throws StoreError `gap` where frames between the journal's end and `firstSeq` are missing
+   * @throws StoreError `gap` if frames between the journal's end and `firstSeq` are missing
    */
   append(owned: Ownership, slice: JournalSlice): Promise<void>;
-  /** Frames of the journal after a number, at most so many entries of `append`; undefined where there are none. */
+  /** Frames of the journal after a number, at most so many entries of `append`; undefined if there are none. */
   read(sid: string, afterSeq: number, limit?: number): Promise<JournalSlice | undefined>;
   /** Drops frames up to a number, which the client has acknowledged. Never goes back, and needs no ownership. */
   trim(sid: string, seq: number): Promise<void>;
@@ -189,7 +189,7 @@ export interface SessionStore {
   park(owned: Ownership, state: SessionState): Promise<void>;
   /**
    * Makes a living node the owner, with the next epoch. That node's `claim` then gives it the session.
-   * @returns false where there is no such living node: the caller remains the owner
+   * @returns false if there is no such living node: the caller remains the owner
    */
   handover(owned: Ownership, to: string, state: SessionState): Promise<boolean>;
   /**
@@ -209,13 +209,13 @@ export interface SessionStore {
    */
   reap(node: StoreNode, options: ReapOptions): Promise<ReapedSession[]>;
   /**
-   * As `reap`, for one session, whose grace need not be over. Undefined where another living node owns it, where it is
-   * being ended already, and for one lease after data was lost.
+   * As `reap`, for one session, whose grace need not be over. Undefined if another living node owns it, if it is being
+   * ended already, and for one lease after data was lost.
    */
   reapOne(node: StoreNode, sid: string, deadline: number): Promise<ReapedSession | undefined>;
   /**
    * Removes a session and its journal: phase two of reaping, and what an owner does when its chats are ended. Does
-   * nothing where there is no such session.
+   * nothing if there is no such session.
    */
   close(owned: Ownership): Promise<void>;
 
@@ -228,8 +228,8 @@ export interface SessionStore {
 
   /**
    * Puts a message into the inbox of a node. Messages of one sender arrive in order, at least once.
-   * @returns false where there is no such living node
-   * @throws StoreError `full` where the inbox holds as much as it may
+   * @returns false if there is no such living node
+   * @throws StoreError `full` if the inbox holds as much as it may
    */
   post(to: string, message: JsonValue): Promise<boolean>;
   /**
@@ -240,13 +240,13 @@ export interface SessionStore {
 }
 
 /**
- * Why a store could not do what it was asked: it cannot be reached or does not answer (`away`), has no memory left or
+ * Why an operation of a store failed: the store cannot be reached or does not answer (`away`), has no memory left or
  * an inbox is full (`full`), takes no writes (`readonly`), would leave a hole in a journal (`gap`), holds a record of
  * another version (`version`), or anything else (`failed`).
  */
 export type StoreErrorCode = 'away' | 'full' | 'readonly' | 'gap' | 'version' | 'failed';
 
-/** The store could not be asked, or refused. Whether a write happened is unknown where the code is `away`. */
+/** The store could not be reached, or refused. Whether a write happened is unknown if the code is `away`. */
 export class StoreError extends Error {
   readonly code: StoreErrorCode;
 

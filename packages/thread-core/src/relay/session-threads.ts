@@ -17,7 +17,7 @@ export interface SessionThreadsHost {
   readonly cluster: Cluster | undefined;
 }
 
-/** The threads of one session: counts and reports their chats, and has the store of a cluster know of them. */
+/** The threads of one session: counts and reports their chats, and keeps them in the store of a cluster. */
 export class SessionThreads implements ThreadHooks {
   readonly manager: ThreadManager;
   readonly #session: Session;

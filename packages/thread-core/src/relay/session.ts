@@ -174,7 +174,7 @@ export class ClientSession
     else this.connection?.writeControl(frame);
   }
 
-  /** Tells the client of an agent's error what the agent said, and of any other only what a client may know. */
+  /** Writes an agent's error as the agent sent it, and of any other error only what a client may know. */
   writeError(error: unknown, echo: Bytes): void {
     this.writeSoon(writeErrorFrame(error, echo, this.id, this.#host.config.logger));
   }
@@ -237,7 +237,7 @@ export class ClientSession
     try {
       this.connection.close(code, reason);
     } catch (error) {
-      // Not a valid code. Without its chats the connection is of no use.
+      // The code is not valid. The chats are being ended, so the connection is dropped.
       this.terminate();
       throw error;
     }
@@ -247,7 +247,7 @@ export class ClientSession
     this.close(code, reason);
   }
 
-  /** Something failed that should not: it costs this session, and no other. */
+  /** An unexpected failure ends this session, and no other. */
   onFailure(err: unknown): void {
     this.#host.telemetry.sessionFailed(this, err);
     closeFailed(this, err, this.#host.config.logger);
@@ -283,7 +283,7 @@ export class ClientSession
 
   /** Lets pending sends end, and starts no new ones. */
   async drain(): Promise<void> {
-    await Promise.all([this.#ending.startNothing(), this.frames?.whenEnded()]);
+    await Promise.all([this.#ending.drainSends(), this.frames?.whenEnded()]);
   }
 
   /** Cancels what is still pending, and closes the connection. */

@@ -15,7 +15,7 @@ interface ClosingSession extends MovableSession {
 }
 
 export interface ClosingRelay {
-  /** The sessions that there are; connections that come meanwhile are closed at once. */
+  /** The current sessions. Connections that arrive meanwhile are closed at once. */
   readonly sessions: ReadonlySet<ClosingSession>;
   readonly config: { readonly cleanupTimeout: number };
   readonly telemetry: { readonly counters: Counters };
@@ -57,7 +57,7 @@ export async function closeSessions(relay: ClosingRelay, drainTimeout: number): 
 }
 
 async function drainSessions(sessions: ClosingSession[], drainTimeout: number): Promise<void> {
-  // Nobody can come back.
+  // No client can resume any more.
   for (const session of sessions) if (session.isDetached) session.shutDown();
   await withTimeout(Promise.all(sessions.map((session) => session.drain())), drainTimeout);
 }

@@ -1,9 +1,9 @@
 import type { RelaySocket, SocketData } from './socket.js';
 
-/** Where a socket has its connection. The listeners are shared by all sockets, because closures would cost memory. */
+/** The property of a socket that has its connection. All sockets share their listeners, because closures cost memory. */
 const CONNECTION = Symbol('connection');
 
-/** What a connection does about the events of its socket. */
+/** What a connection does at the events of its socket. */
 export interface SocketEvents {
   read(data: SocketData | string, isBinary: boolean | undefined): void;
   onPong(): void;

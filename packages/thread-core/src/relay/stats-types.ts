@@ -26,7 +26,7 @@ export interface Counters {
   unconfirmed: number;
   /** chat.end requests that failed, retries included. */
   failedEnds: number;
-  /** Sessions that went on with another connection. */
+  /** Sessions that continued on another connection. */
   resumed: number;
   /** Sends that were pending when a session without a connection ended. */
   interrupted: number;

@@ -6,8 +6,8 @@ function destroy(this: Duplex): void {
 }
 
 /**
- * Prepares the socket of an upgrade, which Node leaves without a listener for errors, and half open where the client has
- * gone. The listener stays until a WebSocket has one of its own: a failing socket without one ends the process.
+ * Prepares the socket of an upgrade, which Node leaves without a listener for errors, and half open if the client has
+ * left. The listener stays until a WebSocket has one of its own: a failing socket without one ends the process.
  */
 export function guardUpgradeSocket(socket: Duplex): void {
   // Once, though a host and the relay may both prepare it.

@@ -1,4 +1,4 @@
-/** Makes writes one after the other. One that fails does not keep the next ones back. */
+/** Runs writes one after the other. A failed write does not stop those after it. */
 export class WriteQueue {
   #last: Promise<unknown> = Promise.resolve();
   #pending = 0;

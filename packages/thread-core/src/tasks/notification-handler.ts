@@ -8,13 +8,13 @@ import { isSigned, SIGNATURE_HEADER } from './signature.js';
 
 export interface NotificationHandlerOptions {
   /**
-   * Called for each valid notification. Where it throws or rejects the answer is HTTP 500, and the agent may send the
-   * notification again. Where it gives `'unsubscribe'` the answer is 410, which ends the agent's subscription.
+   * Called for each valid notification. If it throws or rejects, the answer is HTTP 500, and the agent may send the
+   * notification again. If it returns `'unsubscribe'`, the answer is 410, which ends the agent's subscription.
    */
   onNotification(notification: TaskNotification): unknown;
   /**
-   * How it is known that a notification comes from the agent: the secret that the agent signs with (several while
-   * secrets are being changed), or a function. Default: anybody who knows the URL can post.
+   * Verifies that a notification comes from the agent: the secret that the agent signs with (several while secrets are
+   * being changed), or a function. Default: anybody who knows the URL can post.
    */
   verify?: string | readonly string[] | ((request: NotificationRequest) => boolean | Promise<boolean>) | undefined;
   /** Milliseconds that `verify` and `onNotification` each may take; then the answer is HTTP 500. Default 10,000. */
@@ -173,7 +173,7 @@ class NotificationCore {
     return { status: STATUS.get(error.code) ?? 500, body: errorOf(error, read?.request) };
   }
 
-  /** @throws AuthenticationError where the agent cannot have sent it */
+  /** @throws AuthenticationError if the agent cannot have sent it */
   async #verify(request: NotificationRequest): Promise<void> {
     const { verify } = this.#options;
     if (verify === undefined) return;
@@ -184,7 +184,7 @@ class NotificationCore {
     if (!isRight) throw new AuthenticationError('The notification has no valid signature');
   }
 
-  /** @throws Error where the application's function takes too long */
+  /** @throws Error if the application's function takes too long */
   async #limit<T>(work: () => Promise<T>, name: string): Promise<T> {
     const { timeout = DEFAULT_TIMEOUT_MS } = this.#options;
     const settled = await withTimeout(
@@ -211,7 +211,7 @@ class NotificationCore {
     for await (const chunk of request as AsyncIterable<Buffer>) {
       size += chunk.length;
       if (size <= this.#maxBodyBytes) chunks.push(chunk);
-      // So much more is read that the agent gets the answer, and not a reset.
+      // Up to four times the limit is read and dropped, so that the agent gets the answer and not a reset.
       else if (size > this.#maxBodyBytes * 4) break;
     }
     if (size > this.#maxBodyBytes) throw this.#tooLarge();
@@ -223,7 +223,7 @@ class NotificationCore {
   }
 }
 
-/** The answer to an ARC request is an envelope; what came without one is answered with the result alone. */
+/** An ARC request is answered with an envelope, a notification without one with the result alone. */
 function resultOf(request: ReadNotification['request']): object {
   const result = { success: true };
   return request === undefined ? result : { ...envelopeOf(request), result, error: null };

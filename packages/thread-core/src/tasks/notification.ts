@@ -4,7 +4,7 @@ import { isObject } from '../values.js';
 
 const METHOD = 'task.notification';
 
-/** A notification, and the ARC request that it came in; undefined where it came without an envelope. */
+/** A notification, and its ARC request; undefined if it was posted without an envelope. */
 export interface ReadNotification {
   notification: TaskNotification;
   request: { id: string | number; requestAgent: string; targetAgent: string; traceId: string | undefined } | undefined;
@@ -42,7 +42,7 @@ export function readNotification(body: string): ReadNotification {
   return { notification, request };
 }
 
-/** The first characters of what somebody claims to speak: it may be long, or no text at all. */
+/** A version from a request, cut for an error message: it may be long, or no text at all. */
 function show(version: unknown): string {
   return typeof version === 'string' ? JSON.stringify(version.slice(0, 20)) : 'without a version';
 }

@@ -59,7 +59,7 @@ export function createAgentServer(options: AgentServerOptions): AgentServer {
 export interface ServerHooks extends Dialect {
   handlerOf(agentId: string): AgentHandler | undefined;
   serves(path: string): boolean;
-  /** A request has come in whole. */
+  /** A request has arrived completely. */
   arrived?(exchange: Exchange): Plan;
   aborted?(exchange: Exchange): void;
   settled?(exchange: Exchange): void;
@@ -228,7 +228,7 @@ export class ArcServer implements AgentServer {
     const { exchange, plan } = call;
     const turn = turnOf(call, method, message, chat.chatId, chat.history);
     await plan.ready?.(exchange.signal);
-    // A start that is never answered has not become ready, so it leaves no chat where chats are made that late.
+    // A start that is never answered leaves no chat if chats are created when the answer is ready.
     const ready = exchange.silent ? () => {} : open;
     if (plan.write !== undefined) {
       ready();

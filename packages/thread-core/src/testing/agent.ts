@@ -56,7 +56,7 @@ export function partOf(piece: string | ArcPart): ArcPart {
   return typeof piece === 'string' ? { type: 'TextPart', content: piece } : piece;
 }
 
-/** Adds a piece to the parts of a whole message, where neighbouring texts are one part. @internal */
+/** Adds a piece to the parts of a whole message, in which neighbouring texts are one part. @internal */
 export function append(parts: ArcPart[], piece: string | ArcPart): void {
   const last = parts.at(-1);
   if (typeof piece === 'string' && last?.type === 'TextPart') last.content += piece;

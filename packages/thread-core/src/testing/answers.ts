@@ -3,10 +3,10 @@ import { arcError } from '../protocol/errors.js';
 import type { AgentHandler, AgentPiece } from './agent.js';
 import type { Delivery, Exchange } from './exchange.js';
 
-/** One event of a scripted stream; a string goes onto the wire as it is. Data that is not a string becomes JSON. */
+/** One event of a scripted stream. A string is written as it is. Data that is not a string becomes JSON. */
 export type StreamEvent = string | { event?: string; data?: unknown };
 
-/** What the agent says: a reply, or a handler that gives one. The chat goes on as it does without a script. */
+/** What the agent says: a reply, or a handler that gives one. The chat continues as it does without a script. */
 export interface ReplyAnswer {
   reply: string | readonly AgentPiece[] | AgentHandler;
 }

@@ -32,7 +32,7 @@ export class ChatRegistry {
     return this.all.size - this.#closed.length;
   }
 
-  /** A chat to be added. Where one is open under that id it goes on, as it does on real servers. */
+  /** A chat to be added. If one is open under that id it continues, as on real servers. */
   draft(agentId: string, chatId: string): AgentChat {
     const known = this.all.get(chatId);
     if (known?.status === 'ACTIVE' && known.agentId === agentId) return known;
@@ -47,7 +47,7 @@ export class ChatRegistry {
     this.#changed();
   }
 
-  /** The open chat of that id, undefined where there is none. */
+  /** The open chat of that id, undefined if there is none. */
   find(agentId: string, chatId: string): AgentChat | undefined {
     const chat = this.all.get(chatId);
     if (chat?.agentId !== agentId) return undefined;

@@ -20,7 +20,7 @@ export interface Dialect {
   /** chat.start answers without a chat, and nothing is kept. Default false. */
   stateless?: boolean;
   /**
-   * The answer where a handler throws anything but an `ArcError`: an envelope with -32603, or HTTP 500 with the text
+   * The answer if a handler throws anything but an `ArcError`: an envelope with -32603, or HTTP 500 with the text
    * `Internal Server Error`. Default `envelope`.
    */
   crash?: 'envelope' | 'bare-500';

@@ -33,18 +33,18 @@ const STATUS = new Map([
   [-45_004, 413],
 ]);
 
-/** What is read of a body that is too large, so that the client hears why instead of a reset. */
+/** How many times the limit is read of a body that is too large, so that the client gets the error and not a reset. */
 const DISCARDED = 16;
 
 /** One request and its answer. @internal */
 export class Exchange {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
-  /** Aborts when the answer has nobody left to read it. */
+  /** Aborts when the client has disconnected, or the server is closed. */
   readonly signal: AbortSignal;
   delivery: Delivery = {};
   body = '';
-  /** The parsed body; an empty object where it is not a JSON object. */
+  /** The parsed body; an empty object if it is not a JSON object. */
   request: Record<string, unknown> = {};
   #head: [number, OutgoingHttpHeaders] = [200, {}];
   #raw = false;

@@ -11,13 +11,13 @@ import type { Exchange } from './exchange.js';
 export interface TestAgentOptions extends Omit<AgentServerOptions, 'agents' | 'path'>, Dialect {
   /** The agent ids that exist. Default: every one. */
   agents?: readonly string[];
-  /** How they answer where nothing is scripted. Default `echo`. */
+  /** How they answer if nothing is scripted. Default `echo`. */
   handler?: AgentHandler;
   /** Default 0, any free one. */
   port?: number;
   /** When chat.start makes its chat: as it arrives, or when its answer is ready. Default `at-once`. */
   createChat?: 'at-once' | 'when-ready';
-  /** Goes on with a request whose client is gone. Default false. */
+  /** Continues a request whose client has disconnected. Default false. */
   ignoreAbort?: boolean;
   /** Whether a chatId in chat.start is honoured, or replaced by the server's own. Default `client`. */
   chatIds?: 'client' | 'server';
@@ -81,7 +81,7 @@ export async function startTestAgent(options: TestAgentOptions = {}): Promise<Te
   return agent;
 }
 
-/** An ARC agent whose answers can be scripted and spoilt, and that tells what reached it. */
+/** An ARC agent whose answers can be scripted and broken, and which records its requests. */
 export class TestAgent implements AsyncDisposable {
   readonly requests: RecordedRequest[] = [];
   readonly #server: ArcServer;

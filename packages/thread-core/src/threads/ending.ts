@@ -17,17 +17,17 @@ export interface ChatOutcome {
   chatId: string;
   ok: boolean;
   /**
-   * True where the chat.start was cut off, and the agent did not have the chat as long as it was asked. If the agent
-   * makes the chat later, that stays open.
+   * True if the chat.start was cut off, and the agent did not have the chat before the time was over. If the agent
+   * creates the chat later, it stays open.
    */
   unconfirmed?: boolean;
-  /** True where the agent has no chat.end. */
+  /** True if the agent has no chat.end. */
   unsupported?: boolean;
   /** How many chat.end requests failed. */
   failures: number;
   /** Why the chat could not be ended. */
   error?: unknown;
-  /** The agent's answer to chat.end, where it gave one. */
+  /** The agent's answer to chat.end, if it gave one. */
   response?: ArcResponse<ChatEndResult>;
   /** The text of that answer, as it came. @internal */
   text?: string | undefined;
@@ -40,7 +40,7 @@ export interface EndChatOptions {
   traceId?: string | undefined;
 }
 
-/** What became of a chat.start whose sender does not wait for it any more. */
+/** The outcome of a chat.start whose sender does not wait for it any more. */
 export type StartOutcome = 'started' | 'never started' | 'unknown';
 
 /** A chat.start that runs on without a listener, until it is known whether there is a chat to end. */
@@ -54,11 +54,11 @@ type Attempt = Omit<ChatOutcome, 'agentId' | 'contextId' | 'chatId' | 'failures'
 const MIN_BACKOFF_MS = 50;
 const MAX_BACKOFF_MS = 500;
 
-/** An attempt may take so long even where more than half of the time is used, so that it does not hang for ever. */
+/** The least time for an attempt, if that much is left. */
 const MIN_ATTEMPT_MS = 500;
 
 /**
- * Ends a chat within `timeout` milliseconds. Waits for its chat.start first, where that is still in flight (`start`),
+ * Ends a chat within `timeout` milliseconds. Waits for its chat.start first, if that is still in flight (`start`),
  * repeats what failed, and looks again for a chat that the agent may not have made yet. Never rejects.
  */
 export async function endChat(
@@ -88,7 +88,7 @@ export async function endChat(
       break;
     }
     if (!attempt.ok && !isLost) failures += 1;
-    // An attempt that was cut short by the deadline says nothing: the agent's last word counts.
+    // An attempt that the deadline cut short says nothing: the agent's last answer counts.
     wasLost ||= isLost;
     const pause = backoff * (0.5 + Math.random() / 2);
     const isWorthRepeating = isLost ? !isSettled : isTransient(attempt.error);

@@ -31,8 +31,8 @@ export interface SendContext {
 }
 
 /**
- * `start` and `end` frame the call that begins a send; `asyncStart` and `asyncEnd` come with its end, after `error` where
- * it failed. Nothing is built where nobody subscribes.
+ * `start` and `end` frame the call that begins a send; `asyncStart` and `asyncEnd` are published at its end, after `error`
+ * if it failed. Nothing is built without subscribers.
  */
 export const sendChannel = tracingChannel<SendContext, SendContext>('arc.send');
 
@@ -90,7 +90,7 @@ export class SendTrace implements SendListener {
     this.#listener.onCancelled(reason);
   }
 
-  /** The send ends here without a word to its listener: it is sent elsewhere. */
+  /** Ends the trace of a send that is moved: another manager sends it, and its listener is not called. */
   discarded(): void {
     this.#finish('cancelled');
   }

@@ -36,7 +36,7 @@ export class Send implements CallListener, Answerable {
   #delivered = false;
   /** Whether the agent has said which id its chat has. */
   #isNamed = false;
-  /** The id that the agent gave the chat first, where it gave another one later in the same answer. */
+  /** The first id of the chat, if the agent gave it another one later in the same answer. */
   #formerChatId: string | undefined;
   #paused = false;
   #settleStart: ((outcome: StartOutcome) => void) | undefined;
@@ -98,7 +98,7 @@ export class Send implements CallListener, Answerable {
   run(entry: ThreadEntry, phase: SendPhase): void {
     this.#entry = entry;
     this.#phase = phase;
-    // That of a lost chat says nothing about the new one.
+    // The call of a lost chat says nothing about the new chat.
     this.#call = undefined;
     const prepared = phase === 'starting' ? this.#threads.beforeStart(entry) : undefined;
     if (prepared === undefined) return this.#request(entry, phase);
@@ -167,7 +167,7 @@ export class Send implements CallListener, Answerable {
     this.#call?.cancel();
   }
 
-  /** Ends a send that waits, without a word to its listener: it is sent elsewhere. @internal */
+  /** Removes a send that waits, without calling its listener: another manager sends it. @internal */
   discard(): void {
     this.#finish();
     this.#trace?.discarded();
@@ -216,7 +216,7 @@ export class Send implements CallListener, Answerable {
     this.#queue.runNext();
   }
 
-  /** Does to the thread what the failure of this send demands. Returns true where the listener must not hear of it. */
+  /** Updates the thread after a failure of this send. Returns true if the listener must not be called. */
   #handleFailure(error: unknown): boolean {
     const entry = this.#entry as ThreadEntry;
     if (this.#phase === 'detached') {

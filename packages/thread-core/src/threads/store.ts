@@ -5,13 +5,13 @@ export interface ThreadEntry {
   readonly agentId: string;
   readonly contextId?: string | undefined;
   chatId: string;
-  /** True where the first answer began and never ended: the agent may not have the chat yet. */
+  /** True if the first answer began and never ended: the agent may not have the chat yet. */
   unsettled?: boolean;
   /** The cookies that the agent has set for this chat, with the client's option `cookies`. */
   cookies?: ChatCookies | undefined;
-  /** True where the first answer named no chat: the agent may be stateless. */
+  /** True if the first answer named no chat: the agent may be stateless. */
   unnamed?: boolean;
-  /** True where the agent keeps no chats: each message is a chat.start, and there is nothing to end. */
+  /** True if the agent keeps no chats: each message is a chat.start, and there is nothing to end. */
   stateless?: boolean;
 }
 
@@ -32,7 +32,7 @@ export interface ThreadStore {
 }
 
 /**
- * The key of a thread: the agent's id, with the context before it where there is one. Only keys with a context begin
+ * The key of a thread: the agent's id, with the context before it if there is one. Only keys with a context begin
  * with a colon and a number. The number is the length of the context, which keeps `("a", "b:c")` and `("a:b", "c")`
  * apart.
  */

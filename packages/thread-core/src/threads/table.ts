@@ -36,7 +36,7 @@ export class ThreadTable implements QueueOwner {
   readonly busy: BusyPolicy;
   store: ThreadStore;
   readonly #client: ArcClient;
-  /** By this one the client tells the sessions apart that share it. */
+  /** Identifies this session to the client, which several sessions share. */
   readonly #owner: CallOwner;
   readonly #cleanupTimeout: number;
   readonly #logger: Logger;
@@ -180,7 +180,7 @@ export class ThreadTable implements QueueOwner {
     if (this.#queues.size > MAX_IDLE_QUEUES && this.#queues.get(queue.key) === queue) this.#queues.delete(queue.key);
   }
 
-  /** Cancels the sends of a thread, forgets it, and ends its chat. Resolves to undefined where there was none. */
+  /** Cancels the sends of a thread, forgets it, and ends its chat. Resolves to undefined if there was none. */
   endThread(key: string, options: EndChatOptions, timeout = this.#cleanupTimeout): Promise<ChatOutcome | undefined> {
     const stored = this.store.get(key);
     this.store.delete(key);

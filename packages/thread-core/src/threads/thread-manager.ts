@@ -45,10 +45,10 @@ export class ThreadManager implements AsyncDisposable {
    * Sends a message to an agent: as chat.start the first time, as chat.message afterwards. If the agent has lost the
    * chat, the message is sent once more in a new one; the answer then has `restarted: true`.
    *
-   * @throws ArcError where the agent answers with an error, or gives no answer
-   * @throws AbortError where the chat is ended before the answer has come
+   * @throws ArcError if the agent answers with an error, or gives no answer
+   * @throws AbortError if the chat is ended before the answer has arrived
    * @throws TypeError that begins with the name of the argument that is wrong
-   * @throws the signal's reason where the signal aborts
+   * @throws the signal's reason if the signal aborts
    */
   sendToAgent(options: SendOptions & { stream: true }): Promise<ArcStream>;
   sendToAgent(options: SendOptions): Promise<ArcResponse>;
@@ -64,7 +64,7 @@ export class ThreadManager implements AsyncDisposable {
     return this.#table.dispatch(request, listener);
   }
 
-  /** The id of the chat with an agent, known as soon as its chat.start is sent. Undefined where there is none. */
+  /** The id of the chat with an agent, known as soon as its chat.start is sent. Undefined if there is none. */
   getThreadId(agentId: string, contextId?: string): string | undefined {
     return this.#table.store.get(threadKey(agentId, contextId))?.chatId;
   }
@@ -95,7 +95,7 @@ export class ThreadManager implements AsyncDisposable {
     return Object.fromEntries(entries.map((entry) => [threadKey(entry.agentId, entry.contextId), entry]));
   }
 
-  /** Takes over threads of another manager. No chat is started, and the observer hears nothing. @internal */
+  /** Takes over threads of another manager. No chat is started, and the observer is not called. @internal */
   importThreads(entries: Record<string, ThreadEntry>): void {
     for (const entry of Object.values(entries)) {
       this.#table.setThread(threadKey(entry.agentId, entry.contextId), { ...entry });
@@ -147,8 +147,8 @@ export class ThreadManager implements AsyncDisposable {
   /**
    * Ends the chat with an agent. Sends of that thread that run or wait are cancelled. The thread is forgotten at once:
    * the next send starts a new chat.
-   * @returns the agent's answer to chat.end; undefined where there was no chat, or the agent had lost it
-   * @throws ArcError where chat.end did not succeed within `cleanupTimeout`
+   * @returns the agent's answer to chat.end; undefined if there was no chat, or the agent had lost it
+   * @throws ArcError if chat.end did not succeed within `cleanupTimeout`
    */
   async endChat(agentId: string, options: EndChatOptions = {}): Promise<ArcResponse<ChatEndResult> | undefined> {
     checkId('agentId', agentId);
@@ -166,7 +166,7 @@ export class ThreadManager implements AsyncDisposable {
 
   /**
    * Ends all chats side by side; call it when the connection is gone. Sends that run or wait are cancelled. Waits for
-   * chats that are being ended already, too. Resolves to one outcome for each thread, also where a chat could not be
+   * chats that are being ended already, too. Resolves to one outcome for each thread, also if a chat could not be
    * ended. The ThreadManager can be used again afterwards.
    */
   async endAllChats(options: EndAllOptions = {}): Promise<ChatOutcome[]> {

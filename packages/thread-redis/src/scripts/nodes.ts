@@ -62,7 +62,7 @@ end
 return found
 `;
 
-/** ARGV: '', '', addressee, message, most messages. 1, or 0 where there is no such living node. */
+/** ARGV: '', '', addressee, message, most messages. 1, or 0 if there is no such living node. */
 const post = `
 local incarnation = living(ARGV[3], now())
 if not incarnation then return 0 end

@@ -35,7 +35,7 @@ redis.call('HSET', session(sid), 'status', 'parked', 'until', due)
 return 1
 `;
 
-/** ARGV: name, incarnation, sid, epoch, addressee, then the state. 0 where there is no such living node. */
+/** ARGV: name, incarnation, sid, epoch, addressee, then the state. 0 if there is no such living node. */
 const handover = `${writeState}
 local sid, epoch, to = ARGV[3], ARGV[4], ARGV[5]
 local held = holderOf(sid)

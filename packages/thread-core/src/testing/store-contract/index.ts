@@ -12,7 +12,7 @@ export type { StoreContractTest, StoreHarness } from './world.js';
 
 /**
  * What every `SessionStore` must do, as tests for any runner: each calls `test` with a title and an async body that
- * rejects where the store is wrong. Run them one after the other.
+ * rejects if the store is wrong. Run them one after the other.
  *
  *     sessionStoreContract((title, body) => test(title, body), { connect, reset, lose });
  */
