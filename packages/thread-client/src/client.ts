@@ -15,6 +15,7 @@ import { Session } from './session.js';
 import { SessionStore } from './storage.js';
 import type { Turn } from './turn.js';
 
+/** A connection to a relay that reconnects by itself, and the conversations over it. Made by `createThreadClient`. */
 export interface ThreadClient {
   /**
    * Sends a message. A string becomes a text message. Without a connection it is sent as soon as there is one. Never

@@ -14,6 +14,7 @@ export interface WebSocketLike {
   terminate?(): void;
 }
 
+/** A WebSocket class: the global one, or that of the `ws` package. */
 export type WebSocketConstructor = new (url: string, protocols?: string | string[]) => WebSocketLike;
 
 /** What the client needs of `sessionStorage`. */
@@ -30,6 +31,7 @@ export interface CloseInfo {
   reason: string;
 }
 
+/** Options of `createThreadClient`. */
 export interface ThreadClientOptions {
   /**
    * The address of the relay: `wss://…`, `https://…`, or a path on the page's own host. A function is called on each
@@ -72,6 +74,7 @@ export interface TraceContext {
   baggage?: string;
 }
 
+/** Options of `client.send`. */
 export interface SendOptions {
   /** Asks for the answer piece by piece. Default: the relay decides. */
   stream?: boolean;
@@ -87,7 +90,9 @@ export interface SendOptions {
   signal?: AbortSignal;
 }
 
+/** Options of `client.end`. */
 export interface EndOptions {
+  /** Which of several threads with the agent. Default: the one without a context. */
   contextId?: string;
   /** Passed to the agent. */
   reason?: string;

@@ -5,8 +5,10 @@ export {
   type CallOptions,
   type ChatEndOptions,
   type ChatMessageOptions,
+  type ChatMethods,
   type ChatStartOptions,
   type TaskCreateOptions,
+  type TaskMethods,
   type TaskOptions,
 } from './client/arc-client.js';
 export type { BreakerOptions, EndpointState } from './client/breaker.js';

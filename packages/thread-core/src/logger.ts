@@ -4,9 +4,13 @@ import { boundLine } from './log-line.js';
 
 /** Where the relay writes its log: the part of pino's interface that it uses. */
 export interface Logger {
+  /** What is normal or the client's own doing: connections that close, frames and sends that fail. */
   debug(about: object, message: string): void;
+  /** Lost connections, agents without chat.end, and the state of the cluster. */
   info(about: object, message: string): void;
+  /** Refusals, and agents that are down. At most 10 a minute of each message, with a count of those left out. */
   warn(about: object, message: string): void;
+  /** Faults that somebody should look at. Limited as warnings are, but for orphaned chats. */
   error(about: object, message: string): void;
 }
 

@@ -7,6 +7,7 @@ import { VERSION } from './version.js';
 
 const NAME = '@arc/thread-otel';
 
+/** Options of `ArcInstrumentation`. */
 export interface ArcInstrumentationConfig {
   /** Whether it subscribes when it is created. Default true. */
   enabled?: boolean;
@@ -91,18 +92,22 @@ export class ArcInstrumentation {
     this.#unsubscribe = undefined;
   }
 
+  /** Spans that start from now on are of this provider. Default: the global one. */
   setTracerProvider(provider: TracerProvider): void {
     this.#tracer = provider.getTracer(NAME, VERSION);
   }
 
+  /** What is measured from now on goes to this provider. Default: the global one, as it is when this is created. */
   setMeterProvider(provider: MeterProvider): void {
     this.#metrics.use(provider.getMeter(NAME, VERSION));
   }
 
+  /** The options that hold now. */
   getConfig(): ArcInstrumentationConfig {
     return this.#config;
   }
 
+  /** Replaces the options. `enabled` has no effect any more: call `enable` or `disable`. */
   setConfig(config: ArcInstrumentationConfig): void {
     this.#config = config;
   }

@@ -16,16 +16,21 @@ export interface ArcPart {
   [field: string]: unknown;
 }
 
+/** What a user or an agent says: parts in order. */
 export interface ArcMessage {
   role: 'user' | 'agent' | 'system' | (string & {});
   parts: ArcPart[];
+  /** ISO 8601. */
   timestamp?: string;
+  /** The agent that says it. */
   agentId?: string;
   [field: string]: unknown;
 }
 
+/** The state of a chat. Agents use `CLOSED` or `ENDED` for one that is over. */
 export type ChatStatus = 'ACTIVE' | 'PAUSED' | 'CLOSED' | 'ENDED' | (string & {});
 
+/** A chat, as an agent describes it in a result. Times are ISO 8601. */
 export interface ArcChat {
   chatId: string;
   status?: ChatStatus;
@@ -47,6 +52,7 @@ export interface ChatResult {
 /** The result of `chat.end`: the closed chat, or nothing but success. */
 export type ChatEndResult = ChatResult | { success: boolean; chat?: undefined };
 
+/** How urgent a task is, for the agent to weigh. */
 export type TaskPriority = 'LOW' | 'NORMAL' | 'HIGH' | 'URGENT';
 
 /** The state of a task. Agents spell the last one either way. */
@@ -89,6 +95,7 @@ export interface TaskNotification {
   traceId?: string;
 }
 
+/** A task, as an agent describes it in a result. */
 export interface ArcTask {
   taskId: string;
   status?: TaskStatus;
@@ -118,6 +125,7 @@ export interface TaskSubscribeResult {
   [field: string]: unknown;
 }
 
+/** The methods of ARC that a client calls. `task.notification` goes the other way. */
 export type ArcMethod =
   | 'chat.start'
   | 'chat.message'

@@ -74,6 +74,7 @@ export interface ContinueSessionFrame {
   sent: number;
 }
 
+/** The first frame of a client that wants a resumable session: a new one, or the one that it had. */
 export type ResumeFrame = NewSessionFrame | ContinueSessionFrame;
 
 /**
@@ -101,6 +102,7 @@ export interface NumberedFields {
   seq?: number;
 }
 
+/** The fields of all frames about a message or an `end` frame. */
 export interface AnswerFields extends EchoedFields, NumberedFields {}
 
 /** The fields of the four frames that can end a send. */
@@ -181,6 +183,7 @@ export interface AckPolicy {
 /** Why a session could not be continued. */
 export type NotResumedReason = 'expired' | 'unknown' | 'gap' | 'forbidden';
 
+/** The fields of both forms of `ready`. */
 interface ReadyFields {
   type: 'ready';
   /** The secret with which the session can be continued on another connection. */

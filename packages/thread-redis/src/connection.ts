@@ -15,6 +15,7 @@ export interface IoRedisClient {
   on(event: 'error', listener: (error: Error) => void): unknown;
 }
 
+/** A connected client of node-redis or ioredis. Clients for Redis Cluster and pools are refused. */
 export type RedisClient = NodeRedisClient | IoRedisClient;
 
 /** One connection, whichever library has made it. */

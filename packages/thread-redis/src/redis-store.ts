@@ -21,6 +21,7 @@ import { frames, keyField, readRecord, writeState, writeThreads } from './record
 import { type ScriptName, scripts } from './scripts/index.js';
 import { checkServer } from './server.js';
 
+/** Options of `redisStore`. */
 export interface RedisStoreOptions {
   /** What the names of all keys begin with: one for each cluster of relays. Default `arc:`. */
   prefix?: string;

@@ -8,7 +8,9 @@ export class UnsupportedTriggerError extends ThreadClientError {
   readonly code = 'UNSUPPORTED_TRIGGER';
 }
 
+/** Options of `ThreadChatTransport`. */
 export interface ThreadChatTransportOptions {
+  /** The client, which stays yours to close. */
   client: ThreadClient;
   /** The agent that the chats talk to. */
   agentId: string;

@@ -16,6 +16,7 @@ export type { ThreadMessage, ThreadSnapshot, ThreadStatus } from './thread-store
 
 const Context = createContext<ThreadRegistry | undefined>(undefined);
 
+/** Props of `ThreadProvider`. */
 export interface ThreadProviderProps {
   /** A client of your own, which you close; or the options for one that lives as long as the provider. */
   client: ThreadClient | ThreadClientOptions;
@@ -29,6 +30,7 @@ export function ThreadProvider({ client, children }: ThreadProviderProps): React
   return createElement(Context.Provider, { value: registry }, children);
 }
 
+/** What `useThread` gives: the conversation as it is now, and what can be done in it. A new object with each change. */
 export interface Thread extends ThreadSnapshot {
   /** Sends a message, and shows it and its answer in `messages`. Streams unless `stream` is false. */
   send(message: string | ArcMessage, options?: Omit<SendOptions, 'contextId'>): Turn;

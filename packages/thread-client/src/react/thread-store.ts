@@ -19,7 +19,9 @@ export interface ThreadMessage {
 /** `submitted`: nothing of the answer has arrived. `error`: the last answer failed. */
 export type ThreadStatus = 'ready' | 'submitted' | 'streaming' | 'error';
 
+/** A conversation as it is now. It never changes: each change gives another one. */
 export interface ThreadSnapshot {
+  /** What was said, oldest first. */
   readonly messages: readonly ThreadMessage[];
   readonly status: ThreadStatus;
   /** Why the last answer failed. */

@@ -35,61 +35,95 @@ export interface CallOptions {
 /** The names of those that are numbers. */
 const NUMBERS = ['timeout', 'streamIdleTimeout', 'streamTimeout', 'retries'] as const;
 
+/** `client.chat.start`: the first message of a chat. */
 export interface ChatStartOptions extends CallOptions {
+  /** The agent's id. */
   targetAgent: string;
+  /** The first message. */
   initialMessage: ArcMessage;
   /** The chat's id, chosen by the client; without it the agent makes one. */
   chatId?: string | undefined;
+  /** Passed to the agent. Default: none. */
   metadata?: Record<string, unknown> | undefined;
+  /** Asks for the answer piece by piece. Default false. */
   stream?: boolean | undefined;
 }
 
+/** `client.chat.message`: another message of a chat. */
 export interface ChatMessageOptions extends CallOptions {
+  /** The agent's id. */
   targetAgent: string;
+  /** The chat, as the answer to chat.start named it. */
   chatId: string;
+  /** The message. */
   message: ArcMessage;
+  /** Asks for the answer piece by piece. Default false. */
   stream?: boolean | undefined;
 }
 
+/** `client.chat.end`. */
 export interface ChatEndOptions extends CallOptions {
+  /** The agent's id. */
   targetAgent: string;
+  /** The chat, as the answer to chat.start named it. */
   chatId: string;
+  /** Why the chat ends, for the agent. Default: none. */
   reason?: string | undefined;
 }
 
+/** `client.task.create`. */
 export interface TaskCreateOptions extends CallOptions {
+  /** The agent's id. */
   targetAgent: string;
+  /** What is to be done. */
   initialMessage: ArcMessage;
+  /** Default: the agent decides. */
   priority?: TaskPriority | undefined;
+  /** Passed to the agent. Default: none. */
   metadata?: Record<string, unknown> | undefined;
 }
 
+/** Which task a method of `client.task` is about. */
 export interface TaskOptions extends CallOptions {
+  /** The agent's id. */
   targetAgent: string;
+  /** The task, as the answer to task.create named it. */
   taskId: string;
 }
 
 type Streaming = { stream: true };
 
-interface ChatMethods {
-  /** Starts a chat. Rejects with an `ArcError`: the agent's own, or what kept its answer from coming. */
+/**
+ * The `chat.*` methods. Each rejects with an `ArcError`: the agent's own, or what kept its answer from coming; with the
+ * reason of `signal` where that aborts; and with a TypeError where an option is wrong.
+ */
+export interface ChatMethods {
+  /** Starts a chat. With `stream: true` it resolves to the stream of the answer, else to the whole answer. */
   start(options: ChatStartOptions & Streaming): Promise<ArcStream>;
   start(options: ChatStartOptions): Promise<ArcResponse>;
-  /** Says something in a chat. */
+  /** Sends a message in a chat. Resolves as `start` does. */
   message(options: ChatMessageOptions & Streaming): Promise<ArcStream>;
   message(options: ChatMessageOptions): Promise<ArcResponse>;
-  /** Ends a chat. */
+  /** Ends a chat, which the agent then forgets. */
   end(options: ChatEndOptions): Promise<ArcResponse<ChatEndResult>>;
 }
 
-interface TaskMethods {
+/** The `task.*` methods, for work that outlives a request. They reject as those of `ChatMethods` do. */
+export interface TaskMethods {
+  /** Creates a task. Resolves as soon as the agent has accepted it, not when it is done. */
   create(options: TaskCreateOptions): Promise<ArcResponse<TaskResult>>;
   /** Answers a task that waits for input. */
   send(options: TaskOptions & { message: ArcMessage }): Promise<ArcResponse<TaskSendResult>>;
+  /** The task's state, with what was said and made so far where that is asked for. Default: without. */
   info(
     options: TaskOptions & { includeMessages?: boolean; includeArtifacts?: boolean },
   ): Promise<ArcResponse<TaskResult>>;
+  /** Cancels a task. */
   cancel(options: TaskOptions & { reason?: string }): Promise<ArcResponse<TaskResult>>;
+  /**
+   * Has the agent post notifications of the task to `callbackUrl`; `createNotificationHandler` receives them there.
+   * `events` are names of `TaskEvent`. Default: all of them.
+   */
   subscribe(
     options: TaskOptions & { callbackUrl: string; events?: string[] },
   ): Promise<ArcResponse<TaskSubscribeResult>>;
@@ -97,7 +131,9 @@ interface TaskMethods {
 
 /** A client of ARC agents: many agents, one endpoint or several. Safe to share between all connections of a process. */
 export class ArcClient {
+  /** Chats: `start`, `message`, `end`. */
   readonly chat: ChatMethods;
+  /** Tasks: `create`, `send`, `info`, `cancel`, `subscribe`. */
   readonly task: TaskMethods;
   readonly #config: ClientConfig;
 

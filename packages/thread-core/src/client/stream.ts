@@ -72,6 +72,7 @@ export class ArcStream implements AsyncIterableIterator<ArcEvent, undefined> {
     this.#waiting = undefined;
   }
 
+  /** The next event. Rejects with what ended the stream before its time, once. */
   next(): Promise<IteratorResult<ArcEvent, undefined>> {
     const event = this.#events.shift();
     if (event !== undefined) {
@@ -91,6 +92,7 @@ export class ArcStream implements AsyncIterableIterator<ArcEvent, undefined> {
     });
   }
 
+  /** Cancels the stream: what `for await` calls when its loop is left early. */
   return(): Promise<IteratorResult<ArcEvent, undefined>> {
     this.cancel();
     return Promise.resolve({ value: undefined, done: true });

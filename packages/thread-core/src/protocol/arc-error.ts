@@ -6,9 +6,13 @@ export interface ArcErrorOptions {
   details?: unknown;
   /** The HTTP status of the answer; absent if there was none. */
   status?: number | undefined;
+  /** The agent that was called. */
   agentId?: string | undefined;
+  /** The ARC method that was called, for example `chat.start`. */
   method?: string | undefined;
+  /** ARC's `traceId` of the request. */
   traceId?: string | undefined;
+  /** The error behind this one, as in `Error`. */
   cause?: unknown;
   /** True if the agent answered with this error, false if it was found on this side. */
   fromAgent?: boolean;
@@ -23,12 +27,17 @@ export interface ArcErrorOptions {
 export class ArcError extends Error {
   /** The ARC error code, for example -43001. */
   readonly code: number;
+  /** The agent's own details; null if it gave none. */
   readonly details: unknown;
+  /** The HTTP status of the answer. Undefined if there was none. */
   readonly status: number | undefined;
   readonly agentId: string | undefined;
+  /** The ARC method that failed, for example `chat.start`. */
   readonly method: string | undefined;
   readonly traceId: string | undefined;
+  /** True if the agent answered with this error, false if it was found on this side. */
   readonly fromAgent: boolean;
+  /** The agent's address (origin and path, never credentials) that a transport error is about. */
   readonly address: string | undefined;
   /** What happened, without the address: may be shown to an end user. */
   readonly reason: string;

@@ -35,6 +35,7 @@ export interface Session<Identity = unknown> {
   close(code?: number, reason?: string): void;
 }
 
+/** What a host that calls `relay.attach` knows about the connection. */
 export interface AttachOptions<Identity = unknown, Context = unknown> {
   /** The identity of the client, if it is already known. Then neither `authenticate` nor the check of the origin runs. */
   identity?: Identity;
@@ -162,9 +163,11 @@ export interface RelayOptions<Identity = unknown, Context = unknown> {
   token?: ArcClientOptions['token'];
   /** Returns the token for the agents of one session. It is called again when an agent refuses the token. */
   sessionToken?: Callback<[session: Session<Identity>], MaybePromise<string>> | undefined;
+  /** The name of this side in ARC's `requestAgent`. Default `arc-threads`. */
   requestAgent?: ArcClientOptions['requestAgent'];
   /** Headers of every request to an agent, or a function of the request. They replace the relay's of the same name. */
   headers?: HeadersOption<Session> | undefined;
+  /** Any undici dispatcher (Agent, ProxyAgent, …). Its owner closes it. Default: connections of the relay's own. */
   dispatcher?: ArcClientOptions['dispatcher'];
   /**
    * Cookies that an agent sets in a chat are sent with the later requests of that chat: all, or those with these names.
@@ -287,5 +290,6 @@ export interface RelayOptions<Identity = unknown, Context = unknown> {
 
   /** Default: nothing is logged. */
   logger?: Logger | undefined;
+  /** Called as things happen. Default: none. */
   hooks?: RelayHooks<Identity> | undefined;
 }

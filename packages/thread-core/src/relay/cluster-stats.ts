@@ -1,6 +1,8 @@
 import type { ClusterState } from './cluster-node.js';
 
+/** `relay.stats().cluster`: this node of the cluster. Counts are since the relay was created, `sessions` and `gateways` are now. */
 export interface ClusterStats {
+  /** Whether the store answers, and whether this node may write to it. */
   state: ClusterState;
   /** Sessions that this node has in the store: those with threads. */
   sessions: number;

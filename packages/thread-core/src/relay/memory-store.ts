@@ -27,6 +27,7 @@ export function memoryStore(): MemoryStore {
   return new MemoryStore();
 }
 
+/** What `memoryStore()` gives: a `SessionStore`, with `lose()` for tests. */
 export class MemoryStore implements SessionStore {
   #boot: string = randomUUID();
   /** Until then nothing is claimed from dead nodes or reaped: nodes are registering their sessions again. */

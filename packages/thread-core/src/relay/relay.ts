@@ -34,7 +34,11 @@ export function createRelay<Identity = unknown, Context = unknown>(
   return new Relay(options);
 }
 
-/** `Identity`: what `authenticate` returns. `Context`: what the host passes to it, the framework's own request. */
+/**
+ * A relay, made by `createRelay`: it connects WebSocket clients to agents.
+ *
+ * `Identity`: what `authenticate` returns. `Context`: what the host passes to it, the framework's own request.
+ */
 export class Relay<Identity = unknown, Context = unknown> implements SessionHost<ClientSession> {
   /** @internal */
   readonly config: RelayConfig;
@@ -75,6 +79,7 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
     return this.#sessions as ReadonlySet<ClientSession & Session<Identity>>;
   }
 
+  /** True once `close` was called. New connections are refused from then on. */
   get isClosing(): boolean {
     return this.#closing !== undefined;
   }
@@ -166,6 +171,7 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
     return this.#admission.checkAdmission(request, context, host);
   }
 
+  /** Counters and gauges of this relay, as they are now. Takes time in proportion to the number of sessions. */
   stats(): RelayStats {
     const { refused } = this.#admission;
     const breakers = this.config.client.endpoints();

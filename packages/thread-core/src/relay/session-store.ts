@@ -94,6 +94,7 @@ export interface StoredSession extends SessionProgress {
   exact: boolean;
 }
 
+/** What became of a claim. Whoever gets `claimed` owns the session. Times are milliseconds. */
 export type ClaimResult =
   /** The caller owns it. Claiming again gives the same epoch. */
   | { state: 'claimed'; owned: Ownership; session: StoredSession }
@@ -109,6 +110,7 @@ export type ClaimResult =
   /** Its grace is over, and its chats are being ended. */
   | { state: 'expired' };
 
+/** What `join` and `renew` give. */
 export interface Renewal {
   /** How many sessions the store has of this node; those that it marked as expired, or reaps, do not count. */
   sessions: number;
@@ -126,6 +128,7 @@ export interface ReapedSession {
   session: StoredSession;
 }
 
+/** How much `reap` takes. */
 export interface ReapOptions {
   /** Sessions at most. */
   limit: number;

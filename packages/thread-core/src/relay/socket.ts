@@ -22,6 +22,8 @@ export type SocketData = Buffer | ArrayBuffer | Buffer[];
 export interface WsOptions {
   /** Size of a message, in bytes. */
   maxPayload: number;
+  /** Compression is off: it would take memory and time of each connection. */
   perMessageDeflate: false;
+  /** Selects the first offered subprotocol that is in the option `protocols`; false if there is none. */
   handleProtocols(protocols: Iterable<string>): string | false;
 }

@@ -34,6 +34,7 @@ export interface Counters {
   orphans: number;
 }
 
+/** `relay.stats()`: its own fields are as of now, those of `Counters` are since the relay was created. */
 export interface RelayStats extends Counters {
   /** Sessions whose chats are not all ended yet. */
   sessions: number;

@@ -6,6 +6,7 @@ import { withTimeout } from '../timers.js';
 import { type ReadNotification, readNotification } from './notification.js';
 import { isSigned, SIGNATURE_HEADER } from './signature.js';
 
+/** Options of `createNotificationHandler`. */
 export interface NotificationHandlerOptions {
   /**
    * Called for each valid notification. If it throws or rejects, the answer is HTTP 500, and the agent may send the
@@ -41,12 +42,14 @@ interface KoaContext {
   set(name: string, value: string): void;
 }
 
-/** The parts of Fastify that are used. */
+/** The part of Fastify's reply that is used. */
 interface FastifyReply {
   code(status: number): FastifyReply;
   headers(headers: Record<string, string>): FastifyReply;
   send(body: string): unknown;
 }
+
+/** The part of a Fastify instance that is used. */
 interface FastifyScope {
   removeAllContentTypeParsers(): unknown;
   addContentTypeParser(

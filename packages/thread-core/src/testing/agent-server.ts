@@ -22,6 +22,7 @@ import { isObject, messageOf, type Params, stringOf, validate } from './requests
 import { TaskRegistry, taskResult } from './tasks.js';
 import { Webhooks } from './webhooks.js';
 
+/** Options of `createAgentServer`. */
 export interface AgentServerOptions {
   /** The agents by their id. */
   agents: Readonly<Record<string, AgentHandler>>;
@@ -35,10 +36,13 @@ export interface AgentServerOptions {
   maxBodyBytes?: number;
 }
 
+/** What `createAgentServer` gives. `await using` closes it. */
 export interface AgentServer extends AsyncDisposable {
+  /** The HTTP server that it runs on. */
   readonly server: Server;
   /** The address that clients post to, once the server listens. */
   readonly endpoint: string;
+  /** The chats by their id, those that are ended included. */
   readonly chats: ReadonlyMap<string, AgentChat>;
   /** Resolves to the endpoint. Defaults: any free port, 127.0.0.1. */
   listen(port?: number, host?: string): Promise<string>;

@@ -27,6 +27,7 @@ export interface AgentEvent {
 /** A piece of an answer: text, a part that is not text, or an event of the agent's own. */
 export type AgentPiece = string | ArcPart | AgentEvent;
 
+/** A whole answer: one piece, or several in order. */
 export type AgentReply = string | ArcPart | AgentEvent | readonly AgentPiece[];
 
 /**

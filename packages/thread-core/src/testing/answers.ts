@@ -42,6 +42,7 @@ export interface RawAnswer {
   raw: Iterable<string | Uint8Array>;
 }
 
+/** When a scripted answer is given, and for how many requests. */
 export interface AnswerOptions extends Delivery {
   /** Milliseconds before the request is answered. Default 0. */
   delay?: number;
@@ -49,6 +50,7 @@ export interface AnswerOptions extends Delivery {
   times?: number;
 }
 
+/** One answer that `script` takes: what it is, and how it is delivered. */
 export type ScriptedAnswer = (ReplyAnswer | ErrorAnswer | EventsAnswer | HttpAnswer | RawAnswer) & AnswerOptions;
 
 /** What `script` takes: a reply, a handler, or an answer spelt out. */

@@ -8,6 +8,7 @@ import type { AgentChat } from './chats.js';
 import type { Dialect } from './dialects.js';
 import type { Exchange } from './exchange.js';
 
+/** Options of `startTestAgent`. */
 export interface TestAgentOptions extends Omit<AgentServerOptions, 'agents' | 'path'>, Dialect {
   /** The agent ids that exist. Default: every one. */
   agents?: readonly string[];
@@ -53,10 +54,13 @@ export type RequestMatcher =
 export interface Gate {
   /** Resolves to the first request that waits. */
   readonly arrived: Promise<RecordedRequest>;
+  /** Lets the requests that wait go on, and later ones pass. */
   release(): void;
 }
 
+/** What a test agent counts. */
 export interface TestAgentCounters {
+  /** Requests that have arrived so far. */
   requests: number;
   /** Requests that are being answered now. */
   running: number;
@@ -107,6 +111,7 @@ export class TestAgent implements AsyncDisposable {
     this.#server.server.on('connection', (socket: Socket) => this.#connected(socket));
   }
 
+  /** The address that clients post to. */
   get endpoint(): string {
     return this.#server.endpoint;
   }
@@ -116,6 +121,7 @@ export class TestAgent implements AsyncDisposable {
     return this.#server.server;
   }
 
+  /** The chats by their id, those that are ended included. */
   get chats(): ReadonlyMap<string, AgentChat> {
     return this.#server.chats;
   }

@@ -33,10 +33,13 @@ export interface ChatOutcome {
   text?: string | undefined;
 }
 
+/** Which chat to end, and what the agent is told. */
 export interface EndChatOptions {
+  /** Names a conversation beside others with the same agent. Default: the one without a context. */
   contextId?: string | undefined;
   /** Sent as `reason` of chat.end. */
   reason?: string | undefined;
+  /** ARC's `traceId`. Default: none. */
   traceId?: string | undefined;
 }
 

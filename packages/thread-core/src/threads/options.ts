@@ -18,6 +18,7 @@ export interface ThreadHooks {
   onEnd?(outcome: ChatOutcome): void;
 }
 
+/** Options of `ThreadManager`. */
 export interface ThreadManagerOptions {
   /** Where threads are kept. Default: a `Map`. */
   store?: ThreadStore | undefined;
@@ -29,6 +30,7 @@ export interface ThreadManagerOptions {
   cleanupTimeout?: number | undefined;
   /** Gets an error for each chat that could not be ended. Default: nothing is logged. */
   logger?: Logger | undefined;
+  /** Called when something happens to a chat. Default: none. */
   hooks?: ThreadHooks | undefined;
   /** Passed to the client's `headers` function. Default: undefined. */
   session?: unknown;
@@ -39,11 +41,13 @@ export interface ObservedOptions extends ThreadManagerOptions {
   observer?: ThreadObserver | undefined;
 }
 
+/** A message for an agent, and when to give it up. */
 export interface SendOptions extends SendRequest {
   /** Cancels the send: it rejects with the signal's reason, and the connection to the agent is closed. */
   signal?: AbortSignal | undefined;
 }
 
+/** Options of `endAllChats`. */
 export interface EndAllOptions {
   /** Sent as `reason` of each chat.end. */
   reason?: string | undefined;

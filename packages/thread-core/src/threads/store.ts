@@ -23,11 +23,17 @@ export type ThreadChange = Partial<Omit<ThreadEntry, 'agentId' | 'contextId'>>;
  * methods are synchronous.
  */
 export interface ThreadStore {
+  /** The thread of a key. */
   get(key: string): ThreadEntry | undefined;
+  /** Stores a thread. The manager changes the object afterwards: keep it, or copy it again on each `set`. */
   set(key: string, entry: ThreadEntry): unknown;
+  /** Removes a thread. The result is ignored. */
   delete(key: string): unknown;
+  /** All threads. */
   values(): Iterable<ThreadEntry>;
+  /** Removes all threads. */
   clear(): void;
+  /** How many threads there are. */
   readonly size: number;
 }
 

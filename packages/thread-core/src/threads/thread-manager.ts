@@ -69,6 +69,7 @@ export class ThreadManager implements AsyncDisposable {
     return this.#table.store.get(threadKey(agentId, contextId))?.chatId;
   }
 
+  /** Whether there is a chat with an agent. */
   hasThread(agentId: string, contextId?: string): boolean {
     return this.getThreadId(agentId, contextId) !== undefined;
   }
@@ -107,6 +108,7 @@ export class ThreadManager implements AsyncDisposable {
     return [...new Set(Array.from(this.#table.store.values(), (thread) => thread.agentId))];
   }
 
+  /** How many threads there are. */
   get threadCount(): number {
     return this.#table.store.size;
   }
