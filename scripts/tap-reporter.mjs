@@ -102,7 +102,7 @@ export default class TapReporter extends Transform {
         const reason = result.skip || result.todo;
         this.#print(`  - ${label(where)} (${typeof reason === 'string' ? `${note}: ${reason}` : note})`);
       } else if (!result.ok) {
-        // A subtest that failed only because something in it did has been told already.
+        // A subtest that failed only because something in it failed has been reported already.
         if (!subtest?.failed() || result.diag?.signal) {
           this.#fail(where, result.diag);
         }

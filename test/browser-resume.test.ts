@@ -56,7 +56,7 @@ const otherProblems = ({ problems }: ChatPage): string[] =>
   problems.filter((problem) => !/ERR_CONNECTION_REFUSED|ERR_INTERNET_DISCONNECTED|ERR_CONNECTION_RESET/.test(problem));
 
 for (const name of EXAMPLES) {
-  t.test(`${name}: an answer goes on after offline and online again, and after a reload`, async (t) => {
+  t.test(`${name}: an answer continues after offline and online again, and after a reload`, async (t) => {
     const { chat, proxy } = await open(t, name);
     await startCounting(chat);
     await chat.page.context().setOffline(true);
@@ -77,7 +77,7 @@ for (const name of EXAMPLES) {
   });
 }
 
-t.test('a page that was frozen goes on where it was', async (t) => {
+t.test('a page that was frozen continues where it stopped', async (t) => {
   const { chat } = await open(t, 'fastify');
   await startCounting(chat);
   const session = await chat.page.context().newCDPSession(chat.page);
@@ -96,7 +96,7 @@ t.test('a page that is left and come back to continues its chat', async (t) => {
   await counted(t, chat);
 });
 
-t.test('a page that comes back from the back-forward cache goes on where it was', async (t) => {
+t.test('a page that returns from the back-forward cache continues where it stopped', async (t) => {
   const caching = await launchChromium({ backForwardCache: true });
   t.teardown(() => caching.close());
   const { chat } = await open(t, 'fastify', caching);

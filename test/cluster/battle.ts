@@ -22,7 +22,7 @@ export class Battlefield {
 
   static async create(t: Test, redis: string[] = []): Promise<Battlefield> {
     let field: Battlefield | undefined;
-    // What reaches the agent late belongs to the history in which it was sent, which says that it is nobody's.
+    // A message that reaches the agent late belongs to the history in which it was sent.
     const handler = recordingAgent(
       () => (field as Battlefield).#history,
       () => Promise.resolve(),
@@ -56,7 +56,7 @@ export class Battlefield {
       const withdrawals = clients.flatMap((client) => nemesis.excuses(attack).map((excuse) => client.excuse(excuse)));
       await nemesis.attack(attack);
       await nemesis.heal();
-      // Until leases have run out nobody can be sure.
+      // Until leases have run out this is not certain.
       if (withdrawals.length > 0) await wait(LEASE * 2);
       for (const withdraw of withdrawals) withdraw();
     }

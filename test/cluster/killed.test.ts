@@ -77,12 +77,12 @@ t.test('a node that is frozen for longer than its lease sends nothing into chats
   frozen?.signal('SIGSTOP');
   await until(() => agent.counters.open === 0, 'the chats of the frozen node to be ended');
   const requests = agent.requests.filter(({ method }) => method !== 'chat.end').length;
-  // What it finds in its socket when it goes on, before any timer of its own.
+  // It finds this in its socket when it continues, before any of its timers runs.
   const answer = client?.send('support', 'is anybody there?');
   frozen?.signal('SIGCONT');
   const outcome = await Promise.race([answer, client?.closed]);
   t.ok(outcome === 1012 || (typeof outcome === 'object' && outcome.type !== 'response'), JSON.stringify(outcome));
-  t.equal(await client?.closed, 1012, 'the client is told to connect again');
+  t.equal(await client?.closed, 1012, 'the client is to connect again');
   const later = agent.requests.filter(({ method }) => method !== 'chat.end');
   t.equal(later.length, requests, 'no message reached the agent');
   const again = await frozen?.connect();

@@ -12,32 +12,35 @@ function isOk(node: Node | undefined): Promise<void> {
 for (const persistence of [[], ['--appendonly', 'yes', '--appendfsync', 'always']]) {
   const name = persistence.length === 0 ? 'without persistence' : 'with an append-only file';
 
-  t.test(`Redis ${name} is killed and comes back: threads go on, and a node killed later leaves no chat`, async (t) => {
-    const cluster = await Cluster.start(t, { nodes: 2, lease: 1500, redis: persistence });
-    const { agent, redis } = cluster;
-    const [one, other] = cluster.nodes;
-    const client = await one?.connect();
-    t.match(await client?.send('support'), { type: 'response' });
-    await redis.kill();
-    t.match(await client?.send('support'), { type: 'response' }, 'an open thread goes on');
-    t.match(await client?.send('hr'), { type: 'error', data: { code: -41002 } }, 'a new one cannot be started');
-    await until(async () => (await stateOf(one)) !== 'ok', 'the node to notice');
-    await redis.start();
-    await isOk(one);
-    await isOk(other);
-    t.match(await client?.send('hr'), { type: 'response' });
-    t.equal(agent.counters.open, 2, 'nobody has ended its chats');
-    const { log } = (await one?.report()) ?? { log: [] };
-    const changes = log.flatMap(({ state }) => (state === undefined ? [] : [state]));
-    t.same([...changes].slice(0, 1), ['ok']);
-    t.notOk(
-      changes.some((state, at) => state === changes[at - 1]),
-      'each change is logged once',
-    );
-    await one?.kill();
-    await until(() => agent.counters.open === 0, 'the chats to be ended');
-    t.same(await cluster.shutDown(), []);
-  });
+  t.test(
+    `Redis ${name} is killed and comes back: threads continue, and a node killed later leaves no chat`,
+    async (t) => {
+      const cluster = await Cluster.start(t, { nodes: 2, lease: 1500, redis: persistence });
+      const { agent, redis } = cluster;
+      const [one, other] = cluster.nodes;
+      const client = await one?.connect();
+      t.match(await client?.send('support'), { type: 'response' });
+      await redis.kill();
+      t.match(await client?.send('support'), { type: 'response' }, 'an open thread continues');
+      t.match(await client?.send('hr'), { type: 'error', data: { code: -41002 } }, 'a new one cannot be started');
+      await until(async () => (await stateOf(one)) !== 'ok', 'the node to notice');
+      await redis.start();
+      await isOk(one);
+      await isOk(other);
+      t.match(await client?.send('hr'), { type: 'response' });
+      t.equal(agent.counters.open, 2, 'its chats are not ended');
+      const { log } = (await one?.report()) ?? { log: [] };
+      const changes = log.flatMap(({ state }) => (state === undefined ? [] : [state]));
+      t.same([...changes].slice(0, 1), ['ok']);
+      t.notOk(
+        changes.some((state, at) => state === changes[at - 1]),
+        'each change is logged once',
+      );
+      await one?.kill();
+      await until(() => agent.counters.open === 0, 'the chats to be ended');
+      t.same(await cluster.shutDown(), []);
+    },
+  );
 }
 
 t.test('after FLUSHALL all nodes register their sessions again, and a node killed later leaves no chat', async (t) => {

@@ -70,7 +70,7 @@ t.test('kill -9 of a node: its clients continue their chats on the others, or th
   await Promise.all(lost);
   const again = await Promise.all(clients.map((client) => say(client, 'again')));
   const took = performance.now() - began;
-  // A message that is under way is told to be interrupted; here none was.
+  // A message that was under way would be interrupted; here none was.
   t.strictSame(new Set(again), new Set(['support #2: again']));
   t.equal(agent.counters.started, CHATS);
   t.comment(`${CHATS} chats continued within ${Math.round(took)} ms, with a lease of ${cluster.lease} ms`);

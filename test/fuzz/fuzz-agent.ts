@@ -15,7 +15,7 @@ interface Asked {
 /** An agent that ends chats as it should, and answers everything else with what its seed and the trace id make of it. */
 export async function startFuzzAgent(seed: number): Promise<{ endpoint: string; close(): Promise<void> }> {
   const server = createServer((req, res) => {
-    // Where the relay has gone meanwhile, there is nobody to tell.
+    // The relay may have closed the connection meanwhile.
     reply(seed, req, res).catch(() => req.socket.destroy());
   });
   server.listen(0, '127.0.0.1');

@@ -92,7 +92,7 @@ function checkWire({ name, prefix, wire }: ClientRecord): string[] {
   return problems.map((problem) => `${name}: ${problem}`);
 }
 
-/** A conversation stays in its chat, unless it was ended or lost, or the client is told that it was restarted. */
+/** A conversation stays in its chat, unless it was ended or lost, or the client gets `restarted`. */
 function checkThreads({ name, log }: ClientRecord, { reached }: History): string[] {
   const chats = new Map(reached.map(({ label, chatId }) => [label, chatId]));
   const current = new Map<string, string>();
@@ -116,8 +116,8 @@ function checkThreads({ name, log }: ClientRecord, { reached }: History): string
   return problems;
 }
 
-/** No agent is given what nobody has sent. */
+/** No agent gets a message that no client has sent. */
 function checkStrangers({ clients, reached }: History): string[] {
   const labels = new Set(clients.flatMap((client) => sends(client).map(({ label }) => label)));
-  return reached.filter(({ label }) => !labels.has(label)).map(({ label }) => `nobody sent ${label}`);
+  return reached.filter(({ label }) => !labels.has(label)).map(({ label }) => `no client sent ${label}`);
 }

@@ -20,7 +20,7 @@ type Outcome =
   | { type: 'done'; restarted: boolean }
   | { type: 'failed'; error: string; code: string | number; reason?: string };
 
-/** A message that an application has sent, and what it was told. */
+/** A message that an application has sent, and how it ended for the application. */
 export interface SendRecord {
   readonly type: 'send';
   /** The text that the message begins with. No other message of the history has it. */

@@ -14,7 +14,7 @@ import type { ClientRecord, Excuse, History, SendRecord } from './history.js';
 export interface RecordedSend {
   readonly record: SendRecord;
   readonly turn: Turn;
-  /** The application has been told how it ended. */
+  /** The application knows how it ended. */
   readonly settled: Promise<void>;
 }
 
@@ -28,12 +28,12 @@ export interface RecordedSendOptions {
 
 let sockets = 0;
 
-/** A real client whose history is recorded: what the application did and was told, and what came on the wire. */
+/** A real client whose history is recorded: calls and results of the application, and frames on the wire. */
 export class RecordedClient {
   readonly record: ClientRecord;
   readonly client: ThreadClient;
   readonly sends: RecordedSend[] = [];
-  /** The token of the session that it was told last, and the last frame that it has seen. */
+  /** The token of its latest session, and the last frame that it has seen. */
   session: string | undefined;
   seq = 0;
   /** Excuses for all sends until they are withdrawn. */

@@ -14,7 +14,7 @@ t.setTimeout(120_000 + runs * 1000);
 const unhandled: unknown[] = [];
 process.on('unhandledRejection', (reason) => unhandled.push(reason));
 
-/** So few run their steps at the same time: a chat that comes too late to be ended within the bound is nobody's fault. */
+/** So few run their steps at the same time that no chat is created too late to be ended within the bound. */
 const STAGES = 2;
 let free = STAGES;
 const queue: (() => void)[] = [];

@@ -25,7 +25,7 @@ function unfit(play: Play, sent: Sent, frames: Frame[], last: Frame): string | u
   // A chat whose id never arrived cannot be gone on with, either.
   const isLost = isForgotten || play.unnamed > 0;
   if (last.restarted === true && !isLost) return 'it was restarted, though the agent has not lost its chat';
-  if (last.type === 'cancelled') return stopped ? undefined : 'it was cancelled by nobody';
+  if (last.type === 'cancelled') return stopped ? undefined : 'it was cancelled without a request';
   if (last.type === 'error') {
     const { code } = last.data as { code: number };
     if (code === -50_001 && schedule.busy === 'reject') return undefined;
@@ -61,7 +61,7 @@ function strays({ clients, gone }: Play): string[] {
   );
 }
 
-/** The sends of one thread are asked and answered one after the other, in the order in which they came. */
+/** The sends of one thread are sent and answered one after the other, in order of arrival. */
 function order(play: Play): string[] {
   if (play.schedule.busy === 'parallel') return [];
   const problems: string[] = [];

@@ -25,7 +25,7 @@ export type ResumeStep =
   | (OfClient & { step: 'cut' })
   /** The client's side is reset; the relay is not told, and keeps a connection that is dead. */
   | (OfClient & { step: 'black hole' })
-  /** Nothing passes any more, and neither side is told; then the client's page becomes visible. */
+  /** Nothing passes any more, and neither side notices; then the client's page becomes visible. */
   | (OfClient & { step: 'silence' })
   /** The next connections are reset after so many bytes. */
   | (OfClient & { step: 'cut after'; bytes: number; times: number })

@@ -19,7 +19,7 @@ export type Step =
   | { step: 'end'; socket: number; agent: number; context: number }
   /** The client goes, and comes again. */
   | { step: 'drop'; socket: number; how: 'terminate' | 'close' | 'reset' }
-  /** The oldest answer that is held goes on. */
+  /** Releases the oldest answer that is held. */
   | { step: 'release' }
   /** The agent loses all its chats. */
   | { step: 'forget'; agent: number }

@@ -24,7 +24,7 @@ export interface Sent {
   trouble: Trouble;
   /** Something was done that may end it with `cancelled`. */
   stopped: boolean;
-  /** Its own request was given up: where that was a chat.start, nobody heard how the agent called the chat. */
+  /** Its own request was given up: if that was a chat.start, the chat id of the agent is not known. */
   abandoned: boolean;
   /** Its client went before it was answered. */
   dropped: boolean;
@@ -79,7 +79,7 @@ export class Play {
   /** Agents that have lost their open chats, and how many those were. */
   readonly forgetful = new Set<string>();
   forgotten = 0;
-  /** Chats that the relay says it looked for until the bound, in vain. */
+  /** Chats that the relay looked for until the bound, and reports as not found. */
   readonly #unconfirmed: ReadonlySet<string>;
   readonly #gates: Gate[] = [];
   #ends = 0;
@@ -140,7 +140,7 @@ export class Play {
       });
   }
 
-  /** The agents cannot be told to end a chat. */
+  /** The agents do not answer chat.end. */
   get keepsChats(): boolean {
     return this.schedule.dialect === 'withoutEnd';
   }
@@ -158,7 +158,7 @@ export class Play {
     });
   }
 
-  /** Chats that nobody but the agent can know of: it made their ids up, and its answer did not arrive. */
+  /** Chats that only the agent can know: it chose their ids, and its answer did not arrive. */
   get unnamed(): number {
     if (this.schedule.chatIds === 'client') return 0;
     const spoilt = new Set(['reset', 'cut', 'truncated', 'no done', 'busy']);

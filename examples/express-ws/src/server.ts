@@ -18,7 +18,7 @@ await runUntilSignal(async () => {
 
   app.use('/ws', relay);
 
-  // What the app had before: it goes on beside the relay.
+  // The app's own route, which still works beside the relay.
   app.ws('/echo', (socket) => socket.on('message', (message) => socket.send(message)));
 
   app.use((req, res, next) => {

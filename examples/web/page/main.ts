@@ -81,7 +81,7 @@ function startPage(config: Config): void {
 
   function showState(): void {
     showStatus(client.state);
-    // Without a connection a message waits for it; after a refusal it would wait in vain.
+    // Without a connection a message waits for it; after a refusal it would wait for ever.
     composer.connected(client.state.status !== 'closed');
     showDetails();
   }
@@ -123,7 +123,7 @@ function startPage(config: Config): void {
   if (!touch.matches) composer.focus();
 }
 
-/** An agent in the list, with what is going on in its thread. */
+/** An agent in the list, with the state of its thread. */
 class AgentTab {
   readonly element: HTMLButtonElement;
   readonly #state = el('span', { 'aria-hidden': 'true' });

@@ -68,7 +68,7 @@ export class Transcript {
     return this.#log.childElementCount === 0;
   }
 
-  /** An answer began (+1) or ended (−1). While one comes in, a screen reader waits for the whole of it. */
+  /** An answer began (+1) or ended (−1). While one arrives, a screen reader waits for the whole of it. */
   running(change: 1 | -1): void {
     this.#running += change;
     this.#log.setAttribute('aria-busy', String(this.#running > 0));
@@ -142,7 +142,7 @@ export class Exchange {
     return this.#body.childElementCount > 0;
   }
 
-  /** The next piece of the answer. Text goes on where the text before it stopped. */
+  /** The next piece of the answer. Its text is appended to the text before it. */
   add(parts: readonly ArcPart[]): void {
     for (const part of parts) {
       const text = textOfPart(part);

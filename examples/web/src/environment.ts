@@ -1,4 +1,4 @@
-/** What the examples can be told from outside. */
+/** The environment variables of the examples. */
 export interface Environment {
   /** 0 lets the system choose a free one. */
   port: number;

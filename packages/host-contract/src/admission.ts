@@ -107,7 +107,7 @@ export function admission(declare: Declare, host: Host): void {
     const trusting = await world(t, host, { isBehindProxy: true });
     t.equal(await (await trusting.connect({ headers: proxied })).say('a'), 'a #1: hello');
     const direct = await world(t, host);
-    t.equal(await code(direct.url), refuses ? 1006 : 4403, 'nobody else may name it');
+    t.equal(await code(direct.url), refuses ? 1006 : 4403, 'other clients may not name it');
     t.match(direct.log.lines, [/Origin.*allowedOrigins.*trustProxy/]);
   });
 
@@ -229,12 +229,12 @@ export function admission(declare: Declare, host: Host): void {
     });
     const frames = [1, 2, 3].map((id) => frameBytes(JSON.stringify(to('a', 'x'.repeat(id), { id }))));
     const client = new RawClient(port, upgradeText('/ws'), ...frames);
-    await until(() => seen.length > 0, 'authenticate is asked');
+    await until(() => seen.length > 0, 'authenticate is called');
     t.equal(agent.counters.requests, 0, 'nothing is sent for a stranger');
     gate.open();
     await client.receives('a #3: xxx');
     t.match(client.text, /a #1: x".*a #2: xx".*a #3: xxx"/s);
-    t.strictSame(seen, ['asked', 'ann', 'ann', 'ann'], 'authenticate is asked once');
+    t.strictSame(seen, ['asked', 'ann', 'ann', 'ann'], 'authenticate is called once');
     t.strictSame(
       [...(app.relays[0]?.sessions ?? [])].map(({ identity }) => identity),
       ['ann'],

@@ -27,10 +27,10 @@ export function coexistence(declare: Declare, host: Host): void {
       options: { authenticate: held.authenticate },
     });
     const client = new Client(url);
-    await until(() => held.asked === 1, 'authenticate is asked');
+    await until(() => held.asked === 1, 'authenticate is called');
     const unknown = new RawClient(port, upgradeText('/nobody'));
     const ended = new Promise((resolve) => unknown.socket.once('end', resolve));
-    await soon(ended, 'Socket.IO to end an upgrade that nobody knows');
+    await soon(ended, 'Socket.IO to end an unknown upgrade');
     unknown.socket.destroy();
     held.open();
     await soon(client.opened, 'the held one to be accepted');

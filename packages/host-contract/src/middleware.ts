@@ -70,7 +70,7 @@ export function middleware(declare: Declare, host: Host): void {
       const { port, app, log } = await world(t, host, { options: { authenticate: held.authenticate } });
       const reset = new RawClient(port, upgradeText('/ws'));
       const halfClosed = new RawClient(port, upgradeText('/ws'));
-      await until(() => held.asked === 2, 'authenticate is asked');
+      await until(() => held.asked === 2, 'authenticate is called');
       reset.socket.resetAndDestroy();
       halfClosed.socket.end();
       await reset.closed;

@@ -67,7 +67,7 @@ export function shutdown(declare: Declare, host: Host): void {
       const { app, url, port } = await world(t, host, { options: { authenticate: held.authenticate } });
       const polite = new Client(url);
       const silent = new RawClient(port, upgradeText('/ws'));
-      await until(() => held.asked === 2, 'both are asked');
+      await until(() => held.asked === 2, 'authenticate is called for both');
       const closing = app.close();
       held.open();
       await soon(closing, 'the app to close');

@@ -65,7 +65,7 @@ t.test('middleware in front of it resumes after the upgrade, accepted or refused
   t.equal((await upgrade(port, '/ws?bad', { 'sec-websocket-key': 'bad' })).status, 400);
   await until(() => ended.length === 2, 'the bad one is done');
   const gone = new RawClient(port, upgradeText('/ws?held'));
-  await until(() => held.asked === 1, 'the one that will be gone is asked');
+  await until(() => held.asked === 1, 'authenticate runs for the client that will leave');
   gone.socket.end();
   await gone.closed;
   held.open();

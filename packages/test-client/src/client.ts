@@ -9,12 +9,12 @@ export interface Closing {
   reason: string;
 }
 
-/** A WebSocket client of a relay, which keeps what it gets until a test asks for it. */
+/** A WebSocket client of a relay, which keeps its frames until a test takes them. */
 export class Client {
   readonly socket: WebSocket;
   readonly opened: Promise<unknown>;
   readonly closed: Promise<Closing>;
-  /** The frames that were not asked for yet, as text, in the order in which they came. */
+  /** The frames that the test has not taken yet, as text, in order of arrival. */
   readonly texts: string[] = [];
   #notify: (() => void) | undefined;
   #pings = 0;
@@ -39,7 +39,7 @@ export class Client {
   /** A client whose connection is open. */
   static async open(url: string, options?: ClientOptions): Promise<Client> {
     const client = new Client(url, options);
-    await soon(client.opened, 'a client to be let in');
+    await soon(client.opened, 'a client to be accepted');
     return client;
   }
 
@@ -66,7 +66,7 @@ export class Client {
     return JSON.parse(await this.text()) as Frame;
   }
 
-  /** So many frames. */
+  /** The next `count` frames. */
   async all(count: number): Promise<Frame[]> {
     const frames: Frame[] = [];
     while (frames.length < count) frames.push(await this.next());
@@ -96,7 +96,7 @@ export class Client {
     return textOf(await this.ask(to(agentId, text, more)));
   }
 
-  /** All that the relay has to say by now: what comes before the answer to a ping. */
+  /** All frames that the relay has sent so far: those before the answer to a ping. */
   async rest(): Promise<Frame[]> {
     this.#pings += 1;
     const id = `rest-${this.#pings}`;

@@ -6,7 +6,7 @@ interface Pair {
   server: Socket;
   /** Forwards nothing. */
   silent: boolean;
-  /** The relay is not told when the client's half is closed. */
+  /** The relay does not notice that the client's half is closed. */
   abandoned: boolean;
 }
 
@@ -60,7 +60,7 @@ export class CuttingProxy {
     for (const pair of this.#pairs) pair.silent = true;
   }
 
-  /** Resets the clients' halves. The relay is not told: its halves stay open, and are silent. */
+  /** Resets the clients' halves. The relay does not notice: its halves stay open, and are silent. */
   abandon(): void {
     for (const pair of this.#pairs) {
       pair.silent = true;

@@ -1,4 +1,4 @@
-/** Within this time (ms) everything that a test waits for has to have come. */
+/** Milliseconds after which a test stops waiting for an event. */
 const PATIENCE = 10_000;
 
 type Text = string | (() => string);
@@ -9,7 +9,7 @@ const say = (what: Text): string => (typeof what === 'string' ? what : what());
 export async function soon<T>(promise: Promise<T>, what: Text, ms = PATIENCE): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`Waited in vain for ${say(what)} (${ms} ms)`)), ms);
+    timer = setTimeout(() => reject(new Error(`Timed out after ${ms} ms waiting for ${say(what)}`)), ms);
   });
   try {
     return await Promise.race([promise, late]);
@@ -18,12 +18,12 @@ export async function soon<T>(promise: Promise<T>, what: Text, ms = PATIENCE): P
   }
 }
 
-/** Looks again and again until something holds of which no event tells. */
+/** Polls until a condition holds that no event announces. */
 export async function until(holds: () => boolean | Promise<boolean>, what: Text, ms = PATIENCE): Promise<void> {
   const end = performance.now() + ms;
   // First in each turn of the event loop, which is mostly soon enough, and then without taking the processor from others.
   for (let looks = 0; !(await holds()); looks++) {
-    if (performance.now() > end) throw new Error(`Waited in vain until ${say(what)} (${ms} ms)`);
+    if (performance.now() > end) throw new Error(`Timed out after ${ms} ms waiting until ${say(what)}`);
     await new Promise((resolve) => (looks < 100 ? setImmediate(resolve) : setTimeout(resolve, 5)));
   }
 }

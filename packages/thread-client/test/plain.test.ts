@@ -182,7 +182,7 @@ t.test('shouldRetry overrules the close code, and one that throws decides nothin
   t.equal(two.state.status === 'closed', false);
 });
 
-t.test('the url may be a function that is asked on each attempt, and its failure is one attempt lost', async (t) => {
+t.test('the url may be a function that is called on each attempt, and its failure is a failed attempt', async (t) => {
   const { client, proxy } = await createWorld(t);
   let asked = 0;
   const one = client({
@@ -230,7 +230,7 @@ t.test('a signal closes the client', async (t) => {
   t.equal(client({ signal: controller.signal }).state.status, 'closed');
 });
 
-t.test('a listener that throws disturbs nobody, and is reported as an error', async (t) => {
+t.test('a listener that throws disturbs no other, and its error is reported', async (t) => {
   const { client } = await createWorld(t);
   const one = client();
   const errors: unknown[] = [];
@@ -260,7 +260,7 @@ t.test('what the relay complains about that is no turn is an error event', async
   t.match(await failure(one.send(undefined, 'a').result), { code: -32_600 });
 });
 
-t.test('a process without a global WebSocket is told to pass one', async (t) => {
+t.test('the error of a process without a global WebSocket says to pass one', async (t) => {
   const { createThreadClient } = await import('../src/index.js');
   const descriptor = Object.getOwnPropertyDescriptor(globalThis, 'WebSocket');
   if (descriptor !== undefined) Reflect.deleteProperty(globalThis, 'WebSocket');

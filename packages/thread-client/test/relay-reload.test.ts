@@ -4,7 +4,7 @@ import type { ThreadClient } from '../src/index.js';
 import { MemoryStorage } from './memory-storage.js';
 import { createWorld, failure, state, until } from './world.js';
 
-/** A page with a storage. `reload` loses the page without a word, and opens the next one. */
+/** A page with a storage. `reload` drops the page without closing it, and opens the next one. */
 async function page(t: Test) {
   const world = await createWorld(t, { resume: true });
   let page = new MemoryStorage();
@@ -108,7 +108,7 @@ t.test('the same session in a second page takes the first one over, which stops'
   t.equal(first.state.status, 'closed', 'it does not come back');
 });
 
-t.test('a turn that the relay gives up for a newer one is interrupted, and the conversation goes on', async (t) => {
+t.test('a turn that the relay gives up for a newer one is interrupted, and the conversation continues', async (t) => {
   const { agent, client } = await createWorld(t, { resume: true, busy: 'interrupt' });
   const one = client();
   const events: string[] = [];
@@ -125,7 +125,7 @@ t.test('a turn that the relay gives up for a newer one is interrupted, and the c
   t.equal(next.restarted, false);
 });
 
-t.test('a turn without a loop slows nobody, and the states say how a connection comes back', async (t) => {
+t.test('a turn without a loop slows no other, and the states describe a reconnection', async (t) => {
   const { agent, client, proxy, relay } = await createWorld(t, { resume: { maxBufferedBytes: 100_000 } });
   const one = client();
   await state(one, 'open');

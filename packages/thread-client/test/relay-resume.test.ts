@@ -78,7 +78,7 @@ t.test('sends, ends and cancels that are cut off anywhere are handled once', asy
   await agent.waitFor('idle');
 });
 
-t.test('a connection that is silent is replaced by wake(), and the answer goes on', async (t) => {
+t.test('wake() replaces a silent connection, and the answer continues', async (t) => {
   const { agent, client, proxy } = await createWorld(t, { resume: true });
   const one = client();
   const gate = agent.hold();

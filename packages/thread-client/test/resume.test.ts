@@ -30,7 +30,7 @@ async function scripted(t: Test, options: Partial<ThreadClientOptions> = {}) {
 const COUNT = 200;
 const WHOLE = Array.from({ length: COUNT }, (_, n) => `${n} `).join('');
 
-t.test('a session is asked for before anything is sent, and the state says that it can be resumed', async (t) => {
+t.test('a session is requested before anything is sent, and the state says that it can be resumed', async (t) => {
   const { server, client } = await scripted(t);
   server.onFrame = (session, frame) => pieces(session, frame, 3);
   const turn = client.send('support', 'Hello', { stream: true });
@@ -197,7 +197,7 @@ t.test('a frame that comes twice is taken once', async (t) => {
 });
 
 t.test(
-  'a connection that lost its peer without a word is noticed by wake(), and the old socket does not matter',
+  'wake() notices a connection whose peer has disappeared silently, and the old socket does not matter',
   async (t) => {
     const { server, proxy, client } = await scripted(t);
     await state(client, 'open');
@@ -245,7 +245,7 @@ t.test('a slow loop holds the acknowledgements back, and reading on releases the
   t.match(await loop.next(), { done: true });
 });
 
-t.test('a turn that nobody iterates holds nothing up, and a loop that comes too late is told so', async (t) => {
+t.test('a turn without a loop holds nothing up, and a loop that begins too late gets an error', async (t) => {
   const { server, client } = await scripted(t);
   const chunk = 'x'.repeat(100_000);
   const turn = client.send('support', 'a', { stream: true });

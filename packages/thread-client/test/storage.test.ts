@@ -5,7 +5,7 @@ import { MemoryStorage } from './memory-storage.js';
 import { idOf, pieces, ResumeServer } from './resume-server.js';
 import { FAST, failure, state, until } from './world.js';
 
-/** A page with a storage: `reload` drops the page without a word, and opens the next one. */
+/** A page with a storage: `reload` drops the page without closing it, and opens the next one. */
 async function page(t: Test) {
   const server = await ResumeServer.start();
   const storage = new MemoryStorage();
@@ -132,7 +132,7 @@ t.test('a turn that has ended leaves nothing in the storage, and close() empties
   t.equal(storage.items.size, 0);
 });
 
-t.test('a full storage is told once, and everything works but the reload', async (t) => {
+t.test('a full storage is reported once, and everything works except a reload', async (t) => {
   const { server, storage, open, reload } = await page(t);
   const errors: unknown[] = [];
   storage.room = 3_000;
@@ -159,7 +159,7 @@ t.test('a storage that is broken or holds something else is as good as empty', a
   t.match(await state(await reload(), 'open'), { resumed: false });
 });
 
-t.test('an answer that is too long to be stored still ends, and a loop over it is told', async (t) => {
+t.test('an answer that is too long to be stored still ends, and a loop over it gets an error', async (t) => {
   const { server, open, reload } = await page(t);
   let client = open();
   const turn = client.send('support', 'a', { stream: true });

@@ -410,7 +410,7 @@ t.test('startTestAgent', async (t) => {
     );
   });
 
-  t.test('a lost chat is told of in any way', async (t) => {
+  t.test('a lost chat can be reported in any way', async (t) => {
     const agent = await agentFor(t);
     await post(agent.endpoint, start('a'));
     await post(agent.endpoint, start('b'));
@@ -428,7 +428,7 @@ t.test('startTestAgent', async (t) => {
     });
   });
 
-  t.test('a start that is open already goes on; another agent cannot see the chat', async (t) => {
+  t.test('a chat.start in an open chat continues it; another agent cannot see the chat', async (t) => {
     const agent = await agentFor(t);
     await post(agent.endpoint, start('a'));
     t.match((await post(agent.endpoint, start('a'))).json.result.chat.message, {
@@ -462,7 +462,7 @@ t.test('startTestAgent', async (t) => {
     }
   }
 
-  t.test('what is held is let go by close, also where aborts are ignored', async (t) => {
+  t.test('close releases requests that are held, also if aborts are ignored', async (t) => {
     const agent = await agentFor(t, { ignoreAbort: true });
     const gate = agent.hold();
     const answer = t.rejects(post(agent.endpoint, start()));
@@ -496,7 +496,7 @@ t.test('startTestAgent', async (t) => {
   t.test('waitFor rejects with the counters, or with what the condition throws', async (t) => {
     const agent = await agentFor(t);
     await post(agent.endpoint, start());
-    await t.rejects(agent.waitFor('idle', { timeout: 1 }), { message: /Waited 1 ms in vain for idle; .*"open":1/ });
+    await t.rejects(agent.waitFor('idle', { timeout: 1 }), { message: /after 1 ms waiting for idle; .*"open":1/ });
     await t.rejects(
       agent.waitFor(() => false, { timeout: 1 }),
       { message: /\(\) => false/ },
@@ -688,7 +688,7 @@ t.test('script', async (t) => {
     await agent.waitFor(({ counters }) => counters.aborted === 1 && counters.running === 0);
   });
 
-  t.test('an agent that ignores the abort may go on for ever without harm', async (t) => {
+  t.test('an agent that ignores the abort may continue for ever without harm', async (t) => {
     const agent = await agentFor(t, { ignoreAbort: true });
     agent.script({}, faults.endlessEvent());
     const response = await fetch(agent.endpoint, { method: 'POST', body: start('c', true) });

@@ -179,7 +179,7 @@ t.test(
   },
 );
 
-t.test('a send goes on over a lost connection: its spans end when its answer has come [S-70]', async (t) => {
+t.test('a send continues over a lost connection, and its spans end when it is answered [S-70]', async (t) => {
   const all = await world(t, { resume: true });
   const gate = deferred();
   all.agent.script('chat.start', async function* () {

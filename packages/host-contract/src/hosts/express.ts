@@ -78,7 +78,7 @@ export const onExpressWs = (adapter: Arc, { verifies }: { verifies: boolean }): 
     const relays = site.relays.map(({ options }) => adapter(options));
     const server = site.server?.(app);
     const verifyClient: (typeof relays)[number]['verifyClient'] = (info, done) => {
-      // Each lets in what is not its own, so all of them are asked.
+      // Each accepts what is not its own, so all of them have to accept.
       const ask = (index: number): void => {
         const relay = relays[index];
         if (relay === undefined) done(true);

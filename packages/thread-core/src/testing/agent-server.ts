@@ -26,7 +26,7 @@ import { Webhooks } from './webhooks.js';
 export interface AgentServerOptions {
   /** The agents by their id. */
   agents: Readonly<Record<string, AgentHandler>>;
-  /** The bearer token that requests must carry, or a function that judges theirs. Default: none is asked for. */
+  /** The bearer token that requests must carry, or a function that checks theirs. Default: none is required. */
   token?: string | ((token: string | undefined) => boolean);
   /** Where requests are posted, with or without a slash at its end. Default `/arc`. */
   path?: string;
@@ -154,7 +154,7 @@ export class ArcServer implements AgentServer {
         await plan.instead(exchange);
       }
     } catch (error) {
-      // A second failure here is the connection's: there is nobody left to tell.
+      // A second failure here is the connection's, so it cannot be reported.
       const isPage = hooks.crash === 'bare-500' && !(error instanceof ArcError);
       if (!exchange.over) await (isPage ? exchange.page(500) : exchange.refuse(asArcError(error))).catch(() => {});
     } finally {

@@ -76,7 +76,7 @@ export async function* piecesOf(handler: AgentHandler, turn: AgentTurn): AsyncGe
         yield value;
       }
     } finally {
-      // Not awaited: a generator that waits for something of its own would hold up the request that nobody reads.
+      // Not awaited: a generator that waits for something of its own would hold up the abandoned request.
       pieces.return?.().catch(() => {});
     }
   }

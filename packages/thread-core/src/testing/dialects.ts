@@ -38,7 +38,7 @@ export const dialects = {
   sdkRouter: { lostChat: { code: -32_600, status: 400, message: (chatId) => `Chat not found: ${chatId}` } },
   /** An agent without memory: each message is a chat.start. */
   stateless: { stateless: true, methods: ['chat.start', ...TASK_METHODS] },
-  /** An agent that keeps chats, and cannot be told to end them. */
+  /** An agent that keeps chats, and has no method to end them. */
   withoutEnd: { methods: ['chat.start', 'chat.message', ...TASK_METHODS] },
   /** A web framework that answers an exception with a page of its own. */
   bare500: { crash: 'bare-500' },

@@ -200,7 +200,7 @@ export class Exchange {
     const body = JSON.stringify(envelope);
     const { after, finish = 'end' } = this.delivery;
     // A body that is cut short but ends properly is chunked: with a length it would be a broken message instead. So is
-    // one that stalls: with a length that is reached, the client would send its next request behind it, in vain.
+    // one that stalls: with a length that is reached, the client would reuse the connection, which is never read again.
     const isChunked = finish === 'stall' || (after !== undefined && finish === 'end');
     const length = isChunked ? {} : { 'content-length': Buffer.byteLength(body) };
     this.head(status, { 'content-type': ARC_CONTENT_TYPE, ...length });

@@ -74,7 +74,7 @@ export class TaskRegistry {
   }
 }
 
-/** The task as it stands in a result: without its messages, unless they are asked for. @internal */
+/** The task as it is in a result: without its messages, unless they are requested. @internal */
 export function taskResult({ agentId, messages, ...fields }: Task, more: Params = {}): TaskResult {
   return { type: 'task', task: { ...fields, ...more } };
 }

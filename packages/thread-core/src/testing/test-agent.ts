@@ -190,7 +190,7 @@ export class TestAgent implements AsyncDisposable {
       const timer = setTimeout(() => {
         const what = condition === 'idle' ? 'idle' : String(condition);
         const counters = JSON.stringify(this.counters);
-        settle(() => reject(new Error(`Waited ${timeout} ms in vain for ${what}; the counters: ${counters}`)));
+        settle(() => reject(new Error(`Timed out after ${timeout} ms waiting for ${what}; the counters: ${counters}`)));
       }, timeout);
       this.#waiters.add(look);
       look();

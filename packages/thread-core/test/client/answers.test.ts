@@ -117,7 +117,7 @@ t.test('a byte order mark before an envelope is not part of it', async (t) => {
   t.same((await client.chat.start(START)).result, RESULT);
 });
 
-t.test('parts keep their spelling, and fields that nobody knows are handed on', async (t) => {
+t.test('parts keep their spelling, and unknown fields are passed on', async (t) => {
   const parts = [
     { type: 'text', content: 'a' },
     { type: 'TextPart', content: 'b' },

@@ -38,7 +38,7 @@ t.test('for await gives the events in order, and ends with done', async (t) => {
   ]);
 });
 
-t.test('ten thousand events come in order, whatever their chunks', async (t) => {
+t.test('ten thousand events arrive in order, whatever their chunks', async (t) => {
   const body = Array.from({ length: 10_000 }, (_, i) => event('stream', { chatId: 'c1', i })).join('') + DONE;
   const { client } = await pair(t, (socket) =>
     writeApart(socket, [STREAM_HEAD, ...[...cut(Buffer.from(body), 1013, 7, 4096)].map(chunk), LAST_CHUNK]),
@@ -51,7 +51,7 @@ t.test('ten thousand events come in order, whatever their chunks', async (t) => 
   t.equal(i, 10_000);
 });
 
-t.test('ten thousand events come in order to a reader that is slow', async (t) => {
+t.test('ten thousand events arrive in order at a slow reader', async (t) => {
   const body = Array.from({ length: 10_000 }, (_, i) => event('stream', { i })).join('') + DONE;
   const { client } = await pair(t, (socket) => {
     socket.write(STREAM_HEAD);
@@ -167,7 +167,7 @@ t.test('next() before the last one was answered is refused, and takes nothing aw
   t.match(await asked.next(), { value: { event: 'done' } });
 });
 
-t.test('a stream that nobody reads is no unhandled rejection', async (t) => {
+t.test('a stream that is not read causes no unhandled rejection', async (t) => {
   const { peer, client } = await pair(t, stream(event('stream', piece('a'))));
   await client.chat.start(STREAM);
   await peer.until(() => peer.requests.length === 1);
@@ -186,7 +186,7 @@ t.test('a stream that is refused first thing is an event', async (t) => {
   t.equal((await failure(client.chat.start(STREAM))).code, -43001, 'and an envelope is a rejection');
 });
 
-t.test('a reader that stops makes the agent stop, and one that goes on gets everything', async (t) => {
+t.test('a reader that pauses stops the agent, and gets everything when it continues', async (t) => {
   const COUNT = 3000;
   const block = 'x'.repeat(10_000);
   let written = 0;
@@ -225,7 +225,7 @@ t.test('a reader that stops makes the agent stop, and one that goes on gets ever
   t.equal(i, COUNT);
 });
 
-t.test('done behind many events that nobody read ends the answer, and its connection is used again', async (t) => {
+t.test('done behind many unread events ends the answer, and its connection is used again', async (t) => {
   const body = event('stream', piece('a')).repeat(200) + DONE;
   const { peer, client } = await pair(t, stream(body), { connections: 1 });
   const first = await client.chat.start(STREAM);

@@ -1,4 +1,4 @@
-// An endpoint that fails again and again is left in peace for a while.
+// The circuit breaker: an endpoint that fails repeatedly gets no requests for a while.
 import { setImmediate as turn } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import type { ArcClient } from '../../src/client/arc-client.js';
@@ -141,7 +141,7 @@ const OTHERS: Record<string, { reply: Reply; options?: object; ask?: object; fai
     ask: STREAM,
   },
   'an error event': { reply: stream(event('error', { code: -32603, message: 'oops' })), ask: STREAM },
-  'a stream that goes on for too long': {
+  'a stream that takes too long': {
     reply: STREAM_HEAD + chunk(event('stream', piece('a'))),
     options: { streamTimeout: 20 },
     ask: STREAM,
@@ -183,7 +183,7 @@ t.test('an ARC answer between them makes failures begin anew', async (t) => {
   }
 });
 
-t.test('an endpoint is not retried when it is left in peace', async (t) => {
+t.test('there are no retries while the circuit is open', async (t) => {
   const { peer, client } = await pair(t, http(503, '', { 'retry-after': '0' }), {
     retries: 10,
     breaker: { failures: 3, pause: LONG },
@@ -227,7 +227,7 @@ t.test('a probe that fails keeps the circuit open', async (t) => {
   t.equal(peer.requests.length, 2);
 });
 
-t.test('a probe that is redirected, or needs a new token, goes on', async (t) => {
+t.test('a probe that is redirected, or needs a new token, continues', async (t) => {
   const { peer, client } = await pair(t, [BAD_GATEWAY, http(307, '', { location: '/arc/' }), http(401), answer()], {
     breaker: { failures: 1, pause: 1 },
     token: () => 'abc',
@@ -275,7 +275,7 @@ t.test('each endpoint has a circuit of its own', async (t) => {
   ]);
 });
 
-t.test('endpoints that are made up are forgotten, but for those that fail', async (t) => {
+t.test('of the many endpoints that a function produces, only those that fail are remembered', async (t) => {
   const { peer } = await pair(t, BAD_GATEWAY);
   let n = 0;
   const client = connect(t, peer, {
@@ -301,7 +301,7 @@ t.test('without a breaker an endpoint is always asked', async (t) => {
   t.match(client.endpoints(), [{ state: 'closed', failures: 30 }]);
 });
 
-t.test('a thread whose start is not sent is no thread, and nobody tries to end it', async (t) => {
+t.test('a thread whose start is not sent is no thread, and gets no chat.end', async (t) => {
   const { peer, client } = await pair(t, BAD_GATEWAY, { breaker: { failures: 1, pause: LONG } });
   await failTimes(client, 1);
   const threads = new ThreadManager(client);

@@ -101,7 +101,7 @@ t.test('a call that times out costs its connection, and no other', async (t) => 
   t.equal(peer.connections, 5);
 });
 
-t.test('a call goes on where an agent closed a connection that nobody used', async (t) => {
+t.test('a call succeeds after an agent closed an idle connection', async (t) => {
   const { peer, client } = await pair(t, (socket) =>
     socket.end(http(200, answer().toString().split('\r\n\r\n')[1] ?? '')),
   );

@@ -64,7 +64,7 @@ for (const [encoding, compress] of Object.entries(ENCODINGS)) {
   });
 }
 
-t.test('events of a compressed stream are told as they come', async (t) => {
+t.test('events of a compressed stream are delivered as they arrive', async (t) => {
   let more = (): void => {};
   const { client } = await pair(t, (socket) => {
     const gzip = zlib.createGzip();
@@ -82,7 +82,7 @@ t.test('events of a compressed stream are told as they come', async (t) => {
   t.match(events, [{ data: piece('second') }, { event: 'done' }]);
 });
 
-t.test('a compressed stream is paused and goes on', async (t) => {
+t.test('a compressed stream can be paused and resumed', async (t) => {
   const text = Array.from({ length: 2000 }, (_, at) => event('content', piece(`${at}`))).join('') + DONE;
   const { client } = await pair(t, inChunks('text/event-stream', 'gzip', zlib.gzipSync(text), 1000));
   const stream = await client.chat.start(STREAM);
@@ -141,7 +141,7 @@ t.test('what is broken, or ends early, is an error', async (t) => {
   t.match(await failure(client.chat.start(STREAM)), { code: -43104 });
 });
 
-t.test('what came of a compressed stream before its connection broke is told first', async (t) => {
+t.test('the part of a compressed stream that arrived before its connection broke is delivered first', async (t) => {
   const { client } = await pair(t, (socket) => {
     const gzip = zlib.createGzip();
     const pieces: Buffer[] = [];

@@ -43,7 +43,7 @@ t.test('the connections to the origin that was used longest ago are closed', asy
   await b.until(() => b.open === 0);
   t.same([a.open, c.open], [1, 1]);
   await post(a);
-  t.equal(a.connections, 1, 'the others go on');
+  t.equal(a.connections, 1, 'the others stay open');
   await post(b);
   t.equal(b.connections, 2, 'what was closed is opened again');
   await c.until(() => c.open === 0);

@@ -123,7 +123,7 @@ for (const [where, [reply, method, at = '']] of Object.entries(THROWS)) {
     t.equal(others.length, 5);
     while (logged.length + errors.length === 0) await turn();
     if (method === 'onError') {
-      t.equal(errors.length, 1, 'it is told once');
+      t.equal(errors.length, 1, 'the error is reported once');
     } else if (method === 'onEvent' && at === 'content') {
       t.match(errors, [{ code: -32603, agentId: 'spoilt', cause: { message: 'onEvent throws' } }]);
       t.ok(errors[0] instanceof InternalError);
@@ -139,7 +139,7 @@ t.test('[F-201] a logger that throws changes nothing', async (t) => {
     throw new Error('the logger throws');
   };
   const { peer, client } = await pair(t, answer(), { logger: { debug: log, info: log, warn: log, error: log } });
-  // The answer has the id of another request, of which the log is told.
+  // The answer has the id of another request, which is logged.
   await client.chat.start(START);
   const { listener } = throwing('onResponse', '');
   client.call({ method: 'chat.start', targetAgent: 'support', params: {} }, listener);

@@ -1,4 +1,4 @@
-// What a client and its calls can be told.
+// The options of a client and of its calls.
 import { setImmediate as turn } from 'node:timers/promises';
 import t from 'tap';
 import { Agent, MockAgent, Pool } from 'undici';
@@ -223,7 +223,7 @@ t.test('a dispatcher of the user is used, and not closed with the client', async
   t.equal(peer.open, 1);
   const other = connect(t, peer, { dispatcher });
   await other.chat.start(START);
-  t.equal(peer.connections, 1, 'its connections go on, too');
+  t.equal(peer.connections, 1, 'its connections stay open, too');
 });
 
 t.test('closing a client with a dispatcher of the user aborts what runs', async (t) => {
@@ -556,7 +556,7 @@ t.test('no time-out runs while a call is paused, whenever it was [F-121]', async
   t.match(await whole.ended, { code: -41006 });
 });
 
-t.test('a call that is paused when it is redirected or refused goes on when it is resumed', async (t) => {
+t.test('a call that is paused when it is redirected or refused continues when it is resumed', async (t) => {
   for (const first of [
     'HTTP/1.1 307 Moved\r\nlocation: /x\r\ncontent-length: 5\r\n\r\nmoved',
     'HTTP/1.1 401 No\r\ncontent-length: 2\r\n\r\nno',

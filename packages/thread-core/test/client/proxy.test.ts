@@ -31,7 +31,7 @@ async function agent(t: Test): Promise<number> {
   return (server.address() as net.AddressInfo).port;
 }
 
-/** A proxy that makes tunnels, or refuses them, and which it was asked for. */
+/** A proxy that opens or refuses tunnels, and a list of the tunnels that were requested. */
 async function proxy(t: Test, status = 200): Promise<{ url: string; asked: string[] }> {
   const asked: string[] = [];
   const sockets: net.Socket[] = [];
@@ -83,7 +83,7 @@ t.test('requests and streams go through the proxy that HTTPS_PROXY names', async
   t.ok(asked.length > 0 && asked.every((target) => target === `127.0.0.1:${port}`));
 });
 
-t.test('hosts in NO_PROXY are asked directly', async (t) => {
+t.test('hosts in NO_PROXY are connected directly', async (t) => {
   const port = await agent(t);
   const { url, asked } = await proxy(t);
   const own = client(t, port, { HTTPS_PROXY: url, NO_PROXY: '127.0.0.1' });

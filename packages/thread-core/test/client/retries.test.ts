@@ -48,7 +48,7 @@ const timers = (): number => process.getActiveResourcesInfo().filter((name) => n
 const RATE_LIMIT = { code: -44007, message: 'slow down' };
 const RATE_LIMITED = refusal(RATE_LIMIT, 429, { 'content-type': 'application/json', 'retry-after': '0' });
 
-t.test('an agent that comes up meanwhile is reached', async (t) => {
+t.test('an agent that comes up between two attempts is reached', async (t) => {
   for (const ask of [START, STREAM]) {
     const port = await closedPort();
     const refused = countRefused(t, port);
@@ -70,7 +70,7 @@ t.test('an agent that comes up meanwhile is reached', async (t) => {
   }
 });
 
-t.test('an agent that does not is asked as often as `retries` says, twice more by default', async (t) => {
+t.test('an agent that stays down gets as many retries as `retries` says, two by default', async (t) => {
   for (const retries of [undefined, 0, 1, 3]) {
     const port = await closedPort();
     const refused = countRefused(t, port);
@@ -139,7 +139,7 @@ t.test('the wait is as long as the agent asks for', async (t) => {
   t.ok(second - first >= 1000);
 });
 
-t.test('an agent that goes on refusing has the last word', async (t) => {
+t.test('if an agent refuses every retry, its last answer is the error', async (t) => {
   const { peer, client } = await pair(t, RATE_LIMITED);
   const error = await failure(client.chat.start(START));
   t.ok(error instanceof RateLimitExceededError);
@@ -169,7 +169,7 @@ t.test('a Retry-After that is too long, or says nothing, or is not there, is an 
   );
 });
 
-t.test('other answers with a Retry-After are not asked for again', async (t) => {
+t.test('requests with other answers are not sent again because of a Retry-After', async (t) => {
   for (const status of [200, 500, 502, 301]) {
     const { peer, client } = await pair(t, http(status, '', { 'retry-after': '0' }));
     t.match(await failure(client.chat.start(START)), { status });
@@ -180,7 +180,7 @@ t.test('other answers with a Retry-After are not asked for again', async (t) => 
   t.equal(peer.requests.length, 1);
 });
 
-t.test('what a stream brings is never asked for again', async (t) => {
+t.test('a request whose answer is a stream is never sent again', async (t) => {
   const head = STREAM_HEAD.replace('200 OK', '503 Busy').replace('\r\n\r\n', '\r\nretry-after: 0\r\n\r\n');
   const { peer, client } = await pair(t, head + chunk(event('stream', piece('a')) + DONE));
   t.equal((await drain(await client.chat.start(STREAM))).events.length, 2);

@@ -29,7 +29,7 @@ function plainly(stream: string): Read[] {
   return read;
 }
 
-/** Reads a stream that comes in these chunks. */
+/** Reads a stream that arrives in these chunks. */
 function inChunks(chunks: readonly Buffer[]): Read[] {
   const read: Read[] = [];
   const owner = {
@@ -89,7 +89,7 @@ t.test('a reader that is stopped tells nothing more, not even of the same chunk'
   t.equal(read.length, 5);
 });
 
-t.test('an event that is longer than allowed is told of, to the byte', async (t) => {
+t.test('an event that is longer than allowed is reported, to the byte', async (t) => {
   const told: string[] = [];
   const owner = {
     onStreamEvent: ({ json }: ArcEvent) => told.push(String(json.length)),

@@ -23,7 +23,7 @@ export interface Received {
 /** Bytes of an answer as they stand on the wire, or a function that writes them. */
 export type Reply = string | Uint8Array | ((socket: net.Socket, request: Received) => unknown);
 
-/** A TCP server that reads HTTP requests, and answers with whatever bytes it is told to. */
+/** A TCP server that reads HTTP requests, and answers with the bytes that it is given. */
 export class Peer {
   readonly requests: Received[] = [];
   readonly sockets: net.Socket[] = [];
@@ -34,7 +34,6 @@ export class Peer {
 
   constructor(replies: Reply[]) {
     this.#replies = replies;
-    // A peer that is told to leave a socket half open does; all others end with the client.
     this.server = net.createServer((socket) => this.#accept(socket));
   }
 
@@ -109,7 +108,7 @@ function parse(bytes: Buffer, end: number, connection: number): Received | undef
   return { method, path, headers, body, json: body === '' ? {} : JSON.parse(body), connection };
 }
 
-/** Starts a peer. It answers with the replies in turn, and goes on with the last one. */
+/** Starts a peer. It answers with the replies in turn, and repeats the last one. */
 export async function serve(t: Test, ...replies: Reply[]): Promise<Peer> {
   const peer = new Peer(replies);
   peer.server.listen(0, '127.0.0.1');
@@ -119,7 +118,7 @@ export async function serve(t: Test, ...replies: Reply[]): Promise<Peer> {
   return peer;
 }
 
-/** A port that nobody listens on. */
+/** A port without a listener. */
 export async function closedPort(): Promise<number> {
   const server = net.createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -1,4 +1,4 @@
-// Where the bearer token comes from, and when it is asked for again.
+// Where the bearer token comes from, and when it is requested again.
 import { setImmediate as turn } from 'node:timers/promises';
 import t from 'tap';
 import { TokenSource } from '../../src/client/token.js';
@@ -48,7 +48,7 @@ t.test('a token is a string, a function, or a function that takes its time', asy
   }
 });
 
-t.test('a token function is asked once, and again only when its token is refused', async (t) => {
+t.test('a token function is called once, and again only when its token is refused', async (t) => {
   const { token, asked } = counting();
   const { client } = await pair(t, answer(), { token });
   await Promise.all([client.chat.start(START), client.chat.start(START)]);
@@ -76,7 +76,7 @@ const REFUSALS: Record<string, Buffer> = {
 };
 
 for (const [how, refuse] of Object.entries(REFUSALS)) {
-  t.test(`a token that is refused by ${how} is asked for once more, and the request sent again`, async (t) => {
+  t.test(`a token that is refused by ${how} is requested once more, and the request is sent again`, async (t) => {
     for (const ask of [START, STREAM]) {
       const { token, asked } = counting();
       const { peer, client } = await pair(
@@ -175,7 +175,7 @@ t.test('a call that is refused late takes the token that another one has got', a
   t.equal(asked(), 2);
 });
 
-t.test('a token function that fails fails the call, and is asked again by the next', async (t) => {
+t.test('a token function that fails fails its call, and the next call calls it again', async (t) => {
   let fails = true;
   const cause = new Error('the token server is down');
   const token = () => {
@@ -205,7 +205,7 @@ t.test('a token function that fails fails the call, and is asked again by the ne
   }
 });
 
-t.test('a token function that fails when it is asked again fails the call, and the next call asks it', async (t) => {
+t.test('a token function that fails at a renewal fails its call, and the next call calls it again', async (t) => {
   let asked = 0;
   const token = () => {
     if (++asked === 2) throw new Error('down');
@@ -225,7 +225,7 @@ t.test('what a token function gives must be a token', async (t) => {
   }
 });
 
-t.test('a token function that gives the same token again is not asked for ever', async (t) => {
+t.test('a token function that returns the same token again is not called for ever', async (t) => {
   let asked = 0;
   const { peer, client } = await pair(t, refusal({ code: -44004, message: 'expired' }), {
     token: () => `same${asked++ && ''}`,
@@ -236,7 +236,7 @@ t.test('a token function that gives the same token again is not asked for ever',
 
 const NEVER = new Promise<string>(() => {});
 
-t.test('the time-out goes on while a token is waited for, and says so', async (t) => {
+t.test('the time-out also covers the wait for a token, and its error says so', async (t) => {
   const { peer, client } = await pair(t, answer(), { token: () => NEVER, timeout: 30 });
   for (const ask of [START, STREAM]) {
     const error = await failure(client.chat.start(ask));
@@ -253,7 +253,7 @@ t.test('the time-out goes on while a token is waited for, and says so', async (t
   t.match(client.endpoints(), [{ failures: 0 }], 'the agent is not to blame');
 });
 
-t.test('a token that does not come in place of a refused one says so, too', async (t) => {
+t.test('the error of a time-out says so, too, if it was the wait for a new token', async (t) => {
   let asked = 0;
   const token = () => (++asked === 1 ? 't1' : NEVER);
   const { client } = await pair(t, http(401), { token, timeout: 200 });
@@ -261,14 +261,14 @@ t.test('a token that does not come in place of a refused one says so, too', asyn
   t.equal(asked, 2);
 });
 
-t.test('a client whose token never comes can be closed', async (t) => {
+t.test('a client whose token function never settles can be closed', async (t) => {
   const { client } = await pair(t, answer(), { token: () => NEVER, timeout: 0 });
   const call = failure(client.chat.start(START));
   await client.close();
   t.match(await call, { reason: 'The client was closed' });
 });
 
-t.test('a token function that does not answer is asked again, and the first answer counts', async (t) => {
+t.test('a token function that does not settle is called again, and the first token counts', async (t) => {
   const { peer, client } = await pair(t, answer());
   const given: Array<(token: string) => void> = [];
   // No patience at all: each call asks for itself.
@@ -292,7 +292,7 @@ t.test('a token function that does not answer is asked again, and the first answ
   t.equal(given.length, 3);
 });
 
-t.test('calls that come while a token is asked for wait for the same one', async (t) => {
+t.test('calls that begin while a token is requested wait for the same one', async (t) => {
   let asked = 0;
   const tokens = new TokenSource(() => {
     asked += 1;
@@ -325,7 +325,7 @@ t.test('an answer that does not come after a refused stream times out as any ans
   }
 });
 
-t.test('a refused stream that goes on is cut off', async (t) => {
+t.test('a refused stream that continues is cut off', async (t) => {
   const { token } = counting();
   const { peer, client } = await pair(
     t,

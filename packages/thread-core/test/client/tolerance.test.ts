@@ -116,7 +116,7 @@ t.test('errors may have any id', async (t) => {
   t.same(logged, []);
 });
 
-t.test('`100 Continue` that nobody asked for is ignored, cut anywhere', async (t) => {
+t.test('an unsolicited `100 Continue` is ignored, cut anywhere', async (t) => {
   for (const bytes of [Buffer.from(CONTINUE), Buffer.from(`${CONTINUE}HTTP/1.1 100 Go on\r\nx: y\r\n\r\n`)]) {
     const whole = Buffer.concat([bytes, answer()]);
     for (const length of [1, 5, 12, 24, 26, 1000]) {

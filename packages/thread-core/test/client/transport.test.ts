@@ -223,7 +223,7 @@ t.test('https to a port that speaks plain HTTP says that TLS failed', async (t) 
   t.match(error.reason, /^Agent "support" is unreachable: TLS failed \(E/);
 });
 
-t.test('a certificate that nobody signed says that TLS failed', async (t) => {
+t.test('the error of a self-signed certificate says that TLS failed', async (t) => {
   // Made for this test alone: openssl req -x509 -newkey ec -nodes -subj /CN=localhost -days 36500 …
   const read = (file: string): Buffer => readFileSync(new URL(`../fixtures/tls/${file}`, import.meta.url));
   const options = { key: read('key.pem'), cert: read('cert.pem') };
@@ -277,7 +277,7 @@ t.test('a stream that stalls is interrupted, and its connection closed', async (
   t.match(own.error, { reason: 'The stream stalled: nothing came for 20 ms' }, 'a call may have one of its own');
 });
 
-t.test('a stream that is slower than the time-out, and quicker than the idle time-out, goes on', async (t) => {
+t.test('a stream may take longer than the time-out if its chunks are within the idle time-out', async (t) => {
   // Comments count as life, too: 20 x 20 ms is longer than either.
   const { client } = await pair(
     t,
@@ -305,7 +305,7 @@ const endless: Reply = (socket) => {
   socket.on('close', () => clearInterval(timer));
 };
 
-t.test('a stream that goes on for longer than it may in all is interrupted, and its connection closed', async (t) => {
+t.test('a stream that takes longer than streamTimeout is interrupted, and its connection closed', async (t) => {
   const { peer, client } = await pair(t, endless, { streamTimeout: 60 });
   const { events, error } = await drain(await client.chat.start({ ...STREAM, traceId: 'tr-1' }));
   t.ok(events.length > 0);
@@ -337,7 +337,7 @@ t.test('the total time of a stream begins with its first byte, and ends with its
   const { events, error } = await drain(await client.chat.start(STREAM));
   t.equal(error, undefined);
   t.equal(events.length, 2);
-  // The agent does not end its answer: what closes the connection is not that time, and tells nobody.
+  // The agent does not end its answer. Another time-out closes the connection, without calling the listener.
   await peer.until(() => peer.open === 0);
 });
 
@@ -354,10 +354,10 @@ t.test('the total time of a stream begins anew with that of a renewed token', as
   t.equal((await drain(await client.chat.start(STREAM))).error, undefined);
 });
 
-t.test('the total time of a stream goes on while it is paused', async (t) => {
+t.test('the time of a paused stream counts for streamTimeout', async (t) => {
   const pieces = STREAM_HEAD + chunk(event('stream', piece('a')).repeat(100));
   const { peer, client } = await pair(t, pieces, { streamTimeout: 50 });
-  // Nobody reads it, so it is paused as soon as that has come.
+  // It is not read, so it is paused as soon as that has arrived.
   const opened = await client.chat.start(STREAM);
   await peer.until(() => peer.open === 0);
   t.match((await drain(opened)).error, { code: -43104, reason: /in all$/ });

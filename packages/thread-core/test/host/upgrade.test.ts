@@ -76,7 +76,7 @@ t.test('a taken upgrade is detached from its response, and the bytes after it ar
 });
 
 t.test('an upgrade that arrives as a plain request cannot be taken, and the error says what to call', async (t) => {
-  // Nobody listens for upgrades: so Node makes it a request.
+  // There is no listener for upgrades, so Node makes it a plain request.
   const { port } = await listen(t, (request, response) => {
     t.ok(isUpgrade(request));
     t.throws(() => takeUpgrade(request, 'x-arc'), {
@@ -231,7 +231,7 @@ for (const way of ['close', 'dispose'] as const) {
     });
     serveUpgrades(server, relay, always);
     const client = new Client(`ws://127.0.0.1:${port}`);
-    await soon(once(client.socket, 'open'), 'the client to be let in');
+    await soon(once(client.socket, 'open'), 'the client to be accepted');
     await client.ask(to('a'));
     if (way === 'close') await new Promise((resolve) => server.close(resolve));
     else await server[Symbol.asyncDispose]();
@@ -265,7 +265,7 @@ t.test('the answers to requests that get no WebSocket', async (t) => {
   t.equal(await answer({ ...upgrade, authorization: 'ann' }), undefined);
   t.strictSame(contexts, ['the context', 'the context']);
 
-  // What a ws server is told to answer is the same, as text.
+  // verifyClient gives a ws server the same answer, as text.
   const told = (authorization?: string): Promise<unknown[]> =>
     new Promise((resolve) => {
       const req = { headers: { ...upgrade, authorization } } as unknown as IncomingMessage;

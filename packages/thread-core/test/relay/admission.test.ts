@@ -40,7 +40,7 @@ t.test('a list of origins adds to the own one', async (t) => {
   t.strictSame(await ask(), letIn);
 });
 
-t.test('a function decides alone about whatever has an Origin', async (t) => {
+t.test('an allowedOrigins function decides alone about every request with an Origin', async (t) => {
   const asked: unknown[] = [];
   const { ask, host } = await gatekeeper(t, {
     allowedOrigins: (origin, req) => {
@@ -51,7 +51,7 @@ t.test('a function decides alone about whatever has an Origin', async (t) => {
   t.strictSame(await ask({ origin: 'null' }), letIn);
   t.strictSame(await ask({ origin: `http://${host}` }), refusedOrigin, 'the own origin, too');
   t.strictSame(await ask({ origin: 'x' }), refusedOrigin, 'only true is a yes');
-  t.strictSame(await ask(), letIn, 'a program is not asked about');
+  t.strictSame(await ask(), letIn, 'a program without an Origin is not checked');
   t.strictSame(asked, [
     ['null', '/'],
     [`http://${host}`, '/'],
@@ -59,7 +59,7 @@ t.test('a function decides alone about whatever has an Origin', async (t) => {
   ]);
 });
 
-t.test('an origin function that throws lets nobody in', async (t) => {
+t.test('an origin function that throws refuses the connection', async (t) => {
   const { ask, log } = await gatekeeper(t, {
     allowedOrigins: () => {
       throw new Error('broken');
@@ -126,7 +126,7 @@ t.test('the origin is looked at first', async (t) => {
   t.strictSame(await ask({ origin: 'http://evil.example' }), refusedOrigin);
 });
 
-t.test('a closing relay lets nobody in [F-2]', async (t) => {
+t.test('a relay that is being closed refuses connections [F-2]', async (t) => {
   const { ask, relay } = await gatekeeper(t, {});
   const closed = relay.close();
   const refused = { reason: 'shutdown', status: 503, closeCode: 1013, message: 'The server is shutting down' };
@@ -143,7 +143,7 @@ for (const [when, attach] of [
     const all = await world(t, { maxSessions: 2, attach });
     const admit = () => all.relay.admit(all.request);
     const [first, second] = [await all.connect(), await all.connect()];
-    t.equal((await second.ask(to('b'))).type, 'response', 'as many as allowed are let in');
+    t.equal((await second.ask(to('b'))).type, 'response', 'as many as allowed are accepted');
     t.strictSame(await admit(), {
       refused: { reason: 'capacity', status: 503, closeCode: 1013, message: 'Too many connections' },
     });
@@ -183,12 +183,12 @@ t.test('attached without an identity, the rules are the same [F-51] [F-141] [F-1
     } else {
       t.equal((await client.closed).code, code, JSON.stringify(headers));
       await all.session.closed;
-      t.strictSame(told, [], 'nobody is told of a connection that was not let in');
+      t.strictSame(told, [], 'no hook is called for a connection that was not accepted');
     }
   }
 });
 
-t.test('attached with an identity, even undefined, nothing is asked', async (t) => {
+t.test('a socket that is attached with an identity, even undefined, is not authenticated', async (t) => {
   for (const identity of [undefined, null, { user: 1 }]) {
     const all = await world(t, { attach: { identity }, authenticate: () => t.fail('it was asked') });
     const client = await all.connect({ headers: { origin: 'http://evil.example' } });
@@ -217,7 +217,7 @@ t.test('a failure of the relay itself closes the connection with 1011 [F-141]', 
   t.equal(all.agent.counters.requests, 0);
 });
 
-t.test('a request that admit let in keeps its identity when its socket is attached', async (t) => {
+t.test('a request that admit accepted keeps its identity when its socket is attached', async (t) => {
   let asked = 0;
   const all = await world(t, {
     attach: {},

@@ -144,7 +144,7 @@ t.test('a slow reader that is gone leaves nothing', async (t) => {
   t.match(all.agent.counters, { open: 0, running: 0, started: 1, ended: 1 });
 });
 
-t.test('who reads nothing and asks on is not answered without end', async (t) => {
+t.test('a client that reads nothing and keeps sending is not answered without end', async (t) => {
   const all = await world(t, { maxBufferedBytes: 64 * 1024 });
   const client = await all.connect();
   tcpOf(client).pause();

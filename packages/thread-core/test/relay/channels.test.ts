@@ -163,7 +163,7 @@ t.test('without subscribers the fields of a trace are not even read [S-72] [F-45
   t.equal(sends.last().agentId, 'heard');
 });
 
-t.test('a headers function is told of the session of the relay', async (t) => {
+t.test('a headers function gets the session of the relay', async (t) => {
   const told: unknown[] = [];
   const { connect, sessions } = await world(t, {
     headers: ({ session }) => {

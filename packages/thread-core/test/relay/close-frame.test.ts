@@ -51,7 +51,7 @@ for (const [version, Server] of [
     t.teardown(() => next.destroy());
     next.write(maskedText(JSON.stringify(to('b'))));
     await all.agent.waitFor(({ counters }) => counters.started === 2);
-    t.equal(sessions.length, 2, 'its place is free for another connection');
+    t.equal(sessions.length, 2, 'its slot is released');
   });
 }
 

@@ -18,7 +18,7 @@ async function nextOf(client: Client): Promise<Frame> {
   return frame.type === 'ack' ? nextOf(client) : frame;
 }
 
-/** Lets the agent stream ten pieces, the second half when it is told to. */
+/** Has the agent stream ten pieces, the second half once that is released. */
 function streaming(agent: { script(method: 'chat.start', handler: () => AsyncGenerator<string>): unknown }) {
   const gate = deferred();
   agent.script('chat.start', async function* () {
@@ -30,7 +30,7 @@ function streaming(agent: { script(method: 'chat.start', handler: () => AsyncGen
 }
 
 t.test(
-  'a stream goes on at another node, each piece once and in order, and its session moves then [S-64]',
+  'a stream continues on another node, each piece once and in order, and then its session moves [S-64]',
   async (t) => {
     const { agent, nodes } = await cluster(t, 2);
     const [a, b] = nodes as Pair;
@@ -99,7 +99,7 @@ t.test('messages that are sent while a session moves reach the agent once each, 
   t.equal(textOf(frames.at(-1) as Frame), 'support #101: m100');
 });
 
-t.test('a handover while a chat.start runs: its answer comes, and its chat continues [S-65]', async (t) => {
+t.test('a handover while a chat.start runs: it is answered, and its chat continues [S-65]', async (t) => {
   const { agent, nodes } = await cluster(t, 2);
   const [a, b] = nodes as Pair;
   const [first, { session }] = await a.resume();
@@ -115,7 +115,7 @@ t.test('a handover while a chat.start runs: its answer comes, and its chat conti
   t.equal(agent.counters.started, 1);
 });
 
-t.test('the owner dies while another node passes frames on: the client comes back and continues [S-66]', async (t) => {
+t.test('the owner dies while another node passes frames on: the client resumes and continues [S-66]', async (t) => {
   const { agent, nodes } = await cluster(t, 2);
   const [a, b] = nodes as Pair;
   const gate = streaming(agent);
@@ -178,7 +178,7 @@ t.test('backpressure: the acknowledgements of a client at another node let its a
   t.ok(Number(frame.seq) > 200);
 });
 
-t.test('the event loop of the owner hangs while its lease is good: the client waits for its word [S-68]', async (t) => {
+t.test('while the event loop of the owner hangs and its lease is good, the client waits [S-68]', async (t) => {
   const { agent, nodes } = await cluster(t, 2);
   const [a, b] = nodes as Pair;
   const [first, { session }] = await a.resume();
@@ -190,7 +190,7 @@ t.test('the event loop of the owner hangs while its lease is good: the client wa
   const client = await b.connect();
   client.send({ type: 'resume', session, seq: 1, sent: 1 });
   for (let lease = 0; lease < 3; lease += 1) await new Promise((resolve) => setTimeout(resolve, LEASE));
-  t.match(b.relay.stats(), { cluster: { claimed: 0 } }, 'nobody takes the session over');
+  t.match(b.relay.stats(), { cluster: { claimed: 0 } }, 'the session is not taken over');
   gate.resolve();
   t.match(await client.next(), { resumed: true, seq: 1, got: 1 });
   t.equal(agent.counters.started, 1);

@@ -69,7 +69,7 @@ export class ClusterNode {
     return client;
   }
 
-  /** A connection on which a session is asked for, and what the node says. */
+  /** A connection that has sent `resume`, and the node's answer. */
   async resume(resume: Json = {}): Promise<[Client, Ready]> {
     const client = await this.connect();
     client.send({ type: 'resume', ...resume });

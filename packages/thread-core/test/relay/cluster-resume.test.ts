@@ -62,7 +62,7 @@ t.test('two clients that resume in turn at two nodes: the latest has the session
 });
 
 t.test(
-  'a session of a dead node is continued by another one: what ran is interrupted, its chats go on [S-55]',
+  'another node continues the session of a dead one: its chats continue, and what ran is interrupted [S-55]',
   async (t) => {
     const { agent, nodes } = await cluster(t, 2);
     const [a, b] = nodes as Pair;
@@ -163,7 +163,7 @@ t.test(
   },
 );
 
-t.test('grace that ends while another node resumes: the client is told that the session expired [S-59]', async (t) => {
+t.test('if the grace ends while another node resumes, the client gets expired [S-59]', async (t) => {
   const { agent, nodes } = await cluster(t, 2, { resume: { grace: 50 } });
   const [a, b] = nodes as Pair;
   const [first, { session }] = await a.resume();

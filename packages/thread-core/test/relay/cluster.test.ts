@@ -5,7 +5,7 @@ import { deferred, soon, to, type World, world } from './helpers.js';
 
 const LONG = 60_000;
 
-/** A store that counts what it is asked, and whose calls of one kind can be held up or made to fail. */
+/** A store that counts its calls, and whose calls of one kind can be delayed or made to fail. */
 function watched(store: MemoryStore = memoryStore()) {
   const calls: string[] = [];
   const before: Partial<Record<keyof SessionStore, () => Promise<void>>> = {};
@@ -75,7 +75,7 @@ t.test('a thread is in the store before its chat.start is sent', async (t) => {
   t.equal(all.relay.stats().cluster?.sessions, 1);
 });
 
-t.test('where the thread cannot be stored, no chat.start is sent and the client is told [F-167]', async (t) => {
+t.test('if a thread cannot be stored, no chat.start is sent and the client gets −41002 [F-167]', async (t) => {
   const { store, before } = watched();
   const all = await world(t, { cluster: { store } });
   await until(() => stateOf(all) === 'ok', 'the node to join');
@@ -168,7 +168,7 @@ t.test('an identity.load that never settles keeps no other session from being re
   t.not(stuck, chatId);
 });
 
-t.test('an identity.save that throws costs its session its place in the store, and no other [F-492]', async (t) => {
+t.test('an identity.save that throws keeps its own session out of the store, and no other [F-492]', async (t) => {
   const { store, memory } = watched();
   let isBroken = false;
   let name = 'broken';
@@ -286,7 +286,7 @@ t.test('a process that takes the name of another one fences it off', async (t) =
   await until(() => second.stats().cluster?.reaped === 1, 'the second to end the chats of the first');
 });
 
-t.test('while the store is away open threads go on, new ones fail, and the state says so', async (t) => {
+t.test('while the store is away open threads continue, new ones fail, and the state says so', async (t) => {
   const { store, before } = watched();
   const all = await world(t, { cluster: { store, lease: 1000 } });
   const client = await all.connect();
@@ -336,7 +336,7 @@ t.test('relay.endSessions ends the sessions of a user on all nodes, and those of
   await until(async () => (await store.sessionsOf('ann')).length === 0, 'the sessions to be removed');
 });
 
-t.test('in a cluster clients are told at shutdown that other nodes go on [F-298]', async (t) => {
+t.test('in a cluster clients get 1012 at shutdown, because other nodes stay up [F-298]', async (t) => {
   const all = await world(t, { cluster: { store: memoryStore() } });
   const client = await all.connect();
   await client.ask(to('support', 'hello'));

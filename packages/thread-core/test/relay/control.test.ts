@@ -24,11 +24,11 @@ t.test('cancel of a running send closes its request to the agent, and ends it [F
   t.strictSame(await client.next(), { type: 'cancelled', id: 1, agent_id: 'a', trace_id: 't' });
   await agent.waitFor(() => request.aborted);
   gate.release();
-  t.equal(textOf(await client.ask(to('a', 'next'))), 'a #3: next', 'the chat goes on');
+  t.equal(textOf(await client.ask(to('a', 'next'))), 'a #3: next', 'the chat continues');
   t.strictSame(client.texts, []);
 });
 
-t.test('cancel in the middle of a stream: nothing of it comes any more', async (t) => {
+t.test('after a cancel in the middle of a stream no more of it is sent', async (t) => {
   const { agent, connect } = await world(t);
   const client = await connect();
   agent.script('chat.start', faults.stall({ event: 'content', data: 1 }));

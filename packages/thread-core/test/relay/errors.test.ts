@@ -8,10 +8,10 @@ import { type Frame, type Json, streamedText, to, type World, type WorldOptions,
 type ErrorData = { code: number; message: string; details?: unknown };
 const dataOf = (frame: Frame): ErrorData => frame.data as ErrorData;
 
-/** Faults leave chats of which nobody can say whether they exist: the relay looks for them that long. */
+/** Faults leave chats that may or may not exist: the relay looks for them that long. */
 const quick = { cleanupTimeout: 100 };
 
-/** A port on which nobody listens. */
+/** A port without a listener. */
 async function deadPort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -201,7 +201,7 @@ t.test('one thread more than maxThreads is -44007, until one has ended [F-111] [
   await client.ask(to('a'));
   await client.ask(to('a', 'x', { context_id: 'c' }));
   t.match(await client.ask(to('b')), { type: 'error', data: { code: -44_007, message: /2 threads/ } });
-  t.match(await client.ask(to('a')), { type: 'response' }, 'those that there are go on');
+  t.match(await client.ask(to('a')), { type: 'response' }, 'existing threads continue');
   await client.ask({ type: 'end', agent_id: 'a' });
   t.match(await client.ask(to('b')), { type: 'response' });
 });

@@ -13,7 +13,7 @@ interface Ends {
   /** What `out` told its owner. */
   told: string[];
   client: WebSocket;
-  /** What came at the client, by now. */
+  /** What has arrived at the client so far. */
   received: string[];
   /** The code with which the client's end was closed, and what it stumbled over. */
   closed: Promise<{ code: number; error: unknown }>;
@@ -125,7 +125,7 @@ t.test('nothing is written behind a close frame', async (t) => {
   t.same(ends.received, ['a part']);
 });
 
-t.test('parts that nobody reads fill it, and all of them arrive once they are read', async (t) => {
+t.test('parts that are not read fill the writer, and all of them arrive once they are read', async (t) => {
   const limit = 50_000;
   const ends = await connect(t, { limit });
   ends.client.pause();

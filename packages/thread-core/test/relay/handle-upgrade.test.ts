@@ -92,7 +92,7 @@ t.test('handleUpgrade never rejects: a callback that fails ends the connection, 
   t.ok(sessions.length <= 1);
 });
 
-t.test('a client that resets while handleUpgrade authenticates harms nobody, and its slot is free again', async (t) => {
+t.test('a client that resets while handleUpgrade authenticates does no harm, and its slot is released', async (t) => {
   const asked = deferred();
   const gone = deferred();
   let isFirst = true;

@@ -38,6 +38,6 @@ t.test('in a cluster, health() has the state of its store', async (t) => {
       false,
     ).status;
   t.equal(statusWith('degraded'), 'degraded');
-  t.equal(statusWith('away'), 'degraded', 'threads that are open go on');
+  t.equal(statusWith('away'), 'degraded', 'open threads continue');
   t.equal(statusWith('fenced'), 'unavailable', 'another node may have its sessions');
 });

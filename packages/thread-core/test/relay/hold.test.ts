@@ -2,7 +2,7 @@ import t from 'tap';
 import type { Session } from '../../src/index.js';
 import { deferred, type Frame, say, sweepsOf, textOf, to, type World, type WorldOptions, world } from './helpers.js';
 
-t.test('frames that come while authenticate runs are kept, in order [F-3] [F-52] [S-3]', async (t) => {
+t.test('frames that arrive while authenticate runs are kept, in order [F-3] [F-52] [S-3]', async (t) => {
   const asked = deferred<unknown>();
   const all = await world(t, { attach: {}, authenticate: () => asked.promise });
   const client = await all.connect();
@@ -25,7 +25,7 @@ t.test('frames that come while authenticate runs are kept, in order [F-3] [F-52]
   t.strictSame(all.session.identity, { user: 1 });
 });
 
-t.test('frames that come while authenticate runs are kept up to maxPending [F-110] [S-4]', async (t) => {
+t.test('frames that arrive while authenticate runs are kept up to maxPending [F-110] [S-4]', async (t) => {
   const asked = deferred<unknown>();
   const all = await world(t, { attach: {}, authenticate: () => asked.promise, maxPending: 2 });
   const client = await all.connect();
@@ -44,7 +44,7 @@ t.test('frames that come while authenticate runs are kept up to maxPending [F-11
   ]);
 });
 
-t.test('who sends on and on while authenticate runs is closed with 4429', async (t) => {
+t.test('a client that keeps sending while authenticate runs is closed with 4429', async (t) => {
   const asked = deferred<unknown>();
   const all = await world(t, { attach: {}, authenticate: () => asked.promise });
   const client = await all.connect();
@@ -69,7 +69,7 @@ t.test('frames of a connection that is refused are not answered [F-160]', async 
   t.equal(all.agent.counters.requests, 0);
 });
 
-t.test('frames keep their order while route and authorize are asked [F-36] [S-3]', async (t) => {
+t.test('frames keep their order while route and authorize decide [F-36] [S-3]', async (t) => {
   const asked: string[] = [];
   const waiting: (() => void)[] = [];
   const all = await world(t, {
@@ -107,7 +107,7 @@ t.test('frames keep their order while route and authorize are asked [F-36] [S-3]
   t.strictSame(frames.filter(({ type }) => type === 'response').map(textOf), ['a #1: 1', 'a #2: 2']);
 });
 
-t.test('authorize knows who asks, for which agent and what; only true is a yes', async (t) => {
+t.test('authorize gets the identity, the agent and the frame, and only true allows the message', async (t) => {
   const calls: unknown[] = [];
   const answers: unknown[] = [true, false, undefined, 1, 'yes', {}];
   const all = await world(t, {
@@ -205,12 +205,12 @@ t.test('an authentication that ends after the connection has gone opens nothing'
   await all.session.closed;
   asked.resolve('me');
   await new Promise(setImmediate);
-  t.strictSame(told, [], 'a connection that was never let in is not told of');
+  t.strictSame(told, [], 'no hook is called for a connection that was never accepted');
   t.equal(all.agent.counters.requests, 0);
   t.match(all.relay.stats(), { sessions: 0, threads: 0, pending: 0 });
 });
 
-/** What keeps a first frame of agent `a` from being sent until it is let go. */
+/** What keeps a first frame of agent `a` from being sent until it is released. */
 const holds: Record<string, (asked: Promise<unknown>) => WorldOptions> = {
   authenticate: (asked) => ({ attach: {}, authenticate: () => asked }),
   authorize: (asked) => ({ authorize: () => asked as Promise<boolean> }),
@@ -249,20 +249,23 @@ for (const [holder, options] of Object.entries(holds)) {
   }
 }
 
-t.test('a send can be cancelled while authorize is asked about it, and while it waits behind [F-16]', async (t) => {
-  const asked = deferred<boolean>();
-  const all = await world(t, { authorize: () => asked.promise });
-  const client = await all.connect();
-  client.send(to('a', 'x', { id: 1 }), to('a', 'y', { id: 2 }), to('a', 'z', { id: 3 }));
-  client.send({ type: 'cancel', id: 1 }, { type: 'cancel', id: 2 });
-  t.match(await client.all(2), [
-    { type: 'cancelled', id: 1 },
-    { type: 'cancelled', id: 2 },
-  ]);
-  asked.resolve(true);
-  t.match(await client.next(), { type: 'response', id: 3 });
-  t.equal(all.agent.counters.requests, 1);
-});
+t.test(
+  'a send can be cancelled while authorize decides about it, and while it waits behind another [F-16]',
+  async (t) => {
+    const asked = deferred<boolean>();
+    const all = await world(t, { authorize: () => asked.promise });
+    const client = await all.connect();
+    client.send(to('a', 'x', { id: 1 }), to('a', 'y', { id: 2 }), to('a', 'z', { id: 3 }));
+    client.send({ type: 'cancel', id: 1 }, { type: 'cancel', id: 2 });
+    t.match(await client.all(2), [
+      { type: 'cancelled', id: 1 },
+      { type: 'cancelled', id: 2 },
+    ]);
+    asked.resolve(true);
+    t.match(await client.next(), { type: 'response', id: 3 });
+    t.equal(all.agent.counters.requests, 1);
+  },
+);
 
 t.test('a session that authorize keeps waiting is not idle [F-115]', async (t) => {
   const asked = deferred<boolean>();
@@ -278,7 +281,7 @@ t.test('a session that authorize keeps waiting is not idle [F-115]', async (t) =
   t.equal((await client.closed).code, 4408);
 });
 
-t.test('cancelling the send that authorize hangs on lets those behind it go on', async (t) => {
+t.test('cancelling a send on which authorize hangs releases the sends behind it', async (t) => {
   const all = await world(t, {
     authorize: (_identity, agentId) => (agentId === 'hung' ? new Promise<boolean>(() => {}) : true),
   });

@@ -40,7 +40,7 @@ t.test('frameRate is a bucket: what flowed in may be spent at once, and no more 
   };
   const first = performance.now();
   const atOnce = await pongs(40);
-  // The bucket was full, and went on filling for as long as that took.
+  // The bucket was full, and was refilled for as long as that took.
   t.ok(atOnce >= 20 && atOnce <= 20 + Math.ceil((performance.now() - first) / 50), `${atOnce} of 40 at once`);
   let trickle = 0;
   for (const start = performance.now(); trickle === 0 && performance.now() - start < 5000; ) trickle += await pongs(1);
@@ -91,7 +91,7 @@ t.test('maxSessions: a connection that is closed holds no place, though its peer
   silent.destroy();
 });
 
-t.test('maxSessions: those who are refused after the upgrade hold no place', async (t) => {
+t.test('maxSessions: connections that are refused after the upgrade hold no slot', async (t) => {
   const all = await world(t, { maxSessions: 1 });
   const client = await all.connect();
   const refused = [await all.connectRaw(), await all.connectRaw()];
@@ -102,7 +102,7 @@ t.test('maxSessions: those who are refused after the upgrade hold no place', asy
   for (const socket of refused) socket.destroy();
 });
 
-t.test('stalledTimeout: who does not read is closed, and its chats are ended', async (t) => {
+t.test('stalledTimeout: a client that does not read is closed, and its chats are ended', async (t) => {
   const all = await world(t, { maxBufferedBytes: 64 * 1024, stalledTimeout: 100 });
   const [slow, other] = [await all.connect(), await all.connect()];
   all.agent.script({ agentId: 'a' }, async function* () {
@@ -115,7 +115,7 @@ t.test('stalledTimeout: who does not read is closed, and its chats are ended', a
   t.equal((await other.ask(to('a'))).type, 'response');
 });
 
-t.test('stalledTimeout: who reads in the end is not closed', async (t) => {
+t.test('stalledTimeout: a client that reads in the end is not closed', async (t) => {
   const all = await world(t, { maxBufferedBytes: 64 * 1024, stalledTimeout: 60_000 });
   const client = await all.connect();
   all.agent.script({ agentId: 'a' }, async function* () {
@@ -153,7 +153,7 @@ t.test('onDisconnect: cancel stops the agents, finish lets them answer first [F-
 });
 
 t.test(
-  'onDisconnect finish: a stream that its reader held up goes on, and relay.close does not wait for ever',
+  'onDisconnect finish: a stream that its reader had stopped continues, and relay.close does not wait for ever',
   async (t) => {
     const all = await world(t, { onDisconnect: 'finish', maxBufferedBytes: 64 * 1024, drainTimeout: 50 });
     const client = await all.connect();
@@ -214,7 +214,7 @@ t.test('stats: what was sent, started, ended and could not be ended, and the byt
   t.ok(bytes.received >= before.bytes.received && bytes.sent >= before.bytes.sent && before.bytes.sent > 500);
 });
 
-t.test('hooks.onSend tells of each send once, with what the client was not told', async (t) => {
+t.test('hooks.onSend gets each send once, with details that the client does not get', async (t) => {
   const told: SendSummary[] = [];
   const all = await world(t, { hooks: { onSend: (session, send) => void told.push({ ...send, ...{ session } }) } });
   const client = await all.connect();
@@ -291,28 +291,31 @@ t.test('stats tells of an endpoint that fails again and again, and of its recove
   t.match(all.relay.stats().breakers, [{ failures: 0, state: 'closed' }]);
 });
 
-t.test('who does not read, and asks and cancels on and on, is closed before much waits for it [F-162]', async (t) => {
-  const all = await world(t, { maxBufferedBytes: 64 * 1024, heartbeat: 0 });
-  const client = await all.connect();
-  all.agent.script({ agentId: 'a' }, async function* () {
-    for (let i = 0; i < 200; i++) yield 'x'.repeat(65_536);
-  });
-  tcpOf(client).pause();
-  client.send(to('a', 'x', { stream: true }));
-  const socket = all.sockets[0] as WebSocket;
-  while (socket.bufferedAmount < 64 * 1024) await setTimeout(5);
-  const before = socket.bufferedAmount;
-  const trace_id = 'p'.repeat(250);
-  let most = 0;
-  socket.on('message', () => {
-    most = Math.max(most, socket.bufferedAmount);
-  });
-  for (let id = 0; id < 2000; id++) client.send(to('a', 'x', { id, trace_id }), { type: 'cancel', id });
-  await Promise.race([all.received(4001), all.session.closed]);
-  t.ok(most - before < 64 * 1024, `${most - before} bytes more wait`);
-  tcpOf(client).resume();
-  t.equal((await client.closed).code, 4429);
-});
+t.test(
+  'a client that does not read, and keeps sending and cancelling, is closed before much waits for it [F-162]',
+  async (t) => {
+    const all = await world(t, { maxBufferedBytes: 64 * 1024, heartbeat: 0 });
+    const client = await all.connect();
+    all.agent.script({ agentId: 'a' }, async function* () {
+      for (let i = 0; i < 200; i++) yield 'x'.repeat(65_536);
+    });
+    tcpOf(client).pause();
+    client.send(to('a', 'x', { stream: true }));
+    const socket = all.sockets[0] as WebSocket;
+    while (socket.bufferedAmount < 64 * 1024) await setTimeout(5);
+    const before = socket.bufferedAmount;
+    const trace_id = 'p'.repeat(250);
+    let most = 0;
+    socket.on('message', () => {
+      most = Math.max(most, socket.bufferedAmount);
+    });
+    for (let id = 0; id < 2000; id++) client.send(to('a', 'x', { id, trace_id }), { type: 'cancel', id });
+    await Promise.race([all.received(4001), all.session.closed]);
+    t.ok(most - before < 64 * 1024, `${most - before} bytes more wait`);
+    tcpOf(client).resume();
+    t.equal((await client.closed).code, 4429);
+  },
+);
 
 t.test('hooks.onSend may close the session: the send has its last frame', async (t) => {
   const all = await world(t, { hooks: { onSend: (session) => session.close(1000) } });
@@ -322,7 +325,7 @@ t.test('hooks.onSend may close the session: the send has its last frame', async 
   t.match(await client.all(1), [{ type: 'response', id: 1 }]);
 });
 
-t.test('heartbeat: who reads slowly what was sent before the ping is not taken for dead [F-161]', async (t) => {
+t.test('heartbeat: a client that slowly reads what was sent before the ping is not dropped [F-161]', async (t) => {
   const all = await world(t, { heartbeat: 700 });
   const size = 5_000_000;
   all.agent.script({ agentId: 'a' }, { reply: 'x'.repeat(size), times: 6 });
@@ -345,7 +348,7 @@ t.test('heartbeat: who reads slowly what was sent before the ping is not taken f
   client.destroy();
 });
 
-t.test('heartbeat: who reads nothing of what waits for it is dropped within two intervals', async (t) => {
+t.test('heartbeat: a client that reads nothing of what waits for it is dropped within two intervals', async (t) => {
   const all = await world(t, { heartbeat: 200, maxBufferedBytes: 64 * 1024 });
   const client = await all.connect();
   all.agent.script({ agentId: 'a' }, async function* () {

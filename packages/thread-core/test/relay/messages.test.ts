@@ -24,7 +24,7 @@ t.test('chat.start the first time, chat.message in the same chat after [F-14] [F
   t.equal(textOf(await client.ask(to('support', 'again'))), 'support #2: again');
   const [first, second] = agent.requests;
   t.match(first, { method: 'chat.start', agentId: 'support', traceId: 'tr-1' });
-  t.strictSame(first?.params.initialMessage, message, 'the message goes on as it came');
+  t.strictSame(first?.params.initialMessage, message, 'the message is forwarded unchanged');
   t.strictSame(first?.params.metadata, { plan: 'gold' });
   t.match(second, { method: 'chat.message', chatId: first?.chatId, traceId: undefined });
   t.strictSame(second?.params.message, say('again'));
@@ -90,7 +90,7 @@ t.test('a number as trace id is taken as text, in the answer as well [F-361]', a
   });
 });
 
-t.test('an id is a string or a number, and comes back as it was [F-8] [F-59] [F-63]', async (t) => {
+t.test('an id is a string or a number, and is repeated unchanged [F-8] [F-59] [F-63]', async (t) => {
   const { connect } = await world(t);
   const client = await connect();
   const ids = [
@@ -299,7 +299,7 @@ t.test('the loop of a page that streams: {type, data} until done or error', asyn
   t.match(await loop(), [{ type: 'error', data: { code: -43_005, message: 'No' } }]);
 });
 
-t.test('sends to one thread are answered one after the other, in the order they came [F-34]', async (t) => {
+t.test('sends to one thread are answered one after the other, in order of arrival [F-34]', async (t) => {
   const { agent, connect } = await world(t);
   const client = await connect();
   // The later ones would be faster.
@@ -444,7 +444,7 @@ t.test('busy: reject refuses a send while one runs; parallel and interrupt do as
   });
 });
 
-t.test('each send has exactly one last frame, and nothing comes after it [F-23] [F-93]', async (t) => {
+t.test('each send has exactly one last frame, and nothing follows it [F-23] [F-93]', async (t) => {
   const { agent, connect } = await world(t, { cleanupTimeout: 200 });
   const client = await connect();
   const error = { event: 'error', data: { code: -43_005, message: 'No' } };

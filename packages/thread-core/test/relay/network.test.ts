@@ -1,4 +1,4 @@
-// Anonymous clients are told apart by their networks.
+// Anonymous clients are distinguished by their networks.
 import t from 'tap';
 import { ANONYMOUS } from '../../src/relay/identity.js';
 import { networkOf } from '../../src/relay/network.js';

@@ -147,7 +147,7 @@ t.test('the right values are taken as they are', async (t) => {
   t.doesNotThrow(() => relay({ agents: new Set(), allowedOrigins: ['https://a.example', 'http://localhost:3000'] }));
 });
 
-t.test('a server whose sockets are attached is told of the size of frames', async (t) => {
+t.test('wsOptions limit the size of frames on a server whose sockets are attached', async (t) => {
   t.match(relay({ maxFrameBytes: 77 }).wsOptions, { maxPayload: 77, perMessageDeflate: false });
 });
 

@@ -20,7 +20,7 @@ import {
   world,
 } from './helpers.js';
 
-/** Two pieces, of which the second comes when it is let go. */
+/** Two pieces, of which the second follows when it is released. */
 function twoPieces(all: World, agentId: string): () => void {
   const { promise, resolve } = deferred();
   all.agent.script({ agentId }, async function* () {
@@ -72,11 +72,11 @@ t.test('a relay without the option resume knows none of its frames [F-126] [F-27
     told.push(data);
   }
   t.match(told, Array(4).fill({ code: -32_600, message: /^type: / }));
-  t.strictSame(new Set(told.map((data) => JSON.stringify(data))).size, 1, 'they are told apart by nothing');
+  t.strictSame(new Set(told.map((data) => JSON.stringify(data))).size, 1, 'nothing distinguishes them');
   t.equal(agent.counters.requests, 0);
 });
 
-t.test('a frame without what it has to have is refused [F-15] [F-71] [F-72] [F-78] [F-80]', async (t) => {
+t.test('a frame without a required field is refused [F-15] [F-71] [F-72] [F-78] [F-80]', async (t) => {
   const { agent, connect } = await world(t);
   const client = await connect();
   const lacking: [field: string, frame: Json][] = [
@@ -102,7 +102,7 @@ t.test('a frame without what it has to have is refused [F-15] [F-71] [F-72] [F-7
   t.match(await client.ask({ type: 'end', agent_id: 'a', reason: 1 }), { type: 'error', data: { code: -32_600 } });
 });
 
-t.test('who cancels a first message starts a new chat with the next [F-18] [F-79]', async (t) => {
+t.test('after a cancelled first message the next one starts a new chat [F-18] [F-79]', async (t) => {
   const all = await world(t);
   const client = await all.connect();
   const gate = all.agent.hold('chat.start');
@@ -132,7 +132,7 @@ t.test('end forgets the thread at once: the next message is answered before ende
   t.match(await client.next(), { type: 'ended', agent_id: 'a' });
 });
 
-t.test('an end that the agent cannot be told of within cleanupTimeout is an error frame [F-81]', async (t) => {
+t.test('an end that the agent does not confirm within cleanupTimeout is an error frame [F-81]', async (t) => {
   const { agent, connect } = await world(t, { cleanupTimeout: 100, leaks: true });
   const client = await connect();
   await client.ask(to('a'));
@@ -178,7 +178,7 @@ t.test('ping, cancel and end are answered in their order while sends run and wai
   t.match(await client.next(), { type: 'response', id: 1 });
 });
 
-t.test('replies: bare says of no answer whose it is, and of one thread they come in order [F-32] [F-33]', async (t) => {
+t.test('with replies: bare answers have no id, and those of one thread are in order [F-32] [F-33]', async (t) => {
   const { agent, connect } = await world(t, { replies: 'bare' });
   const client = await connect();
   const said = async (): Promise<string> => textOf({ response: JSON.parse(await client.text()) as Json });

@@ -183,7 +183,7 @@ t.test('token is shared by all sessions, sessionToken belongs to one', async (t)
     await (await all.connect()).ask(to('a'));
     t.strictSame(seen(all), ['Bearer shared-1-true', 'Bearer shared-1-true']);
   });
-  await t.test('one that is refused is asked for again, once', async (t) => {
+  await t.test('a refused token is requested again, once', async (t) => {
     let asked = 0;
     const all = await world(t, {
       agent: { token: (token) => token === 'good' },
@@ -209,7 +209,7 @@ t.test('a client for one session takes the place of that of the relay', async (t
   await agent.close();
 });
 
-t.test('an attach with a wrong client throws, and the relay goes on', async (t) => {
+t.test('an attach with a wrong client throws, and the relay still works', async (t) => {
   const all = await world(t);
   await all.connect();
   const [socket] = all.sockets;
@@ -230,7 +230,7 @@ t.test('a socket that is closed already is a session that is over', async (t) =>
   for (const attach of [{}, { identity: 'me' }]) {
     const told: string[] = [];
     const all = await world(t, {
-      authenticate: () => t.fail('nobody is there to ask about'),
+      authenticate: () => t.fail('there is no client to authenticate'),
       hooks: { onOpen: () => void told.push('open'), onClose: () => void told.push('close') },
     });
     const client = await all.connect();

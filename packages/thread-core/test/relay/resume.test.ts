@@ -31,7 +31,7 @@ async function drop(all: World, client: Client): Promise<void> {
 
 const seqs = (frames: Frame[]): unknown[] => frames.map(({ seq }) => seq);
 
-t.test('a session without resume: the frame is invalid, and the client goes on [F-270]', async (t) => {
+t.test('on a relay without resume the frame is invalid, and the connection continues [F-270]', async (t) => {
   const all = await world(t);
   const client = await all.connect();
   client.send({ type: 'resume' });
@@ -92,7 +92,7 @@ t.test('a connection that is lost in mid-stream: each piece arrives once and in 
   const texts = [...before, ...after].filter(({ type }) => type === 'content').map(({ data }) => textOfPiece(data));
   t.equal(texts.join(''), '0 1 2 3 4 5 6 7 8 9 ');
   t.match(all.relay.stats(), { sessions: 1, detached: 0, resumed: 1, interrupted: 0 });
-  t.equal(textOf(await second.ask(to('a', 'y', { id: 'r' }))), 'a #2: y', 'the thread goes on');
+  t.equal(textOf(await second.ask(to('a', 'y', { id: 'r' }))), 'a #2: y', 'the thread continues');
 });
 
 function textOfPiece(data: unknown): string {
@@ -112,7 +112,7 @@ t.test('a replayed frame has identical bytes, and nothing live comes before the 
   t.match(await second.next(), { id: 4, seq: 4 });
 });
 
-t.test('what a client acknowledged is not replayed, and cannot be asked for again [F-275]', async (t) => {
+t.test('acknowledged frames are not replayed, and cannot be requested again [F-275]', async (t) => {
   const all = await world(t, { resume: true });
   const [first, { session }] = await open(all);
   for (const id of [1, 2, 3]) await first.ask(to('a', 'x', { id }));
@@ -286,7 +286,7 @@ t.test('a message needs an id, and not that of a pending one [F-280]', async (t)
   t.match(await client.ask(to('b', 'x', { id: 1 })), { type: 'response' }, 'it is free again');
 });
 
-t.test('pending lists what runs, waits, is being decided about, or is held [F-281] [F-293]', async (t) => {
+t.test('pending lists messages that run, wait, are being decided about, or are held [F-281] [F-293]', async (t) => {
   const asked = deferred<boolean>();
   const all = await world(t, {
     resume: true,
@@ -324,7 +324,7 @@ t.test(
   },
 );
 
-t.test('how the connection ends decides what becomes of the session [F-282] [F-296]', async (t) => {
+t.test('the way in which the connection ends decides whether the session ends [F-282] [F-296]', async (t) => {
   for (const [code, isKept] of [
     [1000, false],
     [undefined, false],
@@ -403,7 +403,7 @@ t.test('a session that has nothing to keep is not kept [F-283]', async (t) => {
   t.match(all.relay.stats(), { sessions: 0, detached: 0 });
 });
 
-t.test('a client is told how many of its frames had arrived when its session ended [F-430]', async (t) => {
+t.test('with expired, received is the number of client frames that had arrived [F-430]', async (t) => {
   const all = await world(t, { resume: { grace: 20 } });
   const [empty, first] = await open(all);
   await drop(all, empty);
@@ -454,41 +454,38 @@ t.test('hooks: a resumed session tells onResume, and the one of its new connecti
   t.equal(all.session.identity, 'me');
 });
 
-t.test(
-  'while nobody is attached, agents are not read beyond maxBufferedBytes, and nothing is lost [F-284]',
-  async (t) => {
-    const all = await world(t, { resume: { maxBufferedBytes: 100_000 } });
-    const piece = 'x'.repeat(10_000);
-    all.agent.script('chat.start', async function* () {
-      for (let i = 0; i < 2000; i++) yield piece;
-    });
-    const [client, { session }] = await open(all);
-    client.send(to('a', 'x', { id: 1, stream: true }));
-    await client.next();
-    await drop(all, client);
-    const other = await world(t);
-    const busy = await other.connect();
-    for (let last = -1, same = 0; same < 5; ) {
-      await busy.ask(to('a'));
-      const { journalBytes } = all.relay.stats();
-      same = journalBytes === last ? same + 1 : 0;
-      last = journalBytes;
-    }
+t.test('without a connection agents are not read beyond maxBufferedBytes, and nothing is lost [F-284]', async (t) => {
+  const all = await world(t, { resume: { maxBufferedBytes: 100_000 } });
+  const piece = 'x'.repeat(10_000);
+  all.agent.script('chat.start', async function* () {
+    for (let i = 0; i < 2000; i++) yield piece;
+  });
+  const [client, { session }] = await open(all);
+  client.send(to('a', 'x', { id: 1, stream: true }));
+  await client.next();
+  await drop(all, client);
+  const other = await world(t);
+  const busy = await other.connect();
+  for (let last = -1, same = 0; same < 5; ) {
+    await busy.ask(to('a'));
     const { journalBytes } = all.relay.stats();
-    t.ok(journalBytes > 100_000 && journalBytes < 1_000_000, `${journalBytes} bytes are kept`);
-    const [second, ready] = await open(all, { session, seq: 1, sent: 1 });
-    let seq = 1;
-    for (;;) {
-      const frame = await second.next();
-      if (frame.type === 'ack') continue;
-      t.equal(frame.seq, ++seq);
-      if (frame.type === 'done') break;
-      if (seq % 8 === 0) second.send({ type: 'ack', seq });
-    }
-    t.equal(seq, 2001);
-    t.ok(ready.seq < 2001);
-  },
-);
+    same = journalBytes === last ? same + 1 : 0;
+    last = journalBytes;
+  }
+  const { journalBytes } = all.relay.stats();
+  t.ok(journalBytes > 100_000 && journalBytes < 1_000_000, `${journalBytes} bytes are kept`);
+  const [second, ready] = await open(all, { session, seq: 1, sent: 1 });
+  let seq = 1;
+  for (;;) {
+    const frame = await second.next();
+    if (frame.type === 'ack') continue;
+    t.equal(frame.seq, ++seq);
+    if (frame.type === 'done') break;
+    if (seq % 8 === 0) second.send({ type: 'ack', seq });
+  }
+  t.equal(seq, 2001);
+  t.ok(ready.seq < 2001);
+});
 
 t.test(
   'a client that never acknowledges is not sent more than maxBufferedBytes, and ends at stalledTimeout [F-285]',
@@ -559,7 +556,7 @@ t.test('onDisconnect finish: what is pending when the grace is over is finished 
   t.strictSame(told, ['done']);
 });
 
-t.test('maxDetached: the identity that holds most loses its oldest, and nobody else [F-286]', async (t) => {
+t.test('maxDetached: the identity with most sessions loses its oldest, and no other does [F-286]', async (t) => {
   let user = 'many';
   const all = await world(t, { resume: { maxDetached: 3 }, attach: () => ({ identity: user }) });
   const sessions: [Client, string][] = [];
@@ -583,7 +580,7 @@ t.test('maxDetached: the identity that holds most loses its oldest, and nobody e
   t.strictSame(states, [true, false, false, true, true]);
 });
 
-t.test('maxDetachedBytes: who keeps most loses the oldest session [F-286]', async (t) => {
+t.test('maxDetachedBytes: the identity that keeps most loses its oldest session [F-286]', async (t) => {
   let user = 'small';
   const all = await world(t, { resume: { maxDetachedBytes: 50_000 }, attach: () => ({ identity: user }) });
   const keep = async (bytes: number): Promise<string> => {
@@ -645,7 +642,7 @@ t.test('messages that are not answered count for maxDetachedBytes [F-490]', asyn
   t.strictSame(results, [true, false, true]);
 });
 
-t.test('messages that are answered while nobody is connected do not count any more [F-490]', async (t) => {
+t.test('messages that are answered while the client is away do not count any more [F-490]', async (t) => {
   const gates = [deferred(), deferred()];
   const all = await world(t, { resume: { maxDetachedBytes: 50_000 } });
   for (const gate of gates) {
@@ -680,7 +677,7 @@ t.test('detached sessions do not count for maxSessions, resumed ones do [F-287]'
   t.equal((await fifth.ask(to('a'))).type, 'response');
 });
 
-t.test('authenticate is asked on every connection, and its latest answer is the identity [F-288]', async (t) => {
+t.test('authenticate runs on every connection, and its latest result is the identity [F-288]', async (t) => {
   const answers: unknown[] = [{ id: 7, name: 'old' }, { id: 7, name: 'new' }, { name: 'nobody' }];
   const all = await world(t, { resume: true, attach: {}, authenticate: () => answers.shift() });
   const [client, { session }] = await open(all);
@@ -738,7 +735,7 @@ t.test('session.close ends a detached session [S-51]', async (t) => {
   t.match(ready, { reason: 'expired' });
 });
 
-t.test('frames that come before ready close the connection, and the session is not disturbed [F-291]', async (t) => {
+t.test('frames before ready close the connection, and the session is not disturbed [F-291]', async (t) => {
   const asked = deferred<string>();
   let connections = 0;
   const all = await world(t, {

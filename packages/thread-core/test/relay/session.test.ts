@@ -215,7 +215,7 @@ t.test('a session has an id, its request and its threads', async (t) => {
   t.equal(identity, 'me');
 });
 
-t.test('heartbeat: who answers pings stays, who does not is dropped [F-7] [F-57] [S-5]', async (t) => {
+t.test('heartbeat: a client that answers pings stays, one that does not is dropped [F-7] [F-57] [S-5]', async (t) => {
   const all = await world(t, { heartbeat: 60 });
   const client = await all.connect();
   let pings = 0;
@@ -257,7 +257,7 @@ t.test('any frame of the peer shows that it lives [F-57]', async (t) => {
   t.ok(pings >= 6, `${pings} pings: it stayed as long as it spoke`);
 });
 
-t.test('a frame that comes slowly shows that the peer lives [F-57]', async (t) => {
+t.test('a frame that arrives slowly counts as a sign of life [F-57]', async (t) => {
   const all = await world(t, { heartbeat: 50 });
   const raw = await all.connectRaw();
   const frame = [...maskedText('{"type":"ping"}')];
@@ -271,7 +271,7 @@ t.test('a frame that comes slowly shows that the peer lives [F-57]', async (t) =
   t.ok(pings >= 9, `${pings} pings before it was dropped, which said no more after nine`);
 });
 
-t.test('heartbeat: where nobody knows how much has come, it is pongs that count', async (t) => {
+t.test('heartbeat: pongs count if the number of bytes received is not known', async (t) => {
   const { relay, server, log } = await world(t, { heartbeat: 50 });
   server.removeAllListeners('connection');
   const closed: Promise<unknown>[] = [];

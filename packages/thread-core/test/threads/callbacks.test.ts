@@ -8,7 +8,7 @@ import { dispatch, methods, requestsOf, saidIn, say, settled, setUp } from './he
 
 const hello = { agentId: 'support', message: say('hello') };
 
-/** A test that fails on whatever nobody caught. */
+/** A test that fails on an uncaught exception or an unhandled rejection. */
 function guarded(body: (t: Test) => Promise<void>): (t: Test) => Promise<void> {
   return async (t) => {
     const strays: unknown[] = [];
@@ -179,7 +179,7 @@ for (const [how, fail] of Object.entries(FAILURES)) {
       t.match(await threads.endAllChats(), [{ ok: true }]);
       await threads.sendToAgent(hello);
       agent.script('chat.end', { ...faults.html(502), times: 99 });
-      t.match(await threads.endAllChats(), [{ ok: false }], 'an orphan is reported to nobody');
+      t.match(await threads.endAllChats(), [{ ok: false }], 'an orphan cannot be reported');
       const gate = agent.hold('chat.start');
       const { listener, send } = dispatch(threads, { agentId: 'another' });
       await gate.arrived;

@@ -104,7 +104,7 @@ t.test('each message of a stateless agent is a chat.start, and there is nothing 
   }
 });
 
-t.test('a stateless agent that fails keeps its thread, and is not asked for a chat.end', async (t) => {
+t.test('a stateless agent that fails keeps its thread, and gets no chat.end', async (t) => {
   const { agent, threads } = await setUp(t, { agent: dialects.stateless });
   await dispatch(threads).listener.ended;
   await dispatch(threads).listener.ended;
@@ -119,7 +119,7 @@ t.test('a stateless agent that fails keeps its thread, and is not asked for a ch
   t.equal(await dispatch(threads).listener.ended, 'response');
   await threads.endAllChats();
   t.equal(requestsOf(agent, 'chat.end').length, 0);
-  t.equal(requestsOf(agent, 'chat.message').length, 1, 'it is asked once whether it keeps chats');
+  t.equal(requestsOf(agent, 'chat.message').length, 1, 'one request finds out whether it keeps chats');
 });
 
 t.test('sends that run side by side find out together that an agent is stateless', async (t) => {
@@ -173,7 +173,7 @@ t.test('chats of an agent without chat.end count as ended, and that is logged on
   }
   await threads.sendToAgent(hello);
   t.equal(await threads.endChat('support'), undefined);
-  t.equal(requestsOf(agent, 'chat.end').length, 7, 'each is asked for once');
+  t.equal(requestsOf(agent, 'chat.end').length, 7, 'each is requested once');
   t.strictSame(log, []);
   t.match(infos, [{ about: { agentId: 'support' }, message: /chat\.end/ }]);
   t.equal(infos.length, 1);

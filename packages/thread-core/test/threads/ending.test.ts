@@ -193,7 +193,7 @@ t.test('endChat leaves the agent’s other contexts, and other agents, alone', a
   t.equal(saidIn(await another), 'another #1: hello');
 });
 
-t.test('endChat rejects where the agent cannot be told, and the thread is forgotten', async (t) => {
+t.test('endChat rejects if the agent cannot be reached, and the thread is forgotten', async (t) => {
   const { agent, threads, log } = await setUp(t, { cleanupTimeout: 200 });
   await threads.sendToAgent(hello);
   agent.script('chat.end', { ...faults.html(503), times: Number.POSITIVE_INFINITY });

@@ -155,7 +155,7 @@ t.test('two parallel sends that both find the chat lost make one new chat.start'
     [true, true, true],
   );
   t.equal(requestsOf(agent, 'chat.start').length, 2);
-  t.equal(requestsOf(agent, 'chat.message').length, 5, 'the others went on in the new chat');
+  t.equal(requestsOf(agent, 'chat.message').length, 5, 'the others continued in the new chat');
   t.equal(agent.counters.open, 1);
 });
 

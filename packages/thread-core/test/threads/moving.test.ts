@@ -94,7 +94,7 @@ t.test('a lost chat whose successor is not sent yet is not ended when its send i
   t.strictSame(methods(agent), ['chat.start', 'chat.message']);
 });
 
-t.test('a chat that is taken over from elsewhere is told to the observer', async (t) => {
+t.test('the observer gets a chat that is taken over from elsewhere', async (t) => {
   const changed: unknown[] = [];
   const { threads } = await setUp(t, { observer: { onAdopted: (entry) => void changed.push(entry) } });
   threads.storeThreadId('support', 'chat-1', 'c');

@@ -4,7 +4,7 @@ import type { ThreadObserver } from '../../src/threads/observer.js';
 import type { ThreadEntry } from '../../src/threads/store.js';
 import { dispatch, methods, reached, requestsOf, say, settled, setUp } from './helpers.js';
 
-/** Records what it is told. Each chat.start waits until `release` is called, or fails with what `refuse` is given. */
+/** Records its calls. Each chat.start waits until `release` is called, or fails with what `refuse` is given. */
 class Recorder implements ThreadObserver {
   readonly starting: ThreadEntry[] = [];
   readonly changed: [ThreadEntry, string][] = [];
@@ -157,7 +157,7 @@ t.test('the record hears of the chat id that an agent gives its chat', async (t)
   t.match(observer.changed, [[{ chatId: id }, started?.chatId]]);
 });
 
-t.test('threads are exported as copies, and another manager goes on with their chats', async (t) => {
+t.test('threads are exported as copies, and another manager continues their chats', async (t) => {
   const observer = new Recorder();
   const { agent, client, threads } = await setUp(t, { observer });
   const sent = threads.sendToAgent({ agentId: 'support', contextId: 'c:1', message: say('hello') });

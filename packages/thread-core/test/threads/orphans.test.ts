@@ -73,7 +73,7 @@ t.test('a chat that appears after its chat.start was aborted is still found and 
   const sent = settled(threads.sendToAgent(hello));
   await gate.arrived;
   const ending = threads.endAllChats();
-  // Looked for in vain, some times over.
+  // It was looked for several times, and not found.
   await reached(agent, 'chat.end', 3);
   t.equal(agent.counters.aborted, 1);
   gate.release();

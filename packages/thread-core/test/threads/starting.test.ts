@@ -88,7 +88,7 @@ t.test('starts with different agents, and in different contexts, run side by sid
   t.equal(agent.counters.started, 6);
 });
 
-t.test('the answers of one thread come in the order of its sends, streams and JSON mixed', async (t) => {
+t.test('the answers of one thread are in the order of its sends, streams and JSON mixed', async (t) => {
   const { agent, threads } = await setUp(t);
   const order: number[] = [];
   const answers = TWENTY.map(async (text, index) => {
@@ -141,7 +141,7 @@ t.test('an agent that chooses the chat id is followed: in every event', (t) => f
 t.test('an agent that chooses the chat id is followed: in `done` only', (t) =>
   follows(t, true, { events: [{ data: 'one ' }, { data: 'piece after the other' }], done: true }),
 );
-t.test('an agent that chooses the chat id is followed: a stream where JSON was asked for', (t) =>
+t.test('an agent that chooses the chat id is followed: a stream although JSON was requested', (t) =>
   follows(t, false, { events: [{ data: 'one ' }], done: true }),
 );
 

@@ -178,7 +178,7 @@ t.test('timeout is that of the send', async (t) => {
   t.equal(threads.hasThread('support'), true, 'a message that times out costs the answer, not the thread');
 });
 
-t.test('an answer that is asked for as a stream comes as a stream', async (t) => {
+t.test('an answer that is requested as a stream arrives as a stream', async (t) => {
   const { agent, threads } = await setUp(t);
   const stream = await threads.sendToAgent({ ...to('support', 'one two'), stream: true });
   t.equal(stream.chatId, threads.getThreadId('support'));
@@ -210,7 +210,7 @@ t.test('a token of the manager’s own takes the place of the client’s, for ch
   t.strictSame(
     agent.requests.map(({ headers }) => headers.authorization),
     ['Bearer mine-1', 'Bearer mine-2', 'Bearer mine-2'],
-    'a token that is refused is asked for again',
+    'a refused token is requested again',
   );
 });
 

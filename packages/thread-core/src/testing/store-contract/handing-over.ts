@@ -134,7 +134,7 @@ export const handingOver: Part = (test) => {
     assert.deepEqual(Object.keys(result.session.threads).sort(), ['t2', 't3']);
   });
 
-  test('the journal goes on from what was handed over', async ({ a, b }) => {
+  test('the journal continues from what was handed over', async ({ a, b }) => {
     await a.join(SHORT);
     await b.join();
     const owned = await a.open('s1');

@@ -31,7 +31,7 @@ export const losingData: Part = (test) => {
     assert.deepEqual([result.session.seq, result.session.got], [9, 4]);
   });
 
-  test('for one lease after data was lost nobody claims or reaps, and nothing is unknown', async (world) => {
+  test('for one lease after data was lost nothing is claimed, reaped or unknown', async (world) => {
     const { a, b } = world;
     await a.join();
     await b.join();
@@ -44,7 +44,7 @@ export const losingData: Part = (test) => {
     assert.equal(await b.store.reapOne(b.node(), 's1', LONG), undefined);
   });
 
-  test('when that lease is over, what nobody registered is unknown', async (world) => {
+  test('when that lease is over, sessions that were not registered again are unknown', async (world) => {
     const { a, b } = world;
     await a.join();
     await a.open('s1');
