@@ -73,6 +73,11 @@ export const recipes: Readonly<Record<string, Scenario>> = {
     const socket = await connect(t, port, { headers: { cookie } });
     t.match(await ask(socket, HELLO), ANSWER);
     t.equal(await refusal(port, { headers: { cookie }, origin: 'https://evil.example' }), 403, 'from another site');
+    const closed = once(socket, 'close');
+    t.equal((await post(port, '/logout', { cookie })).status, 204);
+    t.equal((await closed)[0], 4401, 'when the user logs out');
+    t.equal(await refusal(port, { headers: { cookie } }), 401, 'after the logout');
+    t.equal((await post(port, '/logout')).status, 204, 'without a session');
   },
 
   'run: jwt': async (t, _block, code) => {

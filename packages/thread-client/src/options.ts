@@ -34,8 +34,8 @@ export interface CloseInfo {
 /** Options of `createThreadClient`. */
 export interface ThreadClientOptions {
   /**
-   * The address of the relay: `wss://…`, `https://…`, or a path on the page's own host. A function is called on each
-   * attempt, for example to fetch a fresh ticket.
+   * The address of the relay: `wss://…`, `https://…`, or a path, which may be relative to the page's address. A function
+   * is called on each attempt, for example to fetch a fresh ticket.
    */
   url: string | (() => string | Promise<string>);
   /** WebSocket subprotocols to offer. */
