@@ -6,6 +6,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client, closed, portOf, runCoreContract, selfSigned, until } from '@arc/host-contract';
+import { freePort } from '@arc/test-client';
 import { createRelay } from '@arc/thread-core';
 import { serveRelay } from '@arc/thread-core/host';
 import { startTestAgent } from '@arc/thread-core/testing';
@@ -13,15 +14,6 @@ import t from 'tap';
 import { Example } from './browser/example.js';
 
 const recipe = readFileSync(new URL('../examples/nginx/relay.conf', import.meta.url), 'utf8');
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const port = portOf(server);
-  await closed(server);
-  return port;
-}
 
 /** Whether somebody listens there. */
 function listens(port: number): Promise<boolean> {

@@ -1,9 +1,9 @@
 import { once } from 'node:events';
+import { RedisServer } from '@arc/test-client';
 import { text } from '@arc/thread-protocol';
 import { type Block, blocks } from './documents.js';
 import { Program } from './program.js';
 import { recipes } from './recipes.js';
-import { startRedis } from './redis.js';
 import {
   answering,
   ask,
@@ -88,8 +88,9 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   },
 
   'run: redis': async (t, _block, code) => {
-    const url = await startRedis(t);
-    const program = new Program(t, `${put(t, code, 'redis://127.0.0.1:6379', url)}\nclient.destroy();`);
+    const redis = await RedisServer.start();
+    t.teardown(() => redis.stop());
+    const program = new Program(t, `${put(t, code, 'redis://127.0.0.1:6379', redis.url)}\nclient.destroy();`);
     t.strictSame(await program.ended, { code: 0, output: '', errors: '' });
   },
 

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { CuttingProxy } from '@arc/test-client';
+import { CuttingProxy, until as poll } from '@arc/test-client';
 import { createRelay, type Relay, type RelayOptions } from '@arc/thread-core';
 import { startTestAgent, type TestAgent, type TestAgentOptions } from '@arc/thread-core/testing';
 import type { Test } from 'tap';
@@ -71,11 +71,7 @@ export async function failure(promise: Promise<unknown>): Promise<unknown> {
   throw new Error('It did not fail');
 }
 
-/** Looks again and again until the condition holds; for what announces itself by no event. */
-export async function until(condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 10_000;
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error(`In vain: ${condition}`);
-    await new Promise((resolve) => setImmediate(resolve));
-  }
+/** Polls until a condition holds that no event announces. */
+export function until(condition: () => boolean): Promise<void> {
+  return poll(condition, String(condition));
 }

@@ -5,6 +5,13 @@ export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** One name of HTTP: of a header, a cookie or a subprotocol (a token of RFC 9110, 5.6.2). */
+const HTTP_NAME = /^[\w!#$%&'*+.^`|~-]+$/;
+
+export function isHttpName(text: string): boolean {
+  return HTTP_NAME.test(text);
+}
+
 /** What may need an escape in a JSON string: control characters, quotes, backslashes, and surrogates without their pair. */
 const ESCAPED = /[^ !#-[\]-\ud7ff\ue000-\uffff]/;
 

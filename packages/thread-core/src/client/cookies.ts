@@ -1,3 +1,5 @@
+import { isHttpName } from '../values.js';
+
 /** The cookies of one chat. They are sent to no other origin than the one that set them. */
 export interface ChatCookies {
   readonly origin: string;
@@ -11,7 +13,6 @@ const MAX_COOKIES = 20;
 /** Characters of a name and its value together. */
 const MAX_COOKIE_LENGTH = 4096;
 
-const NAME = /^[\w!#$%&'*+.^`|~-]+$/;
 const VALUE = /^[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e"]*$/;
 
 /** The value of a `Cookie` header for a request to this origin; undefined if there is nothing to send. */
@@ -41,7 +42,7 @@ export function readCookies(
     const equals = pair.indexOf('=');
     const name = pair.slice(0, Math.max(equals, 0)).trim();
     const value = pair.slice(equals + 1).trim();
-    if (!NAME.test(name) || !VALUE.test(value) || (filter !== true && !filter.has(name))) continue;
+    if (!isHttpName(name) || !VALUE.test(value) || (filter !== true && !filter.has(name))) continue;
     if (name.length + value.length > MAX_COOKIE_LENGTH) continue;
     if (attributes.some(isExpired)) delete values[name];
     else if (name in values || Object.keys(values).length < MAX_COOKIES) values[name] = value;

@@ -177,8 +177,9 @@ function cookiesOf(option: ArcClientOptions['cookies'] = false): CookieFilter | 
   return new Set(option);
 }
 
-export function check(ok: boolean, option: string, problem: string): asserts ok {
-  if (!ok) throw new TypeError(`${option}: ${problem}`);
+/** @throws TypeError that begins with the name of the option or argument that is wrong */
+export function check(ok: boolean, name: string, problem: string): asserts ok {
+  if (!ok) throw new TypeError(`${name}: ${problem}`);
 }
 
 export function isNumber(value: unknown, least: number): boolean {

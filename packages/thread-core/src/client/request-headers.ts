@@ -1,4 +1,5 @@
 import { ARC_CONTENT_TYPE, type ArcMethod } from '@arc/thread-protocol';
+import { isHttpName } from '../values.js';
 import { VERSION } from '../version.js';
 import type { CallOwner, CallRequest } from './call-request.js';
 import { writeCookies } from './cookies.js';
@@ -100,7 +101,7 @@ function checkHeaders(headers: unknown): asserts headers is Record<string, strin
     throw new TypeError('headers: must be an object of strings, or a function that returns one');
   }
   for (const [name, value] of Object.entries(headers)) {
-    if (/^[\w!#$%&'*+.^`|~-]+$/.test(name) && typeof value === 'string' && /^[\t\x20-\x7e\x80-\xff]*$/.test(value)) {
+    if (isHttpName(name) && typeof value === 'string' && /^[\t\x20-\x7e\x80-\xff]*$/.test(value)) {
       continue;
     }
     throw new TypeError(`headers: has something that cannot be sent, at ${JSON.stringify(name)}`);

@@ -1,11 +1,9 @@
 import type { IncomingMessage } from 'node:http';
+import { isHttpName } from '../values.js';
 import type { HttpAnswer } from './handshake.js';
 
 /** Base64 of 16 bytes. */
 const KEY = /^[+/\dA-Za-z]{22}==$/;
-
-/** One name of a subprotocol, which is a token (RFC 9110, 5.6.2). */
-const TOKEN = /^[!#$%&'*+\-.^`|~\w]+$/;
 
 /**
  * The answer to an upgrade whose handshake ws would refuse (RFC 6455, 4.2.1). This is checked before the request is
@@ -24,7 +22,7 @@ export function handshakeProblem({ method, headers }: IncomingMessage): HttpAnsw
     return problem(426, 'Sec-WebSocket-Version: missing or invalid', { 'sec-websocket-version': '13, 8' });
   }
   const names = headers['sec-websocket-protocol']?.split(',').map((name) => name.trim()) ?? [];
-  if (names.some((name) => !TOKEN.test(name)) || new Set(names).size < names.length) {
+  if (names.some((name) => !isHttpName(name)) || new Set(names).size < names.length) {
     return problem(400, 'Sec-WebSocket-Protocol: invalid');
   }
   return undefined;

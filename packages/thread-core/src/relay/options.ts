@@ -1,7 +1,7 @@
 import { ArcClient } from '../client/arc-client.js';
 import type { HeadersOption } from '../client/request-headers.js';
 import { type Logger, limitLogger, silentLogger } from '../logger.js';
-import { isObject, MAX_TIMEOUT_MS } from '../values.js';
+import { isHttpName, isObject, MAX_TIMEOUT_MS } from '../values.js';
 import type { MaybePromise, RelayHooks, RelayOptions, ResumeConfig, ResumeOptions, Session } from './api.js';
 import { type ClusterConfig, findClusterProblem, findIdentityProblem, readCluster } from './cluster-options.js';
 import { parseOrigin } from './origin.js';
@@ -123,7 +123,7 @@ const CHECKS: Record<Exclude<keyof RelayOptions, NumberOption>, [(value: unknown
   trustProxy: [(value) => typeof value === 'boolean', 'must be true or false'],
   refuseWith: [(value) => value === 'status' || value === 'close', 'must be "status" or "close"'],
   protocols: [
-    (value) => isStrings(value) && value.every((name) => /^[\w!#$%&'*+.^`|~-]+$/.test(name)),
+    (value) => isStrings(value) && value.every((name) => isHttpName(name)),
     'must be an array of names of subprotocols',
   ],
   resume: [

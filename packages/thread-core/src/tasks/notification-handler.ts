@@ -160,8 +160,8 @@ class NotificationCore {
       await this.#verify({ body, headers: request.headers });
       read = readNotification(body);
       const { notification } = read;
-      const wish = await this.#limit(async () => this.#options.onNotification(notification), 'onNotification');
-      if (wish === 'unsubscribe') return { status: 410, body: { success: false } };
+      const result = await this.#limit(async () => this.#options.onNotification(notification), 'onNotification');
+      if (result === 'unsubscribe') return { status: 410, body: { success: false } };
       return { status: 200, body: resultOf(read.request) };
     } catch (error) {
       return this.#refuse(error, read);

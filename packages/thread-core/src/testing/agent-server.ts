@@ -12,13 +12,14 @@ import {
   ParseError,
   UnsupportedVersionError,
 } from '../protocol/errors.js';
+import { isObject } from '../values.js';
 import type { AgentHandler, AgentTurn } from './agent.js';
 import type { Plan } from './answers.js';
 import { type AgentChat, ChatRegistry, chatResult } from './chats.js';
 import type { Dialect } from './dialects.js';
 import { Exchange } from './exchange.js';
 import { asArcError, streamReply, wholeReply } from './replies.js';
-import { isObject, messageOf, type Params, stringOf, validate } from './requests.js';
+import { messageOf, type Params, stringOf, validate } from './requests.js';
 import { TaskRegistry, taskResult } from './tasks.js';
 import { Webhooks } from './webhooks.js';
 

@@ -1,5 +1,6 @@
 import type { ArcMessage } from '@arc/thread-protocol';
 import { InvalidParamsError, InvalidRequestError } from '../protocol/errors.js';
+import { isObject } from '../values.js';
 
 /** @internal */
 export type Params = Record<string, unknown>;
@@ -37,9 +38,4 @@ export function messageOf(params: Params, field: string): ArcMessage {
     throw new InvalidParamsError(`params.${field}.parts must be an array of parts with a type`);
   }
   return message as ArcMessage;
-}
-
-/** @internal */
-export function isObject(value: unknown): value is Params {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

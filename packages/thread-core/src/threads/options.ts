@@ -1,4 +1,5 @@
 import { ArcClient } from '../client/arc-client.js';
+import { check } from '../client/options.js';
 import type { Token } from '../client/token.js';
 import type { Logger } from '../logger.js';
 import { isObject, MAX_TIMEOUT_MS } from '../values.js';
@@ -56,11 +57,6 @@ export interface EndAllOptions {
 }
 
 const BUSY_POLICIES: readonly BusyPolicy[] = ['queue', 'parallel', 'reject', 'interrupt'];
-
-/** @throws TypeError that begins with the name of what is wrong */
-function check(ok: boolean, name: string, problem: string): asserts ok {
-  if (!ok) throw new TypeError(`${name}: ${problem}`);
-}
 
 export function checkTimeout(name: string, value: unknown): void {
   const ok = value === undefined || (typeof value === 'number' && value >= 0 && value <= MAX_TIMEOUT_MS);

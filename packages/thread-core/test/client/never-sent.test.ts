@@ -59,7 +59,7 @@ const UNREACHABLE: Record<string, (t: Test) => Promise<Partial<ArcClientOptions>
 };
 
 for (const [what, options] of Object.entries(UNREACHABLE)) {
-  t.test(`[T-40] ${what}: nothing was sent, so there is no thread and no chat.end`, async (t) => {
+  t.test(`[T-53] ${what}: nothing was sent, so there is no thread and no chat.end`, async (t) => {
     const client = connect(t, { url: '' }, { retries: 1, ...(await options(t)) });
     const error = await failure(client.chat.start(START));
     t.equal(error.code, -41003);
@@ -78,7 +78,7 @@ for (const [what, options] of Object.entries(UNREACHABLE)) {
   });
 }
 
-t.test('[T-40] what was written may have been sent, whatever the error', async (t) => {
+t.test('[T-53] what was written may have been sent, whatever the error', async (t) => {
   for (const [what, reply] of Object.entries({
     'a reset': (socket: net.Socket) => socket.resetAndDestroy(),
     'a close': (socket: net.Socket) => socket.end(),
@@ -93,7 +93,7 @@ t.test('[T-40] what was written may have been sent, whatever the error', async (
   }
 });
 
-t.test('[T-40] a call that times out while it waits for a connection was never sent', async (t) => {
+t.test('[T-53] a call that times out while it waits for a connection was never sent', async (t) => {
   const { peer, client } = await pair(t, () => {}, { connections: 1, breaker: false });
   const held = failure(client.chat.start(START));
   await peer.until(() => peer.requests.length === 1);

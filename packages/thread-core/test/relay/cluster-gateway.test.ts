@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import t from 'tap';
-import { type ClusterNode, cluster, LEASE, until } from './cluster-helpers.js';
-import { type Client, deferred, type Frame, textOf, to } from './helpers.js';
+import { type ClusterNode, cluster, LEASE } from './cluster-helpers.js';
+import { type Client, deferred, type Frame, textOf, to, until } from './helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
 

@@ -11,7 +11,7 @@ import {
   StoreError,
 } from '../../src/index.js';
 import { startTestAgent, type TestAgent } from '../../src/testing/index.js';
-import { Client, type Frame, type Json, Log, soon } from './helpers.js';
+import { Client, type Frame, type Json, Log, until } from './helpers.js';
 
 /** How long nodes live without a renewal, in milliseconds. */
 export const LEASE = 200;
@@ -112,11 +112,4 @@ export async function cluster(t: Test, count: number, options: Partial<RelayOpti
     await agent.close();
   });
   return { agent, store, nodes };
-}
-
-export async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const poll = async (): Promise<void> => {
-    while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 5));
-  };
-  await soon(poll(), what);
 }

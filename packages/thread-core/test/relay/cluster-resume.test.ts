@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import t from 'tap';
-import { type ClusterNode, cluster, until } from './cluster-helpers.js';
-import { deferred, textOf, to } from './helpers.js';
+import { type ClusterNode, cluster } from './cluster-helpers.js';
+import { deferred, textOf, to, until } from './helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
 

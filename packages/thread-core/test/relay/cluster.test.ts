@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import t, { type Test } from 'tap';
 import { createRelay, type MemoryStore, memoryStore, type RelayOptions, type SessionStore } from '../../src/index.js';
-import { deferred, soon, to, type World, world } from './helpers.js';
+import { deferred, to, until, type World, world } from './helpers.js';
 
 const LONG = 60_000;
 
@@ -21,13 +21,6 @@ function watched(store: MemoryStore = memoryStore()) {
     },
   });
   return { store: proxy as SessionStore, memory: store, calls, before };
-}
-
-async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const poll = async (): Promise<void> => {
-    while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 5));
-  };
-  await soon(poll(), what);
 }
 
 function stateOf({ relay }: Pick<World, 'relay'>): string | undefined {
