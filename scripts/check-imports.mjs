@@ -12,7 +12,7 @@ const CORE = 'packages/thread-core/src';
 /** Folders beside the layers, and what they may import from. Nothing but index.ts may import from these folders. */
 const BESIDE = {
   // The test agent, and the contract that stores must pass.
-  testing: { folders: ['protocol'], files: ['relay/session-store'] },
+  testing: { folders: ['protocol'], files: ['relay/store/session-store'] },
   // The callback of task.subscribe, for each framework.
   tasks: { folders: ['client', 'protocol'], files: [] },
 };

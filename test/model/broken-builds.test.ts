@@ -13,14 +13,14 @@ const PASS: ResumeStep = { step: 'pass', turns: 60 };
 const builds: { without: string; breakage: Breakage; steps: ResumeStep[]; complaint: RegExp }[] = [
   {
     without: "the count of the client's frames",
-    breakage: { file: '/thread-core/dist/relay/resumption.js', find: 'this.#count.add(bytes);', replace: '' },
+    breakage: { file: '/thread-core/dist/relay/resume/resumption.js', find: 'this.#count.add(bytes);', replace: '' },
     steps: [send(4, true), PASS, { step: 'cut', client: 0 }],
     complaint: /reached the agent 2 times/,
   },
   {
     without: 'the takeover of a session that has a connection',
     breakage: {
-      file: '/thread-core/dist/relay/resuming.js',
+      file: '/thread-core/dist/relay/resume/resuming.js',
       find: 'const found = host.resumables?.find(frame.session, key);',
       replace: `let found = host.resumables?.find(frame.session, key);
         if (found?.connection !== undefined) found = 'unknown';`,
@@ -31,7 +31,7 @@ const builds: { without: string; breakage: Breakage; steps: ResumeStep[]; compla
   {
     without: 'the replay before what is live',
     breakage: {
-      file: '/thread-core/dist/relay/resumption.js',
+      file: '/thread-core/dist/relay/resume/resumption.js',
       find: 'for (const frame of this.journal.frames())',
       replace: `const kept = this.journal.frames();
         setTimeout(() => kept.forEach((frame) => connection.writePart(frame)), 50);

@@ -21,6 +21,9 @@ export { ArcStream } from './client/stream.js';
 export type { Token } from './client/token.js';
 export type { Logger } from './logger.js';
 export * from './protocol/errors.js';
+export type { IdentityOptions } from './relay/admission/identity.js';
+export type { OriginCheck } from './relay/admission/origin.js';
+export type { Admission, Refusal, RefusalReason, RefusalReport } from './relay/admission/refusal.js';
 export type {
   AgentSource,
   AttachOptions,
@@ -33,17 +36,17 @@ export type {
   Session,
   SpokenTurn,
 } from './relay/api.js';
-export { ClusterUnavailableError } from './relay/cluster-errors.js';
-export type { ClusterState } from './relay/cluster-node.js';
-export type { ClusterOptions } from './relay/cluster-options.js';
-export type { ClusterStats } from './relay/cluster-stats.js';
-export { framesSchema } from './relay/frame-schema.js';
-export type { RelayHealth } from './relay/health.js';
-export type { IdentityOptions } from './relay/identity.js';
-export { type MemoryStore, memoryStore } from './relay/memory-store.js';
-export type { OriginCheck } from './relay/origin.js';
-export type { Admission, Refusal, RefusalReason, RefusalReport } from './relay/refusal.js';
+export { ClusterUnavailableError } from './relay/cluster/cluster-errors.js';
+export type { ClusterState } from './relay/cluster/cluster-node.js';
+export type { ClusterOptions } from './relay/cluster/cluster-options.js';
+export type { ClusterStats } from './relay/cluster/cluster-stats.js';
+export type { RelaySocket, WsOptions } from './relay/connection/socket.js';
+export { framesSchema } from './relay/frames/frame-schema.js';
+export type { RelayHealth } from './relay/monitoring/health.js';
+export type { SessionContext } from './relay/monitoring/session-trace.js';
+export type { CloseSummary, Counters, RelayStats } from './relay/monitoring/stats-types.js';
 export { createRelay, type Relay } from './relay/relay.js';
+export { type MemoryStore, memoryStore } from './relay/store/memory-store.js';
 export {
   type ClaimResult,
   FencedError,
@@ -63,10 +66,7 @@ export {
   StoreError,
   type StoreErrorCode,
   type StoreNode,
-} from './relay/session-store.js';
-export type { SessionContext } from './relay/session-trace.js';
-export type { RelaySocket, WsOptions } from './relay/socket.js';
-export type { CloseSummary, Counters, RelayStats } from './relay/stats-types.js';
+} from './relay/store/session-store.js';
 export {
   createNotificationHandler,
   type NotificationHandler,

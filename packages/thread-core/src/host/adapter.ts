@@ -1,8 +1,8 @@
 import type { IncomingMessage, Server } from 'node:http';
-import { answerOf, type HttpAnswer, NOT_AN_UPGRADE } from '../relay/handshake.js';
-import { handshakeProblem } from '../relay/handshake-check.js';
+import { answerOf, type HttpAnswer, NOT_AN_UPGRADE } from '../relay/admission/handshake.js';
+import { handshakeProblem } from '../relay/admission/handshake-check.js';
+import { isUpgrade } from '../relay/admission/upgrade-socket.js';
 import type { Relay } from '../relay/relay.js';
-import { isUpgrade } from '../relay/upgrade-socket.js';
 import { assertAttached, takeUpgrade } from './upgrade.js';
 
 export type { HttpAnswer };

@@ -1,6 +1,6 @@
 /** What hosts and adapters need: the frameworks' packages are made of it. */
-export { requestedHost } from '../relay/origin.js';
-export { isUpgrade } from '../relay/upgrade-socket.js';
+export { requestedHost } from '../relay/admission/origin.js';
+export { isUpgrade } from '../relay/admission/upgrade-socket.js';
 export {
   type AdapterContext,
   type Attachable,

@@ -1,8 +1,8 @@
 import { type IncomingMessage, type Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { Writable } from 'node:stream';
+import { endUpgradeSocket, guardUpgradeSocket, isUpgrade } from '../relay/admission/upgrade-socket.js';
 import type { Relay } from '../relay/relay.js';
-import { endUpgradeSocket, guardUpgradeSocket, isUpgrade } from '../relay/upgrade-socket.js';
 import { serveAsPlainRequest } from './plain-request.js';
 import { closeWith } from './shutdown.js';
 

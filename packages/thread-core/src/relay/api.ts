@@ -7,10 +7,10 @@ import type { ChatOutcome } from '../threads/ending.js';
 import type { ThreadEntry } from '../threads/store.js';
 import type { ThreadManager } from '../threads/thread-manager.js';
 import type { BusyPolicy } from '../threads/thread-queue.js';
-import type { ClusterOptions } from './cluster-options.js';
-import type { IdentityOptions } from './identity.js';
-import type { OriginCheck } from './origin.js';
-import type { RefusalReport } from './refusal.js';
+import type { IdentityOptions } from './admission/identity.js';
+import type { OriginCheck } from './admission/origin.js';
+import type { RefusalReport } from './admission/refusal.js';
+import type { ClusterOptions } from './cluster/cluster-options.js';
 
 export type MaybePromise<T> = T | Promise<T>;
 

@@ -2,9 +2,9 @@ import { ArcClient } from '../client/arc-client.js';
 import type { HeadersOption } from '../client/request-headers.js';
 import { type Logger, limitLogger, silentLogger } from '../logger.js';
 import { isHttpName, isObject, MAX_TIMEOUT_MS } from '../values.js';
+import { parseOrigin } from './admission/origin.js';
 import type { MaybePromise, RelayHooks, RelayOptions, ResumeConfig, ResumeOptions, Session } from './api.js';
-import { type ClusterConfig, findClusterProblem, findIdentityProblem, readCluster } from './cluster-options.js';
-import { parseOrigin } from './origin.js';
+import { type ClusterConfig, findClusterProblem, findIdentityProblem, readCluster } from './cluster/cluster-options.js';
 
 /** Default, minimum and maximum of the numeric options. */
 const NUMBERS = {

@@ -1,8 +1,8 @@
 import { CloseCode } from '@arc/thread-protocol';
 import { withTimeout } from '../timers.js';
-import type { Cluster } from './cluster.js';
-import { type MovableSession, parkSession } from './moving.js';
-import type { CloseSummary, Counters } from './stats-types.js';
+import type { Cluster } from './cluster/cluster.js';
+import { type MovableSession, parkSession } from './cluster/handover.js';
+import type { CloseSummary, Counters } from './monitoring/stats-types.js';
 
 /** A session that is closed with its relay. */
 interface ClosingSession extends MovableSession {

@@ -13,7 +13,7 @@ import {
   type RelayOptions,
   type Session,
 } from '../../src/index.js';
-import { framesSchema } from '../../src/relay/frame-schema.js';
+import { framesSchema } from '../../src/relay/frames/frame-schema.js';
 import { startTestAgent, type TestAgent, type TestAgentOptions } from '../../src/testing/index.js';
 
 export { deferred, type Frame, type Json, say, soon, streamedText, textOf, to, until } from '@arc/test-client';

@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import type { JsonValue } from '../../relay/session-store.js';
+import type { JsonValue } from '../../relay/store/session-store.js';
 import { fenced, type Part, until } from './world.js';
 
 async function received(messages: readonly unknown[], count: number): Promise<void> {

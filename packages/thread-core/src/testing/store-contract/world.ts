@@ -10,7 +10,7 @@ import type {
   SessionState,
   SessionStore,
   StoreNode,
-} from '../../relay/session-store.js';
+} from '../../relay/store/session-store.js';
 
 /** A test runner's `test`. */
 export type StoreContractTest = (title: string, body: () => Promise<void>) => unknown;

@@ -1,0 +1,244 @@
+import type { IncomingMessage } from 'node:http';
+import { invokeHook } from '../../hooks.js';
+import { LogLimiter } from '../../log-limiter.js';
+import type { RelayConfig } from '../options.js';
+import { isHostAllowed, isOriginAllowed, requestedHost } from './origin.js';
+import { type Admission, makeRefusal, REFUSAL_LINES, type Refusal, type RefusalReason } from './refusal.js';
+
+const NOT_AUTHENTICATED = makeRefusal('authentication', 401, 'Not authenticated');
+const WRONG_HOST = makeRefusal('host', 403, 'This host is not allowed');
+const WRONG_ORIGIN = makeRefusal('origin', 403, 'This origin is not allowed');
+const TIMED_OUT = makeRefusal('timeout', 503, 'Authentication takes too long');
+const SHUTDOWN = makeRefusal('shutdown', 503, 'The server is shutting down');
+const FULL = makeRefusal('capacity', 503, 'Too many connections');
+const DISCONNECTED = makeRefusal('disconnected', 503, 'The client has gone');
+
+/** Characters of a header that are logged: a client may send long ones. */
+const LOGGED_CHARACTERS = 256;
+
+/** Ends the wait for `authenticate`. It is a class, so that no identity is taken for it. */
+class Interruption {
+  readonly refused: Refusal;
+
+  constructor(refused: Refusal) {
+    this.refused = refused;
+  }
+}
+
+type Interrupts = Set<(refused: Refusal) => void>;
+
+/** The result of the checks. `err`: what `authenticate` threw, which is for the log only. */
+type Checked = { identity: unknown } | { refused: Refusal; err?: unknown };
+
+/** What `admit` decided about a request whose socket is not attached yet. */
+interface Decision {
+  admission: Admission;
+  /** Stops waiting for the client to leave; its slot is the session's from now on. */
+  keepSlot(): void;
+}
+
+/**
+ * Decides which connections a relay accepts: by capacity, Host, Origin and authentication, in this order. A connection
+ * takes one of `maxSessions` slots before it is authenticated, so that a burst cannot pass the limit meanwhile.
+ */
+export class AdmissionControl {
+  /** Refusals so far. */
+  readonly refused: Record<RefusalReason, number> = {
+    shutdown: 0,
+    capacity: 0,
+    host: 0,
+    origin: 0,
+    authentication: 0,
+    timeout: 0,
+  };
+  readonly #config: RelayConfig;
+  readonly #limiter = new LogLimiter();
+  readonly #decisions = new WeakMap<IncomingMessage, Decision>();
+  /** End each wait for an `authenticate` before an upgrade; sessions that are authenticated are closed by the relay. */
+  readonly #interrupts: Interrupts = new Set();
+  #slots = 0;
+  #isClosing = false;
+
+  constructor(config: RelayConfig) {
+    this.#config = config;
+  }
+
+  /** Refuses every connection from now on, those that are being authenticated too. */
+  close(): void {
+    this.#isClosing = true;
+    for (const interrupt of this.#interrupts) interrupt(SHUTDOWN);
+  }
+
+  /** Decides before the upgrade, and reserves a slot. `host`: see `AdmitOptions`. */
+  async admit(request: IncomingMessage, context: unknown, host: string | undefined): Promise<Admission> {
+    if (this.#isClosing) return this.#refuse(request, SHUTDOWN);
+    if (this.#slots >= this.#config.maxSessions) return this.#refuse(request, FULL);
+    this.#slots += 1;
+    let hasSlot = true;
+    const release = (): void => {
+      if (!hasSlot) return;
+      hasSlot = false;
+      this.#slots -= 1;
+      stopListening();
+      this.#decisions.delete(request);
+    };
+    const stopListening = onLeave(request, release);
+    try {
+      const admission = await this.#check(request, context, host, this.#interrupts);
+      if ('refused' in admission) {
+        release();
+        return this.#refuse(request, admission.refused, admission.err);
+      }
+      if (this.#isClosing || hasLeft(request)) {
+        release();
+        return this.#refuse(request, this.#isClosing ? SHUTDOWN : DISCONNECTED);
+      }
+      this.#decisions.set(request, { admission, keepSlot: stopListening });
+      return admission;
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  /** Decides after the upgrade, for a session that has its slot. */
+  async checkAdmission(request: IncomingMessage, context: unknown, host: string | undefined): Promise<Admission> {
+    const admission = await this.#check(request, context, host);
+    if (!('refused' in admission)) return admission;
+    this.#report(request, admission.refused, true, admission.err);
+    return { refused: admission.refused };
+  }
+
+  /** What `admit` decided about a request whose socket is not attached yet. */
+  decisionOn(request: IncomingMessage): Admission | undefined {
+    return this.#decisions.get(request)?.admission;
+  }
+
+  /** A session takes its slot, or the one that `admit` has reserved. Gives why it is to be closed at once, if so. */
+  takeSlot(request: IncomingMessage): Refusal | undefined {
+    const decision = this.#decisions.get(request);
+    this.#decisions.delete(request);
+    decision?.keepSlot();
+    if (decision !== undefined && 'identity' in decision.admission) return undefined;
+    this.#slots += 1;
+    if (decision !== undefined && 'refused' in decision.admission) return decision.admission.refused;
+    if (this.#isClosing || this.#slots <= this.#config.maxSessions) return undefined;
+    this.#report(request, FULL, true);
+    return FULL;
+  }
+
+  /** A session releases its slot. */
+  releaseSlot(): void {
+    this.#slots -= 1;
+  }
+
+  #refuse(request: IncomingMessage, refused: Refusal, err?: unknown): Admission {
+    const isAccepted = this.#config.refuseWith === 'close';
+    const admission = { refused };
+    // The host still accepts the upgrade, so that the client gets a close code.
+    if (isAccepted) this.#decisions.set(request, { admission, keepSlot: () => {} });
+    this.#report(request, refused, isAccepted, err);
+    return admission;
+  }
+
+  /** Host, Origin and authentication. */
+  async #check(
+    request: IncomingMessage,
+    context: unknown,
+    given: string | undefined,
+    interrupts?: Interrupts,
+  ): Promise<Checked> {
+    const { allowedHosts, allowedOrigins, authenticate, trustProxy } = this.#config;
+    const host = given === undefined || trustProxy ? requestedHost(request, trustProxy) : given;
+    if (allowedHosts !== undefined && !isHostAllowed(host, allowedHosts)) return { refused: WRONG_HOST };
+    try {
+      if (!isOriginAllowed(request, allowedOrigins, host)) return { refused: WRONG_ORIGIN };
+      const asked = authenticate?.(request, context);
+      const identity = isThenable(asked) ? await this.#settle(request, asked, interrupts) : asked;
+      if (identity instanceof Interruption) return { refused: identity.refused };
+      const isNobody = identity === null || identity === undefined || identity === false;
+      return authenticate !== undefined && isNobody ? { refused: NOT_AUTHENTICATED } : { identity };
+    } catch (err) {
+      return { refused: refusalOf(err), err };
+    }
+  }
+
+  /** Waits for `authenticate`, unless it takes too long, the client leaves or the relay is closed. */
+  #settle(request: IncomingMessage, asked: PromiseLike<unknown>, interrupts?: Interrupts): Promise<unknown> {
+    const { authenticateTimeout } = this.#config;
+    return new Promise((resolve, reject) => {
+      const interrupt = (refused: Refusal): void => {
+        stopWaiting();
+        resolve(new Interruption(refused));
+      };
+      const stopListening = onLeave(request, () => interrupt(DISCONNECTED));
+      const isLimited = authenticateTimeout > 0;
+      const timer = isLimited ? setTimeout(() => interrupt(TIMED_OUT), authenticateTimeout).unref() : undefined;
+      const stopWaiting = (): void => {
+        clearTimeout(timer);
+        interrupts?.delete(interrupt);
+        stopListening();
+      };
+      interrupts?.add(interrupt);
+      Promise.resolve(asked).finally(stopWaiting).then(resolve, reject);
+    });
+  }
+
+  /** Counts and logs a refusal, and calls the hook. */
+  #report(request: IncomingMessage, refusal: Refusal, isUpgraded: boolean, err?: unknown): void {
+    const { reason, status, closeCode } = refusal;
+    if (reason === 'disconnected') return;
+    this.refused[reason] += 1;
+    const { hooks, logger } = this.#config;
+    const answer = isUpgraded ? { closeCode } : { status };
+    const suppressed = this.#limiter.take(reason);
+    if (suppressed !== undefined) {
+      const { host, origin } = request.headers;
+      const about = { reason, ...answer, host: cut(host), origin: cut(origin), suppressed };
+      logger.warn(err === undefined ? about : { ...about, err }, REFUSAL_LINES[reason]);
+    }
+    if (hooks.onRefuse === undefined) return;
+    invokeHook(
+      () => hooks.onRefuse?.({ request, reason, ...answer }),
+      (error) => logger.error({ err: error }, 'the hook onRefuse threw'),
+    );
+  }
+}
+
+/** A request that a test has injected has no socket. */
+function socketOf(request: IncomingMessage): IncomingMessage['socket'] | undefined {
+  return request.socket;
+}
+
+/**
+ * Calls back when the client closes its side, which no WebSocket client does before the handshake is over. Returns a
+ * function that ends the wait.
+ */
+function onLeave(request: IncomingMessage, callback: () => void): () => void {
+  const socket = socketOf(request);
+  socket?.once('close', callback).once('end', callback);
+  return () => void socket?.off('close', callback).off('end', callback);
+}
+
+function hasLeft(request: IncomingMessage): boolean {
+  const socket = socketOf(request);
+  return socket !== undefined && (socket.destroyed || socket.readableEnded);
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (Object(value) as { then?: unknown }).then === 'function';
+}
+
+function cut(header: string | undefined): string | undefined {
+  return header?.slice(0, LOGGED_CHARACTERS);
+}
+
+/** The refusal for an error that `authenticate` threw. */
+function refusalOf(error: unknown): Refusal {
+  const { statusCode: status, message } = Object(error) as { statusCode?: unknown; message?: unknown };
+  const isStatus = typeof status === 'number' && Number.isInteger(status) && status >= 400 && status <= 599;
+  if (!isStatus) return NOT_AUTHENTICATED;
+  // The message of a 4xx is for the client; that of a 5xx is not.
+  const isPublic = status < 500 && typeof message === 'string' && message !== '';
+  return makeRefusal('authentication', status, isPublic ? message : NOT_AUTHENTICATED.message);
+}

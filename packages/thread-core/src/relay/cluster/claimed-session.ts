@@ -1,0 +1,36 @@
+import { encode } from '../../bytes.js';
+import type { ThreadEntry } from '../../threads/store.js';
+import type { FormerResumption } from '../resume/resumption.js';
+import type { StoredSession } from '../store/session-store.js';
+import type { ClaimedSession } from './session-moves.js';
+
+/**
+ * The progress of a claimed session. If its owner died, numbering continues from what the client has seen or what the store
+ * has, whichever is larger, and all that the client has sent counts as accepted.
+ */
+export function readFormer({ session, journal, request }: ClaimedSession): FormerResumption {
+  const { seq, got, exact } = session;
+  const { secretHash, seq: seen, sent } = request;
+  const end = endOf(journal);
+  const last = exact ? seq : Math.max(seq, seen);
+  const isUsed = journal !== undefined && end === last;
+  return {
+    secretHash,
+    got: exact ? got : sent,
+    acknowledged: isUsed ? journal.firstSeq - 1 : last,
+    frames: isUsed ? journal.frames.map(encode) : [],
+    stored: end,
+  };
+}
+
+/** The threads of a claimed session. If its owner died, it is not known whether their first answers had ended. */
+export function readThreads({ threads, exact }: StoredSession): Record<string, ThreadEntry> {
+  if (exact) return threads;
+  const unsettled = Object.entries(threads).map(([key, entry]) => [key, { ...entry, unsettled: !entry.stateless }]);
+  return Object.fromEntries(unsettled);
+}
+
+/** The number of the last frame; 0 if there is none. */
+function endOf(journal: ClaimedSession['journal']): number {
+  return journal === undefined ? 0 : journal.firstSeq + journal.frames.length - 1;
+}

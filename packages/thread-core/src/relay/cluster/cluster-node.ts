@@ -1,0 +1,223 @@
+import { randomUUID } from 'node:crypto';
+import type { Logger } from '../../logger.js';
+import { FencedError, type Renewal, type SessionStore, StoreError, type StoreNode } from '../store/session-store.js';
+import { LeaseClock } from './cluster-clock.js';
+import { ClusterUnavailableError } from './cluster-errors.js';
+import { type ClusterMember, reconcile } from './cluster-reconcile.js';
+
+/**
+ * `ok`: the store has all of this node's sessions. `degraded`: it answers, but does not take all writes. `away`: it
+ * does not answer; open threads continue. `fenced`: this node may have lost its sessions, and sends nothing.
+ */
+export type ClusterState = 'ok' | 'degraded' | 'fenced' | 'away';
+
+export interface ClusterNodeOptions {
+  store: SessionStore;
+  node: string;
+  /** Milliseconds. */
+  lease: number;
+  /** Milliseconds after the end of the lease in which no other node ends the chats of this one. */
+  grace: number;
+  logger: Logger;
+  /** Called after each renewal in which the store answered. */
+  onRenewed(): void;
+  /** Ends a session that the store has for this node, and that the node does not know. */
+  onStray(sid: string): Promise<void>;
+}
+
+/** A renewal each third of the lease. */
+const RENEWALS_PER_LEASE = 3;
+
+/** This process as a node of the cluster: renews its lease, and knows whether it may still act for its sessions. */
+export class ClusterNode {
+  readonly store: SessionStore;
+  readonly node: StoreNode;
+  /** Milliseconds. */
+  readonly grace: number;
+  readonly #options: ClusterNodeOptions;
+  readonly #members = new Set<ClusterMember>();
+  readonly #clock: LeaseClock;
+  /** The boot under which the members are registered. */
+  #boot = '';
+  #state: ClusterState = 'away';
+  #hasJoined = false;
+  #isFenced = false;
+  /** Whether the last renewal failed. */
+  #isAway = false;
+  #hasUnwritten = false;
+  /** Data or the lease was lost, and not all members are registered again. */
+  #isLost = false;
+  /** Sessions that were closed while a renewal was under way. */
+  #closed = 0;
+  #renewing: Promise<void> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: ClusterNodeOptions) {
+    const { store, node, lease, grace } = options;
+    this.#options = options;
+    this.store = store;
+    this.grace = grace;
+    this.node = { name: node, incarnation: randomUUID(), lease };
+    this.#clock = new LeaseClock();
+  }
+
+  get logger(): Logger {
+    return this.#options.logger;
+  }
+
+  get state(): ClusterState {
+    return this.#state;
+  }
+
+  /** The number of sessions that this node has or had in the store. */
+  get memberCount(): number {
+    return this.#members.size;
+  }
+
+  get boot(): string {
+    return this.#boot;
+  }
+
+  /** Joins the cluster, as soon as the store can be reached, and stays in it. */
+  start(): void {
+    void this.renew();
+    this.#timer = setInterval(() => void this.renew(), this.node.lease / RENEWALS_PER_LEASE).unref();
+  }
+
+  /** Leaves the cluster. What is still registered is treated as a dead node's. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#renewing;
+    if (!this.#hasJoined) return;
+    await this.store.leave(this.node).catch((err: unknown) => {
+      this.#options.logger.warn({ err, node: this.node.name }, 'the node could not leave the cluster');
+    });
+  }
+
+  add(member: ClusterMember): void {
+    this.#members.add(member);
+  }
+
+  remove(member: ClusterMember): void {
+    if (this.#members.delete(member)) this.#closed += 1;
+  }
+
+  /** A write failed: it is tried again after the next renewal. */
+  noteFailedWrite(error: unknown): void {
+    this.#hasUnwritten = true;
+    if (!this.#isAway) this.#change('degraded', error);
+  }
+
+  /**
+   * Undefined if this node may act for its sessions at once, because its lease was renewed recently. Otherwise (the event
+   * loop was blocked, or the store is away) a promise, which rejects if the node may not.
+   */
+  check(): Promise<void> | undefined {
+    const isFresh = this.#clock.age < (this.node.lease * 2) / RENEWALS_PER_LEASE;
+    return isFresh && !this.#isFenced ? undefined : this.#checkAgain();
+  }
+
+  async #checkAgain(): Promise<void> {
+    if (!this.#isAway && !this.#isFenced) await this.renew();
+    // No other node claims or ends these sessions before lease and grace are over. Half of the grace is for the last send.
+    const isSafe = this.#hasJoined && this.#clock.age < this.node.lease + this.grace / 2;
+    if (this.#isFenced || !isSafe) throw new ClusterUnavailableError();
+  }
+
+  /** Whether no other node can have claimed a session of this one. */
+  get isLeaseGood(): boolean {
+    return !this.#isFenced && this.#clock.age < this.node.lease;
+  }
+
+  /** Waits until the node has joined, for new sessions. Rejects if it could not. */
+  async joined(): Promise<void> {
+    if (!this.#hasJoined) await this.renew();
+    if (!this.#hasJoined || this.#isFenced) throw new ClusterUnavailableError();
+  }
+
+  /** Renews the lease, and repairs differences between the store and this node. Never rejects. */
+  renew(): Promise<void> {
+    this.#renewing ??= this.#renew().finally(() => {
+      this.#renewing = undefined;
+    });
+    return this.#renewing;
+  }
+
+  /** As `renew`, but a renewal that is already under way does not count: another one follows it. */
+  async renewAfresh(): Promise<void> {
+    await this.#renewing;
+    await this.renew();
+  }
+
+  async #renew(): Promise<void> {
+    if (this.#isFenced) return;
+    const { store, node } = this;
+    const asked = this.#clock.now();
+    const atLeast = this.#count('yes');
+    this.#closed = 0;
+    try {
+      const renewal = await (this.#hasJoined ? store.renew(node) : store.join(node));
+      if (renewal.fenced) return this.#fence();
+      // Remembered until everything is registered again: only one renewal reports that the lease had lapsed.
+      this.#isLost ||= this.#hasJoined && (renewal.lapsed || renewal.boot !== this.#boot);
+      this.#hasJoined = true;
+      const differs = this.#isLost || !this.#isExpected(renewal, atLeast);
+      if (differs || this.#hasUnwritten) await this.#reconcile(this.#boot, differs);
+      this.#isLost = false;
+      this.#boot = renewal.boot;
+      this.#clock.set(asked);
+      this.#isAway = false;
+      if (!this.#hasUnwritten) this.#change('ok');
+    } catch (error) {
+      this.#fail(error);
+    }
+    if (!this.#isAway && !this.#isFenced) this.#options.onRenewed();
+  }
+
+  #fail(error: unknown): void {
+    if (error instanceof FencedError) return this.#fence();
+    const isReachable = error instanceof StoreError && (error.code === 'full' || error.code === 'version');
+    this.#isAway = true;
+    const isOver = this.#clock.age >= this.node.lease + this.grace / 2;
+    this.#change(isReachable ? 'degraded' : isOver && this.#hasJoined ? 'fenced' : 'away', error);
+  }
+
+  /** Registers all members again, or writes what was not written, and ends what the store should not have. */
+  async #reconcile(boot: string, isFull: boolean): Promise<void> {
+    const { onStray } = this.#options;
+    this.#hasUnwritten = false;
+    const isWritten = await reconcile(this.store, this.node, [...this.#members], boot, isFull, onStray);
+    if (!isWritten) this.noteFailedWrite(undefined);
+  }
+
+  #count(registration: ClusterMember['registration']): number {
+    let count = 0;
+    for (const member of this.#members) if (member.registration === registration) count += 1;
+    return count;
+  }
+
+  /** Sessions may be opened and closed while a renewal is under way, so the count is right within bounds. */
+  #isExpected({ sessions }: Renewal, atLeast: number): boolean {
+    const atMost = this.#count('yes') + this.#count('maybe') + this.#closed;
+    return sessions >= atLeast - this.#closed - this.#count('maybe') && sessions <= atMost;
+  }
+
+  #fence(): void {
+    this.#isFenced = true;
+    this.#change('fenced');
+    for (const member of [...this.#members]) member.lost();
+    this.#members.clear();
+  }
+
+  #change(state: ClusterState, err?: unknown): void {
+    if (this.#state === state) return;
+    const about = { node: this.node.name, state, previous: this.#state, err };
+    this.#state = state;
+    const { logger } = this.#options;
+    if (state === 'ok') logger.info(about, 'the node is in the cluster');
+    else if (state === 'fenced') {
+      logger.error(about, 'the node may have lost its sessions to another process: it sends nothing more');
+    } else if (state === 'away') logger.error(about, "the cluster's store is away");
+    else logger.warn(about, "the cluster's store does not take all writes");
+  }
+}

@@ -1,0 +1,83 @@
+import type { Logger } from '../../logger.js';
+import { FencedError, type ReapedSession, type StoredSession } from '../store/session-store.js';
+import type { ClusterNode } from './cluster-node.js';
+
+/** Sessions that are ended at a time. */
+const BATCH = 32;
+
+export interface ReaperOptions {
+  node: ClusterNode;
+  /** Milliseconds for the chats of one session. */
+  cleanupTimeout: number;
+  logger: Logger;
+  /** Ends all chats of a session that nobody will resume. Settles within `cleanupTimeout`. */
+  endChats(session: StoredSession): Promise<void>;
+}
+
+/** Ends the chats of sessions whose node is dead and which nobody has resumed. */
+export class Reaper {
+  readonly #options: ReaperOptions;
+  #running: Promise<void> | undefined;
+  #isStopped = false;
+  /** Sessions whose chats this node has ended for others. */
+  reaped = 0;
+
+  constructor(options: ReaperOptions) {
+    this.#options = options;
+  }
+
+  /** Ends such sessions, unless it does so already. Never rejects. */
+  run(): Promise<void> {
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+    });
+    return this.#running;
+  }
+
+  /** Begins no more sessions, and waits for those that are being ended. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    await this.#running;
+  }
+
+  /** Ends one session, if no other living node has it. */
+  async reapOne(sid: string): Promise<boolean> {
+    const { store, node } = this.#options.node;
+    const reaped = await store.reapOne(node, sid, this.#deadline);
+    if (reaped !== undefined) await this.#end(reaped);
+    return reaped !== undefined;
+  }
+
+  /** Another node takes over what is not ended by then. */
+  get #deadline(): number {
+    return this.#options.cleanupTimeout * 2 + this.#options.node.node.lease;
+  }
+
+  async #run(): Promise<void> {
+    const { store, node } = this.#options.node;
+    try {
+      let reaped: ReapedSession[];
+      do {
+        if (this.#isStopped) return;
+        reaped = await store.reap(node, { limit: BATCH, deadline: this.#deadline });
+        await Promise.all(reaped.map((session) => this.#end(session)));
+      } while (reaped.length === BATCH);
+    } catch (err) {
+      this.#options.logger.debug({ err, node: node.name }, 'the search for sessions of dead nodes failed');
+    }
+  }
+
+  async #end({ owned, session }: ReapedSession): Promise<void> {
+    const { node, logger, endChats } = this.#options;
+    const about = { session: owned.sid, chats: Object.keys(session.threads).length };
+    try {
+      await endChats(session);
+      await node.store.close(owned);
+      this.reaped += 1;
+      logger.info(about, "the chats of a dead node's session were ended");
+    } catch (err) {
+      if (err instanceof FencedError) return;
+      logger.warn({ ...about, err }, 'a session of a dead node could not be removed: it is ended again later');
+    }
+  }
+}

@@ -1,0 +1,19 @@
+import type { ThreadEntry } from '../../threads/store.js';
+import type { Ownership, SessionMeta } from '../store/session-store.js';
+
+/** What a session says of itself when it is registered. */
+export type SessionDescription = Omit<SessionMeta, 'epoch' | 'boot' | 'threads'>;
+
+/** What a node has claimed: its right to write the session, and the session's threads. */
+export interface ClaimedRecord {
+  readonly owned: Ownership;
+  readonly threads: Record<string, ThreadEntry>;
+}
+
+export interface ClusterSessionOwner {
+  describe(): SessionDescription;
+  /** Writes what the journal in the store does not have. Resolves to whether it has all of it. */
+  writeJournal(): Promise<boolean>;
+  /** Another node owns the session: its chats are not this node's to end. */
+  onLost(): void;
+}

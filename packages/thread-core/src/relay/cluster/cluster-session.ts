@@ -1,0 +1,289 @@
+import type { ChatOutcome } from '../../threads/ending.js';
+import type { ThreadEntry } from '../../threads/store.js';
+import { FencedError, type JournalSlice, type Ownership, type SessionState } from '../store/session-store.js';
+import { ClusterUnavailableError } from './cluster-errors.js';
+import type { ClusterNode } from './cluster-node.js';
+import type { ClusterMember } from './cluster-reconcile.js';
+import type { ClaimedRecord, ClusterSessionOwner, SessionDescription } from './cluster-session-owner.js';
+import { WriteQueue } from './write-queue.js';
+
+/**
+ * Keeps one session in the store: each thread before its chat.start, so that others can end the chat whatever happens to
+ * this process. A session is registered with its first thread, unless it was before.
+ */
+export class ClusterSession implements ClusterMember {
+  readonly sid: string;
+  readonly #node: ClusterNode;
+  readonly #owner: ClusterSessionOwner;
+  #owned: Ownership | undefined;
+  /** The latest description of the session, for registering it again if `describe` throws. */
+  #description: SessionDescription | undefined;
+  /** What the store should have, by the chat id that each thread began with: the agent may change it later. */
+  readonly #threads = new Map<string, ThreadEntry>();
+  /** The keys of threads whose chat id the agent has changed. */
+  readonly #renamed = new Map<string, string>();
+  /** Keys of threads that could not be written. */
+  readonly #unwritten = new Set<string>();
+  readonly #writes = new WriteQueue();
+  #isOver = false;
+
+  /** `claimed`: how the node owns the session already, and its threads as they were stored. */
+  constructor(node: ClusterNode, sid: string, owner: ClusterSessionOwner, claimed?: ClaimedRecord) {
+    this.sid = sid;
+    this.#node = node;
+    this.#owner = owner;
+    if (claimed === undefined) return;
+    this.#owned = claimed.owned;
+    for (const [key, entry] of Object.entries(claimed.threads)) {
+      this.#threads.set(key, entry);
+      if (entry.chatId !== key) this.#renamed.set(entry.chatId, key);
+    }
+    node.add(this);
+  }
+
+  get registration(): 'yes' | 'no' | 'maybe' {
+    if (!this.#writes.isEmpty) return 'maybe';
+    return this.#owned === undefined ? 'no' : 'yes';
+  }
+
+  /** Its threads, by the chat id that each began with. */
+  get threads(): Record<string, ThreadEntry> {
+    return Object.fromEntries(this.#threads);
+  }
+
+  /** Adds frames to the journal in the store. Registers the session if it is not registered yet. */
+  append(slice: JournalSlice): Promise<void> {
+    return this.#writes.add(async () => {
+      if (this.#isOver) return;
+      if (this.#owned === undefined) await this.#register();
+      if (this.#owned !== undefined) await this.#node.store.append(this.#owned, slice);
+    });
+  }
+
+  /** Drops frames from the journal in the store, up to a number. */
+  trim(seq: number): Promise<void> {
+    return this.#writes.add(() => this.#node.store.trim(this.sid, seq));
+  }
+
+  /** Gives the session to another node. False if that one is dead: the session stays here. Rejects as the store does. */
+  async handover(to: string, state: () => SessionState): Promise<boolean> {
+    let isDone = false;
+    await this.#writes.add(async () => {
+      if (this.#owned !== undefined) isDone = await this.#node.store.handover(this.#owned, to, state());
+    });
+    if (isDone) this.release();
+    return isDone;
+  }
+
+  /** Gives the session up for whichever node claims it. */
+  async park(state: () => SessionState): Promise<void> {
+    await this.#writes.add(async () => {
+      if (this.#isOver) return;
+      if (this.#owned === undefined) await this.#register();
+      if (this.#owned !== undefined) await this.#node.store.park(this.#owned, state());
+    });
+    this.release();
+  }
+
+  /**
+   * Marks the session as expired, so that nobody resumes it while its chats are ended.
+   * @param cleanupTimeout milliseconds for its chats. Other nodes end later what is left of them.
+   * @returns false if it has another owner by now
+   */
+  async expire(cleanupTimeout: number): Promise<boolean> {
+    const deadline = cleanupTimeout * 2 + this.#node.node.lease;
+    try {
+      await this.#writes.add(async () => {
+        if (this.#owned !== undefined) await this.#node.store.expire(this.#owned, deadline);
+      });
+    } catch (error) {
+      if (error instanceof FencedError) return false;
+      this.#node.noteFailedWrite(error);
+      // Another node may have claimed it by now. If none has, its chats are ended after the next renewal.
+      if (!this.#node.isLeaseGood) return false;
+    }
+    return !this.#isOver;
+  }
+
+  /** The session is not this node's any more, and stays in the store. */
+  release(): void {
+    this.#isOver = true;
+    this.#owned = undefined;
+    this.#node.remove(this);
+  }
+
+  /** A write failed: it is tried again after the next renewal. */
+  failed(error: unknown): void {
+    if (error instanceof FencedError) this.lost();
+    else this.#node.noteFailedWrite(error);
+  }
+
+  /**
+   * Stores a thread before its chat.start.
+   * @throws ClusterUnavailableError if it could not be stored: the chat must not be started
+   */
+  async beforeStart(entry: ThreadEntry): Promise<void> {
+    if (this.#isOver) throw new ClusterUnavailableError();
+    try {
+      // A function of the application that throws is no failure of the store, and changes nothing for other sessions.
+      if (this.#owned === undefined) this.#describe();
+    } catch (error) {
+      throw new ClusterUnavailableError(error);
+    }
+    this.#threads.set(entry.chatId, entry);
+    try {
+      await this.#node.joined();
+      await this.#node.check();
+      await this.#writeOrRegister(entry.chatId);
+    } catch (error) {
+      this.#failed(entry.chatId, error);
+      throw error instanceof ClusterUnavailableError ? error : new ClusterUnavailableError(error);
+    }
+  }
+
+  /** Stores a thread whose chat was started elsewhere. */
+  onAdopted(entry: ThreadEntry): void {
+    if (this.#isOver) return;
+    this.#threads.set(entry.chatId, entry);
+    this.#writeOrRegister(entry.chatId).catch((error: unknown) => this.#failed(entry.chatId, error));
+  }
+
+  /** Stores what has changed of a thread: its chat id, or whether it is settled. */
+  onChange(entry: ThreadEntry, previous: string): void {
+    const key = this.#renamed.get(previous) ?? previous;
+    const known = this.#threads.get(key);
+    if (known === undefined) return;
+    if (entry.chatId !== previous && previous !== key) {
+      // The second other id: the chat under the first one is ended, too.
+      this.#renamed.delete(previous);
+      this.#threads.set(previous, known);
+      this.#writeSoon(previous);
+    }
+    if (entry.chatId !== key) this.#renamed.set(entry.chatId, key);
+    this.#threads.set(key, entry);
+    this.#writeSoon(key);
+  }
+
+  /** Removes a thread whose chat is ended, or was never started. */
+  onRemoved(entry: ThreadEntry, _outcome: ChatOutcome | undefined): void {
+    const key = this.#renamed.get(entry.chatId) ?? entry.chatId;
+    if (this.#threads.get(key)?.chatId !== entry.chatId) return;
+    this.#renamed.delete(entry.chatId);
+    this.#threads.delete(key);
+    this.#writeSoon(key);
+  }
+
+  /** Removes the session, once all its chats are ended. Never rejects: what stays is removed after a renewal. */
+  async close(): Promise<void> {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    await this.#writes.add(async () => {
+      if (this.#owned === undefined) return;
+      await this.#node.store.close(this.#owned).catch((error: unknown) => {
+        if (!(error instanceof FencedError)) this.#node.noteFailedWrite(error);
+      });
+      this.#owned = undefined;
+    });
+    this.#node.remove(this);
+  }
+
+  async registerAgain(boot: string): Promise<void> {
+    const { store, node } = this.#node;
+    const owned = this.#owned;
+    if (owned === undefined || this.#isOver) return;
+    let described: SessionDescription;
+    try {
+      described = this.#describe();
+    } catch {
+      // It stays out of the store. Throwing would keep all other sessions out as well.
+      return;
+    }
+    const meta = { ...described, epoch: owned.epoch, boot, threads: Object.fromEntries(this.#threads) };
+    try {
+      await store.open(node, meta);
+    } catch (error) {
+      if (!(error instanceof FencedError)) throw error;
+      this.lost();
+    }
+  }
+
+  async flush(): Promise<boolean> {
+    for (const key of [...this.#unwritten]) {
+      if (this.#isOver) return true;
+      this.#unwritten.delete(key);
+      // If the store does not know the session, the next renewal finds out whether data was lost or the session.
+      await this.#writes.add(() => this.#write(key)).catch((error: unknown) => this.#writeLater(key, error));
+    }
+    return this.#isOver || ((await this.#owner.writeJournal()) && this.#unwritten.size === 0);
+  }
+
+  lost(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#owned = undefined;
+    this.#node.remove(this);
+    this.#owner.onLost();
+  }
+
+  #writeSoon(key: string): void {
+    if (this.#isOver || this.#owned === undefined) return;
+    this.#writeOrRegister(key).catch((error: unknown) => this.#failed(key, error));
+  }
+
+  /**
+   * A store that does not know the session may have lost its data. Then a renewal registers the session again; it is not
+   * awaited in the queue, in which it writes itself.
+   */
+  async #writeOrRegister(key: string): Promise<void> {
+    try {
+      await this.#writes.add(() => this.#write(key));
+    } catch (error) {
+      if (!(error instanceof FencedError)) throw error;
+      await this.#node.renewAfresh();
+      if (this.#isOver) throw error;
+      await this.#writes.add(() => this.#write(key));
+    }
+  }
+
+  async #write(key: string): Promise<void> {
+    const entry = this.#threads.get(key);
+    if (this.#owned === undefined) {
+      // What was removed before it was ever written need not be.
+      if (entry !== undefined) await this.#register();
+      return;
+    }
+    await this.#node.store.thread(this.#owned, key, entry ?? null);
+  }
+
+  /** @throws what functions of the application throw, the first time */
+  #describe(): SessionDescription {
+    try {
+      this.#description = this.#owner.describe();
+    } catch (error) {
+      if (this.#description === undefined) throw error;
+    }
+    return this.#description;
+  }
+
+  async #register(): Promise<void> {
+    const { store, node } = this.#node;
+    this.#node.add(this);
+    try {
+      this.#owned = await store.open(node, { ...this.#describe(), threads: Object.fromEntries(this.#threads) });
+    } catch (error) {
+      // It may have been opened all the same. Then nobody knows it, and it is ended after a renewal.
+      this.#node.remove(this);
+      throw error;
+    }
+  }
+
+  #failed(key: string, error: unknown): void {
+    if (error instanceof FencedError) this.lost();
+    else this.#writeLater(key, error);
+  }
+
+  #writeLater(key: string, error: unknown): void {
+    this.#unwritten.add(key);
+    this.#node.noteFailedWrite(error);
+  }
+}

@@ -1,0 +1,193 @@
+import type { Logger } from '../../logger.js';
+import type { SessionConnection } from '../connection/session-connection.js';
+import type { JsonValue, StoredSession } from '../store/session-store.js';
+import { ClusterNode } from './cluster-node.js';
+import type { ClusterConfig } from './cluster-options.js';
+import { Reaper } from './cluster-reaper.js';
+import { ClusterSession } from './cluster-session.js';
+import type { ClaimedRecord, ClusterSessionOwner } from './cluster-session-owner.js';
+import type { ClusterStats } from './cluster-stats.js';
+import { Gateway, type GatewayOptions } from './gateway.js';
+import { type LinkMessage, Links } from './links.js';
+import { type MovesHost, type MovesMessage, SessionMoves } from './session-moves.js';
+
+/** What the cluster needs of a session of this node. */
+export interface ClusteredSession {
+  readonly id: string;
+  readonly identity: unknown;
+  readonly resumption:
+    | {
+        readonly secretHash: string;
+        readonly identityKey: string;
+        /** Writes what the journal in the store does not have. Resolves to whether it has all of it. */
+        readonly spill: { write(): Promise<boolean> } | undefined;
+      }
+    | undefined;
+  /** Another node owns the session now: its chats are not this node's to end. */
+  onLost(): void;
+}
+
+export interface ClusterHost extends MovesHost {
+  readonly config: {
+    readonly cleanupTimeout: number;
+    readonly maxPendingBytes: number;
+    readonly resume: { readonly grace: number } | undefined;
+    readonly logger: Logger;
+  };
+  /** The key and the saved form of an identity. */
+  describeIdentity(identity: unknown): { identityKey: string | undefined; identity: JsonValue | undefined };
+  /** Ends the chats of a session whose node is gone. */
+  endChatsOf(session: StoredSession): Promise<void>;
+  /** Ends the sessions of an identity on this node. */
+  endLocalSessions(identityKey: string): void;
+  /** A gateway was closed, or its connection has got its session. */
+  onGatewayClosed(): void;
+}
+
+/** Unknown sessions that are remembered until the next renewal. */
+const MAX_STRAYS = 10_000;
+
+/** How often a node checks whether the owner of a gateway's session is alive. */
+const CHECKS_PER_LEASE = 3;
+
+/** Asks another node to end the sessions of an identity. */
+interface EndSessionsMessage {
+  type: 'end-sessions';
+  key: string;
+}
+
+/** A relay's part in the cluster: its node, its sessions in the store, and the reaper. */
+export class Cluster {
+  readonly #host: ClusterHost;
+  readonly #node: ClusterNode;
+  readonly #reaper: Reaper;
+  readonly moves: SessionMoves;
+  readonly links: Links;
+  /** Sockets of this node whose sessions are on other nodes. */
+  readonly gateways = new Set<Gateway>();
+  /** Sessions that the store had of this node at the last renewal, and that this node did not know. */
+  readonly #strays = new Set<string>();
+  /** Sessions that are being removed from the store. */
+  readonly #closing = new Set<Promise<void>>();
+  #listening: Promise<(() => Promise<void>) | undefined> | undefined;
+
+  constructor({ store, node, lease }: ClusterConfig, host: ClusterHost) {
+    const { cleanupTimeout, logger } = host.config;
+    this.#host = host;
+    this.#node = new ClusterNode({
+      ...{ store, node, lease, logger },
+      // Sessions that cannot be resumed need no longer grace. It bounds how long they continue without the store.
+      grace: lease,
+      onRenewed: () => this.#onRenewed(),
+      onStray: (sid) => this.#onStray(sid),
+    });
+    this.moves = new SessionMoves(this.#node, host);
+    this.links = new Links(this.#node);
+    const endChats = (session: StoredSession): Promise<void> => host.endChatsOf(session);
+    this.#reaper = new Reaper({ node: this.#node, cleanupTimeout, logger, endChats });
+  }
+
+  get stats(): ClusterStats {
+    const { claimed, handedOver } = this.moves;
+    const { state, memberCount: sessions } = this.#node;
+    return { state, sessions, reaped: this.#reaper.reaped, claimed, handedOver, gateways: this.gateways.size };
+  }
+
+  start(): void {
+    this.#node.start();
+  }
+
+  /** Leaves the cluster, when the sessions of this node are closed. */
+  async stop(): Promise<void> {
+    await Promise.all([...this.#closing, this.#reaper.stop()]);
+    const stopListening = await this.#listening;
+    await stopListening?.();
+    await this.#node.stop();
+  }
+
+  /** Undefined if this node may act for its sessions at once; otherwise a promise that rejects if it may not. */
+  check(): Promise<void> | undefined {
+    return this.#node.check();
+  }
+
+  /** Registers a session as soon as it has a thread. `claimed`: it is registered already, and was another node's. */
+  register(session: ClusteredSession, claimed?: ClaimedRecord): ClusterSession {
+    const describe = (): ReturnType<ClusterSessionOwner['describe']> => {
+      const { id: sid, resumption, identity } = session;
+      const described = this.#host.describeIdentity(identity);
+      if (resumption === undefined) return { sid, grace: this.#node.grace, ...described };
+      const { secretHash, identityKey } = resumption;
+      const grace = Math.max(this.#host.config.resume?.grace ?? 0, this.#node.grace);
+      return { sid, grace, ...described, secretHash, identityKey };
+    };
+    const writeJournal = async (): Promise<boolean> => (await session.resumption?.spill?.write()) !== false;
+    return new ClusterSession(
+      this.#node,
+      session.id,
+      { describe, writeJournal, onLost: () => session.onLost() },
+      claimed,
+    );
+  }
+
+  /** Connects a socket of this node to its session on another node. */
+  openGateway(
+    connection: SessionConnection,
+    options: Omit<GatewayOptions, 'links' | 'store' | 'maxKeptBytes' | 'interval' | 'onClosed'>,
+  ): Gateway {
+    const { store, node } = this.#node;
+    const gateway = new Gateway(connection, {
+      ...options,
+      ...{ links: this.links, store, interval: node.lease / CHECKS_PER_LEASE },
+      maxKeptBytes: this.#host.config.maxPendingBytes,
+      onClosed: (closed) => {
+        this.gateways.delete(closed);
+        this.#host.onGatewayClosed();
+      },
+    });
+    this.gateways.add(gateway);
+    return gateway;
+  }
+
+  /** Removes a session whose chats are ended. */
+  unregister(session: ClusterSession): void {
+    const closing = session.close().finally(() => this.#closing.delete(closing));
+    this.#closing.add(closing);
+  }
+
+  /** Ends the sessions of an identity on all other nodes, and those that have no living node. */
+  async endSessions(identityKey: string): Promise<void> {
+    const { store, node } = this.#node;
+    const message: EndSessionsMessage = { type: 'end-sessions', key: identityKey };
+    const others = (await store.nodes()).filter((name) => name !== node.name);
+    await Promise.all(others.map((name) => store.post(name, { ...message })));
+    const places = await store.sessionsOf(identityKey);
+    const ownerless = places.filter(({ owner }) => owner === undefined);
+    await Promise.all(ownerless.map(({ sid }) => this.#reaper.reapOne(sid)));
+  }
+
+  #onRenewed(): void {
+    void this.#reaper.run();
+    this.#listening ??= this.#node.store
+      .onPost(this.#node.node, (message) => this.#onMessage(message))
+      .catch(() => {
+        this.#listening = undefined;
+        return undefined;
+      });
+  }
+
+  /** A session that is handed over is in the store before this node knows it. So only one that is found twice is ended. */
+  async #onStray(sid: string): Promise<void> {
+    const wasKnown = this.#strays.delete(sid);
+    if (this.moves.isExpected(sid)) return;
+    if (wasKnown) await this.#reaper.reapOne(sid);
+    else if (this.#strays.size < MAX_STRAYS) this.#strays.add(sid);
+    else this.#strays.clear();
+  }
+
+  #onMessage(message: JsonValue): void {
+    const received = Object(message) as EndSessionsMessage | MovesMessage | LinkMessage;
+    if (received.type === 'end-sessions') this.#host.endLocalSessions(received.key);
+    else if (received.type === 'link') this.links.onMessage(received);
+    else if (received.type === 'move' || received.type === 'move-answer') this.moves.onMessage(received);
+  }
+}

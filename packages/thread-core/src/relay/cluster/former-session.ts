@@ -1,0 +1,58 @@
+import type { ArcClient } from '../../client/arc-client.js';
+import { TokenSource } from '../../client/token.js';
+import type { Logger } from '../../logger.js';
+import { type ChatOutcome, endChat } from '../../threads/ending.js';
+import { ThreadManager } from '../../threads/thread-manager.js';
+import { type IdentityOptions, loadIdentity } from '../admission/identity.js';
+import type { MaybePromise, Session } from '../api.js';
+import type { StoredSession } from '../store/session-store.js';
+
+export interface FormerSessionConfig {
+  readonly client: ArcClient;
+  readonly cleanupTimeout: number;
+  readonly logger: Logger;
+  readonly sessionToken: ((session: Session) => MaybePromise<string>) | undefined;
+  readonly identity: IdentityOptions | undefined;
+}
+
+/** A session whose node and connection are gone: what is left are chats that have to be ended. */
+class FormerSession implements Session {
+  readonly id: string;
+  readonly identity: unknown;
+  readonly request = undefined;
+  readonly threads: ThreadManager;
+  readonly pending = 0;
+  readonly closed: Promise<ChatOutcome[]> = Promise.resolve([]);
+
+  constructor(id: string, identity: unknown, client: ArcClient) {
+    this.id = id;
+    this.identity = identity;
+    this.threads = new ThreadManager(client);
+  }
+
+  close(): void {}
+}
+
+/** Ends all chats of a session that was taken over, side by side. Never rejects because of an agent. */
+export async function endChatsOf(stored: StoredSession, config: FormerSessionConfig): Promise<ChatOutcome[]> {
+  const { client, cleanupTimeout, logger, sessionToken } = config;
+  let tokens: TokenSource | undefined;
+  if (sessionToken !== undefined) {
+    const identity = await loadIdentity(stored.identity, config.identity, cleanupTimeout);
+    const session = new FormerSession(stored.sid, identity, client);
+    tokens = new TokenSource(async () => sessionToken(session));
+  }
+  const ending = Object.values(stored.threads).map((entry) =>
+    endChat(
+      (request, listener) => client.call(request, listener, { tokens }),
+      entry,
+      { reason: 'disconnected' },
+      cleanupTimeout,
+    ),
+  );
+  const outcomes = await Promise.all(ending);
+  for (const { agentId, contextId, chatId, ok, error: err } of outcomes) {
+    if (!ok) logger.error({ agentId, contextId, chatId, err }, 'orphaned chat of a dead node: it could not be ended');
+  }
+  return outcomes;
+}

@@ -1,0 +1,218 @@
+import { CloseCode } from '@arc/thread-protocol';
+import { type Bytes, encode } from '../../bytes.js';
+import type { ConnectionOwner } from '../connection/connection-owner.js';
+import type { SessionConnection } from '../connection/session-connection.js';
+import { isControl, pong } from '../frames/control-frames.js';
+import { BadFrame } from '../frames/frame-reader.js';
+import type { ReadFrame } from '../session/inbox.js';
+import type { SessionStore } from '../store/session-store.js';
+import type { LinkEnd, LinkEvent, Links, OwnerEvent } from './links.js';
+
+/** A client frame that the owner of the session may not have accepted yet. */
+export interface KeptFrame {
+  /** Its number among the client's frames that are counted. */
+  readonly n: number;
+  readonly text: string;
+}
+
+export interface GatewayOptions {
+  readonly links: Links;
+  readonly store: SessionStore;
+  readonly link: string;
+  readonly sid: string;
+  /** The node that owns the session. */
+  readonly owner: string;
+  /** The most bytes of client frames that the owner has not accepted yet. */
+  readonly maxKeptBytes: number;
+  /** Milliseconds between two pings to the owner. */
+  readonly interval: number;
+  /** The number of the last frame that the client has seen. */
+  readonly seq: number;
+  /** How many frames of the client the owner has accepted. */
+  readonly got: number;
+  /** The session was handed over: this node claims it. */
+  onMoved(gateway: Gateway): Promise<void>;
+  onClosed(gateway: Gateway): void;
+}
+
+/** Frames of one read of the store. */
+const MAX_ENTRIES = 100;
+
+/** The memory that a kept frame takes beside its text. */
+const FRAME_OVERHEAD_BYTES = 128;
+
+/**
+ * A client's socket on this node, while its session is another node's: passes the client's frames on to the owner, and
+ * writes what the owner has put into the store.
+ */
+export class Gateway implements ConnectionOwner, LinkEnd {
+  readonly connection: SessionConnection;
+  readonly isIdle = false;
+  readonly #options: GatewayOptions;
+  /** The number of the last frame that was written to the client. */
+  written: number;
+  /** How many frames of the client were passed on. */
+  #passed: number;
+  #kept: KeptFrame[] = [];
+  #keptBytes = 0;
+  /** The latest control frame that waits to be passed on. It replaces an earlier one, which acknowledges less. */
+  #control: string | undefined;
+  #isPassingControl = false;
+  #writing: Promise<void> | undefined;
+  #isClosed = false;
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(connection: SessionConnection, options: GatewayOptions) {
+    this.connection = connection;
+    this.#options = options;
+    this.written = options.seq;
+    this.#passed = options.got;
+    connection.owner = this;
+    options.links.add(options.link, this);
+    this.#timer = setInterval(() => void this.#post({ event: 'ping' }), options.interval).unref();
+  }
+
+  /** The kept frames after the first `got`, which the owner has accepted. */
+  keptAfter(got: number): KeptFrame[] {
+    return this.#kept.filter(({ n }) => n > got);
+  }
+
+  isExempt(frame: ReadFrame): boolean {
+    return isControl(frame);
+  }
+
+  onFrame(frame: ReadFrame, text: string): void {
+    if (!(frame instanceof BadFrame) && frame.type === 'ping') {
+      // A client that does not read would make its pongs pile up.
+      if (!this.connection.isFull) this.connection.writeControl(pong(frame.id));
+      return;
+    }
+    if (isControl(frame)) this.#passControl(text);
+    else this.#pass('frame', text);
+  }
+
+  onExcessFrame(_frame: ReadFrame, _bytes: number, text: string): void {
+    this.#pass('excess', text);
+  }
+
+  #pass(event: 'frame' | 'excess', text: string): void {
+    this.#passed += 1;
+    this.#kept.push({ n: this.#passed, text });
+    this.#keptBytes += sizeOf(text);
+    void this.#post({ event, n: this.#passed, text });
+    if (this.#keptBytes <= this.#options.maxKeptBytes) return;
+    // As if the connection were lost: the client sends again what the owner has not accepted.
+    void this.#post({ event: 'gone', code: CloseCode.Abnormal });
+    this.close(CloseCode.TryAgainLater, 'Try again later');
+  }
+
+  #passControl(text: string): void {
+    this.#control = text;
+    if (!this.#isPassingControl) void this.#passControls();
+  }
+
+  async #passControls(): Promise<void> {
+    this.#isPassingControl = true;
+    while (this.#control !== undefined) {
+      const text = this.#control;
+      this.#control = undefined;
+      await this.#post({ event: 'frame', text });
+    }
+    this.#isPassingControl = false;
+  }
+
+  onBackpressure(): void {
+    if (this.connection.isFull) return this.connection.startStallTimer();
+    this.connection.stopStallTimer();
+    void this.write();
+  }
+
+  onViolation(code: number, reason: string): void {
+    void this.#post({ event: 'gone', code });
+    this.close(code, reason);
+  }
+
+  onDisconnect(code: number): void {
+    void this.#post({ event: 'gone', code });
+  }
+
+  onClosed(code: number): void {
+    void this.#post({ event: 'gone', code });
+    this.connection.releaseSlot();
+    this.leave();
+  }
+
+  onFailure(): void {
+    this.onViolation(CloseCode.InternalError, 'The relay failed');
+  }
+
+  onPeerLost(): void {
+    this.close(CloseCode.ServiceRestart, 'The session has moved');
+  }
+
+  close(code: number, reason: string): void {
+    if (this.#isClosed) return;
+    this.leave();
+    this.connection.releaseSlot();
+    this.connection.close(code, reason);
+  }
+
+  /** The connection has another owner, or is closed. */
+  leave(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    clearInterval(this.#timer);
+    this.#options.links.remove(this.#options.link);
+    this.#options.onClosed(this);
+  }
+
+  onMessage(message: LinkEvent): void {
+    if (message.event === 'frames') void this.write();
+    else if (message.event === 'control') {
+      this.#kept = this.keptAfter(message.got);
+      this.#keptBytes = this.#kept.reduce((bytes, { text }) => bytes + sizeOf(text), 0);
+      this.connection.writeControl(encode(message.text));
+    } else if (message.event === 'close') void this.#closeAfter(message.end, message.code, message.reason);
+    else if (message.event === 'gone') this.onPeerLost();
+    else if (message.event === 'moved') void this.#options.onMoved(this);
+  }
+
+  async #closeAfter(end: number, code: number, reason: string): Promise<void> {
+    if (end > this.written) await this.write();
+    this.close(code, reason);
+  }
+
+  /** Writes the frames that the store has. Never rejects. */
+  async write(): Promise<void> {
+    // Frames that were stored since it began may not have been read.
+    await this.#writing;
+    this.#writing ??= this.#write().finally(() => {
+      this.#writing = undefined;
+    });
+    await this.#writing;
+  }
+
+  async #write(): Promise<void> {
+    const { store, sid } = this.#options;
+    try {
+      while (!this.#isClosed && !this.connection.isFull) {
+        const slice = await store.read(sid, this.written, MAX_ENTRIES);
+        if (slice === undefined || slice.frames.length === 0 || this.#isClosed) return;
+        if (slice.firstSeq !== this.written + 1) throw new Error('The journal has a gap');
+        for (const frame of slice.frames) this.connection.writePart(encode(frame) as Bytes);
+        this.written += slice.frames.length;
+      }
+    } catch {
+      this.close(CloseCode.ServiceRestart, 'Try again');
+    }
+  }
+
+  async #post(event: OwnerEvent): Promise<void> {
+    const { links, owner, link } = this.#options;
+    if (!this.#isClosed) await links.post(owner, link, event);
+  }
+}
+
+function sizeOf(text: string): number {
+  return Buffer.byteLength(text) + FRAME_OVERHEAD_BYTES;
+}

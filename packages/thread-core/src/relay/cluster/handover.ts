@@ -1,0 +1,194 @@
+import { randomUUID } from 'node:crypto';
+import { CloseCode } from '@arc/thread-protocol';
+import { decode } from '../../bytes.js';
+import { withTimeout } from '../../timers.js';
+import { disconnect, type ResumingSession, waitForClient } from '../resume/resuming.js';
+import type { Resumption } from '../resume/resumption.js';
+import type { PendingSends } from '../sends/pending-sends.js';
+import type { SessionHost } from '../session/session-host.js';
+import type { SessionState } from '../store/session-store.js';
+import type { ClusterSession } from './cluster-session.js';
+import { RemoteConnection } from './remote-connection.js';
+import type { MoveAnswer, ResumeRequest } from './session-moves.js';
+
+/** What moving needs of a session. */
+export interface MovableSession extends ResumingSession {
+  readonly existingSends: PendingSends | undefined;
+  /** Nothing runs or waits, no chat is being ended, and no frame is held. */
+  readonly isAtRest: boolean;
+  whenAtRest(): Promise<void>;
+  /** Removes the frames that are held, and returns their texts. */
+  takeHeldTexts(): string[];
+  /** Another node continues the session: nothing is ended here. */
+  onLost(): void;
+}
+
+/** All of a session that another node needs to continue it. */
+function stateOf(
+  { journal, got }: Resumption,
+  { threads }: ClusterSession,
+  waiting: string[],
+  pending: (string | number)[],
+): SessionState {
+  const frames = journal.frames().map(decode);
+  return {
+    ...{ seq: journal.lastSeq, got, pending, threads, waiting },
+    journal: { firstSeq: journal.acknowledged + 1, frames },
+  };
+}
+
+/**
+ * Gives a session to the node to which its client has connected. If something runs, that node gets a link, by which
+ * the client is served until the session is at rest.
+ */
+export async function giveSession<Member extends MovableSession>(
+  host: SessionHost<Member>,
+  session: Member | undefined,
+  { seq, sent }: ResumeRequest,
+  to: string,
+): Promise<MoveAnswer> {
+  if (session === undefined) return 'retry';
+  const { resumption, record } = session;
+  const links = host.cluster?.links;
+  if (session.isEnding || resumption === undefined || record === undefined || links === undefined) return 'expired';
+  if (resumption.moving !== undefined) {
+    await resumption.moving;
+    return 'retry';
+  }
+  if (!resumption.canResume(seq, sent)) return 'gap';
+  if (session.connection !== undefined) {
+    disconnect(host, session, session.connection, CloseCode.SessionTakenOver, 'Taken over by a newer connection');
+  }
+  resumption.stop();
+  host.resumables?.attach(session);
+  resumption.acknowledge(seq);
+  if (session.isAtRest) {
+    if (await handOver(session, resumption, record, to)) return 'moved';
+    if (!session.isEnding) waitForClient(host, session, resumption);
+    return 'retry';
+  }
+  const spill = resumption.startSpill(record);
+  const link = randomUUID();
+  const remote = new RemoteConnection(host.config, session, { links, link, peer: to }, resumption, spill);
+  session.connection = remote;
+  resumption.resumeRemotely(remote, seq);
+  const offer = { link, seq: resumption.journal.lastSeq, got: resumption.got, pending: session.pendingIds() };
+  session.onBackpressure();
+  host.telemetry.sessionResumed(session);
+  while (spill.end < offer.seq && resumption.journal.acknowledged < offer.seq) {
+    if (await spill.write()) continue;
+    if (session.connection === remote) release(host, session, resumption, remote);
+    return 'retry';
+  }
+  void moveAtRest(host, session, resumption, record, remote, to);
+  return session.connection === remote ? offer : 'replaced';
+}
+
+/** Hands the session over. Resolves to whether that node has it now; never rejects. */
+async function handOver(
+  session: MovableSession,
+  resumption: Resumption,
+  record: ClusterSession,
+  to: string,
+): Promise<boolean> {
+  const attempt = record.handover(to, () => stateOf(resumption, record, [], []));
+  resumption.moving = attempt.catch(() => undefined);
+  try {
+    if (!(await attempt)) return false;
+    session.onLost();
+    return true;
+  } catch (error) {
+    record.failed(error);
+    return false;
+  } finally {
+    resumption.moving = undefined;
+  }
+}
+
+/** The session moves to the node that has its client as soon as nothing runs. */
+async function moveAtRest<Member extends MovableSession>(
+  host: SessionHost<Member>,
+  session: Member,
+  resumption: Resumption,
+  record: ClusterSession,
+  remote: RemoteConnection,
+  to: string,
+): Promise<void> {
+  const isLinked = (): boolean => session.connection === remote && !session.isEnding && !resumption.isLeaving;
+  do await session.whenAtRest();
+  while (isLinked() && !session.isAtRest);
+  if (!isLinked()) return;
+  // Frames that come from now on are the next owner's.
+  resumption.isLeaving = true;
+  const attempt = record.handover(to, () => stateOf(resumption, record, [], []));
+  resumption.moving = attempt.catch(() => undefined);
+  try {
+    if (await attempt) {
+      session.connection = undefined;
+      remote.hasMoved();
+      session.onLost();
+      return;
+    }
+  } catch (error) {
+    record.failed(error);
+  } finally {
+    resumption.moving = undefined;
+  }
+  resumption.isLeaving = false;
+  if (session.connection === remote && !session.isEnding) release(host, session, resumption, remote);
+}
+
+/** The link cannot be kept: the client has to reconnect. */
+function release<Member extends MovableSession>(
+  host: SessionHost<Member>,
+  session: Member,
+  resumption: Resumption,
+  remote: RemoteConnection,
+): void {
+  disconnect(host, session, remote, CloseCode.ServiceRestart, 'Try again');
+  waitForClient(host, session, resumption);
+}
+
+export interface ParkOptions {
+  /** Fulfilled when it may be parked. */
+  readonly turn: Promise<unknown>;
+  /** Fulfilled when its sends may run no longer. */
+  readonly deadline: Promise<unknown>;
+  /** Milliseconds for chats that are being ended. */
+  readonly cleanupTimeout: number;
+}
+
+/**
+ * Gives a session up for the other nodes, because this one shuts down. Its sends may end until the deadline; those that
+ * have not begun move with it.
+ */
+export async function parkSession(
+  session: MovableSession,
+  { turn, deadline, cleanupTimeout }: ParkOptions,
+): Promise<void> {
+  const { resumption, record } = session;
+  if (session.isEnding || resumption === undefined || record === undefined) return;
+  await resumption.moving;
+  if (session.isEnding) return;
+  resumption.isLeaving = true;
+  const ids = session.messageIds();
+  const waiting = [...(session.existingSends?.takeWaiting() ?? []), ...session.takeHeldTexts()];
+  const parking = (async () => {
+    await Promise.race([Promise.all([session.whenAtRest(), turn]), deadline]);
+    const running = new Set(session.messageIds());
+    session.existingSends?.cancelAll();
+    await withTimeout(session.whenAtRest(), cleanupTimeout);
+    if (session.isEnding) return;
+    const pending = ids.filter((id) => !running.has(id));
+    await record.park(() => stateOf(resumption, record, waiting, pending));
+  })();
+  resumption.moving = parking.catch(() => undefined);
+  try {
+    await parking;
+  } catch (error) {
+    // The store has the threads. Other nodes can claim them when this one is gone.
+    record.failed(error);
+    record.release();
+  }
+  if (!session.isEnding) session.onLost();
+}

@@ -1,0 +1,175 @@
+import { type Bytes, decode } from '../../bytes.js';
+import { type ConnectionOwner, NO_OWNER } from '../connection/connection-owner.js';
+import type { SessionConnection } from '../connection/session-connection.js';
+import { readFrame } from '../frames/frame-reader.js';
+import type { Traffic } from '../monitoring/stats.js';
+import type { RelayConfig } from '../options.js';
+import type { JournalSpill } from '../resume/journal-spill.js';
+import type { GatewayEvent, LinkEnd, LinkEvent, Links } from './links.js';
+
+/** The socket of a session of this node, which is on another node. */
+export interface RemoteSocket {
+  readonly links: Links;
+  readonly link: string;
+  /** The node that has the socket. */
+  readonly peer: string;
+}
+
+/** How far the session has come. */
+export interface RemoteProgress {
+  readonly got: number;
+  readonly isLeaving: boolean;
+  readonly journal: { readonly lastSeq: number };
+}
+
+/** The connection of a session whose client is connected to another node. Its frames go there by way of the store. */
+export class RemoteConnection implements SessionConnection, LinkEnd {
+  readonly request = undefined;
+  owner: ConnectionOwner;
+  isOpen = true;
+  readonly isFull = false;
+  readonly traffic: Traffic = { received: 0, sent: 0 };
+  readonly #config: RelayConfig;
+  readonly #socket: RemoteSocket;
+  readonly #progress: RemoteProgress;
+  readonly #spill: JournalSpill;
+  #badFrames = 0;
+  #stallTimer: NodeJS.Timeout | undefined;
+
+  constructor(
+    config: RelayConfig,
+    owner: ConnectionOwner,
+    socket: RemoteSocket,
+    progress: RemoteProgress,
+    spill: JournalSpill,
+  ) {
+    this.#config = config;
+    this.owner = owner;
+    this.#socket = socket;
+    this.#progress = progress;
+    this.#spill = spill;
+    spill.onWritten = (end) => this.#post({ event: 'frames', end });
+    socket.links.add(socket.link, this);
+  }
+
+  get #end(): number {
+    return this.#progress.journal.lastSeq;
+  }
+
+  write(): void {
+    this.#spill.noteFrame();
+  }
+
+  writeSoon(): void {
+    this.#spill.noteFrame();
+  }
+
+  writePart(): void {
+    this.#spill.noteFrame();
+  }
+
+  writeControl(frame: Bytes): void {
+    this.#post({ event: 'control', text: decode(frame), got: this.#progress.got });
+  }
+
+  countBadFrame(): boolean {
+    this.#badFrames += 1;
+    return this.#badFrames >= this.#config.maxBadFrames;
+  }
+
+  resetBadFrames(): void {
+    this.#badFrames = 0;
+  }
+
+  startStallTimer(): void {
+    const { stalledTimeout } = this.#config;
+    if (stalledTimeout === 0 || this.#stallTimer !== undefined) return;
+    const drop = (): void => this.owner.onViolation(1008, 'The client does not read');
+    this.#stallTimer = setTimeout(drop, stalledTimeout).unref();
+  }
+
+  restartStallTimer(): void {
+    this.stopStallTimer();
+    this.startStallTimer();
+  }
+
+  stopStallTimer(): void {
+    clearTimeout(this.#stallTimer);
+    this.#stallTimer = undefined;
+  }
+
+  /** The other node looks after the socket. This one looks whether that node lives. */
+  sweep(pings: boolean): void {
+    if (pings) this.#post({ event: 'ping' });
+  }
+
+  close(code: number, reason: string): void {
+    const { owner } = this;
+    if (!this.isOpen) return;
+    this.#post({ event: 'close', end: this.#end, code, reason });
+    // What is still to be written is in the store before the other node closes the socket.
+    void this.#spill.write().then(() => {
+      this.#leave();
+      owner.onClosed(code, undefined);
+    });
+    this.isOpen = false;
+  }
+
+  release(): void {
+    this.owner = NO_OWNER;
+    this.#leave();
+  }
+
+  releaseSlot(): void {}
+
+  replace(code: number, reason: string): void {
+    this.#post({ event: 'close', end: 0, code, reason });
+    this.release();
+  }
+
+  terminate(): void {
+    this.close(1012, '');
+  }
+
+  /** The session is the other node's now. */
+  hasMoved(): void {
+    this.#post({ event: 'moved', end: this.#end });
+    this.release();
+  }
+
+  onMessage(message: LinkEvent): void {
+    if (message.event === 'gone') this.#onGone(message.code);
+    else if (message.event === 'frame' || message.event === 'excess') {
+      const { n, text, event } = message;
+      // What is not taken is taken by the next owner.
+      if (n !== undefined && (n !== this.#progress.got + 1 || this.#progress.isLeaving)) return;
+      const frame = readFrame(text, this.#config.maxFrameDepth, true);
+      if (event === 'excess') this.owner.onExcessFrame(frame, Buffer.byteLength(text), text);
+      else this.owner.onFrame(frame, text, Buffer.byteLength(text));
+    }
+  }
+
+  onPeerLost(): void {
+    this.#onGone(1006);
+  }
+
+  #onGone(code: number): void {
+    const { owner } = this;
+    this.#leave();
+    owner.onDisconnect(code);
+    // A session that waits for its client has released this connection by now.
+    this.owner.onClosed(code, undefined);
+  }
+
+  #leave(): void {
+    this.isOpen = false;
+    this.stopStallTimer();
+    this.#spill.onWritten = undefined;
+    this.#socket.links.remove(this.#socket.link);
+  }
+
+  #post(event: GatewayEvent): void {
+    const { links, link, peer } = this.#socket;
+    if (this.isOpen) void links.post(peer, link, event);
+  }
+}

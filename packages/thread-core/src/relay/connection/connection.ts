@@ -1,0 +1,271 @@
+import type { IncomingMessage } from 'node:http';
+import { CloseCode } from '@arc/thread-protocol';
+import type { Bytes } from '../../bytes.js';
+import { readFrame } from '../frames/frame-reader.js';
+import { FrameWriter, type FrameWriterOwner } from '../frames/frame-writer.js';
+import type { Traffic } from '../monitoring/stats.js';
+import type { RelayConfig } from '../options.js';
+import { cutReason } from './close-reason.js';
+import { type ConnectionOwner, NO_OWNER } from './connection-owner.js';
+import { TokenBucket } from './rate-limiter.js';
+import type { SessionConnection } from './session-connection.js';
+import type { RelaySocket, SocketData } from './socket.js';
+import { isConnected, listen, type SocketEvents } from './socket-events.js';
+
+/** Milliseconds in which the client of a replaced connection must answer the closing handshake. */
+const REPLACED_TIMEOUT_MS = 500;
+
+/** What a connection needs of its relay. */
+export interface ConnectionHost {
+  readonly config: RelayConfig;
+  /** Counts the sweeps of all sessions: a clock that costs nothing to read. */
+  readonly sweeper: { readonly sweeps: number };
+  /** A connection no longer counts for `maxSessions`. */
+  releaseSlot(): void;
+}
+
+/** What a close frame without a code is reported as. */
+const NO_STATUS = 1005;
+
+/** The number of bytes received. A request that was injected by a test has no socket. */
+function bytesRead({ socket }: { socket: IncomingMessage['socket'] | undefined }): number | undefined {
+  return socket?.bytesRead;
+}
+
+/** One WebSocket: reads frames, limits their size and rate, writes, and notices slow and silent clients. */
+export class Connection implements FrameWriterOwner, SessionConnection, SocketEvents {
+  readonly request: IncomingMessage;
+  /** Its session. A session that is resumed becomes the owner of the connection on which that was asked for. */
+  owner: ConnectionOwner;
+  readonly #host: ConnectionHost;
+  readonly #socket: RelaySocket;
+  readonly #writer: FrameWriter;
+  #limiter: TokenBucket | undefined;
+  #badFrames = 0;
+  /** The sweep of the last activity. */
+  #lastActivity: number;
+  /** Bytes received and unsent at the last ping. Negative or undefined: the client is known to be alive. */
+  #received: number | undefined = -1;
+  #backlog = 0;
+  #stallTimer: NodeJS.Timeout | undefined;
+  #hasSlot = true;
+  #isClosing = false;
+  #error: unknown;
+
+  /** @throws TypeError if the socket has a connection already */
+  constructor(host: ConnectionHost, owner: ConnectionOwner, socket: RelaySocket, request: IncomingMessage) {
+    if (isConnected(socket) && socket.readyState !== socket.CLOSED) throw new TypeError('socket: is attached already');
+    this.#host = host;
+    this.owner = owner;
+    this.#socket = socket;
+    this.request = request;
+    this.#lastActivity = host.sweeper.sweeps;
+    this.#writer = new FrameWriter(socket, request.socket, host.config.maxBufferedBytes, this);
+    socket.binaryType = 'nodebuffer';
+    // A fourth listener would make ws's table of listeners grow by a hundred bytes. Bytes received serve as well.
+    listen(socket, this, bytesRead(request) === undefined);
+    if (socket.readyState === socket.CLOSED) queueMicrotask(() => this.onClose(CloseCode.Abnormal));
+  }
+
+  get isOpen(): boolean {
+    return this.#socket.readyState === this.#socket.OPEN;
+  }
+
+  /** More than `maxBufferedBytes` wait for the client. */
+  get isFull(): boolean {
+    return this.#writer.isFull;
+  }
+
+  get traffic(): Traffic {
+    const { socket } = this.request as { socket: IncomingMessage['socket'] | undefined };
+    return { received: socket?.bytesRead ?? 0, sent: socket?.bytesWritten ?? 0 };
+  }
+
+  write(frame: Bytes): void {
+    this.#lastActivity = this.#host.sweeper.sweeps;
+    this.#writer.write(frame);
+  }
+
+  writeSoon(frame: Bytes): void {
+    this.#lastActivity = this.#host.sweeper.sweeps;
+    this.#writer.writeSoon(frame);
+  }
+
+  writePart(frame: Bytes): void {
+    this.#lastActivity = this.#host.sweeper.sweeps;
+    this.#writer.writePart(frame);
+  }
+
+  /** As `writeSoon`, for a frame that does not count as activity. */
+  writeControl(frame: Bytes): void {
+    this.#writer.writeSoon(frame);
+  }
+
+  /** @internal */
+  read(data: SocketData | string, isBinary: boolean | undefined): void {
+    const { config, sweeper } = this.#host;
+    if (!this.isOpen) return;
+    // ws 7 passes text as a string and everything else is binary; ws 8 says which it is.
+    if (isBinary ?? typeof data !== 'string') {
+      return this.owner.onViolation(CloseCode.UnsupportedData, 'Frames must be text');
+    }
+    const bytes = typeof data === 'string' ? Buffer.byteLength(data) : (data as Buffer).length;
+    if (bytes > config.maxFrameBytes) {
+      // As ws does for its own limit: pending sends get no frame after 1009.
+      this.close(CloseCode.MessageTooBig, 'The frame is too large');
+      return this.owner.onViolation(CloseCode.MessageTooBig, 'The frame is too large');
+    }
+    const text = data.toString();
+    const frame = readFrame(text, config.maxFrameDepth, config.resume !== undefined);
+    if (config.resume === undefined || !this.owner.isExempt(frame)) {
+      this.#lastActivity = sweeper.sweeps;
+      if (this.#isTooFast()) return this.owner.onExcessFrame(frame, bytes, text);
+    }
+    this.owner.onFrame(frame, text, bytes);
+  }
+
+  #isTooFast(): boolean {
+    const { frameRate } = this.#host.config;
+    if (frameRate === Number.POSITIVE_INFINITY) return false;
+    this.#limiter ??= new TokenBucket(frameRate);
+    return !this.#limiter.take();
+  }
+
+  /** Counts an invalid or refused frame. Returns whether there were too many in a row. */
+  countBadFrame(): boolean {
+    this.#badFrames += 1;
+    return this.#badFrames >= this.#host.config.maxBadFrames;
+  }
+
+  /** A frame was accepted. */
+  resetBadFrames(): void {
+    this.#badFrames = 0;
+  }
+
+  onFull(): void {
+    this.owner.onBackpressure();
+  }
+
+  onDrain(): void {
+    this.#received = -1;
+    this.#guard(() => this.owner.onBackpressure());
+  }
+
+  /** Starts `stalledTimeout`, unless it runs: the client must read, or its session ends. */
+  startStallTimer(): void {
+    const { stalledTimeout } = this.#host.config;
+    if (stalledTimeout === 0 || this.#stallTimer !== undefined) return;
+    this.#stallTimer = setTimeout(() => this.#guard(() => this.#drop()), stalledTimeout).unref();
+  }
+
+  restartStallTimer(): void {
+    this.stopStallTimer();
+    this.startStallTimer();
+  }
+
+  stopStallTimer(): void {
+    clearTimeout(this.#stallTimer);
+    this.#stallTimer = undefined;
+  }
+
+  /** @internal */
+  onPong(): void {
+    this.#received = -1;
+  }
+
+  /** @internal */
+  onError(error: unknown): void {
+    this.#error = error;
+  }
+
+  /** @internal */
+  onCloseCalled(code: number = NO_STATUS): void {
+    if (!this.#isClosing) this.#guard(() => this.owner.onDisconnect(code));
+  }
+
+  /** @internal */
+  onClose(code: number): void {
+    this.stopStallTimer();
+    if (!this.#isClosing) this.#guard(() => this.owner.onDisconnect(code));
+    this.#guard(() => this.owner.onClosed(code, this.#error));
+  }
+
+  /** @internal */
+  onFailure(error: unknown): void {
+    this.owner.onFailure(error);
+  }
+
+  /** Runs a callback of the socket or a timer. What it throws ends this session, and not the process. */
+  #guard(callback: () => void): void {
+    try {
+      callback();
+    } catch (error) {
+      this.owner.onFailure(error);
+    }
+  }
+
+  #drop(): void {
+    this.owner.onViolation(CloseCode.PolicyViolation, 'The client does not read');
+    // The close frame waits behind what the client does not read.
+    this.terminate();
+  }
+
+  /** Called regularly: closes an idle connection, and sends a ping or drops a client that did not answer the last one. */
+  sweep(pings: boolean, idleSweeps: number): void {
+    this.#guard(() => this.#sweep(pings, idleSweeps));
+  }
+
+  #sweep(pings: boolean, idleSweeps: number): void {
+    if (!this.isOpen) return;
+    const isOverdue = idleSweeps > 0 && this.#host.sweeper.sweeps - this.#lastActivity >= idleSweeps;
+    if (isOverdue && this.owner.isIdle) return this.owner.onViolation(CloseCode.IdleTimeout, 'Idle for too long');
+    if (!pings) return;
+    // The pong of a slow client waits behind what it has not read, so reading counts as well.
+    const backlog = this.#writer.backlog;
+    const received = bytesRead(this.request);
+    if (received === this.#received && backlog >= this.#backlog) return this.terminate();
+    this.#backlog = backlog;
+    this.#received = received;
+    this.#socket.ping();
+  }
+
+  /**
+   * Writes what waits, and starts the closing handshake. The owner gets `onClosed`, and no `onDisconnect`. A reason longer
+   * than 123 bytes is cut.
+   * @throws TypeError if a server may not send this code
+   */
+  close(code: number, reason: string): void {
+    this.#isClosing = true;
+    this.stopStallTimer();
+    this.#writer.flush();
+    this.#socket.close(code, cutReason(reason));
+  }
+
+  /** The connection no longer counts for `maxSessions`. */
+  releaseSlot(): void {
+    if (this.#hasSlot) this.#host.releaseSlot();
+    this.#hasSlot = false;
+  }
+
+  /** The session continues without this connection, whose events are ignored from now on. */
+  release(): void {
+    this.releaseSlot();
+    this.stopStallTimer();
+    this.owner = NO_OWNER;
+  }
+
+  /** Another connection has taken the place of this one. */
+  replace(code: number, reason: string): void {
+    const { isFull } = this;
+    this.release();
+    // Its client would not get the close frame, and what it did not read would stay in memory.
+    if (isFull) return this.terminate();
+    this.close(code, reason);
+    setTimeout(() => this.terminate(), REPLACED_TIMEOUT_MS).unref();
+  }
+
+  /** Drops the TCP connection. */
+  terminate(): void {
+    this.#socket.terminate();
+  }
+}

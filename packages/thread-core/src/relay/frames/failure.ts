@@ -1,0 +1,82 @@
+import { type ArcErrorObject, CloseCode, ErrorCode } from '@arc/thread-protocol';
+import { type Bytes, encode } from '../../bytes.js';
+import type { Logger } from '../../logger.js';
+import { ArcError, InternalError } from '../../protocol/errors.js';
+import { hasLoneSurrogate } from '../../values.js';
+
+/** Codes of the relay that say that an agent, or a proxy in front of it, does not work. */
+const DOWN_CODES: ReadonlySet<number> = new Set([
+  ErrorCode.AgentUnreachable,
+  ErrorCode.AgentTimeout,
+  ErrorCode.StreamTimeout,
+]);
+
+/** The relay's own codes that clients get; any other error is an internal one. */
+const OWN_CODES = new Set([
+  -32_700, -32_600, -45_004, -44_002, -44_007, -41_001, -41_002, -41_003, -41_006, -43_104, -50_001,
+]);
+
+/** No answer came, or not all of it, or the circuit breaker is open. */
+function isAgentDown(error: unknown): boolean {
+  return error instanceof ArcError && !error.fromAgent && DOWN_CODES.has(error.code);
+}
+
+export interface FailingSession {
+  readonly id: string;
+  close(code: number, reason: string): void;
+  terminate(): void;
+}
+
+/** The error that a client gets, and whether its details are only for the log. */
+interface Failure {
+  data: ArcErrorObject;
+  isInternal: boolean;
+}
+
+/** Agents' errors are passed on, without the details of an internal one. Of the relay's own, only `OWN_CODES` are. */
+function describeFailure(error: unknown): Failure {
+  if (error instanceof ArcError && error.fromAgent) {
+    const { code, reason: message, details } = error;
+    const isInternal = code === InternalError.code;
+    return { data: details === null || isInternal ? { code, message } : { code, message, details }, isInternal };
+  }
+  if (error instanceof ArcError && OWN_CODES.has(error.code)) {
+    return { data: { code: error.code, message: error.reason }, isInternal: false };
+  }
+  return { data: { code: InternalError.code, message: 'Internal error' }, isInternal: true };
+}
+
+/**
+ * Writes a failure's data. Details may be nested more deeply than can be written; they are left out then. Half of a
+ * surrogate pair becomes U+FFFD: some clients can read it, but not print it.
+ */
+function writeFailure({ code, message, details }: ArcErrorObject): string {
+  let text: string;
+  try {
+    text = JSON.stringify({ code, message, details });
+  } catch {
+    text = JSON.stringify({ code, message });
+  }
+  if (!hasLoneSurrogate(text)) return text;
+  return text.replace(/\\(?:ud[89a-f][0-9a-f]{2}|.)/g, (found) => (found.length > 2 ? '\\ufffd' : found));
+}
+
+/** Logs a failure, and writes its `error` frame. `echo`: the fields that the frame repeats. */
+export function writeErrorFrame(error: unknown, echo: Bytes, session: string, logger: Logger): Bytes {
+  const { data, isInternal } = describeFailure(error);
+  const about = { session, err: error };
+  if (isInternal) logger.error(about, 'a send failed');
+  else if (isAgentDown(error)) logger.warn(about, 'an agent does not answer');
+  else logger.debug(about, 'a frame or send failed');
+  return `{"type":"error"${echo},"data":${encode(writeFailure(data))}}` as Bytes;
+}
+
+/** Closes a session after an unexpected failure. */
+export function closeFailed(session: FailingSession, err: unknown, logger: Logger): void {
+  logger.error({ session: session.id, err }, 'a session failed');
+  try {
+    session.close(CloseCode.InternalError, 'The relay failed');
+  } catch {
+    session.terminate();
+  }
+}

@@ -1,0 +1,220 @@
+import type { ClientFrame, FrameId, MessageFrame } from '@arc/thread-protocol';
+import { InvalidRequestError, ParseError } from '../../protocol/errors.js';
+import { isObject } from '../../values.js';
+import type { AnyCheck, AnyFields } from './frame-checks.js';
+import {
+  ackFrame,
+  cancelFrame,
+  continueSessionFrame,
+  endFrame,
+  messageFrame,
+  newSessionFrame,
+  pingFrame,
+} from './frame-schema.js';
+
+type Json = Readonly<Record<string, unknown>>;
+
+interface Field {
+  readonly name: string;
+  readonly isRequired: boolean;
+  readonly check: AnyCheck;
+}
+
+/** The fields of the client frame that answers repeat. */
+export interface FrameEcho {
+  id?: FrameId | undefined;
+  agent_id?: string;
+  context_id?: string;
+  trace_id?: string;
+}
+
+/** A frame that is not valid, with those of the echoed fields that are. */
+export class BadFrame {
+  readonly error: ParseError | InvalidRequestError;
+  readonly echo: FrameEcho;
+  constructor(error: ParseError | InvalidRequestError, echo: FrameEcho = {}) {
+    this.error = error;
+    this.echo = echo;
+  }
+}
+
+function fieldsOf(fields: AnyFields): readonly Field[] {
+  return Object.entries(fields).map(([name, { isRequired, check }]) => ({ name, isRequired, check }));
+}
+
+const MESSAGE = fieldsOf(messageFrame);
+const KINDS: ReadonlyMap<unknown, readonly Field[]> = new Map([
+  ['message', MESSAGE],
+  ['cancel', fieldsOf(cancelFrame)],
+  ['end', fieldsOf(endFrame)],
+  ['ping', fieldsOf(pingFrame)],
+]);
+const NEW_SESSION = fieldsOf(newSessionFrame);
+const CONTINUE_SESSION = fieldsOf(continueSessionFrame);
+const ACK = fieldsOf(ackFrame);
+
+const { id, agent_id, context_id, trace_id } = messageFrame;
+const ECHO = fieldsOf({ id, agent_id, context_id, trace_id });
+
+/**
+ * A text that arrived as UTF-8 can have half of a surrogate pair only as an escape. Pairs that are written as escapes
+ * match, too: Python's `json.dumps` writes every emoji like that.
+ */
+const SURROGATE_ESCAPE = /\\u[dD][89a-fA-F]/;
+
+/**
+ * Reads a text frame. A message and its metadata may be nested `maxDepth` levels deep, the frame itself included. The
+ * frame types of resumable sessions are known only if `isResumable`.
+ */
+export function readFrame(text: string, maxDepth: number, isResumable = false): ClientFrame | BadFrame {
+  const frame = parseObject(text);
+  if (frame instanceof BadFrame) return frame;
+  const type = frame.type ?? 'message';
+  const fields = KINDS.get(type) ?? (isResumable ? resumptionFields(type, frame) : undefined);
+  if (fields === undefined) {
+    const types = [...KINDS.keys(), ...(isResumable ? ['resume', 'ack'] : [])].join(', ');
+    return new BadFrame(new InvalidRequestError(`type: must be one of ${types}`), echoOf(frame));
+  }
+  return check(frame, fields, maxDepth, text.includes('\\u') && SURROGATE_ESCAPE.test(text));
+}
+
+function resumptionFields(type: unknown, { session, seq, sent }: Json): readonly Field[] | undefined {
+  if (type === 'ack') return ACK;
+  if (type !== 'resume') return undefined;
+  return session == null && seq == null && sent == null ? NEW_SESSION : CONTINUE_SESSION;
+}
+
+/**
+ * As the table has it. Most frames are valid messages, and named properties are read several times faster than those
+ * of a table. What is not valid here goes through the table, which names the field.
+ */
+function isValidMessage(frame: Json): boolean {
+  const { type, id, agent_id, context_id, trace_id, stream, metadata } = frame;
+  return (
+    (type === undefined || type === 'message') &&
+    (id === undefined || messageFrame.id.check.test(id)) &&
+    (agent_id === undefined || messageFrame.agent_id.check.test(agent_id)) &&
+    (context_id === undefined || messageFrame.context_id.check.test(context_id)) &&
+    (trace_id === undefined || messageFrame.trace_id.check.test(trace_id)) &&
+    messageFrame.message.check.test(frame.message) &&
+    (stream === undefined || typeof stream === 'boolean') &&
+    (metadata === undefined || isObject(metadata))
+  );
+}
+
+function check(
+  frame: Json,
+  fields: readonly Field[],
+  maxDepth: number,
+  mayHaveSurrogates: boolean,
+): ClientFrame | BadFrame {
+  let problem = fields === MESSAGE && isValidMessage(frame) ? undefined : findProblem(frame, fields);
+  let checked = frame;
+  if (problem !== undefined) {
+    checked = normalize(frame, fields);
+    if (checked !== frame) problem = findProblem(checked, fields);
+  }
+  if (fields === MESSAGE) problem ??= findDeepField(checked, maxDepth);
+  if (mayHaveSurrogates) problem ??= findIllFormedField(checked, fields);
+  if (problem !== undefined) return new BadFrame(new InvalidRequestError(problem), echoOf(frame));
+  // Its table, which is proved equal to the interface, has checked it.
+  const valid: object = checked;
+  return valid as ClientFrame;
+}
+
+function findProblem(frame: Json, fields: readonly Field[]): string | undefined {
+  for (const { name, isRequired, check } of fields) {
+    const value = frame[name];
+    if (value === undefined ? isRequired : !check.test(value)) return explain(name, value, check);
+  }
+  return undefined;
+}
+
+/** Names the field that is wrong, or the field in it, and says what is wrong. */
+function explain(path: string, value: unknown, { problem, fields }: AnyCheck): string {
+  if (value === undefined) return `${path}: is missing`;
+  if (fields !== undefined && isObject(value)) {
+    for (const [name, { check, isRequired }] of Object.entries(fields)) {
+      const inner = value[name];
+      if (inner === undefined ? isRequired : !check.test(inner)) return explain(`${path}.${name}`, inner, check);
+    }
+  }
+  return `${path}: ${problem}`;
+}
+
+/**
+ * Takes what clients in other languages write for "no value": `null` in an optional field, and an empty trace id.
+ * Trace ids that are numbers become text. Gives the same frame if there is none of that.
+ */
+function normalize(frame: Json, fields: readonly Field[]): Json {
+  const optional = new Set(fields.filter(({ isRequired }) => !isRequired).map(({ name }) => name));
+  const isAbsent = (name: string, value: unknown) =>
+    optional.has(name) && (value === null || (name === 'trace_id' && value === ''));
+  const isNumber = (name: string, value: unknown) =>
+    name === 'trace_id' && optional.has(name) && Number.isFinite(value);
+  const entries = Object.entries(frame);
+  if (!entries.some(([name, value]) => isAbsent(name, value) || isNumber(name, value))) return frame;
+  return Object.fromEntries(
+    entries
+      .filter(([name, value]) => !isAbsent(name, value))
+      .map(([name, value]) => [name, isNumber(name, value) ? String(value) : value]),
+  );
+}
+
+/** Names the field that is nested too deeply. */
+function findDeepField({ message, metadata }: Json, maxDepth: number): string | undefined {
+  const name = isDeeper(message, maxDepth - 1) ? 'message' : isDeeper(metadata, maxDepth - 1) ? 'metadata' : undefined;
+  return name && `${name}: the frame is nested more than ${maxDepth} levels deep`;
+}
+
+/** Whether objects and arrays stand in one another for more levels than that. */
+function isDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  if (levels === 0) return true;
+  if (Array.isArray(value)) {
+    for (const item of value) if (isDeeper(item, levels - 1)) return true;
+  } else {
+    for (const name in value) if (isDeeper((value as Json)[name], levels - 1)) return true;
+  }
+  return false;
+}
+
+function findIllFormedField(frame: Json, fields: readonly Field[]): string | undefined {
+  for (const { name } of fields) {
+    if (!isWellFormed(frame[name])) return `${name}: must be well-formed Unicode, without half of a surrogate pair`;
+  }
+  return undefined;
+}
+
+/** Whether no text in it, names of fields included, has half of a surrogate pair. Some agents fail at such text. */
+function isWellFormed(value: unknown): boolean {
+  if (typeof value === 'string') return value.isWellFormed();
+  if (typeof value !== 'object' || value === null) return true;
+  if (Array.isArray(value)) return value.every(isWellFormed);
+  return Object.entries(value).every(([name, inner]) => name.isWellFormed() && isWellFormed(inner));
+}
+
+export function isMessage(frame: ClientFrame | BadFrame): frame is MessageFrame {
+  return !(frame instanceof BadFrame) && (frame.type === undefined || frame.type === 'message');
+}
+
+/** What an answer repeats of a frame: those of the four fields that are valid. */
+export function echoOf(frame: object): FrameEcho {
+  const fields = normalize(frame as Json, ECHO);
+  const echo: Record<string, unknown> = {};
+  for (const { name, check } of ECHO) {
+    const value = fields[name];
+    if (check.test(value) && isWellFormed(value)) echo[name] = value;
+  }
+  return echo;
+}
+
+function parseObject(text: string): Json | BadFrame {
+  let frame: unknown;
+  try {
+    frame = JSON.parse(text);
+  } catch {
+    return new BadFrame(new ParseError('The frame is not JSON'));
+  }
+  return isObject(frame) ? frame : new BadFrame(new InvalidRequestError('The frame must be a JSON object'));
+}

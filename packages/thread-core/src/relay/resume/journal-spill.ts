@@ -1,0 +1,98 @@
+import { setImmediate as endOfTurn } from 'node:timers/promises';
+import { decode } from '../../bytes.js';
+import type { JournalSlice } from '../store/session-store.js';
+import type { Journal } from './journal.js';
+
+/** Where the journal is copied to. */
+export interface SpillTarget {
+  append(slice: JournalSlice): Promise<void>;
+  trim(seq: number): Promise<void>;
+  /** Something could not be written. It is tried again with the next frame, or by `write`. */
+  failed(error: unknown): void;
+}
+
+/** Frames of one entry in the store. */
+const MAX_FRAMES = 1000;
+
+/**
+ * Copies the journal of a session to the store while the session has no connection here: so that its frames outlive this
+ * process, and that another node can deliver them. One entry for each turn of the event loop.
+ */
+export class JournalSpill {
+  readonly #journal: Journal;
+  readonly #target: SpillTarget;
+  /** The number of the last frame in the store; 0 if it has none. */
+  #end: number;
+  /** Called with the number of the last frame when frames were written. */
+  onWritten: ((end: number) => void) | undefined;
+  #isActive = false;
+  #running: Promise<boolean> | undefined;
+
+  /** `end`: the number of the last frame that the store has already. */
+  constructor(journal: Journal, target: SpillTarget, end = 0) {
+    this.#journal = journal;
+    this.#target = target;
+    this.#end = end;
+  }
+
+  /** The number of the last frame in the store. */
+  get end(): number {
+    return this.#end;
+  }
+
+  /** Copies what is not acknowledged, and everything that follows. */
+  start(): void {
+    this.#isActive = true;
+    this.noteFrame();
+  }
+
+  /** There is a connection: nothing more is copied. */
+  stop(): void {
+    this.#isActive = false;
+  }
+
+  /** The journal has another frame. */
+  noteFrame(): void {
+    if (this.#isActive) void this.write();
+  }
+
+  /** The client has acknowledged frames: removes them from the store. */
+  noteAck(): void {
+    const { acknowledged } = this.#journal;
+    if (this.#end === 0 || (!this.#isActive && acknowledged < this.#end)) return;
+    const isAll = acknowledged >= this.#end;
+    if (isAll) this.#end = 0;
+    this.#target.trim(acknowledged).catch((error: unknown) => this.#target.failed(error));
+  }
+
+  /** Writes what the store does not have. Resolves to whether it has everything. Never rejects. */
+  write(): Promise<boolean> {
+    this.#running ??= this.#write().finally(() => {
+      this.#running = undefined;
+    });
+    return this.#running;
+  }
+
+  async #write(): Promise<boolean> {
+    try {
+      await endOfTurn();
+      while (this.#isActive) {
+        // There must be no gap between what the store has and what follows.
+        if (this.#end > 0 && this.#end < this.#journal.acknowledged) {
+          await this.#target.trim(this.#end);
+          this.#end = 0;
+        }
+        const firstSeq = Math.max(this.#end, this.#journal.acknowledged) + 1;
+        const frames = this.#journal.framesAfter(firstSeq - 1).slice(0, MAX_FRAMES);
+        if (frames.length === 0) break;
+        await this.#target.append({ firstSeq, frames: frames.map(decode) });
+        this.#end = firstSeq + frames.length - 1;
+        this.onWritten?.(this.#end);
+      }
+      return true;
+    } catch (error) {
+      this.#target.failed(error);
+      return false;
+    }
+  }
+}

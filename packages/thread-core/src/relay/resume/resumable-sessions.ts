@@ -1,0 +1,147 @@
+import type { NotResumedReason } from '@arc/thread-protocol';
+import { ANONYMOUS } from '../admission/identity.js';
+import type { ResumeConfig } from '../api.js';
+import { networkOf } from './ip-network.js';
+import { isSecret, readToken } from './session-secret.js';
+
+/** What the registry needs of a session. */
+export interface ResumableSession {
+  readonly id: string;
+  /** `address`: that of its last connection. */
+  readonly resumption:
+    | { readonly identityKey: string; readonly secretHash: string; readonly got: number; readonly address: string }
+    | undefined;
+  /** Size of all that it keeps: frames for its client, and frames of the client that are pending or held. */
+  readonly keptBytes: number;
+  /** Ends the session although its grace is not over. */
+  evict(): void;
+}
+
+/** Ended sessions that are remembered, so that their clients get `expired` instead of `unknown`. */
+const MAX_EXPIRED = 1000;
+
+/** The resumable sessions of a relay, and how much those without a connection may take. */
+export class ResumableSessions<Member extends ResumableSession> {
+  readonly #config: ResumeConfig;
+  readonly #byId = new Map<string, Member>();
+  /** Detached sessions by identity, or by network if they have none. The oldest of each is first. */
+  readonly #detached = new Map<string, Set<Member>>();
+  #detachedCount = 0;
+  #detachedBytes = 0;
+  /** Sessions that have ended, by id: the hash of the secret, and how many frames of the client had arrived. */
+  readonly #expired = new Map<string, Readonly<{ secretHash: string; got: number }>>();
+
+  constructor(config: ResumeConfig) {
+    this.#config = config;
+  }
+
+  get detachedCount(): number {
+    return this.#detachedCount;
+  }
+
+  add(session: Member): void {
+    this.#byId.set(session.id, session);
+  }
+
+  has(sid: string): boolean {
+    return this.#byId.has(sid);
+  }
+
+  get(sid: string): Member | undefined {
+    return this.#byId.get(sid);
+  }
+
+  /** The session is not this relay's any more. Returns whether it was. */
+  forget(session: Member): boolean {
+    this.attach(session);
+    return this.#byId.delete(session.id);
+  }
+
+  /** The session has ended. */
+  remove(session: Member): void {
+    if (!this.forget(session)) return;
+    const { secretHash = '', got = 0 } = session.resumption ?? {};
+    this.#expired.set(session.id, { secretHash, got });
+    const [oldest] = this.#expired.keys();
+    if (this.#expired.size > MAX_EXPIRED && oldest !== undefined) this.#expired.delete(oldest);
+  }
+
+  /** The session of a token, or why there is none. A wrong secret tells no more than an unknown session. */
+  find(text: string, identityKey: string): Member | NotResumedReason {
+    const token = readToken(text);
+    if (token === undefined) return 'unknown';
+    const session = this.#byId.get(token.sid);
+    const hash = session?.resumption?.secretHash ?? this.#expired.get(token.sid)?.secretHash;
+    if (hash === undefined || !isSecret(token.secret, hash)) return 'unknown';
+    if (session === undefined) return 'expired';
+    return session.resumption?.identityKey === identityKey ? session : 'forbidden';
+  }
+
+  /** How many frames of the client had arrived when a session ended; undefined if that is not known any more. */
+  received(text: string): number | undefined {
+    return this.#expired.get(readToken(text)?.sid ?? '')?.got;
+  }
+
+  /** The session has lost its connection. May evict sessions, this one included. */
+  detach(session: Member): void {
+    const key = groupOf(session);
+    const group = this.#detached.get(key) ?? new Set();
+    this.#detached.set(key, group.add(session));
+    this.#detachedCount += 1;
+    this.grow(session, session.keptBytes);
+  }
+
+  /** The session has a connection again, or has ended. */
+  attach(session: Member): void {
+    const key = groupOf(session);
+    const group = this.#detached.get(key);
+    if (group === undefined || !group.delete(session)) return;
+    if (group.size === 0) this.#detached.delete(key);
+    this.#detachedCount -= 1;
+    this.#detachedBytes -= session.keptBytes;
+  }
+
+  /** What a detached session keeps has grown. */
+  grow(session: Member, bytes: number): void {
+    this.#detachedBytes += bytes;
+    const { maxDetached, maxDetachedBytes } = this.#config;
+    while (this.#detachedCount > maxDetached) this.#evictLargest(session, (group) => group.size);
+    if (this.#detachedBytes > maxDetachedBytes) this.#recount();
+    while (this.#detachedBytes > maxDetachedBytes && this.#detachedCount > 0) this.#evictLargest(session, bytesOf);
+  }
+
+  /** The sum still includes the frames of sends that have ended: it is not updated for each of them. */
+  #recount(): void {
+    this.#detachedBytes = 0;
+    for (const group of this.#detached.values()) this.#detachedBytes += bytesOf(group);
+  }
+
+  /** Ends the oldest session of the identity that holds most, so that nobody can evict the sessions of others. */
+  #evictLargest(cause: Member, weigh: (group: Set<Member>) => number): void {
+    // Among equals, the group that needs the room gives it.
+    let largest = this.#detached.get(groupOf(cause));
+    let most = largest === undefined ? -1 : weigh(largest);
+    for (const group of this.#detached.values()) {
+      const weight = weigh(group);
+      if (weight > most) {
+        largest = group;
+        most = weight;
+      }
+    }
+    const [oldest] = largest ?? [];
+    if (oldest === undefined) return;
+    this.attach(oldest);
+    oldest.evict();
+  }
+}
+
+function groupOf({ resumption }: ResumableSession): string {
+  const { identityKey = ANONYMOUS, address = '' } = resumption ?? {};
+  return identityKey === ANONYMOUS ? `network ${networkOf(address)}` : `identity ${identityKey}`;
+}
+
+function bytesOf(group: Set<ResumableSession>): number {
+  let bytes = 0;
+  for (const { keptBytes } of group) bytes += keptBytes;
+  return bytes;
+}

@@ -1,0 +1,254 @@
+import {
+  CloseCode,
+  type ContinueSessionFrame,
+  type FrameId,
+  type NotResumedReason,
+  type ResumeFrame,
+} from '@arc/thread-protocol';
+import { InvalidRequestError } from '../../protocol/errors.js';
+import type { Session } from '../api.js';
+import type { Cluster } from '../cluster/cluster.js';
+import type { ClusterSession } from '../cluster/cluster-session.js';
+import type { Gateway } from '../cluster/gateway.js';
+import type { GatewayOffer, ResumeRequest } from '../cluster/session-moves.js';
+import type { ConnectionOwner } from '../connection/connection-owner.js';
+import type { SessionConnection } from '../connection/session-connection.js';
+import { type FrameEcho, readFrame } from '../frames/frame-reader.js';
+import type { SessionHost } from '../session/session-host.js';
+import type { ResumableSession } from './resumable-sessions.js';
+import { Resumption, type ResumptionOwner, writeResumed } from './resumption.js';
+import { hashSecret, readToken } from './session-secret.js';
+
+/** Close codes of connections that the client lost, and did not choose to end: the session waits for another one. */
+const LOST_CODES: readonly number[] = [CloseCode.GoingAway, CloseCode.Abnormal];
+
+/** What resuming needs of a session. */
+export interface ResumingSession extends Session, ConnectionOwner, ResumptionOwner, ResumableSession {
+  identity: unknown;
+  connection: SessionConnection | undefined;
+  resumption: Resumption | undefined;
+  /** Nothing new is started. */
+  readonly isEnding: boolean;
+  /** It has threads, pending sends, frames that wait or were not acknowledged: something to come back to. */
+  readonly isWorthKeeping: boolean;
+  /** No frame was held, and nothing is awaited. */
+  readonly hasNoFrames: boolean;
+  /** Ids of the messages that are pending or held. */
+  messageIds(): FrameId[];
+  /** Ids of the messages and `end` frames that are not answered yet. */
+  pendingIds(): FrameId[];
+  refuse(error: unknown, echo: FrameEcho): void;
+  /** In a cluster: what the store has of it. */
+  readonly record: ClusterSession | undefined;
+  /** Nothing is left but to end the chats. */
+  complete(): void;
+}
+
+/** The first frame of a connection asks for a resumable session, or for one that the client had before. */
+export function answerResume<Member extends ResumingSession>(
+  host: SessionHost<Member>,
+  session: Member,
+  frame: ResumeFrame,
+): Promise<void> | undefined {
+  const { config, resumables, cluster } = host;
+  if (config.resume === undefined || resumables === undefined || session.connection === undefined) return undefined;
+  if (!session.hasNoFrames) {
+    session.close(CloseCode.PolicyViolation, 'Frames were sent before ready');
+    return undefined;
+  }
+  const key = host.identityKey(session.identity);
+  if (key === undefined) {
+    session.refuse(new InvalidRequestError('type: this identity cannot resume'), {});
+    return undefined;
+  }
+  if (frame.session === undefined) {
+    begin(host, session, key, undefined);
+    return undefined;
+  }
+  const found = resumables.find(frame.session, key);
+  const isElsewhere = found === 'unknown' || (typeof found !== 'string' && found.resumption?.moving !== undefined);
+  if (cluster !== undefined && isElsewhere) return resumeFromCluster(host, cluster, session, key, frame);
+  resumeHere(host, session, key, frame);
+  return undefined;
+}
+
+/** Continues a session of this node, or begins a new one that says why that is not possible. */
+function resumeHere<Member extends ResumingSession>(
+  host: SessionHost<Member>,
+  session: Member,
+  key: string,
+  frame: ContinueSessionFrame,
+): void {
+  const { connection } = session;
+  const found = host.resumables?.find(frame.session, key);
+  if (found === undefined || typeof found === 'string') {
+    // In a cluster another node may have taken the session over meanwhile, and may know of more frames.
+    const isKnown = found === 'expired' && host.cluster === undefined;
+    const received = isKnown ? host.resumables?.received(frame.session) : undefined;
+    return begin(host, session, key, found, received);
+  }
+  if (!found.resumption?.canResume(frame.seq, frame.sent)) return begin(host, session, key, 'gap');
+  if (connection !== undefined) takeOver(host, found, session, connection, frame);
+}
+
+/** Looks for the session on the other nodes. Never rejects. */
+async function resumeFromCluster<Member extends ResumingSession>(
+  host: SessionHost<Member>,
+  cluster: Cluster,
+  session: Member,
+  key: string,
+  frame: ContinueSessionFrame,
+): Promise<void> {
+  const isWanted = (): boolean => session.connection?.isOpen === true && !session.isEnding;
+  try {
+    const { sid, secret } = readToken(frame.session) ?? { sid: '', secret: '' };
+    const { seq, sent } = frame;
+    const request = { sid, secretHash: hashSecret(secret), identityKey: key, seq, sent };
+    const result = await cluster.moves.resume(request, isWanted);
+    if (!isWanted()) return;
+    if (typeof result === 'object') openGateway(host, cluster, session, request, frame.session, result);
+    else if (result === 'local') resumeHere(host, session, key, frame);
+    else if (result === 'replaced') session.close(CloseCode.SessionTakenOver, 'Taken over by a newer connection');
+    else if (result === 'unavailable') session.close(CloseCode.TryAgainLater, 'Try again later');
+    else if (result !== 'unwanted') begin(host, session, key, result);
+  } catch (error) {
+    session.onFailure(error);
+  }
+}
+
+/** Serves a client whose session stays on another node for now. */
+function openGateway<Member extends ResumingSession>(
+  host: SessionHost<Member>,
+  cluster: Cluster,
+  session: Member,
+  request: ResumeRequest,
+  token: string,
+  offer: GatewayOffer & { readonly owner: string },
+): void {
+  const { connection, identity } = session;
+  const { resume } = host.config;
+  if (connection === undefined || resume === undefined) return;
+  const onMoved = async (gateway: Gateway): Promise<void> => {
+    await gateway.write();
+    const { written: seq } = gateway;
+    const result = await cluster.moves.resume({ ...request, seq }, () => connection.isOpen);
+    const moved = host.resumables?.get(request.sid);
+    if (result !== 'local' || moved?.resumption === undefined || moved.isEnding || moved.connection !== undefined) {
+      return gateway.close(CloseCode.ServiceRestart, 'Try again');
+    }
+    gateway.leave();
+    host.resumables?.attach(moved);
+    moved.connection = connection;
+    connection.owner = moved;
+    moved.identity = identity;
+    moved.resumption.continueOn(connection, seq);
+    moved.onBackpressure();
+    host.telemetry.sessionResumed(moved);
+    for (const { text } of gateway.keptAfter(moved.resumption.got)) {
+      moved.onFrame(readFrame(text, host.config.maxFrameDepth, true), text, Buffer.byteLength(text));
+    }
+  };
+  const gateway = cluster.openGateway(connection, { ...offer, sid: request.sid, seq: request.seq, onMoved });
+  session.connection = undefined;
+  session.complete();
+  connection.write(writeResumed(resume, token, offer));
+  void gateway.write();
+}
+
+/**
+ * Makes a session resumable. `reason`: why it replaces the one that the client asked for. `received`: how many frames of
+ * the client had arrived in that one, if it is known.
+ */
+function begin<Member extends ResumingSession>(
+  { config, resumables }: SessionHost<Member>,
+  session: Member,
+  key: string,
+  reason: NotResumedReason | undefined,
+  received?: number,
+): void {
+  if (config.resume === undefined || resumables === undefined || session.connection === undefined) return;
+  session.resumption = new Resumption(session, config.resume, session.id, key);
+  resumables.add(session);
+  session.resumption.begin(session.connection, reason, received);
+}
+
+/** A session continues with the connection of another one, which ends. The connection that it had is closed. */
+function takeOver<Member extends ResumingSession>(
+  host: SessionHost<Member>,
+  session: Member,
+  other: Member,
+  connection: SessionConnection,
+  { session: token, seq }: ContinueSessionFrame,
+): void {
+  const previous = session.connection;
+  if (previous === undefined) host.resumables?.attach(session);
+  else disconnect(host, session, previous, CloseCode.SessionTakenOver, 'Taken over by a newer connection');
+  other.connection = undefined;
+  other.complete();
+  session.connection = connection;
+  connection.owner = session;
+  session.identity = other.identity;
+  session.resumption?.resume(connection, token, seq, session.pendingIds());
+  session.onBackpressure();
+  host.telemetry.sessionResumed(session);
+}
+
+/** Closes the connection of a session that continues without it. */
+export function disconnect<Member extends ResumingSession>(
+  host: SessionHost<Member>,
+  session: Member,
+  connection: SessionConnection,
+  code: number,
+  reason: string,
+): void {
+  host.onConnectionLost(connection);
+  connection.replace(code, reason);
+  session.connection = undefined;
+}
+
+/**
+ * A connection has ended. Returns true if it was lost: then the session waits for another one, or ends here if it has
+ * nothing worth keeping. Returns false if the caller has to end the session.
+ */
+export function detach<Member extends ResumingSession>(
+  host: SessionHost<Member>,
+  session: Member,
+  code: number,
+): boolean {
+  const { resumption, connection, isEnding } = session;
+  if (resumption === undefined || connection === undefined || isEnding || !LOST_CODES.includes(code)) return false;
+  host.onConnectionLost(connection);
+  connection.release();
+  session.connection = undefined;
+  resumption.stop();
+  if (!session.isWorthKeeping) {
+    session.complete();
+    return true;
+  }
+  host.config.logger.info({ session: session.id }, 'a connection was lost; its session waits for the client');
+  session.onBackpressure();
+  host.telemetry.sessionDetached(session);
+  if (!session.isEnding) waitForClient(host, session, resumption);
+  return true;
+}
+
+/** A session has no connection: it waits for one for the grace period. In a cluster its frames are in the store. */
+export function waitForClient<Member extends ResumingSession>(
+  host: SessionHost<Member>,
+  session: Member,
+  resumption: Resumption,
+): void {
+  resumption.detach(() => session.evict());
+  if (session.record !== undefined) resumption.startSpill(session.record);
+  host.resumables?.detach(session);
+}
+
+/** The grace of a session is over, or its room is needed. In a cluster nobody may resume it from now on. */
+export async function endDetached<Member extends ResumingSession>(
+  { config }: SessionHost<Member>,
+  session: Member,
+): Promise<void> {
+  const { record } = session;
+  if (record === undefined || (await record.expire(config.cleanupTimeout))) session.complete();
+  else record.lost();
+}

@@ -1,0 +1,273 @@
+import type { AckFrame, FrameId, NotResumedReason } from '@arc/thread-protocol';
+import { type Bytes, encode } from '../../bytes.js';
+import { quote } from '../../values.js';
+import type { ResumeConfig } from '../api.js';
+import { TokenBucket } from '../connection/rate-limiter.js';
+import type { SessionConnection } from '../connection/session-connection.js';
+import type { FrameWriting } from '../frames/frame-writer.js';
+import { Journal } from './journal.js';
+import { JournalSpill, type SpillTarget } from './journal-spill.js';
+import { hashSecret, makeSecret, writeToken } from './session-secret.js';
+
+/** How often either side acknowledges: after so many frames, so many bytes, or so many milliseconds. */
+const ACK_POLICY = { frames: 32, bytes: 65_536, ms: 1000 } as const;
+
+/** Pings and repeated acknowledgements a second. `frameRate` does not count them. */
+const CONTROL_RATE = 100;
+
+/** Cursors (`seq`, `sent`) must be below this, so that arithmetic with them is exact. */
+const MAX_CURSOR = 2 ** 52;
+
+/** What a resumption needs of its session. */
+export interface ResumptionOwner {
+  /** Bytes were added to the journal. */
+  onAppended(bytes: number): void;
+}
+
+/** How far a session had come on another node. */
+export interface FormerResumption {
+  readonly secretHash: string;
+  /** The number of the last frame that the client has acknowledged. */
+  readonly acknowledged: number;
+  /** The frames after it. */
+  readonly frames: Bytes[];
+  /** How many frames of the client were taken. */
+  readonly got: number;
+  /** The number of the last frame that the store has; 0 if it has none. */
+  readonly stored: number;
+}
+
+/** How many of a client's frames have arrived, and when that is acknowledged. */
+class FrameCount {
+  got = 0;
+  #frames = 0;
+  #bytes = 0;
+  #timer: NodeJS.Timeout | undefined;
+  readonly #acknowledge: () => void;
+
+  constructor(acknowledge: () => void) {
+    this.#acknowledge = acknowledge;
+  }
+
+  add(bytes: number): void {
+    this.got += 1;
+    this.#frames += 1;
+    this.#bytes += bytes;
+    if (this.#frames >= ACK_POLICY.frames || this.#bytes >= ACK_POLICY.bytes) this.#acknowledge();
+    else this.#timer ??= setTimeout(this.#acknowledge, ACK_POLICY.ms).unref();
+  }
+
+  /** The count was acknowledged, or there is no connection for an acknowledgement. */
+  reset(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#frames = 0;
+    this.#bytes = 0;
+  }
+}
+
+/**
+ * What makes a session resumable: numbers its frames and keeps them until they are acknowledged, counts the client's
+ * frames, and writes to whichever connection there is.
+ */
+export class Resumption implements FrameWriting {
+  /** What `identity.key` gave: only the same identity may resume the session. */
+  readonly identityKey: string;
+  readonly secretHash: string;
+  readonly journal: Journal;
+  readonly #owner: ResumptionOwner;
+  readonly #config: ResumeConfig;
+  readonly #count: FrameCount;
+  readonly #control = new TokenBucket(CONTROL_RATE);
+  /** Copies the journal to the store of a cluster. */
+  spill: JournalSpill | undefined;
+  /** The session is moving, and accepts no more client frames. The client sends them again to the next node. */
+  isLeaving = false;
+  /** Resolves when an attempt to give the session to another node is over. */
+  moving: Promise<unknown> | undefined;
+  /** The number of the last frame that the store had when the session came here. */
+  readonly #stored: number = 0;
+  #connection: SessionConnection | undefined;
+  #isDiscarded = false;
+  #graceTimer: NodeJS.Timeout | undefined;
+  /** The address of the last connection. */
+  address = '';
+  /** The token of a new session, until `ready` is written. */
+  #token: string | undefined;
+
+  /** Without `former`: the resumption of a new session, for which a secret is generated. */
+  constructor(
+    owner: ResumptionOwner,
+    config: ResumeConfig,
+    sid: string,
+    identityKey: string,
+    former?: FormerResumption,
+  ) {
+    this.#owner = owner;
+    this.#config = config;
+    this.identityKey = identityKey;
+    this.journal = new Journal(config.maxBufferedBytes, former?.acknowledged);
+    this.#count = new FrameCount(() => this.#acknowledge());
+    if (former === undefined) {
+      const secret = makeSecret();
+      this.secretHash = hashSecret(secret);
+      this.#token = writeToken({ sid, secret });
+    } else {
+      this.secretHash = former.secretHash;
+      this.#stored = former.stored;
+      this.#count.got = former.got;
+      this.journal.restore(former.frames);
+    }
+  }
+
+  /** How many frames of the client have arrived. */
+  get got(): number {
+    return this.#count.got;
+  }
+
+  write(frame: Bytes): void {
+    if (this.#isDiscarded) return;
+    const numbered = this.journal.append(frame);
+    this.#connection?.write(numbered);
+    this.#owner.onAppended(numbered.length);
+  }
+
+  writeSoon(frame: Bytes): void {
+    if (this.#isDiscarded) return;
+    const numbered = this.journal.append(frame);
+    this.#connection?.writeSoon(numbered);
+    this.#owner.onAppended(numbered.length);
+  }
+
+  writePart(frame: Bytes): void {
+    if (this.#isDiscarded) return;
+    const numbered = this.journal.append(frame);
+    this.#connection?.writePart(numbered);
+    this.#owner.onAppended(numbered.length);
+  }
+
+  /** A frame of the client that counts has arrived. */
+  count(bytes: number): void {
+    this.#count.add(bytes);
+  }
+
+  /** The client has received frames. False if it cannot have received these. Repeating an acknowledgement is allowed. */
+  onAck({ seq }: AckFrame): boolean {
+    if (!this.journal.isPossible(seq)) return false;
+    this.acknowledge(seq);
+    return true;
+  }
+
+  /** The client has received all frames up to this one. */
+  acknowledge(seq: number): void {
+    this.journal.acknowledge(seq);
+    this.spill?.noteAck();
+  }
+
+  /** Whether one more ping or repeated acknowledgement is allowed now. */
+  takeControl(): boolean {
+    return this.#control.take();
+  }
+
+  /** Copies the journal to the store of a cluster, until there is a connection. */
+  startSpill(target: SpillTarget): JournalSpill {
+    this.spill ??= new JournalSpill(this.journal, target, this.#stored);
+    this.spill.start();
+    return this.spill;
+  }
+
+  /**
+   * Starts the session on its first connection. `reason`: why it replaces the one that the client asked for.
+   * `received`: how many frames of the client had arrived there, if that is known.
+   */
+  begin(connection: SessionConnection, reason: NotResumedReason | undefined, received: number | undefined): void {
+    this.#attach(connection);
+    const token = quote(this.#token ?? '');
+    this.#token = undefined;
+    const refused = reason === undefined ? '' : `,"resumed":false,"reason":"${reason}"`;
+    const arrived = received === undefined ? '' : `,"received":${received}`;
+    connection.write(
+      `{"type":"ready","session":${token}${refused}${arrived},"seq":0,"got":0${writePolicy(this.#config)}}` as Bytes,
+    );
+  }
+
+  /** Whether a client that has seen frame `seq` and has sent `sent` frames can continue this session. */
+  canResume(seq: number, sent: number): boolean {
+    const isCount = Number.isSafeInteger(sent) && sent < MAX_CURSOR;
+    return isCount && sent >= this.got && seq < MAX_CURSOR && this.journal.isPossible(seq);
+  }
+
+  /** Continues on another connection: writes `ready`, and replays the frames that the client has not seen. */
+  resume(connection: SessionConnection, token: string, seq: number, pending: FrameId[]): void {
+    this.#attach(connection);
+    this.spill?.stop();
+    this.acknowledge(seq);
+    const { lastSeq } = this.journal;
+    connection.write(writeResumed(this.#config, token, { seq: lastSeq, got: this.got, pending }));
+    for (const frame of this.journal.frames()) connection.writePart(frame);
+  }
+
+  /** Continues on a connection whose client already has its `ready`, and has seen the frames up to `seen`. */
+  continueOn(connection: SessionConnection, seen: number): void {
+    this.#attach(connection);
+    this.spill?.stop();
+    for (const frame of this.journal.framesAfter(seen)) connection.writePart(frame);
+  }
+
+  /** Continues on a connection of another node, which reads the frames that the client has not seen from the store. */
+  resumeRemotely(connection: SessionConnection, seq: number): void {
+    this.#attach(connection);
+    this.acknowledge(seq);
+  }
+
+  /** The connection is lost. Calls back if the session gets no other within the grace period. */
+  detach(onExpired: () => void): void {
+    this.stop();
+    this.#graceTimer = setTimeout(onExpired, this.#config.grace).unref();
+  }
+
+  /** No client will read the frames: keeps nothing from now on. */
+  discard(): void {
+    this.stop();
+    this.#isDiscarded = true;
+    this.journal.acknowledge(this.journal.lastSeq);
+  }
+
+  /** Releases the connection, and stops the grace timer and acknowledgements. */
+  stop(): void {
+    clearTimeout(this.#graceTimer);
+    this.#connection = undefined;
+    this.#count.reset();
+  }
+
+  #attach(connection: SessionConnection): void {
+    const { socket } = (connection.request ?? {}) as { socket?: { remoteAddress?: string | undefined } };
+    this.stop();
+    this.#connection = connection;
+    this.address = socket?.remoteAddress ?? '';
+  }
+
+  #acknowledge(): void {
+    this.#count.reset();
+    this.#connection?.writeControl(`{"type":"ack","seq":${this.got}}` as Bytes);
+  }
+}
+
+/** How far a session had come when it was resumed. */
+export interface ResumedProgress {
+  readonly seq: number;
+  readonly got: number;
+  readonly pending: FrameId[];
+}
+
+/** The `ready` of a session that was resumed. */
+export function writeResumed(config: ResumeConfig, token: string, { seq, got, pending }: ResumedProgress): Bytes {
+  const ids = encode(JSON.stringify(pending));
+  const cursors = `"seq":${seq},"got":${got},"pending":${ids}`;
+  return `{"type":"ready","session":${quote(token)},"resumed":true,${cursors}${writePolicy(config)}}` as Bytes;
+}
+
+function writePolicy({ grace }: ResumeConfig): string {
+  const { frames, bytes, ms } = ACK_POLICY;
+  return `,"grace_ms":${grace},"ack":{"frames":${frames},"bytes":${bytes},"ms":${ms}}`;
+}

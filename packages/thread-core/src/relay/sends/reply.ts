@@ -1,0 +1,130 @@
+import { type Bytes, encode, flatten } from '../../bytes.js';
+import type { StreamEvent } from '../../client/event.js';
+import { readAgentError } from '../../protocol/errors.js';
+import type { Send, SendListener, SendRequest } from '../../threads/send.js';
+import { quote } from '../../values.js';
+import type { SendState, SendSummary } from '../api.js';
+import type { FrameEcho } from '../frames/frame-reader.js';
+import type { FrameWriting } from '../frames/frame-writer.js';
+
+/** Writes the fields that an answer repeats of its frame, each with a comma before it. */
+export function writeEcho({ id, agent_id, context_id, trace_id }: FrameEcho): Bytes {
+  let echo = '';
+  if (id !== undefined) echo += `,"id":${typeof id === 'string' ? quote(id) : id}`;
+  if (agent_id !== undefined) echo += `,"agent_id":${quote(agent_id)}`;
+  if (context_id !== undefined) echo += `,"context_id":${quote(context_id)}`;
+  if (trace_id !== undefined) echo += `,"trace_id":${quote(trace_id)}`;
+  return encode(echo);
+}
+
+/** Where the frames of a reply are written. */
+export interface ReplyOutput extends FrameWriting {
+  writeError(error: unknown, echo: Bytes): void;
+}
+
+/** What a reply needs of whoever made it. */
+export interface ReplyOwner {
+  /** Whole answers are the ARC envelope alone, without a frame around it. */
+  readonly bare: boolean;
+  /** Whether `timeToFirstPiece` is measured. */
+  readonly isTimed: boolean;
+  /** The last frame of the send was written. */
+  onSettled(reply: Reply, state: SendState, error?: unknown): void;
+}
+
+/** What a reply answers. */
+export type ReplySubject = Pick<SendRequest, 'contextId' | 'traceId'> & { agentId: string | undefined };
+
+/** Answers one message frame. Exactly one of response, done, error and cancelled is its last frame. */
+export class Reply implements SendListener {
+  readonly id: string | number | undefined;
+  /** Size of the frame that it answers. */
+  readonly bytes: number;
+  send: Send | undefined;
+  readonly #output: ReplyOutput;
+  readonly #owner: ReplyOwner;
+  readonly #subject: ReplySubject;
+  readonly #echo: Bytes;
+  /** The beginning of each content frame. */
+  #content: Bytes | undefined;
+  /** Times by the monotonic clock, if they are wanted. */
+  readonly #startedAt: number;
+  #firstPieceAt: number | undefined;
+
+  constructor(output: ReplyOutput, owner: ReplyOwner, subject: ReplySubject, echo: FrameEcho, bytes: number) {
+    this.#output = output;
+    this.#owner = owner;
+    this.#subject = subject;
+    this.id = echo.id;
+    this.bytes = bytes;
+    this.#echo = writeEcho(echo);
+    this.#startedAt = owner.isTimed ? performance.now() : 0;
+  }
+
+  onResponse(text: Bytes): void {
+    const { bare } = this.#owner;
+    this.#notePiece();
+    this.#output.write(
+      (bare ? text : `{"type":"response"${this.#echo}${this.#restarted()},"response":${text}}`) as Bytes,
+    );
+    this.#owner.onSettled(this, 'response');
+  }
+
+  onEvent(answer: StreamEvent): void {
+    const { event, bytes } = answer;
+    if (this.#firstPieceAt === undefined) this.#notePiece();
+    if (event === 'content') {
+      this.#content ??= flatten(`{"type":"content"${this.#echo},"data":` as Bytes);
+      this.#output.writePart(`${this.#content}${bytes}}` as Bytes);
+    } else if (event === 'metadata') {
+      this.#output.writePart(`{"type":"metadata"${this.#echo},"data":${bytes}}` as Bytes);
+    } else if (event === 'done') {
+      this.#output.write(`{"type":"done"${this.#echo}${this.#restarted()},"data":${bytes}}` as Bytes);
+      this.#owner.onSettled(this, 'done');
+    } else if (event === 'error') {
+      this.onError(readAgentError(answer.data, {}));
+    } else {
+      this.#output.writePart(
+        `{"type":"event"${this.#echo},"event":${encode(JSON.stringify(event))},"data":${bytes}}` as Bytes,
+      );
+    }
+  }
+
+  onError(error: unknown): void {
+    this.#output.writeError(error, `${this.#echo}${this.#restarted()}` as Bytes);
+    this.#owner.onSettled(this, 'error', error);
+  }
+
+  onCancelled(): void {
+    this.#output.writeSoon(`{"type":"cancelled"${this.#echo}${this.#restarted()}}` as Bytes);
+    this.#owner.onSettled(this, 'cancelled');
+  }
+
+  get isWaiting(): boolean {
+    return this.send?.isWaiting === true;
+  }
+
+  summarize(state: SendState, error: unknown): SendSummary {
+    const { agentId, contextId, traceId } = this.#subject;
+    return {
+      id: this.id,
+      agentId,
+      contextId,
+      traceId,
+      chatId: this.send?.chatId,
+      state,
+      restarted: this.send?.restarted === true,
+      error,
+      duration: performance.now() - this.#startedAt,
+      timeToFirstPiece: this.#firstPieceAt === undefined ? undefined : this.#firstPieceAt - this.#startedAt,
+    };
+  }
+
+  #notePiece(): void {
+    if (this.#owner.isTimed) this.#firstPieceAt ??= performance.now();
+  }
+
+  #restarted(): string {
+    return this.send?.restarted ? ',"restarted":true' : '';
+  }
+}

@@ -1,0 +1,285 @@
+import type { ClientFrame, EndFrame, FrameId, ResumeFrame } from '@arc/thread-protocol';
+import { type Bytes, encode } from '../../bytes.js';
+import { InvalidRequestError, RateLimitExceededError } from '../../protocol/errors.js';
+import type { ThreadManager } from '../../threads/thread-manager.js';
+import { isControl, pong } from '../frames/control-frames.js';
+import { BadFrame, echoOf, type FrameEcho, isMessage, readFrame } from '../frames/frame-reader.js';
+import type { RelayConfig } from '../options.js';
+import type { Resumption } from '../resume/resumption.js';
+import type { PendingSends } from '../sends/pending-sends.js';
+import { type ReplyOutput, writeEcho } from '../sends/reply.js';
+import { type HeldFrame, Inbox, type InboxOwner, type ReadFrame } from './inbox.js';
+
+/** What incoming frames need of their session. */
+export interface ReceivingSession extends ReplyOutput {
+  readonly isAdmitted: boolean;
+  /** Frames are still handled: the session has not begun to end. */
+  readonly isReceiving: boolean;
+  /** Backpressure: the client does not read. */
+  readonly isBlocked: boolean;
+  /** More than `maxBufferedBytes` wait in the connection. */
+  readonly isConnectionFull: boolean;
+  readonly threads: ThreadManager;
+  readonly resumption: Resumption | undefined;
+  /** The pending sends, if there have been any. */
+  readonly existingSends: PendingSends | undefined;
+  readonly sends: PendingSends;
+  refuse(error: unknown, echo: FrameEcho): void;
+  acceptFrame(): void;
+  /** A promise if this node must first make sure that it still owns the session. It may be rejected. */
+  checkOwnership(): Promise<void> | undefined;
+  /** Answers a `pong` or another frame that is never numbered. */
+  writeControl(frame: Bytes): void;
+  /** The first frame asks for a resumable session, or to continue one. A promise if that has to be waited for. */
+  onResume(frame: ResumeFrame): Promise<void> | undefined;
+  /** An acknowledgement has arrived. `isNew`: it is of frames that were not acknowledged before. */
+  onAck(isNew: boolean): void;
+}
+
+/** Size of the frames that are held for a connection that is not admitted yet. */
+const MAX_UNADMITTED_BYTES = 64 * 1024;
+
+/** The frames of a client: holds those that have to wait, and handles each when its turn comes. */
+export class IncomingFrames implements InboxOwner {
+  readonly #session: ReceivingSession;
+  readonly #config: RelayConfig;
+  /** Exists while frames have to wait. */
+  #inbox: Inbox | undefined;
+  /** The `end` frames that are not answered yet, and their ids. */
+  #ends: Map<Promise<void>, FrameId | undefined> | undefined;
+  /** No frame was handled yet: a session can still become resumable. */
+  #isFirst = true;
+  /** Pongs of a resumable session since its connection is full: they are written although the client does not read. */
+  #unreadPongs = 0;
+
+  constructor(session: ReceivingSession, config: RelayConfig) {
+    this.#session = session;
+    this.#config = config;
+  }
+
+  /** Size of the frames that are held. */
+  get heldBytes(): number {
+    return this.#inbox?.bytes ?? 0;
+  }
+
+  /** Something is awaited before the next frame is handled. */
+  get isAwaiting(): boolean {
+    return this.#inbox?.isAwaiting === true;
+  }
+
+  /** Whether frames are held, or `end` frames are being answered. */
+  get isEmpty(): boolean {
+    return (this.#inbox?.size ?? 0) === 0 && (this.#ends?.size ?? 0) === 0;
+  }
+
+  /** Ids of the messages that are held. */
+  get messageIds(): FrameId[] {
+    return this.#inbox?.messageIds() ?? [];
+  }
+
+  /** Ids of the `end` frames that are held or not answered yet. */
+  get endIds(): FrameId[] {
+    const running = Array.from(this.#ends?.values() ?? []).filter((id) => id !== undefined);
+    return [...running, ...(this.#inbox?.endIds() ?? [])];
+  }
+
+  /** Whether a frame is exempt from `frameRate` and does not count as activity. */
+  isExempt(frame: ReadFrame): boolean {
+    return this.#session.resumption !== undefined && isControl(frame);
+  }
+
+  /** A frame has arrived. */
+  receive(frame: ReadFrame, text: string, bytes: number): void {
+    const { resumption } = this.#session;
+    if (resumption !== undefined) {
+      if (this.#handleControl(resumption, frame) || resumption.isLeaving) return;
+      resumption.count(bytes);
+    }
+    if (!(frame instanceof BadFrame) && frame.type === 'cancel') {
+      // Its send may be held, so it does not wait for its turn.
+      if (!this.#session.isBlocked) return this.#cancel(frame.id);
+      // A client that does not read gets answers for pending sends only.
+      this.#session.existingSends?.cancel(frame.id);
+    }
+    if (this.#inbox === undefined) this.#handle(frame, text, bytes);
+    else this.#hold(this.#inbox, frame, text, bytes);
+  }
+
+  /** A frame exceeded `frameRate`. It counts as received all the same. */
+  receiveExcess(frame: ReadFrame, bytes: number): void {
+    const { resumption } = this.#session;
+    if (resumption?.isLeaving) return;
+    resumption?.count(bytes);
+    this.#refuseExcess(frame, 'Too many frames a second');
+  }
+
+  #refuseExcess(frame: ReadFrame, problem: string): void {
+    const echo = frame instanceof BadFrame ? frame.echo : echoOf(frame);
+    this.#session.refuse(new RateLimitExceededError(problem), echo);
+  }
+
+  /** Handles what has no turn in a resumable session. Returns false for all other frames. */
+  #handleControl(resumption: Resumption, frame: ReadFrame): boolean {
+    if (frame instanceof BadFrame || !isControl(frame)) return false;
+    if (frame.type === 'resume') {
+      this.#session.refuse(new InvalidRequestError('type: resume must be the first frame'), {});
+    } else if (frame.type === 'ack') {
+      const { acknowledged } = resumption.journal;
+      const isKnown = resumption.onAck(frame);
+      if (!isKnown) this.#session.refuse(new InvalidRequestError('seq: no frame has that number'), {});
+      else if (resumption.journal.acknowledged > acknowledged) this.#session.onAck(true);
+      else if (resumption.takeControl()) this.#session.onAck(false);
+      else this.#refuseExcess(frame, 'Too many acknowledgements a second');
+    } else if (!resumption.takeControl()) {
+      this.#refuseExcess(frame, 'Too many pings a second');
+    } else if (this.#hasRoomForPong()) {
+      this.#session.writeControl(pong(frame.id));
+    } else this.#refuseExcess(frame, 'Too many pongs are waiting');
+    return true;
+  }
+
+  #hasRoomForPong(): boolean {
+    this.#unreadPongs = this.#session.isConnectionFull ? this.#unreadPongs + 1 : 0;
+    return this.#unreadPongs <= this.#config.maxPending;
+  }
+
+  #hold(inbox: Inbox, frame: ReadFrame, text: string, bytes: number): void {
+    const { maxPending, maxPendingBytes } = this.#config;
+    const limit = this.#session.isAdmitted ? maxPendingBytes : Math.min(maxPendingBytes, MAX_UNADMITTED_BYTES);
+    const isFull = inbox.size >= maxPending;
+    const room = limit - inbox.bytes - (this.#session.existingSends?.bytes ?? 0);
+    if (inbox.hold(frame, text, bytes, room)) return;
+    this.#refuseExcess(frame, isFull ? 'Too many frames are waiting' : `More than ${limit} bytes are pending`);
+  }
+
+  onHeldFrame({ text, bytes, bad }: HeldFrame): void {
+    this.#handle(bad ?? this.#read(text), text, bytes);
+  }
+
+  #read(text: string): ReadFrame {
+    return readFrame(text, this.#config.maxFrameDepth, this.#config.resume !== undefined);
+  }
+
+  onEmpty(): void {
+    this.#inbox = undefined;
+  }
+
+  #handle(frame: ReadFrame, text: string, bytes: number): void {
+    if (!this.#session.isReceiving) return;
+    const isFirst = this.#isFirst;
+    this.#isFirst = false;
+    if (frame instanceof BadFrame) return this.#session.refuse(frame.error, frame.echo);
+    if (frame.type === 'resume' && isFirst) {
+      const resuming = this.#session.onResume(frame);
+      if (resuming !== undefined) this.await(resuming);
+      return;
+    }
+    const checked = frame.type === 'ping' ? undefined : this.#session.checkOwnership();
+    const awaited =
+      checked === undefined ? this.#handleAtOnce(frame, text, bytes) : this.#handleAfter(checked, frame, text, bytes);
+    if (awaited !== undefined) this.await(awaited);
+  }
+
+  /** After a gap in which another node may have taken the session over, or while the cluster's store is away. */
+  async #handleAfter(checked: Promise<void>, frame: ClientFrame, text: string, bytes: number): Promise<void> {
+    try {
+      await checked;
+      if (this.#session.isReceiving) await this.#handleAtOnce(frame, text, bytes);
+    } catch (error) {
+      this.#session.writeError(error, writeEcho(echoOf(frame)));
+    }
+  }
+
+  /** Returns a promise if the next frame has to wait. */
+  #handleAtOnce(frame: ClientFrame, text: string, bytes: number): Promise<void> | undefined {
+    if (isMessage(frame)) {
+      const problem = this.#session.resumption === undefined ? undefined : this.#findIdProblem(frame.id);
+      if (problem === undefined) return this.#session.sends.add(frame, text, bytes);
+      this.#session.refuse(new InvalidRequestError(problem), frame);
+      return undefined;
+    }
+    if (frame.type === 'resume' || frame.type === 'ack') {
+      const problem = `type: ${frame.type} is allowed in resumable sessions only, and resume as the first frame only`;
+      this.#session.refuse(new InvalidRequestError(problem), {});
+      return undefined;
+    }
+    this.#session.acceptFrame();
+    if (frame.type === 'ping') this.#session.writeControl(pong(frame.id));
+    else if (frame.type === 'cancel') this.#cancel(frame.id);
+    else if (frame.type === 'end') this.#endThread(frame);
+    return undefined;
+  }
+
+  /** In a resumable session ids identify the sends that were lost, so each pending send needs its own. */
+  #findIdProblem(id: FrameId | undefined): string | undefined {
+    if (id === undefined) return 'id: is missing, and is required in a resumable session';
+    return this.#session.existingSends?.ids().includes(id) ? 'id: is that of a pending send' : undefined;
+  }
+
+  #cancel(id: FrameId): void {
+    this.#session.acceptFrame();
+    const held = this.take((frame) => frame.isMessage && frame.echo.id === id);
+    this.#session.existingSends?.cancel(id);
+    for (const { echo } of held) this.#session.sends.reject(echo);
+  }
+
+  #endThread(frame: EndFrame): void {
+    const echo = writeEcho(frame);
+    const { agent_id, context_id: contextId, reason, trace_id: traceId } = frame;
+    const end = this.#session.threads.endThread(agent_id, { contextId, reason, traceId }).then(
+      (outcome) => {
+        if (outcome?.ok === false) return this.#session.writeError(outcome.error, echo);
+        const response = outcome?.text ? `,"response":${encode(outcome.text)}` : '';
+        this.#session.writeSoon(`{"type":"ended"${echo}${response}}` as Bytes);
+      },
+      (error: unknown) => this.#session.writeError(error, echo),
+    );
+    this.#ends ??= new Map();
+    this.#ends.set(end, frame.id);
+    void end.then(() => this.#ends?.delete(end));
+  }
+
+  /** Holds frames until a promise is fulfilled. It must not be rejected. */
+  await(promise: Promise<void>): void {
+    this.#ensureInbox().await(promise);
+  }
+
+  /** Holds frames until `resume`. */
+  pause(): void {
+    this.#ensureInbox().pause();
+  }
+
+  resume(): void {
+    this.#inbox?.resume();
+  }
+
+  /** Removes the matching frames among those that are held, and returns them. */
+  take(matches: (frame: HeldFrame) => boolean): HeldFrame[] {
+    return this.#inbox?.take(matches) ?? [];
+  }
+
+  /** Resolves when the `end` frames so far are answered. */
+  async whenEnded(): Promise<void> {
+    await Promise.all(this.#ends?.keys() ?? []);
+  }
+
+  /** Resolves when nothing is awaited before the next frame. */
+  async whenReleased(): Promise<void> {
+    await this.#inbox?.awaited;
+  }
+
+  /** Holds frames that another node has taken, until `resume`. */
+  restore(texts: readonly string[]): void {
+    this.#isFirst = false;
+    if (texts.length === 0) return;
+    this.pause();
+    for (const text of texts) {
+      this.#inbox?.hold(this.#read(text), text, Buffer.byteLength(text), Number.POSITIVE_INFINITY);
+    }
+  }
+
+  #ensureInbox(): Inbox {
+    this.#inbox ??= new Inbox(this, this.#config.maxPending);
+    return this.#inbox;
+  }
+}

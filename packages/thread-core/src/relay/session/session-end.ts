@@ -1,0 +1,85 @@
+import { type Deferred, defer } from '../../deferred.js';
+import type { ChatOutcome } from '../../threads/ending.js';
+import type { ThreadManager } from '../../threads/thread-manager.js';
+import type { FrameEcho } from '../frames/frame-reader.js';
+import type { RelayConfig } from '../options.js';
+import type { PendingSends } from '../sends/pending-sends.js';
+
+/** What the end of a session needs of it. */
+export interface EndingSession {
+  readonly sends: PendingSends;
+  readonly existingThreads: ThreadManager | undefined;
+  /** Removes the messages that are held, and returns what their answers repeat. */
+  takeHeldMessages(): FrameEcho[];
+  /** The session begins to end: it releases its slot. */
+  onLeave(): void;
+  /** The connection is closed and the chats are ended. */
+  onEnded(outcomes: ChatOutcome[]): void;
+}
+
+/** Ends a session, its pending sends and its chats: once, however often that is requested. */
+export class SessionEnd {
+  /** Nothing new is started. */
+  hasStarted = false;
+  #isComplete = false;
+  readonly #session: EndingSession;
+  readonly #config: Pick<RelayConfig, 'onDisconnect'>;
+  readonly #closed: Deferred<ChatOutcome[]> = defer();
+  /** Set once the chats are being ended. */
+  #outcomes: Promise<ChatOutcome[]> | undefined;
+
+  constructor(session: EndingSession, config: Pick<RelayConfig, 'onDisconnect'>) {
+    this.#session = session;
+    this.#config = config;
+  }
+
+  /** Resolves when the session has no connection and no chats any more. */
+  get closed(): Promise<ChatOutcome[]> {
+    return this.#closed.promise;
+  }
+
+  /** The client has left. What becomes of its pending sends is up to `onDisconnect`. */
+  async finish(): Promise<ChatOutcome[]> {
+    this.begin();
+    const pending = this.drainSends();
+    if (this.#config.onDisconnect === 'finish' && this.#outcomes === undefined) {
+      // The answers have no reader, so backpressure must not stop them.
+      this.#session.sends.resume();
+      await pending;
+    }
+    return this.endChats();
+  }
+
+  /** As `finish`, when the connection is closed: all that is left is to end the chats. */
+  async complete(): Promise<void> {
+    if (this.#isComplete) return;
+    this.#isComplete = true;
+    const outcomes = await this.finish();
+    this.#session.onEnded(outcomes);
+    this.#closed.resolve(outcomes);
+  }
+
+  /** Cancels pending sends and ends the chats. */
+  endChats(): Promise<ChatOutcome[]> {
+    this.begin();
+    if (this.#outcomes === undefined) {
+      void this.drainSends();
+      this.#outcomes = this.#session.existingThreads?.endAllChats({ reason: 'disconnected' }) ?? Promise.resolve([]);
+    }
+    return this.#outcomes;
+  }
+
+  /** Answers the messages that are held with `cancelled`. Resolves when no send is pending. */
+  async drainSends(): Promise<void> {
+    const { sends } = this.#session;
+    for (const echo of this.#session.takeHeldMessages()) sends.reject(echo);
+    await sends.drain();
+  }
+
+  /** Begins the end: nothing new is accepted, and the session cannot be resumed. */
+  begin(): void {
+    if (this.hasStarted) return;
+    this.hasStarted = true;
+    this.#session.onLeave();
+  }
+}

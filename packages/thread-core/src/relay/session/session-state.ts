@@ -1,0 +1,137 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { FrameId } from '@arc/thread-protocol';
+import type { ThreadManager } from '../../threads/thread-manager.js';
+import type { SessionConnection } from '../connection/session-connection.js';
+import type { FrameEcho } from '../frames/frame-reader.js';
+import type { Resumption } from '../resume/resumption.js';
+import type { PendingSends } from '../sends/pending-sends.js';
+import type { IncomingFrames } from './incoming-frames.js';
+import type { SessionEnd } from './session-end.js';
+import type { SessionThreads } from './session-threads.js';
+
+/** How often a session whose frames wait for its client is looked at. */
+const REST_INTERVAL_MS = 20;
+
+/** The parts of a session, and what follows from them. Parts are created on demand, so that an idle session costs little. */
+export class SessionState {
+  identity: unknown;
+  isAdmitted = false;
+  connection: SessionConnection | undefined;
+  resumption: Resumption | undefined;
+  existingSends: PendingSends | undefined;
+  protected frames: IncomingFrames | undefined;
+  protected openThreads: SessionThreads | undefined;
+  protected end: SessionEnd | undefined;
+  protected sid: string | undefined;
+
+  get id(): string {
+    this.sid ??= randomUUID();
+    return this.sid;
+  }
+
+  get request(): IncomingMessage | undefined {
+    return this.connection?.request;
+  }
+
+  /** Undefined if there never was a thread. */
+  get existingThreads(): ThreadManager | undefined {
+    return this.openThreads?.manager;
+  }
+
+  get pending(): number {
+    return this.existingSends?.size ?? 0;
+  }
+
+  get heldBytes(): number {
+    return this.frames?.heldBytes ?? 0;
+  }
+
+  /** Size of the frames that are kept for its client, and of the client's frames that are pending or held. */
+  get keptBytes(): number {
+    return (this.resumption?.journal.bytes ?? 0) + (this.existingSends?.bytes ?? 0) + this.heldBytes;
+  }
+
+  get isEnding(): boolean {
+    return this.end?.hasStarted === true;
+  }
+
+  /** It waits for another connection. */
+  get isDetached(): boolean {
+    return this.connection === undefined && !this.isEnding;
+  }
+
+  get isReceiving(): boolean {
+    return this.resumption === undefined ? this.connection?.isOpen === true : !this.isEnding;
+  }
+
+  get isConnectionFull(): boolean {
+    return this.connection?.isFull === true;
+  }
+
+  get isBlocked(): boolean {
+    return this.isConnectionFull || this.resumption?.journal.isFull === true;
+  }
+
+  get isIdle(): boolean {
+    const isEnding = this.existingThreads !== undefined && this.existingThreads.endingCount > 0;
+    return this.pending === 0 && !isEnding && this.frames?.isAwaiting !== true;
+  }
+
+  get hasNoFrames(): boolean {
+    return this.frames?.isEmpty !== false && this.frames?.isAwaiting !== true;
+  }
+
+  get isWorthKeeping(): boolean {
+    const hasThreads = this.existingThreads !== undefined && this.existingThreads.threadCount > 0;
+    return hasThreads || this.pending > 0 || !this.hasNoFrames || this.resumption?.journal.isEmpty === false;
+  }
+
+  /** Nothing runs or waits, no chat is being ended, and no frame is held. */
+  get isAtRest(): boolean {
+    return this.isIdle && this.hasNoFrames;
+  }
+
+  /** Resolves when the session is at rest, or ends. */
+  async whenAtRest(): Promise<void> {
+    while (!this.isAtRest && !this.isEnding) {
+      await this.frames?.whenReleased();
+      await this.existingSends?.whenEmpty();
+      await this.frames?.whenEnded();
+      await this.existingThreads?.whenEnded();
+      // Frames of a client that does not read may wait for long, and no event says when that ends.
+      if (!this.isAtRest) await delay(REST_INTERVAL_MS, undefined, { ref: false });
+    }
+  }
+
+  /** Ids of the messages that are pending or held. */
+  messageIds(): FrameId[] {
+    return [...(this.existingSends?.ids() ?? []), ...(this.frames?.messageIds ?? [])];
+  }
+
+  /** Ids of the messages and `end` frames that are not answered yet. */
+  pendingIds(): FrameId[] {
+    return [...this.messageIds(), ...(this.frames?.endIds ?? [])];
+  }
+
+  /** Removes the frames that are held, and returns their texts. */
+  takeHeldTexts(): string[] {
+    const held = this.frames?.take(() => true) ?? [];
+    return held.filter(({ bad }) => bad === undefined).map(({ text }) => text);
+  }
+
+  takeHeldMessages(): FrameEcho[] {
+    return this.frames?.take(({ isMessage }) => isMessage).map(({ echo }) => echo) ?? [];
+  }
+
+  /** A frame was accepted. */
+  acceptFrame(): void {
+    this.connection?.resetBadFrames();
+  }
+
+  /** Drops the connection without a close frame. */
+  terminate(): void {
+    this.connection?.terminate();
+  }
+}

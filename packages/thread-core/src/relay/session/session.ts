@@ -1,0 +1,294 @@
+import type { IncomingMessage } from 'node:http';
+import { CloseCode, type ResumeFrame } from '@arc/thread-protocol';
+import type { Bytes } from '../../bytes.js';
+import type { ArcClient } from '../../client/arc-client.js';
+import type { ChatOutcome } from '../../threads/ending.js';
+import { checkClient } from '../../threads/options.js';
+import type { ThreadManager } from '../../threads/thread-manager.js';
+import { type AdmittedSession, admit } from '../admission/session-admission.js';
+import type { AttachOptions } from '../api.js';
+import { readFormer, readThreads } from '../cluster/claimed-session.js';
+import type { ClusteredSession } from '../cluster/cluster.js';
+import type { ClusterSession } from '../cluster/cluster-session.js';
+import type { MovableSession } from '../cluster/handover.js';
+import type { ClaimedSession } from '../cluster/session-moves.js';
+import { Connection } from '../connection/connection.js';
+import type { RelaySocket } from '../connection/socket.js';
+import { closeFailed, writeErrorFrame } from '../frames/failure.js';
+import type { FrameEcho } from '../frames/frame-reader.js';
+import type { CountedSession } from '../monitoring/stats.js';
+import { answerResume, detach, endDetached, waitForClient } from '../resume/resuming.js';
+import { Resumption } from '../resume/resumption.js';
+import { PendingSends, type SendingSession } from '../sends/pending-sends.js';
+import { writeEcho } from '../sends/reply.js';
+import type { ReadFrame } from './inbox.js';
+import { IncomingFrames, type ReceivingSession } from './incoming-frames.js';
+import { type EndingSession, SessionEnd } from './session-end.js';
+import type { SessionHost } from './session-host.js';
+import { SessionState } from './session-state.js';
+import { SessionThreads } from './session-threads.js';
+
+/**
+ * The identity, threads and pending sends of one client. It has one connection; a resumable session may lose it, and
+ * continue with another. Whatever an idle session does not need is made on demand.
+ */
+export class ClientSession
+  extends SessionState
+  implements
+    SendingSession,
+    ReceivingSession,
+    AdmittedSession,
+    MovableSession,
+    EndingSession,
+    ClusteredSession,
+    CountedSession
+{
+  readonly #host: SessionHost<ClientSession>;
+  readonly #client: ArcClient;
+
+  /** @throws TypeError if `client` is not an ArcClient */
+  constructor(host: SessionHost<ClientSession>, client: ArcClient = host.config.client) {
+    super();
+    checkClient(client);
+    this.#host = host;
+    this.#client = client;
+  }
+
+  /** @throws TypeError if the socket is attached already */
+  connect(socket: RelaySocket, request: IncomingMessage): void {
+    this.connection = new Connection(this.#host, this, socket, request);
+  }
+
+  /** Continues a session that another node had. It waits for its client. */
+  restore(claimed: ClaimedSession, identity: unknown): void {
+    const { config, resumables } = this.#host;
+    const { owned, session, request } = claimed;
+    if (config.resume === undefined) return;
+    this.sid = owned.sid;
+    this.identity = identity;
+    this.isAdmitted = true;
+    this.resumption = new Resumption(this, config.resume, owned.sid, request.identityKey, readFormer(claimed));
+    const threads = readThreads(session);
+    this.openThreads = new SessionThreads(this, this.#client, this.#host, { owned, threads });
+    this.#incoming.restore(session.exact ? session.waiting : []);
+    resumables?.add(this);
+    waitForClient(this.#host, this, this.resumption);
+  }
+
+  /** What the store of a cluster has of this session. */
+  get record(): ClusterSession | undefined {
+    if (this.#host.cluster === undefined) return undefined;
+    void this.threads;
+    return this.openThreads?.record;
+  }
+
+  get closed(): Promise<ChatOutcome[]> {
+    return this.#ending.closed;
+  }
+
+  get threads(): ThreadManager {
+    this.openThreads ??= new SessionThreads(this, this.#client, this.#host);
+    return this.openThreads.manager;
+  }
+
+  get sends(): PendingSends {
+    if (this.existingSends === undefined) {
+      this.existingSends = new PendingSends(this, this.#host.config, this.#host.telemetry);
+      if (this.isBlocked) this.existingSends.pause();
+    }
+    return this.existingSends;
+  }
+
+  get #incoming(): IncomingFrames {
+    this.frames ??= new IncomingFrames(this, this.#host.config);
+    return this.frames;
+  }
+
+  get #ending(): SessionEnd {
+    this.end ??= new SessionEnd(this, this.#host.config);
+    return this.end;
+  }
+
+  /** Admits the connection: at once if its identity is known. Frames are held until then. */
+  begin(options: AttachOptions): void {
+    if (this.connection?.isOpen !== true) return;
+    if ('identity' in options) return this.onAdmitted(options.identity);
+    this.#incoming.await(admit(this, (...connection) => this.#host.checkAdmission(...connection), options));
+  }
+
+  onAdmitted(identity: unknown): void {
+    this.identity = identity;
+    if (this.connection?.isOpen !== true) return;
+    this.isAdmitted = true;
+    this.#host.telemetry.sessionOpened(this);
+  }
+
+  onRefused(code: number, reason: string): void {
+    this.frames?.take(() => true);
+    this.close(code, reason);
+  }
+
+  // Frames of the client
+
+  isExempt(frame: ReadFrame): boolean {
+    return this.frames?.isExempt(frame) === true;
+  }
+
+  onFrame(frame: ReadFrame, text: string, bytes: number): void {
+    this.#incoming.receive(frame, text, bytes);
+  }
+
+  onExcessFrame(frame: ReadFrame, bytes: number): void {
+    this.#incoming.receiveExcess(frame, bytes);
+  }
+
+  refuse(error: unknown, echo: FrameEcho): void {
+    this.writeError(error, writeEcho(echo));
+    if (this.connection?.countBadFrame()) this.close(CloseCode.TooManyBadFrames, 'Too many bad frames');
+  }
+
+  checkOwnership(): Promise<void> | undefined {
+    return this.#host.cluster?.check();
+  }
+
+  onResume(frame: ResumeFrame): Promise<void> | undefined {
+    return answerResume(this.#host, this, frame);
+  }
+
+  // Frames to the client
+
+  write(frame: Bytes): void {
+    (this.resumption ?? this.connection)?.write(frame);
+  }
+
+  writeSoon(frame: Bytes): void {
+    (this.resumption ?? this.connection)?.writeSoon(frame);
+  }
+
+  writePart(frame: Bytes): void {
+    (this.resumption ?? this.connection)?.writePart(frame);
+  }
+
+  writeControl(frame: Bytes): void {
+    if (this.resumption === undefined) this.connection?.writeSoon(frame);
+    else this.connection?.writeControl(frame);
+  }
+
+  /** Writes an agent's error as the agent sent it, and of any other error only what a client may know. */
+  writeError(error: unknown, echo: Bytes): void {
+    this.writeSoon(writeErrorFrame(error, echo, this.id, this.#host.config.logger));
+  }
+
+  /** Backpressure: while a client does not read, neither its agents' answers nor its frames are read. */
+  onBackpressure(): void {
+    if (this.isBlocked) {
+      this.connection?.startStallTimer();
+      this.#incoming.pause();
+      this.existingSends?.pause();
+    } else {
+      this.connection?.stopStallTimer();
+      this.frames?.resume();
+      if (!this.isBlocked) this.existingSends?.resume();
+    }
+  }
+
+  onAppended(bytes: number): void {
+    if (this.isDetached) {
+      this.#host.resumables?.grow(this, bytes);
+      this.resumption?.spill?.noteFrame();
+    }
+    if (this.resumption?.journal.isFull && this.existingSends?.isPaused !== true) this.onBackpressure();
+  }
+
+  onAck(isNew: boolean): void {
+    if (!this.isBlocked) this.onBackpressure();
+    // A client can repeat an acknowledgement without reading anything.
+    else if (isNew || !this.isConnectionFull) this.connection?.restartStallTimer();
+  }
+
+  // The end
+
+  /** Another node owns the session: its chats are not ended here. */
+  onLost(): void {
+    this.existingThreads?.clear();
+    this.#host.resumables?.forget(this);
+    const isComplete = this.isEnding && this.connection === undefined;
+    this.close(CloseCode.ServiceRestart, 'The session has moved');
+    if (isComplete) this.complete();
+  }
+
+  /** Ends a detached session, because its grace is over or its room is needed. */
+  evict(): void {
+    if (!this.isDetached || this.resumption?.moving !== undefined) return;
+    this.#host.telemetry.sendsInterrupted(this.pending);
+    if (this.#host.cluster === undefined) return this.complete();
+    this.#ending.begin();
+    void endDetached(this.#host, this);
+  }
+
+  close(code: number = CloseCode.Normal, reason = ''): void {
+    const isFirst = !this.isEnding;
+    // Pending sends are answered with `cancelled` before the close frame.
+    void this.#ending.endChats();
+    if (this.connection === undefined) {
+      if (isFirst) this.complete();
+      return;
+    }
+    try {
+      this.connection.close(code, reason);
+    } catch (error) {
+      // The code is not valid. The chats are being ended, so the connection is dropped.
+      this.terminate();
+      throw error;
+    }
+  }
+
+  onViolation(code: number, reason: string): void {
+    this.close(code, reason);
+  }
+
+  /** An unexpected failure ends this session, and no other. */
+  onFailure(err: unknown): void {
+    this.#host.telemetry.sessionFailed(this, err);
+    closeFailed(this, err, this.#host.config.logger);
+  }
+
+  onDisconnect(code: number): void {
+    if (detach(this.#host, this, code)) return;
+    void this.#ending.finish();
+    this.resumption?.discard();
+  }
+
+  onClosed(code: number, err: unknown): void {
+    this.#host.telemetry.connectionClosed(this.id, code, err);
+    this.complete();
+  }
+
+  complete(): void {
+    void this.#ending.complete();
+    this.resumption?.discard();
+  }
+
+  onEnded(outcomes: ChatOutcome[]): void {
+    if (this.isAdmitted) this.#host.telemetry.sessionClosed(this, outcomes);
+    this.openThreads?.unregister();
+    this.#host.onSessionEnd(this);
+  }
+
+  onLeave(): void {
+    this.connection?.releaseSlot();
+    this.resumption?.stop();
+    if (this.resumption !== undefined) this.#host.resumables?.remove(this);
+  }
+
+  /** Lets pending sends end, and starts no new ones. */
+  async drain(): Promise<void> {
+    await Promise.all([this.#ending.drainSends(), this.frames?.whenEnded()]);
+  }
+
+  /** Cancels what is still pending, and closes the connection. */
+  shutDown(): void {
+    const code = this.#host.cluster === undefined ? CloseCode.GoingAway : CloseCode.ServiceRestart;
+    this.close(code, 'The server is shutting down');
+  }
+}

@@ -1,0 +1,301 @@
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import t from 'tap';
+import { type Client, deferred, type Frame, textOf, to, until } from '../helpers.js';
+import { type ClusterNode, cluster, LEASE } from './cluster-helpers.js';
+
+type Pair = [ClusterNode, ClusterNode];
+
+const seqs = (frames: Frame[]): unknown[] => frames.map(({ seq }) => seq);
+
+function range(from: number, end: number): number[] {
+  return Array.from({ length: end - from + 1 }, (_, index) => from + index);
+}
+
+/** The next frame that is no acknowledgement. */
+async function nextOf(client: Client): Promise<Frame> {
+  const frame = await client.next();
+  return frame.type === 'ack' ? nextOf(client) : frame;
+}
+
+/** Has the agent stream ten pieces, the second half once that is released. */
+function streaming(agent: { script(method: 'chat.start', handler: () => AsyncGenerator<string>): unknown }) {
+  const gate = deferred();
+  agent.script('chat.start', async function* () {
+    for (let piece = 0; piece < 5; piece += 1) yield `${piece} `;
+    await gate.promise;
+    for (let piece = 5; piece < 10; piece += 1) yield `${piece} `;
+  });
+  return gate;
+}
+
+t.test(
+  'a stream continues on another node, each piece once and in order, and then its session moves [S-64]',
+  async (t) => {
+    const { agent, nodes } = await cluster(t, 2);
+    const [a, b] = nodes as Pair;
+    const gate = streaming(agent);
+    const [first, { session }] = await a.resume();
+    first.send(to('support', 'x', { id: 'q', stream: true }));
+    const before = await first.all(3);
+    await a.dropAll();
+    const [second, ready] = await b.resume({ session, seq: 3, sent: 1 });
+    t.match(ready, { resumed: true, session, got: 1, pending: ['q'] });
+    t.match(b.relay.stats(), { cluster: { gateways: 1 } });
+    gate.resolve();
+    const after: Frame[] = [];
+    while (after.at(-1)?.type !== 'done') after.push(await second.next());
+    t.strictSame(seqs([...before, ...after]), range(1, before.length + after.length));
+    await until(() => b.relay.stats().cluster?.gateways === 0, 'the session to move');
+    t.match(a.relay.stats(), { sessions: 0 });
+    t.match(b.relay.stats(), { sessions: 1, cluster: { claimed: 1 } });
+    t.equal(textOf(await second.ask(to('support', 'y', { id: 'r' }))), 'support #2: y');
+    t.equal(agent.counters.started, 1);
+  },
+);
+
+t.test('messages, cancels and pings pass through to the node that has the session [S-64]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('hr', 'x', { id: 0 }));
+  const gate = agent.hold('chat.start');
+  first.send(to('support', 'x', { id: 1 }));
+  await gate.arrived;
+  const [second, ready] = await b.resume({ session, seq: 1, sent: 2 });
+  t.match(ready, { resumed: true, got: 2, pending: [1] });
+  t.match(await second.ask({ type: 'ping', id: 'p' }), { type: 'pong', id: 'p' });
+  t.match(await second.ask(to('hr', 'y', { id: 2 })), { type: 'response', id: 2, seq: 2 });
+  second.send('no JSON');
+  t.match(await second.next(), { type: 'error', seq: 3 });
+  second.send({ type: 'cancel', id: 1 });
+  t.match(await second.next(), { type: 'cancelled', id: 1, seq: 4 });
+  gate.release();
+  await until(() => b.relay.stats().cluster?.gateways === 0, 'the session to move');
+  t.match(await second.ask(to('hr', 'z', { id: 3 })), { type: 'response', id: 3, seq: 5 });
+  t.equal(agent.requests.filter(({ method }) => method === 'chat.message').length, 2);
+});
+
+t.test('messages that are sent while a session moves reach the agent once each, and in order [S-64]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const gate = streaming(agent);
+  const [first, { session }] = await a.resume();
+  first.send(to('support', 'x', { id: 'q', stream: true }));
+  await first.all(2);
+  const [second] = await b.resume({ session, seq: 2, sent: 1 });
+  gate.resolve();
+  const frames: Frame[] = [];
+  for (let id = 1; frames.length < 400 && id <= 100; id += 1) {
+    second.send(to('support', `m${id}`, { id }));
+    do frames.push(await nextOf(second));
+    while (frames.at(-1)?.id !== id);
+  }
+  t.strictSame(seqs(frames), range(3, frames.length + 2));
+  await until(() => b.relay.stats().cluster?.gateways === 0, 'the session to move');
+  const messages = agent.requests.filter(({ method }) => method === 'chat.message');
+  t.equal(messages.length, 100);
+  // The agent says how many messages its chat has had.
+  t.equal(textOf(frames.at(-1) as Frame), 'support #101: m100');
+});
+
+t.test('a handover while a chat.start runs: it is answered, and its chat continues [S-65]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  const gate = agent.hold('chat.start');
+  first.send(to('support', 'x', { id: 1 }));
+  await gate.arrived;
+  await a.dropAll();
+  const [second, ready] = await b.resume({ session, seq: 0, sent: 1 });
+  t.match(ready, { resumed: true, seq: 0, got: 1, pending: [1] });
+  gate.release();
+  t.match(await second.next(), { type: 'response', id: 1, seq: 1 });
+  t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', seq: 2 });
+  t.equal(agent.counters.started, 1);
+});
+
+t.test('the owner dies while another node passes frames on: the client resumes and continues [S-66]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const gate = streaming(agent);
+  const [first, { session }] = await a.resume();
+  first.send(to('support', 'x', { id: 'q', stream: true }));
+  await first.all(2);
+  const [second, ready] = await b.resume({ session, seq: 2, sent: 1 });
+  await second.all(ready.seq - 2);
+  a.isCutOff = true;
+  t.equal((await once(second.socket, 'close'))[0], 1012);
+  const [third, again] = await b.resume({ session, seq: ready.seq, sent: 1 });
+  t.match(again, { resumed: true, got: 1, pending: [] });
+  gate.resolve();
+  await agent.waitFor(({ counters }) => counters.running === 0);
+  t.match(await third.ask(to('support', 'y', { id: 'r' })), { type: 'response', seq: ready.seq + 1 });
+  t.equal(agent.counters.started, 1);
+});
+
+t.test('the client of a gateway is lost: its session waits at the owner, and resumes anywhere [S-66]', async (t) => {
+  const { agent, nodes } = await cluster(t, 3);
+  const [a, b, c] = nodes as [ClusterNode, ClusterNode, ClusterNode];
+  const gate = streaming(agent);
+  const [first, { session }] = await a.resume();
+  first.send(to('support', 'x', { id: 'q', stream: true }));
+  await first.all(2);
+  let seen = 2;
+  for (const node of [b, c, a, c]) {
+    const [client, ready] = await node.resume({ session, seq: seen, sent: 1 });
+    t.match(ready, { resumed: true, got: 1, pending: ['q'] });
+    const frames = await client.all(ready.seq - seen);
+    t.strictSame(seqs(frames), range(seen + 1, ready.seq));
+    seen = Math.min(seen + 1, ready.seq);
+    await node.dropAll();
+  }
+  gate.resolve();
+  const [last] = await b.resume({ session, seq: seen, sent: 1 });
+  let frame = await last.next();
+  while (frame.type !== 'done') frame = await last.next();
+  t.equal(agent.counters.started, 1);
+});
+
+t.test('backpressure: the acknowledgements of a client at another node let its agent be read on [S-67]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2, { resume: { maxBufferedBytes: 20_000 } });
+  const [a, b] = nodes as Pair;
+  agent.script('chat.start', async function* () {
+    for (let piece = 0; piece < 200; piece += 1) yield 'x'.repeat(1000);
+  });
+  const [first, { session }] = await a.resume();
+  first.send(to('support', 'x', { id: 'q', stream: true }));
+  await first.next();
+  await a.dropAll();
+  await until(() => a.relay.stats().journalBytes > 20_000, 'the journal to be full');
+  const [second, ready] = await b.resume({ session, seq: 1, sent: 1 });
+  t.match(ready, { resumed: true, pending: ['q'] });
+  let frame = await second.next();
+  while (frame.type !== 'done') {
+    second.send({ type: 'ack', seq: frame.seq });
+    frame = await second.next();
+  }
+  t.ok(Number(frame.seq) > 200);
+});
+
+t.test('while the event loop of the owner hangs and its lease is good, the client waits [S-68]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  await a.dropAll();
+  // It renews its lease, and does not get to give the session away.
+  const gate = deferred();
+  a.gates.handover = gate.promise;
+  const client = await b.connect();
+  client.send({ type: 'resume', session, seq: 1, sent: 1 });
+  for (let lease = 0; lease < 3; lease += 1) await new Promise((resolve) => setTimeout(resolve, LEASE));
+  t.match(b.relay.stats(), { cluster: { claimed: 0 } }, 'the session is not taken over');
+  gate.resolve();
+  t.match(await client.next(), { resumed: true, seq: 1, got: 1 });
+  t.equal(agent.counters.started, 1);
+});
+
+t.test('frames that wait because a client does not read hold up its session, and nothing else [S-69]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2, { resume: { maxBufferedBytes: 20_000 } });
+  const [a, b] = nodes as Pair;
+  agent.script('chat.start', async function* () {
+    for (let piece = 0; piece < 200; piece += 1) yield 'x'.repeat(1000);
+  });
+  const [first, { session }] = await a.resume();
+  first.send(to('support', 'x', { id: 'q', stream: true }));
+  await until(() => a.relay.stats().journalBytes > 20_000, 'the journal to be full');
+  const [second, ready] = await b.resume({ session, seq: 0, sent: 1 });
+  second.send(to('hr', 'waits', { id: 'r' }), { type: 'cancel', id: 'q' });
+  let frame = await second.next();
+  while (frame.type !== 'cancelled') frame = await second.next();
+  t.match(ready, { pending: ['q'] });
+  // Nothing runs, and the journal is still full.
+  const [other] = await a.resume();
+  t.match(await other.ask({ type: 'ping', id: 'p' }), { type: 'pong', id: 'p' });
+  second.send({ type: 'ack', seq: frame.seq });
+  frame = await second.next();
+  while (frame.type === 'ack') frame = await second.next();
+  t.match(frame, { type: 'response', id: 'r' });
+});
+
+t.test(
+  'a node keeps at most maxPendingBytes of frames that the owner has not taken, and none is lost [S-80]',
+  async (t) => {
+    const { agent, nodes } = await cluster(t, 2, { maxPendingBytes: 20_000, maxFrameBytes: 10_000 });
+    const [a, b] = nodes as Pair;
+    const [first, { session }] = await a.resume();
+    const gate = agent.hold('chat.start');
+    first.send(to('support', 'x', { id: 0 }));
+    await gate.arrived;
+    const [second, ready] = await b.resume({ session, seq: 0, sent: 1 });
+    t.match(ready, { resumed: true, got: 1 });
+    const posting = deferred();
+    b.gates.post = posting.promise;
+    const messages = [1, 2].map((id) => to('support', 'y'.repeat(9000), { id }));
+    // They count for this node, but not for the owner, which has nothing to keep of them.
+    const cancels = Array.from({ length: 20 }, () => ({ type: 'cancel', id: 'nothing' }));
+    const frames = [...messages, ...cancels];
+    second.send(...frames);
+    t.equal((await second.closed).code, 1013);
+    posting.resolve();
+    const [third, again] = await b.resume({ session, seq: 0, sent: 1 + frames.length });
+    t.match(again, { resumed: true });
+    gate.release();
+    third.send(...frames.slice(again.got - 1));
+    const ids: unknown[] = [];
+    while (ids.length < 3) ids.push((await nextOf(third)).id);
+    t.strictSame(ids, [0, 1, 2]);
+    t.equal(agent.requests.filter(({ method }) => method === 'chat.message').length, 2);
+  },
+);
+
+t.test('acknowledgements that cannot be passed on at once are passed on as one [S-81]', async (t) => {
+  const { agent, store, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const gate = streaming(agent);
+  const [first, { session }] = await a.resume();
+  first.send(to('support', 'x', { id: 'q', stream: true }));
+  await first.all(3);
+  const [second] = await b.resume({ session, seq: 3, sent: 1 });
+  const posting = deferred();
+  b.gates.post = posting.promise;
+  for (let count = 0; count < 500; count += 1) second.send({ type: 'ack', seq: 3 });
+  t.match(await second.ask({ type: 'ping', id: 'p' }), { type: 'pong', id: 'p' });
+  let posts = 0;
+  const post = store.post.bind(store);
+  store.post = (...args) => {
+    posts += 1;
+    return post(...args);
+  };
+  posting.resolve();
+  gate.resolve();
+  while ((await second.next()).type !== 'done');
+  t.ok(posts < 50, `${posts} messages between the nodes`);
+});
+
+t.test('pings of a client that does not read make no answers pile up at another node [S-82]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2, { maxBufferedBytes: 65_536 });
+  const [a, b] = nodes as Pair;
+  const gate = agent.hold('chat.start');
+  const [first, { session }] = await a.resume();
+  first.send(to('support', 'x', { id: 0 }));
+  await gate.arrived;
+  const [second] = await b.resume({ session, seq: 0, sent: 1 });
+  (second.socket as unknown as { _socket: Socket })._socket.pause();
+  const ping = { type: 'ping', id: '€'.repeat(256) };
+  let most = 0;
+  // More than the buffers of the kernel take.
+  for (let count = 0; count < 20_000; count += 1) {
+    second.send(ping);
+    if (count % 500 > 0) continue;
+    await new Promise(setImmediate);
+    most = Math.max(most, b.sockets.at(-1)?.bufferedAmount ?? 0);
+  }
+  second.send(to('hr', 'x', { id: 1 }));
+  await until(() => agent.requests.some(({ agentId }) => agentId === 'hr'), 'the last frame to be passed on');
+  most = Math.max(most, b.sockets.at(-1)?.bufferedAmount ?? 0);
+  t.ok(most < 262_144, `${most} bytes wait`);
+  gate.release();
+  second.socket.terminate();
+});

@@ -1,0 +1,115 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import type { Test } from 'tap';
+import { type WebSocket, WebSocketServer } from 'ws';
+import {
+  createRelay,
+  memoryStore,
+  type Relay,
+  type RelayOptions,
+  type SessionStore,
+  StoreError,
+} from '../../../src/index.js';
+import { startTestAgent, type TestAgent } from '../../../src/testing/index.js';
+import { Client, type Frame, type Json, Log, until } from '../helpers.js';
+
+/** How long nodes live without a renewal, in milliseconds. */
+export const LEASE = 200;
+
+export interface Ready extends Frame {
+  session: string;
+  seq: number;
+  got: number;
+  resumed?: boolean;
+  reason?: string;
+  pending?: unknown[];
+}
+
+/** A relay on a store that it shares with others, and its WebSocket server. */
+export class ClusterNode {
+  readonly relay: Relay;
+  readonly server: WebSocketServer;
+  readonly log: Log;
+  readonly sockets: WebSocket[] = [];
+  /** While it is set, the node cannot reach the store. */
+  isCutOff = false;
+  /** What the node asks of the store waits for the promise of that name. */
+  readonly gates: Partial<Record<keyof SessionStore, Promise<void>>> = {};
+
+  constructor(store: SessionStore, agent: TestAgent, options: Partial<RelayOptions> & { node: string }) {
+    const { node, ...rest } = options;
+    const reachable = new Proxy(store, {
+      get: (target, name) => {
+        const method = Reflect.get(target, name) as unknown;
+        if (typeof method !== 'function') return method;
+        return async (...args: unknown[]) => {
+          if (this.isCutOff) throw new StoreError('away', 'cut off');
+          await this.gates[name as keyof SessionStore];
+          return method.apply(target, args);
+        };
+      },
+    });
+    this.log = new Log();
+    const cluster = { store: reachable, node, lease: LEASE };
+    this.relay = createRelay({ endpoint: agent.endpoint, resume: true, logger: this.log, ...rest, cluster });
+    this.server = new WebSocketServer({ host: '127.0.0.1', port: 0, ...this.relay.wsOptions });
+    this.server.on('connection', (socket, request) => {
+      this.sockets.push(socket);
+      this.relay.attach(socket, request, { identity: 'me' });
+    });
+  }
+
+  get state(): string | undefined {
+    return this.relay.stats().cluster?.state;
+  }
+
+  async connect(): Promise<Client> {
+    const client = new Client(`ws://127.0.0.1:${(this.server.address() as AddressInfo).port}`);
+    await once(client.socket, 'open');
+    return client;
+  }
+
+  /** A connection that has sent `resume`, and the node's answer. */
+  async resume(resume: Json = {}): Promise<[Client, Ready]> {
+    const client = await this.connect();
+    client.send({ type: 'resume', ...resume });
+    return [client, (await client.next()) as Ready];
+  }
+
+  /** Drops all connections, and waits until the relay has noticed. */
+  async dropAll(): Promise<void> {
+    const open = [...this.server.clients];
+    const gone = open.map((socket) => once(socket, 'close'));
+    for (const socket of open) socket.terminate();
+    await Promise.all(gone);
+  }
+
+  async close(): Promise<void> {
+    this.isCutOff = false;
+    await this.relay.close({ timeout: 0 });
+    for (const socket of this.server.clients) socket.terminate();
+    await new Promise((resolve) => this.server.close(resolve));
+  }
+}
+
+export interface TestCluster {
+  agent: TestAgent;
+  store: SessionStore;
+  nodes: ClusterNode[];
+}
+
+/** Relays on one memory store. At the end no chat is open, and the store is empty. */
+export async function cluster(t: Test, count: number, options: Partial<RelayOptions> = {}): Promise<TestCluster> {
+  const agent = await startTestAgent();
+  const store = memoryStore();
+  const nodes = Array.from({ length: count }, (_, index) => {
+    return new ClusterNode(store, agent, { ...options, node: 'abc'[index] as string });
+  });
+  await Promise.all(nodes.map(({ server }) => (server.address() === null ? once(server, 'listening') : undefined)));
+  await until(() => nodes.every(({ state }) => state === 'ok'), 'the nodes to join');
+  t.teardown(async () => {
+    for (const node of nodes) await node.close();
+    await agent.close();
+  });
+  return { agent, store, nodes };
+}

@@ -1,0 +1,246 @@
+import { once } from 'node:events';
+import t from 'tap';
+import { deferred, textOf, to, until } from '../helpers.js';
+import { type ClusterNode, cluster } from './cluster-helpers.js';
+
+type Pair = [ClusterNode, ClusterNode];
+
+t.test('an idle session moves to the node to which its client connects [S-52]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  t.equal(textOf(await first.ask(to('support', 'x', { id: 1 }))), 'support #1: x');
+  await a.dropAll();
+  const [second, ready] = await b.resume({ session, seq: 1, sent: 1 });
+  t.match(ready, { resumed: true, session, seq: 1, got: 1, pending: [] });
+  t.match(await second.ask(to('support', 'y', { id: 2 })), { seq: 2, response: { result: { chat: {} } } });
+  t.equal(agent.counters.started, 1, 'the chat continues');
+  t.match(a.relay.stats(), { sessions: 0, cluster: { handedOver: 1 } });
+  t.match(b.relay.stats(), { sessions: 1, cluster: { claimed: 1 } });
+});
+
+t.test('a session moves although its old connection still counts as open, which gets 4409 [S-53]', async (t) => {
+  const { nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  const closed = once(first.socket, 'close');
+  const [, ready] = await b.resume({ session, seq: 0, sent: 1 });
+  t.match(ready, { resumed: true, seq: 1, got: 1 });
+  t.equal((await closed)[0], 4409);
+});
+
+t.test('frames that were not acknowledged move with the session, byte for byte [S-54]', async (t) => {
+  const { nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  for (const id of [1, 2, 3]) first.send(to(`agent-${id}`, 'é"\\ 😀', { id }));
+  const texts = [await first.text(), await first.text(), await first.text()];
+  await a.dropAll();
+  const [second, ready] = await b.resume({ session, seq: 1, sent: 3 });
+  t.match(ready, { resumed: true, seq: 3, got: 3 });
+  t.strictSame([await second.text(), await second.text()], texts.slice(1));
+  t.match(await second.ask(to('agent-1', 'x', { id: 4 })), { seq: 4 });
+});
+
+t.test('two clients that resume in turn at two nodes: the latest has the session [S-53]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  let [client, { session }] = await a.resume();
+  await client.ask(to('support', 'x', { id: 0 }));
+  for (let turn = 1; turn <= 6; turn += 1) {
+    const closed = once(client.socket, 'close');
+    const node = turn % 2 === 1 ? b : a;
+    const [next, ready] = await node.resume({ session, seq: turn, sent: turn });
+    t.match(ready, { resumed: true, seq: turn, got: turn });
+    t.equal((await closed)[0], 4409);
+    t.match(await next.ask(to('support', 'x', { id: turn })), { seq: turn + 1 });
+    client = next;
+  }
+  t.equal(agent.counters.started, 1);
+  t.equal(agent.counters.open, 1);
+});
+
+t.test(
+  'another node continues the session of a dead one: its chats continue, and what ran is interrupted [S-55]',
+  async (t) => {
+    const { agent, nodes } = await cluster(t, 2);
+    const [a, b] = nodes as Pair;
+    const [first, { session }] = await a.resume();
+    await first.ask(to('support', 'x', { id: 1 }));
+    const gate = agent.hold('chat.message');
+    first.send(to('support', 'y', { id: 2 }));
+    await gate.arrived;
+    a.isCutOff = true;
+    await a.dropAll();
+    const [second, ready] = await b.resume({ session, seq: 1, sent: 2 });
+    t.match(ready, { resumed: true, seq: 1, got: 2, pending: [] });
+    gate.release();
+    t.match(await second.ask(to('support', 'z', { id: 3 })), { type: 'response', seq: 2 });
+    t.equal(agent.counters.started, 1);
+    a.isCutOff = false;
+    await until(() => a.relay.stats().sessions === 0, 'the former owner to give the session up');
+    t.equal(agent.counters.ended, 0, 'it ends no chat that is not its own');
+  },
+);
+
+t.test('frames of a detached session outlive its node [S-56]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const go = deferred();
+  agent.script('chat.start', async function* () {
+    yield 'one ';
+    await go.promise;
+    yield 'two';
+  });
+  const [first, { session }] = await a.resume();
+  first.send(to('support', 'x', { id: 1, stream: true }));
+  t.match(await first.next(), { seq: 1 });
+  await a.dropAll();
+  go.resolve();
+  await agent.waitFor(({ counters }) => counters.running === 0);
+  await until(() => a.relay.stats().pending === 0, 'the answer to be complete');
+  const sid = session.slice(0, session.indexOf('.'));
+  await until(async () => (await storedEnd(a, sid)) > 2, 'the frames to be in the store');
+  a.isCutOff = true;
+  const [second, ready] = await b.resume({ session, seq: 1, sent: 1 });
+  t.match(ready, { resumed: true, got: 1 });
+  const frames = await second.all(ready.seq - 1);
+  t.equal(frames.at(-1)?.type, 'done');
+  t.strictSame(
+    frames.map(({ seq }) => seq),
+    Array.from({ length: ready.seq - 1 }, (_, index) => index + 2),
+  );
+});
+
+/** The number of the last frame that the store has of a session. */
+async function storedEnd({ relay }: ClusterNode, sid: string): Promise<number> {
+  const slice = await relay.config.cluster?.store.read(sid, 0);
+  return slice === undefined ? 0 : slice.firstSeq + slice.frames.length - 1;
+}
+
+t.test('at shutdown sessions are parked, and clients that get 1012 continue on another node [S-57]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  const gate = agent.hold('chat.message');
+  first.send(to('support', 'running', { id: 2 }), to('support', 'waiting', { id: 3 }));
+  await gate.arrived;
+  const closed = once(first.socket, 'close');
+  const closing = a.relay.close({ timeout: 30_000 });
+  first.send(to('support', 'not taken', { id: 4 }));
+  gate.release();
+  t.match(await first.next(), { id: 2, seq: 2, type: 'response' }, 'what runs is answered');
+  t.equal((await closed)[0], 1012);
+  t.match(await closing, { sessions: 1, ended: 0, failed: 0 });
+  const [second, ready] = await b.resume({ session, seq: 2, sent: 4 });
+  t.match(ready, { resumed: true, seq: 2, got: 3, pending: [3] });
+  t.match(await second.next(), { id: 3, type: 'response', seq: 3 }, 'what waited runs here');
+  t.match(await second.ask(to('support', 'again', { id: 4 })), { type: 'response', seq: 4 });
+  t.equal(agent.counters.started, 1);
+});
+
+t.test(
+  'a send that runs longer than drainTimeout is cancelled, and its thread continues elsewhere [S-58]',
+  async (t) => {
+    const { agent, nodes } = await cluster(t, 2);
+    const [a, b] = nodes as Pair;
+    const [first, { session }] = await a.resume();
+    await first.ask(to('support', 'x', { id: 1 }));
+    const gate = agent.hold('chat.message');
+    first.send(to('support', 'long', { id: 2 }));
+    await gate.arrived;
+    const closed = once(first.socket, 'close');
+    await a.relay.close({ timeout: 50 });
+    t.match(await first.next(), { id: 2, seq: 2, type: 'cancelled' });
+    t.equal((await closed)[0], 1012);
+    gate.release();
+    const [second, ready] = await b.resume({ session, seq: 2, sent: 2 });
+    t.match(ready, { resumed: true, seq: 2, got: 2, pending: [] });
+    t.match(await second.ask(to('support', 'y', { id: 3 })), { type: 'response' });
+    t.equal(agent.counters.started, 1);
+  },
+);
+
+t.test('if the grace ends while another node resumes, the client gets expired [S-59]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2, { resume: { grace: 50 } });
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  const gate = agent.hold('chat.end');
+  await a.dropAll();
+  await gate.arrived;
+  const [, ready] = await b.resume({ session, seq: 1, sent: 1 });
+  t.match(ready, { resumed: false, reason: 'expired', seq: 0, got: 0 });
+  gate.release();
+  await agent.waitFor('idle');
+});
+
+t.test('a wrong secret, or another identity, disturbs no session of another node [S-60]', async (t) => {
+  const { nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  const sid = session.slice(0, session.indexOf('.'));
+  const [, wrong] = await b.resume({ session: `${sid}.${'x'.repeat(32)}`, seq: 1, sent: 1 });
+  t.match(wrong, { resumed: false, reason: 'unknown' });
+  const [, gap] = await b.resume({ session, seq: 2, sent: 1 });
+  t.match(gap, { resumed: false, reason: 'gap' });
+  t.match(await first.ask(to('support', 'y', { id: 2 })), { seq: 2 });
+});
+
+t.test('a node that cannot reach the store ends no session that another one may have claimed [S-63]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2, { resume: { grace: 1000 } });
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  a.isCutOff = true;
+  await a.dropAll();
+  const [second, ready] = await b.resume({ session, seq: 1, sent: 1 });
+  t.match(ready, { resumed: true });
+  await until(() => a.relay.stats().sessions === 0, 'the grace at the former owner to end');
+  t.equal(agent.counters.ended, 0);
+  t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', seq: 2 });
+  t.equal(agent.counters.started, 1);
+});
+
+t.test('a thread that was stored by its chat id moves with the session [S-61]', async (t) => {
+  const { nodes, agent } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const [, { session }] = await a.resume();
+  const started = await a.relay.config.client.chat.start({
+    targetAgent: 'support',
+    initialMessage: { role: 'user', parts: [{ type: 'text', content: 'hello' }] },
+  });
+  const [local] = a.relay.sessions;
+  local?.threads.storeThreadId('support', started.result.chat.chatId);
+  await until(() => a.relay.stats().cluster?.sessions === 1, 'the session to be registered');
+  await a.dropAll();
+  const [second, ready] = await b.resume({ session, seq: 0, sent: 0 });
+  t.match(ready, { resumed: true });
+  await second.ask(to('support', 'x', { id: 1 }));
+  t.equal(agent.counters.started, 1);
+});
+
+t.test('at shutdown clients are closed one after the other, and all within drainTimeout [S-62]', async (t) => {
+  const { nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const clients = await Promise.all(Array.from({ length: 10 }, () => a.resume()));
+  await Promise.all(clients.map(([client]) => client.ask(to('support', 'x', { id: 1 }))));
+  const closedAt: number[] = [];
+  const closed = clients.map(async ([{ socket }]) => {
+    const [code] = await once(socket, 'close');
+    closedAt.push(b.relay.stats().sessions);
+    return code;
+  });
+  // Each client resumes as soon as it is closed: the next one is closed later than that.
+  const resumed = clients.map(async ([{ socket }, { session }]) => {
+    await once(socket, 'close');
+    return (await b.resume({ session, seq: 1, sent: 1 }))[1].resumed;
+  });
+  await a.relay.close({ timeout: 30_000 });
+  t.strictSame(await Promise.all(closed), Array(10).fill(1012));
+  t.strictSame(await Promise.all(resumed), Array(10).fill(true));
+  t.ok((closedAt.at(-1) ?? 0) > (closedAt[0] ?? 0), `others had resumed before the last was closed: ${closedAt}`);
+});

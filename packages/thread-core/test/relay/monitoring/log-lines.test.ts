@@ -1,0 +1,101 @@
+import t from 'tap';
+import { faults } from '../../../src/testing/index.js';
+import { type Line, to, world } from '../helpers.js';
+
+/** A line as pino writes it: of an error its message, its stack, its fields and its causes. */
+function written({ about, message }: Line): string {
+  return JSON.stringify({ ...about, message }, (_name, value: unknown) => {
+    if (!(value instanceof Error)) return value;
+    const { stack, cause } = value;
+    const text = `${value.message}: ${(cause as Error | undefined)?.message}`;
+    return { ...value, name: value.name, message: text, stack, cause };
+  });
+}
+
+const HUGE = 'x"\u0001é'.repeat(100_000);
+
+t.test('no log line is longer than 8 KiB, whatever agents and callbacks make of it [S-73]', async (t) => {
+  const all = await world(t, {
+    maxBadFrames: 1000,
+    cleanupTimeout: 50,
+    leaks: true,
+    hooks: {
+      onSend: () => {
+        const cause = new Error(HUGE, { cause: new Error(HUGE) });
+        const fields = Object.fromEntries(Array.from({ length: 200 }, (_, index) => [`field-${index}`, HUGE]));
+        throw Object.assign(new Error(HUGE, { cause }), { details: { HUGE }, ...fields });
+      },
+    },
+  });
+  const client = await all.connect();
+  const details = { text: HUGE, list: Array.from({ length: 5000 }, (_, index) => index) };
+  const deep = JSON.parse('['.repeat(5000) + ']'.repeat(5000)) as unknown;
+  for (const code of [-32_603, -50_007]) {
+    all.agent.script('chat.start', { error: { code, message: HUGE, details } }, { error: { code, details: deep } });
+    for (let asked = 0; asked < 2; asked += 1) await client.ask(to('a'));
+  }
+  all.agent.script('chat.start', faults.html(502));
+  await client.ask(to('a', 'x', { context_id: 'é'.repeat(256), trace_id: '\u0001'.repeat(256) }));
+  await client.ask(`{"${'x'.repeat(100_000)}`);
+  await client.ask(to('a'));
+  all.agent.script('chat.end', { error: { code: -32_603, message: HUGE, details }, times: 99 });
+  client.socket.close();
+  await all.session.closed;
+  t.ok(all.log.lines.length > 10, `${all.log.lines.length} lines`);
+  for (const line of all.log.lines) {
+    const bytes = Buffer.byteLength(written(line));
+    t.ok(bytes < 8192 - 512, `${line.message}: ${bytes} bytes`);
+  }
+  const failed = all.log.lines.find(({ message }) => message === 'a send failed')?.about.err as Error & {
+    code: number;
+  };
+  t.match(failed, { name: 'InternalError', code: -32_603, message: /^x"/ }, 'it is still the error');
+  t.match(failed.stack, /^InternalError: x"/);
+});
+
+t.test('an agent that does not answer is a warning, and one that answers with an error is none [S-74]', async (t) => {
+  const all = await world(t, { leaks: true, cleanupTimeout: 50 });
+  const client = await all.connect();
+  all.agent.script('chat.start', faults.html(502), faults.reset(), { error: { code: -50_007 } });
+  for (let asked = 0; asked < 3; asked += 1) await client.ask(to('support'));
+  const warnings = all.log.at('warn');
+  t.match(warnings, [
+    {
+      message: 'an agent does not answer',
+      about: { err: { agentId: 'support', code: -41_003, address: all.agent.endpoint } },
+    },
+    { message: 'an agent does not answer', about: { err: { code: -41_003 } } },
+  ]);
+  t.equal(warnings.length, 2);
+  t.match(
+    all.log.at('debug').map(({ about }) => about.err),
+    [{ code: -50_007 }],
+  );
+});
+
+t.test('warnings and errors of one kind are limited to 10 a minute, but for chats that stay open [S-75]', async (t) => {
+  const all = await world(t, {
+    leaks: true,
+    cleanupTimeout: 50,
+    hooks: {
+      onSendStart: () => {
+        throw new Error('broken');
+      },
+    },
+  });
+  const client = await all.connect();
+  all.agent.script('chat.start', { error: { code: -32_603 }, times: 13 });
+  for (let sends = 0; sends < 13; sends += 1) await client.ask(to('support'));
+  all.agent.script('chat.start', { ...faults.html(502), times: 13 });
+  for (let sends = 0; sends < 13; sends += 1) await client.ask(to('support'));
+  for (let sends = 0; sends < 13; sends += 1) await client.ask(to(`agent-${sends}`));
+  all.agent.script('chat.end', { ...faults.html(502), times: 999 });
+  client.socket.close();
+  await all.session.closed;
+  const count = (part: string): number =>
+    all.log.at('warn', 'error').filter(({ message }) => message.includes(part)).length;
+  t.equal(count('a send failed'), 10);
+  t.equal(count('an agent does not answer'), 10);
+  t.equal(count('the hook onSendStart threw'), 10);
+  t.ok(count('orphaned chat') >= 13, 'each of these is needed to end the chat by hand');
+});
