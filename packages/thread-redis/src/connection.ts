@@ -20,7 +20,8 @@ export type RedisClient = NodeRedisClient | IoRedisClient;
 
 /** One connection, whichever library has made it. */
 export interface Connection {
-  call(command: string, ...args: string[]): Promise<unknown>;
+  /** Sends a command. `signal` drops it from the queue of node-redis if it has not been sent. ioredis cannot do that. */
+  call(args: string[], signal?: AbortSignal): Promise<unknown>;
 }
 
 /** A connection of the store's own, for blocking reads. */
@@ -29,19 +30,20 @@ export interface OwnConnection extends Connection {
   close(): void;
 }
 
-type Send = (args: string[]) => Promise<unknown>;
-type SendOverSentinel = (isReadonly: boolean, args: string[]) => Promise<unknown>;
+type SendOptions = { abortSignal: AbortSignal } | undefined;
+type Send = (args: string[], options: SendOptions) => Promise<unknown>;
+type SendOverSentinel = (isReadonly: boolean, args: string[], options: SendOptions) => Promise<unknown>;
 
 /** @throws TypeError if it is no client, or one that the store cannot work with */
 export function toConnection(client: RedisClient): Connection {
   refuseUnfit(client);
-  if (isIoRedis(client)) return { call: (command, ...args) => client.call(command, args) };
+  if (isIoRedis(client)) return { call: ([command = '', ...args]) => client.call(command, args) };
   const { sendCommand } = client as { sendCommand: unknown };
   if (isSentinel(client)) {
     // Scripts and blocking reads belong on the primary.
-    return { call: (...args) => (sendCommand as SendOverSentinel).call(client, false, args) };
+    return { call: (args, signal) => (sendCommand as SendOverSentinel).call(client, false, args, optionsOf(signal)) };
   }
-  return { call: (...args) => (sendCommand as Send).call(client, args) };
+  return { call: (args, signal) => (sendCommand as Send).call(client, args, optionsOf(signal)) };
 }
 
 /** Opens another connection with the client's settings. It reconnects by itself as that one does. */
@@ -62,6 +64,10 @@ export async function duplicate(client: RedisClient): Promise<OwnConnection> {
       .catch(() => undefined);
   };
   return { ...toConnection(copy), close };
+}
+
+function optionsOf(abortSignal: AbortSignal | undefined): SendOptions {
+  return abortSignal && { abortSignal };
 }
 
 function isIoRedis(client: RedisClient): client is IoRedisClient {

@@ -54,9 +54,16 @@ export class InboxReader {
   async #read(): Promise<void> {
     this.#connection ??= await duplicate(this.#client);
     if (this.#stopping.signal.aborted) return;
-    const reply = await this.#connection.call(
-      ...(['XREAD', 'COUNT', MAX_MESSAGES, 'BLOCK', BLOCK, 'STREAMS', this.#key, this.#lastId] as const),
-    );
+    const reply = await this.#connection.call([
+      'XREAD',
+      'COUNT',
+      MAX_MESSAGES,
+      'BLOCK',
+      BLOCK,
+      'STREAMS',
+      this.#key,
+      this.#lastId,
+    ]);
     for (const [id, fields] of entriesOf(reply)) {
       if (this.#stopping.signal.aborted) return;
       this.#lastId = id;
@@ -64,7 +71,7 @@ export class InboxReader {
     }
     if (reply === null || reply === undefined) return;
     // Not awaited: a message that stays is skipped, as its id is not after the last one.
-    void this.#shared.call('XTRIM', this.#key, 'MINID', '=', after(this.#lastId)).catch(() => undefined);
+    void this.#shared.call(['XTRIM', this.#key, 'MINID', '=', after(this.#lastId)]).catch(() => undefined);
   }
 
   #deliver(text: string): void {

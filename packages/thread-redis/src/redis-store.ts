@@ -188,16 +188,21 @@ class RedisStore implements SessionStore {
     }
   }
 
-  /** A client may queue a command for as long as Redis is away, so each command has a time-out here. */
-  async #call(command: string, ...args: string[]): Promise<unknown> {
+  /**
+   * A client may queue a command for as long as Redis is away, so each command has a time-out here. It leaves the queue then:
+   * otherwise the queue grows, and the client's `close()` waits for it.
+   */
+  async #call(...args: string[]): Promise<unknown> {
+    const queued = new AbortController();
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
         reject(new StoreError('away', `Redis did not answer within ${this.#timeout} ms`));
+        queued.abort();
       }, this.#timeout);
     });
     try {
-      return await Promise.race([this.#connection.call(command, ...args), late]);
+      return await Promise.race([this.#connection.call(args, queued.signal), late]);
     } catch (error) {
       throw toStoreError(error);
     } finally {

@@ -9,6 +9,8 @@ export interface TestClient {
   /** Sends a command of the test's own. */
   command(...args: string[]): Promise<unknown>;
   close(): void;
+  /** Closes the client when its commands are answered. */
+  end(): Promise<unknown>;
 }
 
 type Connect = (url: string) => Promise<TestClient>;
@@ -16,16 +18,32 @@ type Connect = (url: string) => Promise<TestClient>;
 const reconnectStrategy = (): number => 20;
 
 async function nodeRedis(
-  client: NodeRedisClient & { sendCommand(args: string[]): Promise<unknown> },
+  client: NodeRedisClient & {
+    sendCommand(args: string[]): Promise<unknown>;
+    close(): Promise<unknown>;
+    isOpen: boolean;
+  },
 ): Promise<TestClient> {
   client.on('error', () => undefined);
   await client.connect();
-  return { client, command: (...args) => client.sendCommand(args), close: () => client.destroy() };
+  return {
+    client,
+    command: (...args) => client.sendCommand(args),
+    close: () => {
+      if (client.isOpen) client.destroy();
+    },
+    end: () => client.close(),
+  };
 }
 
-function ioRedis(client: IoRedisClient): TestClient {
+function ioRedis(client: IoRedisClient & { quit(): Promise<unknown> }): TestClient {
   client.on('error', () => undefined);
-  return { client, command: (name = '', ...args) => client.call(name, args), close: () => client.disconnect() };
+  return {
+    client,
+    command: (name = '', ...args) => client.call(name, args),
+    close: () => client.disconnect(),
+    end: () => client.quit(),
+  };
 }
 
 /** All client libraries that the store works with. */

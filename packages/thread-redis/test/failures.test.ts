@@ -54,6 +54,22 @@ async function begin(t: Test, client: string, ...args: string[]): Promise<World>
   return world;
 }
 
+for (const client of ['node-redis 6', 'node-redis 5']) {
+  t.test(`${client}: calls that timed out while Redis was away do not delay the client's close()`, async (t) => {
+    const server = await RedisServer.start();
+    t.teardown(() => server.stop());
+    const used = await (clients[client] as (typeof clients)[string])(server.url);
+    t.teardown(() => used.close());
+    const store = redisStore(used.client, { timeout: 100 });
+    const owner = node('a');
+    await store.join(owner);
+    await server.kill();
+    await t.rejects(store.renew(owner), { name: 'StoreError', code: 'away' });
+    await t.rejects(store.open(owner, { sid: 's1', grace: LONG }), { name: 'StoreError', code: 'away' });
+    await used.end();
+  });
+}
+
 for (const client of ['node-redis 6', 'ioredis 6']) {
   t.test(`${client}: while Redis is away, calls fail in time; when it is back, they work`, async (t) => {
     const { server, store, node } = await begin(t, client);
