@@ -34,7 +34,7 @@ const builds: { without: string; breakage: Breakage; steps: ResumeStep[]; compla
       file: '/thread-core/dist/relay/resume/resumption.js',
       find: 'for (const frame of this.journal.frames())',
       replace: `const kept = this.journal.frames();
-        setTimeout(() => kept.forEach((frame) => connection.writePart(frame)), 50);
+        setTimeout(() => kept.forEach((frame) => connection.write(frame)), 50);
         for (const frame of [])`,
     },
     steps: [send(2000, false), PASS, { step: 'cut', client: 0 }, PASS],

@@ -199,7 +199,7 @@ export class Gateway implements ConnectionOwner, LinkEnd {
         const slice = await store.read(sid, this.written, MAX_ENTRIES);
         if (slice === undefined || slice.frames.length === 0 || this.#isClosed) return;
         if (slice.firstSeq !== this.written + 1) throw new Error('The journal has a gap');
-        for (const frame of slice.frames) this.connection.writePart(encode(frame) as Bytes);
+        for (const frame of slice.frames) this.connection.write(encode(frame) as Bytes);
         this.written += slice.frames.length;
       }
     } catch {

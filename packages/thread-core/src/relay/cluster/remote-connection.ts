@@ -60,14 +60,6 @@ export class RemoteConnection implements SessionConnection, LinkEnd {
     this.#spill.noteFrame();
   }
 
-  writeSoon(): void {
-    this.#spill.noteFrame();
-  }
-
-  writePart(): void {
-    this.#spill.noteFrame();
-  }
-
   writeControl(frame: Bytes): void {
     this.#post({ event: 'control', text: decode(frame), got: this.#progress.got });
   }

@@ -86,19 +86,9 @@ export class Connection implements FrameWriterOwner, SessionConnection, SocketEv
     this.#writer.write(frame);
   }
 
-  writeSoon(frame: Bytes): void {
-    this.#lastActivity = this.#host.sweeper.sweeps;
-    this.#writer.writeSoon(frame);
-  }
-
-  writePart(frame: Bytes): void {
-    this.#lastActivity = this.#host.sweeper.sweeps;
-    this.#writer.writePart(frame);
-  }
-
-  /** As `writeSoon`, for a frame that does not count as activity. */
+  /** As `write`, for a frame that does not count as activity. */
   writeControl(frame: Bytes): void {
-    this.#writer.writeSoon(frame);
+    this.#writer.write(frame);
   }
 
   /** @internal */
@@ -179,6 +169,11 @@ export class Connection implements FrameWriterOwner, SessionConnection, SocketEv
   }
 
   /** @internal */
+  flush(): void {
+    this.#writer.flush();
+  }
+
+  /** @internal */
   onCloseCalled(code: number = NO_STATUS): void {
     if (!this.#isClosing) this.#guard(() => this.owner.onDisconnect(code));
   }
@@ -237,7 +232,6 @@ export class Connection implements FrameWriterOwner, SessionConnection, SocketEv
   close(code: number, reason: string): void {
     this.#isClosing = true;
     this.stopStallTimer();
-    this.#writer.flush();
     this.#socket.close(code, cutReason(reason));
   }
 

@@ -14,7 +14,7 @@ export interface SessionConnection extends FrameWriting {
   /** More than `maxBufferedBytes` wait for the client. */
   readonly isFull: boolean;
   readonly traffic: Traffic;
-  /** As `writeSoon`, for a frame that does not count as activity. */
+  /** As `write`, for a frame that does not count as activity. */
   writeControl(frame: Bytes): void;
   /** Counts an invalid or refused frame. Returns whether there were too many in a row. */
   countBadFrame(): boolean;

@@ -9,6 +9,8 @@ export interface SocketEvents {
   onPong(): void;
   onError(error: unknown): void;
   onClose(code: number): void;
+  /** Writes what waits: `close` is about to be called. */
+  flush(): void;
   /** `close` was called: by the connection, by ws when a close frame or an invalid frame arrived, or by the application. */
   onCloseCalled(code: number | undefined): void;
   onFailure(error: unknown): void;
@@ -59,6 +61,8 @@ function onClose(this: RelaySocket, code: number): void {
  */
 function close(this: RelaySocket, code?: number, reason?: string): void {
   const { close: closeSocket } = Object.getPrototypeOf(this) as RelaySocket;
+  const connection = (this as ConnectedSocket)[CONNECTION];
+  connection.flush();
   closeSocket.call(this, code, reason);
-  (this as ConnectedSocket)[CONNECTION].onCloseCalled(code);
+  connection.onCloseCalled(code);
 }

@@ -4,12 +4,8 @@ import type { RelaySocket } from '../connection/socket.js';
 
 /** Writes frames to a client. */
 export interface FrameWriting {
-  /** Writes a frame at once, after those that wait for the end of the turn. */
-  write(frame: Bytes): void;
   /** Writes a frame together with what follows in this turn of the event loop. */
-  writeSoon(frame: Bytes): void;
-  /** Writes a piece of an answer by the end of the turn, in one write with the pieces that follow it. */
-  writePart(frame: Bytes): void;
+  write(frame: Bytes): void;
 }
 
 export interface FrameWriterOwner {
@@ -17,38 +13,37 @@ export interface FrameWriterOwner {
   onFull(): void;
   /** It has been written. */
   onDrain(): void;
+  /** The socket threw. */
+  onFailure(error: unknown): void;
 }
 
-/** Streams that were corked in this turn of the event loop. */
-let corked: Duplex[] = [];
+/** Writers with frames that wait for the end of the turn. */
+let waiting: FrameWriter[] = [];
 
-function uncorkAll(): void {
-  const streams = corked;
-  corked = [];
-  for (const stream of streams) stream.uncork();
+function flushAll(): void {
+  const writers = waiting;
+  waiting = [];
+  for (const writer of writers) writer.flush();
 }
 
-/** Frames of this turn that are not written yet, headers included. They all belong to `batcher`. */
-let batch = '';
-let batcher: FrameWriter | undefined;
-/** How long the batch may become. */
-let room = 0;
-let isTickScheduled = false;
-
-function writeBatch(): void {
-  isTickScheduled = false;
-  batcher?.flush();
-}
+/** A longer batch is written before the end of the turn. */
+const MAX_BATCH_LENGTH = 65_536;
 
 /** Options for `ws`: buffers are text. */
 const TEXT = { binary: false };
 
 /**
- * Writes the frames of one connection. It makes the WebSocket frames itself, which costs a fraction of `ws`'s `send`.
+ * Writes the frames of one connection. It makes the WebSocket frames itself, which costs a fraction of `ws`'s `send`, and
+ * writes at the end of each turn of the event loop: first everything that has arrived is read, then everything is written.
+ * A client that sleeps is woken once for all its frames, which costs as much as the rest of a write.
  * When more than `limit` bytes wait for a slow client, `isFull` is true and `onFull` is called; `onDrain` follows.
  */
 export class FrameWriter implements FrameWriting {
   isFull = false;
+  /** Frames of this turn that are not written yet, with their headers. */
+  #batch = '';
+  /** How long the batch may become. */
+  #room = 0;
   readonly #socket: RelaySocket;
   readonly #stream: Duplex | undefined;
   readonly #limit: number;
@@ -74,84 +69,60 @@ export class FrameWriter implements FrameWriting {
   }
 
   write(frame: Bytes): void {
+    if (this.#batch !== '') {
+      if (this.#batch.length + frame.length <= this.#room) {
+        this.#batch += headerOf(frame) + frame;
+        return;
+      }
+      this.flush();
+    }
     const socket = this.#socket;
     if (socket.readyState !== socket.OPEN) return;
-    const isFilled = this.#overflows(frame);
-    const isBatched = batcher === this;
-    if (this.#mayBatch && !isFilled) {
-      if (!isBatched) return this.#writeFrames(headerOf(frame) + frame);
-      batch += headerOf(frame) + frame;
-      return this.flush();
+    if (this.#overflows(frame)) this.#fill(frame);
+    else if (this.#mayBatch) this.#startBatch(frame);
+    else socket.send(Buffer.from(frame, 'latin1'), TEXT);
+  }
+
+  /** Writes what waits for the end of the turn. */
+  flush(): void {
+    const frames = this.#batch;
+    if (frames === '') return;
+    this.#batch = '';
+    if (this.#socket.readyState !== this.#socket.OPEN) return;
+    const stream = this.#stream as Duplex;
+    try {
+      // What has to wait is copied, because a slice would keep the agent's whole chunk alive.
+      if (stream.writableLength > 0) stream.write(Buffer.from(frames, 'latin1'));
+      else stream.write(frames, 'latin1');
+    } catch (error) {
+      this.#owner.onFailure(error);
     }
-    if (isBatched) this.flush();
-    const bytes = Buffer.from(frame, 'latin1');
-    if (!isFilled) return socket.send(bytes, TEXT);
+  }
+
+  #startBatch(frame: Bytes): void {
+    const { writableLength } = this.#stream as Duplex;
+    this.#room = this.isFull ? MAX_BATCH_LENGTH : Math.min(MAX_BATCH_LENGTH, this.#limit - writableLength);
+    this.#batch = headerOf(frame) + frame;
+    if (waiting.push(this) === 1) setImmediate(flushAll);
+  }
+
+  /** Writes the frame that exceeds the limit. */
+  #fill(frame: Bytes): void {
     this.isFull = true;
-    socket.send(bytes, TEXT, () => {
+    this.#socket.send(Buffer.from(frame, 'latin1'), TEXT, () => {
       this.isFull = false;
       this.#owner.onDrain();
     });
     this.#owner.onFull();
   }
 
-  writeSoon(frame: Bytes): void {
-    this.#cork();
-    this.write(frame);
-  }
-
-  /** Many pieces cost a fraction of `writeSoon`. A piece is lost if the application closes the socket in the same turn. */
-  writePart(frame: Bytes): void {
-    if (batcher === this && batch.length + frame.length <= room) batch += headerOf(frame) + frame;
-    else this.#startBatch(frame);
-  }
-
-  #startBatch(frame: Bytes): void {
-    const socket = this.#socket;
-    if (socket.readyState !== socket.OPEN) return;
-    if (!this.#mayBatch || this.#overflows(frame)) return this.write(frame);
-    batcher?.flush();
-    batcher = this;
-    batch = headerOf(frame) + frame;
-    const left = this.#limit - (this.#stream as Duplex).writableLength;
-    room = this.isFull ? MAX_BATCH_LENGTH : Math.min(MAX_BATCH_LENGTH, left);
-    if (isTickScheduled) return;
-    isTickScheduled = true;
-    process.nextTick(writeBatch);
-  }
-
-  /** Writes what waits for the end of the turn. */
-  flush(): void {
-    if (batcher !== this) return;
-    const frames = batch;
-    batch = '';
-    batcher = undefined;
-    if (this.#socket.readyState === this.#socket.OPEN) this.#writeFrames(frames);
-  }
-
-  #writeFrames(frames: string): void {
-    const stream = this.#stream as Duplex;
-    // What has to wait is copied, because a slice would keep the agent's whole chunk alive.
-    if (stream.writableLength > 0) stream.write(Buffer.from(frames, 'latin1'));
-    else stream.write(frames, 'latin1');
-  }
-
   #overflows(frame: Bytes): boolean {
     if (this.isFull) return false;
     // Frames that bypass `ws` wait in the stream.
-    const waiting = this.#mayBatch ? (this.#stream as Duplex).writableLength : this.#socket.bufferedAmount;
-    return waiting + (batcher === this ? batch.length : 0) + frame.length > this.#limit;
-  }
-
-  #cork(): void {
-    const stream = this.#stream;
-    if (stream === undefined || stream.writableCorked > 0) return;
-    stream.cork();
-    if (corked.push(stream) === 1) process.nextTick(uncorkAll);
+    const unsent = this.#mayBatch ? (this.#stream as Duplex).writableLength : this.#socket.bufferedAmount;
+    return unsent + frame.length > this.#limit;
   }
 }
-
-/** A longer batch is written before the end of the turn. */
-const MAX_BATCH_LENGTH = 65_536;
 
 /** Headers by the length of their frames. */
 const headers: string[] = new Array(1024);

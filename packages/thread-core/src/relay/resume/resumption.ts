@@ -132,20 +132,6 @@ export class Resumption implements FrameWriting {
     this.#owner.onAppended(numbered.length);
   }
 
-  writeSoon(frame: Bytes): void {
-    if (this.#isDiscarded) return;
-    const numbered = this.journal.append(frame);
-    this.#connection?.writeSoon(numbered);
-    this.#owner.onAppended(numbered.length);
-  }
-
-  writePart(frame: Bytes): void {
-    if (this.#isDiscarded) return;
-    const numbered = this.journal.append(frame);
-    this.#connection?.writePart(numbered);
-    this.#owner.onAppended(numbered.length);
-  }
-
   /** A frame of the client that counts has arrived. */
   count(bytes: number): void {
     this.#count.add(bytes);
@@ -204,14 +190,14 @@ export class Resumption implements FrameWriting {
     this.acknowledge(seq);
     const { lastSeq } = this.journal;
     connection.write(writeResumed(this.#config, token, { seq: lastSeq, got: this.got, pending }));
-    for (const frame of this.journal.frames()) connection.writePart(frame);
+    for (const frame of this.journal.frames()) connection.write(frame);
   }
 
   /** Continues on a connection whose client already has its `ready`, and has seen the frames up to `seen`. */
   continueOn(connection: SessionConnection, seen: number): void {
     this.#attach(connection);
     this.spill?.stop();
-    for (const frame of this.journal.framesAfter(seen)) connection.writePart(frame);
+    for (const frame of this.journal.framesAfter(seen)) connection.write(frame);
   }
 
   /** Continues on a connection of another node, which reads the frames that the client has not seen from the store. */

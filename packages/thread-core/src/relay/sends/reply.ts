@@ -75,16 +75,16 @@ export class Reply implements SendListener {
     if (this.#firstPieceAt === undefined) this.#notePiece();
     if (event === 'content') {
       this.#content ??= flatten(`{"type":"content"${this.#echo},"data":` as Bytes);
-      this.#output.writePart(`${this.#content}${bytes}}` as Bytes);
+      this.#output.write(`${this.#content}${bytes}}` as Bytes);
     } else if (event === 'metadata') {
-      this.#output.writePart(`{"type":"metadata"${this.#echo},"data":${bytes}}` as Bytes);
+      this.#output.write(`{"type":"metadata"${this.#echo},"data":${bytes}}` as Bytes);
     } else if (event === 'done') {
       this.#output.write(`{"type":"done"${this.#echo}${this.#restarted()},"data":${bytes}}` as Bytes);
       this.#owner.onSettled(this, 'done');
     } else if (event === 'error') {
       this.onError(readAgentError(answer.data, {}));
     } else {
-      this.#output.writePart(
+      this.#output.write(
         `{"type":"event"${this.#echo},"event":${encode(JSON.stringify(event))},"data":${bytes}}` as Bytes,
       );
     }
@@ -96,7 +96,7 @@ export class Reply implements SendListener {
   }
 
   onCancelled(): void {
-    this.#output.writeSoon(`{"type":"cancelled"${this.#echo}${this.#restarted()}}` as Bytes);
+    this.#output.write(`{"type":"cancelled"${this.#echo}${this.#restarted()}}` as Bytes);
     this.#owner.onSettled(this, 'cancelled');
   }
 

@@ -230,7 +230,7 @@ export class IncomingFrames implements InboxOwner {
       (outcome) => {
         if (outcome?.ok === false) return this.#session.writeError(outcome.error, echo);
         const response = outcome?.text ? `,"response":${encode(outcome.text)}` : '';
-        this.#session.writeSoon(`{"type":"ended"${echo}${response}}` as Bytes);
+        this.#session.write(`{"type":"ended"${echo}${response}}` as Bytes);
       },
       (error: unknown) => this.#session.writeError(error, echo),
     );

@@ -161,22 +161,14 @@ export class ClientSession
     (this.resumption ?? this.connection)?.write(frame);
   }
 
-  writeSoon(frame: Bytes): void {
-    (this.resumption ?? this.connection)?.writeSoon(frame);
-  }
-
-  writePart(frame: Bytes): void {
-    (this.resumption ?? this.connection)?.writePart(frame);
-  }
-
   writeControl(frame: Bytes): void {
-    if (this.resumption === undefined) this.connection?.writeSoon(frame);
+    if (this.resumption === undefined) this.connection?.write(frame);
     else this.connection?.writeControl(frame);
   }
 
   /** Writes an agent's error as the agent sent it, and of any other error only what a client may know. */
   writeError(error: unknown, echo: Bytes): void {
-    this.writeSoon(writeErrorFrame(error, echo, this.id, this.#host.config.logger));
+    this.write(writeErrorFrame(error, echo, this.id, this.#host.config.logger));
   }
 
   /** Backpressure: while a client does not read, neither its agents' answers nor its frames are read. */

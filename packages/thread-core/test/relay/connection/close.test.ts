@@ -204,6 +204,21 @@ t.test('sockets that are attached while the relay closes, or afterwards, are clo
   t.equal(opened, 1);
 });
 
+t.test('frames come before the close frame of an application that closes the socket in the same turn', async (t) => {
+  const all = await world(t, { hooks: { onSend: () => all.sockets[0]?.close(4000) } });
+  all.agent.script({ agentId: 'a' }, async function* () {
+    yield 'one';
+    yield 'two';
+  });
+  const client = await all.connect();
+  client.send(to('a', 'x', { stream: true }));
+  t.equal((await client.closed).code, 4000);
+  t.strictSame(
+    client.texts.map((text) => JSON.parse(text).type),
+    ['content', 'content', 'done'],
+  );
+});
+
 t.test('a client that was given is not closed, one that was made here is', async (t) => {
   const agent = await startTestAgent();
   const client = new ArcClient({ endpoint: agent.endpoint });

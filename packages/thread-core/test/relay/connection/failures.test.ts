@@ -25,6 +25,23 @@ t.test('a socket that throws in a sweep costs its session, and no other [S-42]',
   t.match(await all.log.line('a session failed'), { level: 'error', about: { session: all.session.id } });
 });
 
+t.test('a socket that throws when it is written to costs its session, and no other [S-42]', async (t) => {
+  const all = await world(t);
+  const [broken, other] = [await all.connect(), await all.connect()];
+  await broken.ask(to('a'));
+  const tcp = all.sockets[0] as unknown as { _socket: { write: unknown } };
+  const { write } = tcp._socket;
+  tcp._socket.write = (): never => {
+    tcp._socket.write = write;
+    return fail();
+  };
+  broken.send(to('a', 'x', { id: 1 }));
+  other.send(to('b', 'x', { id: 2 }));
+  t.match(await other.next(), { type: 'response', id: 2 });
+  t.equal((await broken.closed).code, 1011);
+  t.match(await all.sessions[0]?.closed, [{ agentId: 'a', ok: true }]);
+});
+
 t.test('a session that throws while it reads a frame is closed, and no other [S-42]', async (t) => {
   const all = await world(t);
   const [broken, other] = [await all.connect(), await all.connect()];

@@ -26,7 +26,11 @@ async function connect(t: Test, { limit = 1024 * 1024, deflate = false } = {}): 
   const told: string[] = [];
   const opened = new Promise<Pick<Ends, 'socket' | 'out'>>((resolve) => {
     sockets.once('connection', (socket, request) => {
-      const owner = { onFull: () => told.push('full'), onDrain: () => told.push('drain') };
+      const owner = {
+        onFull: () => told.push('full'),
+        onDrain: () => told.push('drain'),
+        onFailure: () => told.push('failure'),
+      };
       resolve({ socket, out: new FrameWriter(socket, request.socket, limit, owner) });
     });
   });
@@ -69,8 +73,7 @@ t.test('frames of every length arrive as they were, in their order', async (t) =
       ['a', 'é', '漢', '😀', '\ud800', '\u0000'].map((letter) => letter.repeat(length / letter.length)),
     );
     for (const [index, frame] of frames.entries()) {
-      if (index % 5 === 4) ends.out.write(encode(frame));
-      else ends.out.writePart(encode(frame));
+      ends.out.write(encode(frame));
       if (index % 7 === 6) await nextTurn();
     }
     await nextTurn();
@@ -88,8 +91,8 @@ t.test('frames of every length arrive as they were, in their order', async (t) =
 t.test('what is written to two connections in one turn reaches each', async (t) => {
   const [one, two] = [await connect(t), await connect(t)];
   for (let n = 0; n < 10; n += 1) {
-    one.out.writePart(encode(`one ${n}`));
-    two.out.writePart(encode(`two ${n}`));
+    one.out.write(encode(`one ${n}`));
+    two.out.write(encode(`two ${n}`));
   }
   one.out.write(encode('one, the last'));
   await nextTurn();
@@ -102,11 +105,11 @@ t.test('what is written to two connections in one turn reaches each', async (t) 
   );
 });
 
-t.test('parts of one turn leave in one write', async (t) => {
+t.test('frames of one turn leave in one write', async (t) => {
   const { out, socket } = await connect(t);
   const stream = (socket as unknown as { _socket: { write: (...args: unknown[]) => boolean } })._socket;
   const writes = t.capture(stream, 'write', stream.write.bind(stream));
-  for (let n = 0; n < 100; n += 1) out.writePart(encode(`part ${n}`));
+  for (let n = 0; n < 100; n += 1) out.write(encode(`part ${n}`));
   out.write(encode('the last'));
   await nextTurn();
   t.equal(writes().length, 1);
@@ -114,18 +117,18 @@ t.test('parts of one turn leave in one write', async (t) => {
 
 t.test('nothing is written behind a close frame', async (t) => {
   const ends = await connect(t);
-  ends.out.writePart(encode('a part'));
+  ends.out.write(encode('a part'));
   await nextTurn();
-  ends.out.writePart(encode('a part that the close overtakes'));
+  ends.out.write(encode('a part that the close overtakes'));
   ends.socket.close(4000);
-  ends.out.writePart(encode('too late'));
+  ends.out.write(encode('too late'));
   ends.out.write(encode('too late'));
   const { code, error } = await ends.closed;
   t.same({ code, error }, { code: 4000, error: undefined });
   t.same(ends.received, ['a part']);
 });
 
-t.test('parts that are not read fill the writer, and all of them arrive once they are read', async (t) => {
+t.test('frames that are not read fill the writer, and all of them arrive once they are read', async (t) => {
   const limit = 50_000;
   const ends = await connect(t, { limit });
   ends.client.pause();
@@ -134,7 +137,7 @@ t.test('parts that are not read fill the writer, and all of them arrive once the
     for (let n = 0; n < 20; n += 1) {
       const frame = `${frames.length} ${'x'.repeat(1000)}`;
       frames.push(frame);
-      ends.out.writePart(encode(frame));
+      ends.out.write(encode(frame));
       if (ends.out.isFull) break;
     }
     await nextTurn();
@@ -143,7 +146,7 @@ t.test('parts that are not read fill the writer, and all of them arrive once the
   const { bufferedAmount } = ends.socket;
   t.ok(bufferedAmount <= limit + 2000, `${bufferedAmount} bytes wait`);
   frames.push('while it is full');
-  ends.out.writePart(encode('while it is full'));
+  ends.out.write(encode('while it is full'));
   ends.client.resume();
   while (ends.out.isFull) await nextTurn();
   await settle(ends);
