@@ -12,6 +12,7 @@ const OPERATION = { [Attribute.OperationName]: INVOKE_AGENT, [Attribute.Provider
 
 /** The instruments, and the times that they need. */
 export class Metrics {
+  #invocationDuration!: Histogram;
   #operationDuration!: Histogram;
   #timeToFirstChunk!: Histogram;
   #activeSessions!: UpDownCounter;
@@ -24,11 +25,13 @@ export class Metrics {
   }
 
   use(meter: Meter): void {
-    this.#operationDuration = meter.createHistogram(Metric.OperationDuration, {
+    const duration = {
       description: 'From the message to the last byte of its answer',
       unit: 's',
       advice: { explicitBucketBoundaries: OPERATION_BUCKETS },
-    });
+    };
+    this.#invocationDuration = meter.createHistogram(Metric.InvocationDuration, duration);
+    this.#operationDuration = meter.createHistogram(Metric.OperationDuration, duration);
     this.#timeToFirstChunk = meter.createHistogram(Metric.TimeToFirstChunk, {
       description: 'From the message to the first chunk of a streamed answer',
       unit: 's',
@@ -54,7 +57,10 @@ export class Metrics {
     if (startedAt === undefined) return;
     const { state, error, firstPieceAt } = send;
     const failure = state === 'error' ? { [Attribute.ErrorType]: boundedErrorTypeOf(error) } : {};
-    this.#operationDuration.record((performance.now() - startedAt) / 1000, { ...OPERATION, ...failure });
+    const seconds = (performance.now() - startedAt) / 1000;
+    const attributes = { ...OPERATION, ...failure };
+    this.#invocationDuration.record(seconds, attributes);
+    this.#operationDuration.record(seconds, attributes);
     if (firstPieceAt !== undefined) this.#timeToFirstChunk.record((firstPieceAt - startedAt) / 1000, OPERATION);
   }
 

@@ -3,6 +3,8 @@ export const Attribute = {
   OperationName: 'gen_ai.operation.name',
   ProviderName: 'gen_ai.provider.name',
   AgentId: 'gen_ai.agent.id',
+  /** The same as the id: ARC's agents have no other name. The name of the span is made of it. */
+  AgentName: 'gen_ai.agent.name',
   ConversationId: 'gen_ai.conversation.id',
   ServerAddress: 'server.address',
   ServerPort: 'server.port',
@@ -27,7 +29,11 @@ export const Attribute = {
 } as const;
 
 export const Metric = {
+  /** The duration of a client agent invocation in version 0.1.0. */
+  InvocationDuration: 'gen_ai.client.invoke_agent.duration',
+  /** Its name before version 0.1.0, when all operations had one metric. Dashboards use it. */
   OperationDuration: 'gen_ai.client.operation.duration',
+  /** A name from before version 0.1.0, which has none for agents. */
   TimeToFirstChunk: 'gen_ai.client.operation.time_to_first_chunk',
   ActiveSessions: 'arc.relay.active_sessions',
   SessionDuration: 'arc.relay.session.duration',

@@ -27,15 +27,17 @@ t.test(
     const points = (name: string) =>
       metrics.get(name)?.dataPoints.map(({ attributes, value }) => [attributes, (value as Histogram).count ?? value]);
     const operation = { 'gen_ai.operation.name': 'invoke_agent', 'gen_ai.provider.name': 'arc' };
-    t.strictSame(points('gen_ai.client.operation.duration'), [
-      [operation, 2],
-      [{ ...operation, 'error.type': '_OTHER' }, 1],
-      [{ ...operation, 'error.type': '-43005' }, 1],
-    ]);
+    for (const name of ['gen_ai.client.invoke_agent.duration', 'gen_ai.client.operation.duration']) {
+      t.strictSame(points(name), [
+        [operation, 2],
+        [{ ...operation, 'error.type': '_OTHER' }, 1],
+        [{ ...operation, 'error.type': '-43005' }, 1],
+      ]);
+    }
     t.strictSame(points('gen_ai.client.operation.time_to_first_chunk'), [[operation, 1]]);
     t.strictSame(points('arc.relay.active_sessions'), [[{}, 1]]);
     t.strictSame(points('arc.relay.session.duration'), [[{}, 1]]);
-    for (const name of ['gen_ai.client.operation.duration', 'arc.relay.session.duration']) {
+    for (const name of ['gen_ai.client.invoke_agent.duration', 'arc.relay.session.duration']) {
       t.equal(metrics.get(name)?.descriptor.unit, 's');
     }
   },

@@ -72,6 +72,7 @@ t.test('a trace leads from the browser over the send and the call to the agent [
       'gen_ai.operation.name': 'invoke_agent',
       'gen_ai.provider.name': 'arc',
       'gen_ai.agent.id': 'support',
+      'gen_ai.agent.name': 'support',
       'gen_ai.conversation.id': chatId,
       ...server,
       'arc.session.id': sessionId,
@@ -206,6 +207,49 @@ t.test('a send continues over a lost connection, and its spans end when it is an
   const spans = takeSpans();
   t.match(named(spans, 'invoke_agent support'), [{ attributes: { 'arc.state': 'done', 'arc.stream': true } }]);
   checkTree(t, spans);
+});
+
+t.test('spans end with a session whose client does not come back, and its traces have no orphan [S-70]', async (t) => {
+  const all = await world(t, { resume: { grace: 1 }, cleanupTimeout: 200 });
+  const client = await all.connect();
+  client.send({ type: 'resume' });
+  await client.next();
+  const gate = all.agent.hold({});
+  client.send(
+    { ...to('support', 'running', { id: 1 }), ...BROWSER },
+    { ...to('support', 'queued', { id: 2 }), ...BROWSER },
+  );
+  await gate.arrived;
+  client.socket.terminate();
+  await all.sessions[0]?.closed;
+  gate.release();
+  const spans = takeSpans();
+  const states = named(spans, 'invoke_agent support').map(({ attributes }) => attributes['arc.state']);
+  t.strictSame(states, ['cancelled', 'cancelled']);
+  checkTree(t, spans);
+});
+
+t.test('a chat.start that runs on after its thread was ended ends its span, and then its chat [S-70]', async (t) => {
+  const all = await world(t);
+  const client = await all.connect();
+  const gate = all.agent.hold('chat.start');
+  client.send({ ...to('support', 'x', { id: 'q' }), ...BROWSER });
+  await gate.arrived;
+  client.send({ type: 'end', agent_id: 'support' });
+  t.match(await client.next(), { type: 'cancelled', id: 'q' });
+  t.strictSame(openSpans(), ['chat.start'], 'the request runs on');
+  const [send] = takeSpans() as [ReadableSpan];
+  gate.release();
+  t.match(await client.next(), { type: 'ended' });
+  const spans = takeSpans();
+  t.strictSame(
+    spans.map(({ name, attributes }) => [name, attributes['arc.state']]),
+    [
+      ['chat.start', 'response'],
+      ['chat.end', 'response'],
+    ],
+  );
+  checkTree(t, [send, ...spans]);
 });
 
 t.test('what the application itself sends has its active span as parent', async (t) => {
