@@ -1,12 +1,13 @@
 // npm run release [-- --publish]     rehearses a release: everything that publishing would do, up to the upload.
 //
 // A release, step by step:
-//   1. `npm run changeset -- version`: applies .changeset/*.md to the versions and the changelogs of the packages.
+//   1. `npm run changeset -- version`: applies .changeset/*.md to the versions and the changelogs of the packages. The constants
+//      in src/version.ts are changed by hand.
 //   2. `npm run release`: this rehearsal. Commit, and tag the commit v<version>.
 //   3. In CI, on that tag: `npm run release -- --publish`, with provenance, which says from which commit and which workflow
 //      a tarball comes. npm can only attest that in a CI that it knows (`id-token: write`), so it refuses it elsewhere.
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -54,6 +55,13 @@ const packages = inOrder();
 const versions = new Set(packages.map(({ version }) => version));
 if (versions.size !== 1) fail(`The packages have different versions: ${[...versions].join(', ')}`);
 const [version] = versions;
+
+for (const { folder, name } of packages) {
+  const path = join(root, folder, 'src/version.ts');
+  if (existsSync(path) && !readFileSync(path, 'utf8').includes(`'${version}'`)) {
+    fail(`${name}: src/version.ts is not of version ${version}.`);
+  }
+}
 
 if (outputOf('git', 'status', '--porcelain') !== '') fail('Commit everything first: a release is made of a commit.');
 if (isPublished) {
