@@ -39,7 +39,7 @@ export class ServerProcess {
       this.#process.stderr?.on('data', read);
       this.exited.then(() => reject(new Error(`${command.join(' ')} exited before it listened: ${output}`)), reject);
     });
-    // A test that waits for the exit alone does not look at this one.
+    // A test that only waits for the exit does not use this promise.
     this.url.catch(() => {});
   }
 

@@ -1,4 +1,4 @@
-/** Made for the tests of https servers on 127.0.0.1, and of no use to anything else. */
+/** A self-signed certificate for 127.0.0.1, only for the tests of https servers. */
 export const selfSigned = {
   cert: `-----BEGIN CERTIFICATE-----
 MIIBmjCCAUGgAwIBAgIUa7c4s+0UePosG/68MdnguWgb2y0wCgYIKoZIzj0EAwIw

@@ -9,7 +9,7 @@ export interface Ends {
   teardown(end: () => unknown): unknown;
 }
 
-/** Keeps what the relay and the framework have to report, but for what is of use only to a developer. */
+/** Keeps what the relay and the framework log, except for debug lines. */
 class Log {
   readonly lines: string[] = [];
   readonly errors: unknown[] = [];

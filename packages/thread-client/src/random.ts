@@ -1,4 +1,4 @@
-/** A name that no other tab or client has, as good as certainly. It is no secret. */
+/** A random name, for telling tabs and clients apart. It is no secret. */
 export function randomName(): string {
   return Math.random().toString(36).slice(2);
 }

@@ -6,7 +6,7 @@ const MAX_MESSAGE = 768;
 const MAX_STACK = 2048;
 const MAX_TEXT = 300;
 
-/** Levels of nesting that are looked at; what is nested more deeply counts as too long. */
+/** Levels of nesting that are measured; what is nested more deeply counts as too long. */
 const MAX_DEPTH = 20;
 
 /** Fields of an object, and items of an array, that are kept of a line that is too long. */
@@ -81,7 +81,7 @@ function shallow(value: unknown): unknown {
   return typeof value === 'object' && value !== null ? LEFT_OUT : value;
 }
 
-/** Cuts a text to so many bytes of JSON. */
+/** Cuts a text to `maxBytes` bytes of JSON. */
 function cutText(text: string, maxBytes: number): string {
   let cut = text.slice(0, maxBytes);
   while (bytesOf(cut) > maxBytes) cut = cut.slice(0, Math.floor(cut.length * 0.8));

@@ -10,7 +10,7 @@ export interface Logger {
   info(about: object, message: string): void;
   /** Refusals, and agents that are down. At most 10 a minute of each message, with a count of those left out. */
   warn(about: object, message: string): void;
-  /** Faults that somebody should look at. Limited as warnings are, but for orphaned chats. */
+  /** Faults that need attention. Limited as warnings are, but for orphaned chats. */
   error(about: object, message: string): void;
 }
 

@@ -11,7 +11,7 @@ export function errorTypeOf(error: unknown): string {
   return error instanceof Error ? error.name : OTHER;
 }
 
-/** `error.type` of a metric: an agent may make codes up, so only those of ARC are told apart. */
+/** `error.type` of a metric: an agent may invent codes, so only those of ARC have values of their own. */
 export function boundedErrorTypeOf(error: unknown): string {
   return error instanceof ArcError && KNOWN.has(error.code) ? String(error.code) : OTHER;
 }

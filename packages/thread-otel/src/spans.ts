@@ -78,7 +78,7 @@ export class Spans {
     call.run = (send) => context.with(traced.context, () => this.undici.around(names, send));
   }
 
-  /** A chat that the relay ends is ended in the context of whatever came last: it has no parent. */
+  /** A chat that the relay ends is ended in an unrelated context, so its span has no parent. */
   #parentOfCall({ send, sessionId }: CallContext): Context {
     const parent = send === undefined ? undefined : this.#traced.get(send)?.context;
     return parent ?? (sessionId === undefined ? context.active() : ROOT_CONTEXT);

@@ -78,7 +78,7 @@ export class InboxReader {
     try {
       this.#listener(JSON.parse(text) as JsonValue);
     } catch {
-      // A listener that fails on one message gets the next one all the same.
+      // A listener that fails on one message still gets the next one.
     }
   }
 }

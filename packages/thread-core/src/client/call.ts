@@ -105,7 +105,7 @@ export class Call extends CallLifecycle implements AttemptOwner {
     }
   }
 
-  /** Drops what has come of the last attempt, before the next. */
+  /** Drops the last attempt and what has arrived of its answer, before the next attempt. */
   #abandonAttempt(): void {
     const attempt = this.attempt as Attempt;
     attempt.abort(new Error('The request is sent again'));

@@ -24,7 +24,7 @@ export function writeCookies(cookies: ChatCookies | undefined, origin: string): 
 
 /**
  * The cookies of a chat after an answer that sets some. Of their attributes only those that delete a cookie count: what is
- * kept belongs to one chat and one endpoint, and goes with it.
+ * kept belongs to one chat and one endpoint, and is dropped with the chat.
  */
 export function readCookies(
   setCookie: string | string[] | undefined,

@@ -68,7 +68,7 @@ export class Deadlines<Item extends Timed> {
     this.#timer = undefined;
     this.#nextSweep = Number.POSITIVE_INFINITY;
     const now = performance.now();
-    // Should one of them throw, the others are looked at again soon.
+    // If one of them throws, the others are checked again soon.
     let next = now;
     try {
       let earliest = Number.POSITIVE_INFINITY;

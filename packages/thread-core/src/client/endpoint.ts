@@ -145,9 +145,9 @@ export class EndpointRegistry {
 }
 
 /**
- * Where a redirect leads, or why it is not followed: it is no URL, or another origin. A token is never sent to another origin, whoever
- * says so. `http:` of the same host while we speak `https:` means our origin: a server behind a proxy that ends TLS does not
- * know better.
+ * The target of a redirect, or why it is not followed: it is no URL, or another origin. A token is never sent to another
+ * origin. `http:` on the same host counts as our origin if we use `https:`, because a server behind a proxy that terminates
+ * TLS does not know its own scheme.
  */
 export function followRedirect(from: Endpoint, location: string): Endpoint | string {
   const base = new URL(from.path, from.origin);

@@ -16,7 +16,7 @@ export interface ArcEvent {
   restarted?: true;
 }
 
-/** An event as it comes from an agent. It is decoded and parsed for whoever asks for its data. */
+/** An event of an agent. It is decoded and parsed when its data is read. */
 export class StreamEvent implements ArcEvent {
   readonly event: string;
   /** The agent's own bytes, which are JSON. */

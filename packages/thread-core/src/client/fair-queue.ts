@@ -8,13 +8,13 @@ export interface Waiting<Self> {
   next: Self | undefined;
 }
 
-/** What one owner has waiting, in the order in which it came: a linked list. */
+/** The items of one owner, in order of arrival: a linked list. */
 interface Line<Item> {
   first: Item;
   last: Item;
 }
 
-/** A queue in which owners take turns: who has many items waiting delays the others by no more than one item a turn. */
+/** A queue in which owners take turns: an owner with many items delays the others by no more than one item a turn. */
 export class FairQueue<Item extends Waiting<Item>> {
   /** In the order of their turns. */
   readonly #lines = new Map<object | undefined, Line<Item>>();
@@ -65,7 +65,7 @@ export class FairQueue<Item extends Waiting<Item>> {
     return items;
   }
 
-  /** Drops settled items at the head of a line; a line in which there are no others goes altogether. */
+  /** Drops settled items at the head of a line, and the line itself if no others are left. */
   #dropSettled(owner: object | undefined, line: Line<Item>): void {
     while (line.first.isSettled) {
       if (this.#shift(line)) continue;

@@ -28,7 +28,7 @@ const PLAIN = /^(?:[ !#-[\]-\uffff]|\\["\\/bfnrt])*$/;
 /** Longer strings with escapes are left to the parser, because `PLAIN` backtracks per character. */
 const MAX_ESCAPED_LENGTH = 4096;
 
-/** After so many texts in a row that did not fit, none is learnt any more: the stream has no shape. */
+/** After this many texts in a row that did not fit, none is learnt any more: the stream has no common shape. */
 const MAX_MISSES = 8;
 
 /**

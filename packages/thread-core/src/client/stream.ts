@@ -1,7 +1,7 @@
 import { type ArcEvent, plain } from './event.js';
 import type { Answerable, ArcResponse } from './response.js';
 
-/** So many events wait for their reader before the agent's answer is no longer read. */
+/** Events that wait for their reader before the agent's answer is paused. */
 const HIGH_WATER = 64;
 
 /**
@@ -39,7 +39,7 @@ export class ArcStream implements AsyncIterableIterator<ArcEvent, undefined> {
     return this.#source.restarted ?? false;
   }
 
-  /** Stops the agent: its connection is closed at once. What has come and was not read is dropped. */
+  /** Stops the agent: its connection is closed at once. Events that were not read are dropped. */
   cancel(): void {
     this.#events.length = 0;
     if (this.#ended) return;

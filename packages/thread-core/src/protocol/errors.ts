@@ -41,10 +41,7 @@ export class AgentNotAvailableError extends CodedError {
   static override readonly code = ErrorCode.AgentNotAvailable;
   declare readonly code: typeof ErrorCode.AgentNotAvailable;
 }
-/**
- * -41003: no ARC answer came: the connection was refused, reset or cut, or the answer is not ARC. The message says which
- * address, and what happened.
- */
+/** -41003: no ARC answer: the connection was refused, reset or cut, or the answer is not ARC. The message has the address. */
 export class AgentUnreachableError extends TransportError {
   static override readonly code = ErrorCode.AgentUnreachable;
   declare readonly code: typeof ErrorCode.AgentUnreachable;

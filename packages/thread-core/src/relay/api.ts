@@ -80,7 +80,7 @@ export interface SpokenTurn {
   /** The agent's chat. Undefined if the send never reached a chat. */
   chatId: string | undefined;
   message: ArcMessage;
-  /** The text of the answer, as far as it came: of a send that failed or was cancelled, the part before that. */
+  /** The text of the answer, as far as it arrived: of a send that failed or was cancelled, the part before that. */
   answer: string;
   /** The answer is longer than `maxResponseBytes`, and `answer` is its beginning. */
   truncated: boolean;
@@ -150,7 +150,7 @@ export type AgentSource = { endpoint: ArcClientOptions['endpoint'] | undefined }
  */
 export interface RelayOptions<Identity = unknown, Context = unknown> {
   /**
-   * The client to the agents. Whoever made it closes it. Without it the relay makes one of the options from
+   * The client to the agents. The application closes it. Without it the relay makes one of the options from
    * `endpoint` to `maxEventBytes`, and closes it with itself.
    */
   client?: ArcClient | undefined;

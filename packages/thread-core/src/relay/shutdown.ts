@@ -22,10 +22,10 @@ export interface ClosingRelay {
   readonly cluster: Cluster | undefined;
 }
 
-/** Milliseconds after which a socket that does not answer the closing handshake is dropped. */
+/** Milliseconds until a socket that does not answer the closing handshake is dropped. */
 export const CLOSING_TIMEOUT_MS = 500;
 
-/** In a cluster clients are sent to the other nodes one after the other, at most so many milliseconds apart. */
+/** In a cluster clients are closed one after the other, at most this many milliseconds apart. */
 const MAX_SPACING_MS = 20;
 
 /**

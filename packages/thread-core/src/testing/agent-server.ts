@@ -206,9 +206,8 @@ export class ArcServer implements AgentServer {
   async #start(call: Call): Promise<void> {
     const { agentId, params } = call;
     const message = messageOf(params, 'initialMessage');
-    const asked = params.chatId === undefined ? undefined : stringOf(params, 'chatId');
-    const chatId = this.#hooks.chatIds === 'server' ? undefined : asked;
-    const chat = this.registry.draft(agentId, chatId ?? `chat-${randomUUID()}`);
+    const given = params.chatId === undefined ? undefined : stringOf(params, 'chatId');
+    const chat = this.registry.draft(agentId, (this.#hooks.chatIds !== 'server' && given) || `chat-${randomUUID()}`);
     const open = (): void => {
       if (this.#hooks.stateless !== true) this.registry.add(chat);
     };
@@ -218,8 +217,7 @@ export class ArcServer implements AgentServer {
 
   async #message(call: Call): Promise<void> {
     const message = messageOf(call.params, 'message');
-    const chat = await this.#find(call);
-    await this.#chat(call, 'chat.message', message, chat, () => {});
+    await this.#chat(call, 'chat.message', message, await this.#find(call), () => {});
   }
 
   async #end(call: Call): Promise<object> {

@@ -168,7 +168,7 @@ export class TestAgent implements AsyncDisposable {
   }
 
   /**
-   * Resolves as soon as the condition holds; it is looked at again whenever something happens. `idle`: no request is
+   * Resolves as soon as the condition holds; it is checked whenever something happens. `idle`: no request is
    * being answered, and no chat is open. Rejects with the counters after `timeout` milliseconds (default 5000).
    */
   waitFor(condition: 'idle' | ((agent: TestAgent) => boolean), { timeout = 5000 } = {}): Promise<void> {

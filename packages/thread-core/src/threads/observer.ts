@@ -13,7 +13,7 @@ export interface ThreadObserver {
   beforeStart?(entry: ThreadEntry): Promise<void> | undefined;
   /** A thread was taken over whose chat was started elsewhere. */
   onAdopted?(entry: ThreadEntry): void;
-  /** The agent gave the chat another id than `previous`, or something else became known of the thread. */
+  /** The agent gave the chat another id than `previous`, or another field of the entry changed. */
   onChange?(entry: ThreadEntry, previous: string): void;
   /**
    * The thread is gone, and so is its chat: it was ended, lost, or could not be ended (`outcome`), or there never was

@@ -197,7 +197,7 @@ export class Send implements CallListener, Answerable {
     if (!isError) this.#confirm(event.chatId);
     const isLast = isError || event.event === 'done';
     if (this.#phase === 'detached') {
-      // Without its id the chat cannot be ended; with it the rest of the answer is of no use.
+      // Without its id the chat cannot be ended. Once it is known, the rest of the answer is not needed.
       if (!isLast && !this.#isNamed) return;
       this.#call?.cancel();
       return this.#settleStart?.(isLast ? 'started' : 'unknown');

@@ -65,7 +65,7 @@ export class ClusterSession implements ClusterMember {
     return this.#writes.add(() => this.#node.store.trim(this.sid, seq));
   }
 
-  /** Gives the session to another node. False if that one is dead: the session stays here. Rejects as the store does. */
+  /** Gives the session to another node. False if that node is dead: the session stays here. Rejects as the store does. */
   async handover(to: string, state: () => SessionState): Promise<boolean> {
     let isDone = false;
     await this.#writes.add(async () => {
@@ -271,7 +271,7 @@ export class ClusterSession implements ClusterMember {
     try {
       this.#owned = await store.open(node, { ...this.#describe(), threads: Object.fromEntries(this.#threads) });
     } catch (error) {
-      // It may have been opened all the same. Then nobody knows it, and it is ended after a renewal.
+      // The store may have opened it nevertheless. Then no node knows it, and it is ended after a renewal.
       this.#node.remove(this);
       throw error;
     }

@@ -63,7 +63,7 @@ export class Cluster {
   readonly #reaper: Reaper;
   readonly moves: SessionMoves;
   readonly links: Links;
-  /** Sockets of this node whose sessions are on other nodes. */
+  /** The sockets of this node whose sessions are on other nodes. */
   readonly gateways = new Set<Gateway>();
   /** Sessions that the store had of this node at the last renewal, and that this node did not know. */
   readonly #strays = new Set<string>();

@@ -23,7 +23,7 @@ export interface MovableSession extends ResumingSession {
   onLost(): void;
 }
 
-/** All of a session that another node needs to continue it. */
+/** The state of a session that another node needs to continue it. */
 function stateOf(
   { journal, got }: Resumption,
   { threads }: ClusterSession,
@@ -118,7 +118,7 @@ async function moveAtRest<Member extends MovableSession>(
   do await session.whenAtRest();
   while (isLinked() && !session.isAtRest);
   if (!isLinked()) return;
-  // Frames that come from now on are the next owner's.
+  // Frames that arrive from now on are left to the next owner.
   resumption.isLeaving = true;
   const attempt = record.handover(to, () => stateOf(resumption, record, [], []));
   resumption.moving = attempt.catch(() => undefined);

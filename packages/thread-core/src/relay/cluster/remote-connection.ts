@@ -15,14 +15,14 @@ export interface RemoteSocket {
   readonly peer: string;
 }
 
-/** How far the session has come. */
+/** The progress of the session. */
 export interface RemoteProgress {
   readonly got: number;
   readonly isLeaving: boolean;
   readonly journal: { readonly lastSeq: number };
 }
 
-/** The connection of a session whose client is connected to another node. Its frames go there by way of the store. */
+/** The connection of a session whose client is connected to another node. That node reads its frames from the store. */
 export class RemoteConnection implements SessionConnection, LinkEnd {
   readonly request = undefined;
   owner: ConnectionOwner;
@@ -90,7 +90,7 @@ export class RemoteConnection implements SessionConnection, LinkEnd {
     this.#stallTimer = undefined;
   }
 
-  /** The other node looks after the socket. This one looks whether that node lives. */
+  /** The other node pings the client. This one only checks that the other node is alive. */
   sweep(pings: boolean): void {
     if (pings) this.#post({ event: 'ping' });
   }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Deferred, defer } from '../../deferred.js';
 import { withTimeout } from '../../timers.js';
-import type { ResumedProgress } from '../resume/resumption.js';
+import type { ResumedProgress } from '../resume/ready-frame.js';
 import type { JournalSlice, JsonValue, Ownership, StoredSession } from '../store/session-store.js';
 import type { ClusterNode } from './cluster-node.js';
 
@@ -82,7 +82,7 @@ export class SessionMoves {
   /** The last attempt for each session, on which the next one waits. */
   readonly #attempts = new Map<string, Promise<unknown>>();
   readonly #asked = new Map<string, Deferred<MoveAnswer>>();
-  /** Sessions that came from other nodes, and that were given to them. */
+  /** Sessions that were taken over from other nodes, and sessions that were given to them. */
   claimed = 0;
   handedOver = 0;
 

@@ -144,7 +144,7 @@ export const count: Check<number> = {
   problem: 'must be a number',
 };
 
-/** Whether a text has 1 to 256 characters. Characters are code points, which have one or two UTF-16 units. */
+/** Whether a text has 1 to 256 characters. Characters are code points of one or two UTF-16 units. */
 function isShort(text: string): boolean {
   const { length } = text;
   return length > 0 && (length <= 256 || (length <= 512 && [...text].length <= 256));

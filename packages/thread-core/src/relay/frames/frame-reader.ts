@@ -86,7 +86,7 @@ function resumptionFields(type: unknown, { session, seq, sent }: Json): readonly
 
 /**
  * As the table has it. Most frames are valid messages, and named properties are read several times faster than those
- * of a table. What is not valid here goes through the table, which names the field.
+ * of a table. A frame that is not valid here is checked by the table, which names the field.
  */
 function isValidMessage(frame: Json): boolean {
   const { type, id, agent_id, context_id, trace_id, stream, metadata } = frame;

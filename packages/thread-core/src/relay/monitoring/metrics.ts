@@ -24,7 +24,7 @@ const one = (value: number): Reading[] => [{ value }];
 const each = (label: string, values: Readonly<Record<string, number>>): Reading[] =>
   Object.entries(values).map(([name, value]) => ({ value, labels: { [label]: name } }));
 
-/** Endpoints by the state of their breaker: an endpoint function may make any number of addresses up. */
+/** Counts endpoints by the state of their breaker. No label has an address: an endpoint function may produce any number. */
 function countBreakers({ breakers }: RelayStats): Record<string, number> {
   const counts = { closed: 0, open: 0, 'half-open': 0 };
   for (const { state } of breakers) counts[state] += 1;

@@ -1,6 +1,6 @@
 import { type Bytes, flatten } from '../../bytes.js';
 
-/** Trimmed frames are removed from the array when there are so many of them. */
+/** Acknowledged frames are removed from the array when there are this many of them. */
 const COMPACT_AT = 1024;
 
 /** The numbered frames of a resumable session that the client has not acknowledged. */
@@ -44,7 +44,7 @@ export class Journal {
 
   /** Numbers a frame and keeps it. Returns what is to be sent, now and in every replay. */
   append(frame: Bytes): Bytes {
-    // One string of its own: slices would keep the agent's whole chunk alive.
+    // One string of its own: slices would keep the agent's whole chunk in memory.
     const numbered = flatten(`{"seq":${this.lastSeq + 1},${frame.slice(1)}` as Bytes);
     this.#frames.push(numbered);
     this.#bytes += numbered.length;

@@ -15,8 +15,9 @@ import type { ConnectionOwner } from '../connection/connection-owner.js';
 import type { SessionConnection } from '../connection/session-connection.js';
 import { type FrameEcho, readFrame } from '../frames/frame-reader.js';
 import type { SessionHost } from '../session/session-host.js';
+import { writeResumed } from './ready-frame.js';
 import type { ResumableSession } from './resumable-sessions.js';
-import { Resumption, type ResumptionOwner, writeResumed } from './resumption.js';
+import { Resumption, type ResumptionOwner } from './resumption.js';
 import { hashSecret, readToken } from './session-secret.js';
 
 /** Close codes of connections that the client lost, and did not choose to end: the session waits for another one. */

@@ -1,16 +1,14 @@
 import type { AckFrame, FrameId, NotResumedReason } from '@arc/thread-protocol';
-import { type Bytes, encode } from '../../bytes.js';
-import { quote } from '../../values.js';
+import type { Bytes } from '../../bytes.js';
 import type { ResumeConfig } from '../api.js';
 import { TokenBucket } from '../connection/rate-limiter.js';
 import type { SessionConnection } from '../connection/session-connection.js';
 import type { FrameWriting } from '../frames/frame-writer.js';
+import { FrameCount } from './frame-count.js';
 import { Journal } from './journal.js';
 import { JournalSpill, type SpillTarget } from './journal-spill.js';
+import { writeReady, writeResumed } from './ready-frame.js';
 import { hashSecret, makeSecret, writeToken } from './session-secret.js';
-
-/** How often either side acknowledges: after so many frames, so many bytes, or so many milliseconds. */
-const ACK_POLICY = { frames: 32, bytes: 65_536, ms: 1000 } as const;
 
 /** Pings and repeated acknowledgements a second. `frameRate` does not count them. */
 const CONTROL_RATE = 100;
@@ -37,35 +35,6 @@ export interface FormerResumption {
   readonly stored: number;
 }
 
-/** How many of a client's frames have arrived, and when that is acknowledged. */
-class FrameCount {
-  got = 0;
-  #frames = 0;
-  #bytes = 0;
-  #timer: NodeJS.Timeout | undefined;
-  readonly #acknowledge: () => void;
-
-  constructor(acknowledge: () => void) {
-    this.#acknowledge = acknowledge;
-  }
-
-  add(bytes: number): void {
-    this.got += 1;
-    this.#frames += 1;
-    this.#bytes += bytes;
-    if (this.#frames >= ACK_POLICY.frames || this.#bytes >= ACK_POLICY.bytes) this.#acknowledge();
-    else this.#timer ??= setTimeout(this.#acknowledge, ACK_POLICY.ms).unref();
-  }
-
-  /** The count was acknowledged, or there is no connection for an acknowledgement. */
-  reset(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    this.#frames = 0;
-    this.#bytes = 0;
-  }
-}
-
 /**
  * What makes a session resumable: numbers its frames and keeps them until they are acknowledged, counts the client's
  * frames, and writes to whichever connection there is.
@@ -85,7 +54,7 @@ export class Resumption implements FrameWriting {
   isLeaving = false;
   /** Resolves when an attempt to give the session to another node is over. */
   moving: Promise<unknown> | undefined;
-  /** The number of the last frame that the store had when the session came here. */
+  /** The number of the last frame that the store had when this node took the session over. */
   readonly #stored: number = 0;
   #connection: SessionConnection | undefined;
   #isDiscarded = false;
@@ -168,13 +137,8 @@ export class Resumption implements FrameWriting {
    */
   begin(connection: SessionConnection, reason: NotResumedReason | undefined, received: number | undefined): void {
     this.#attach(connection);
-    const token = quote(this.#token ?? '');
+    connection.write(writeReady(this.#config, this.#token ?? '', reason, received));
     this.#token = undefined;
-    const refused = reason === undefined ? '' : `,"resumed":false,"reason":"${reason}"`;
-    const arrived = received === undefined ? '' : `,"received":${received}`;
-    connection.write(
-      `{"type":"ready","session":${token}${refused}${arrived},"seq":0,"got":0${writePolicy(this.#config)}}` as Bytes,
-    );
   }
 
   /** Whether a client that has seen frame `seq` and has sent `sent` frames can continue this session. */
@@ -237,23 +201,4 @@ export class Resumption implements FrameWriting {
     this.#count.reset();
     this.#connection?.writeControl(`{"type":"ack","seq":${this.got}}` as Bytes);
   }
-}
-
-/** How far a session had come when it was resumed. */
-export interface ResumedProgress {
-  readonly seq: number;
-  readonly got: number;
-  readonly pending: FrameId[];
-}
-
-/** The `ready` of a session that was resumed. */
-export function writeResumed(config: ResumeConfig, token: string, { seq, got, pending }: ResumedProgress): Bytes {
-  const ids = encode(JSON.stringify(pending));
-  const cursors = `"seq":${seq},"got":${got},"pending":${ids}`;
-  return `{"type":"ready","session":${quote(token)},"resumed":true,${cursors}${writePolicy(config)}}` as Bytes;
-}
-
-function writePolicy({ grace }: ResumeConfig): string {
-  const { frames, bytes, ms } = ACK_POLICY;
-  return `,"grace_ms":${grace},"ack":{"frames":${frames},"bytes":${bytes},"ms":${ms}}`;
 }

@@ -16,10 +16,10 @@ import { MessageRequest } from './message-request.js';
 import { Reply, type ReplyOutput, type ReplyOwner, writeEcho } from './reply.js';
 import { Transcript } from './transcript.js';
 
-/** Shared by all sessions that have no further replies. */
+/** The empty set that all sessions without further replies share. */
 const NO_REPLIES: Set<Reply> = new Set();
 
-/** Chats that are being ended leave no room for another send. */
+/** Refused because of chats that are being ended, which is not the client's fault. */
 class EndingBacklogError extends RateLimitExceededError {}
 
 /** What pending sends need of their session. */
@@ -55,7 +55,7 @@ export class PendingSends implements ReplyOwner {
   #bytes = 0;
   #undecided: UndecidedMessage | undefined;
   isPaused = false;
-  /** Nothing new may start. */
+  /** No new send may start. */
   #isDraining = false;
   /** Exists while somebody waits for the last pending send. */
   #empty: Deferred<void> | undefined;

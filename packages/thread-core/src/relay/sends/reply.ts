@@ -22,7 +22,7 @@ export interface ReplyOutput extends FrameWriting {
   writeError(error: unknown, echo: Bytes): void;
 }
 
-/** What a reply needs of whoever made it. */
+/** What a reply needs of its creator. */
 export interface ReplyOwner {
   /** Whole answers are the ARC envelope alone, without a frame around it. */
   readonly bare: boolean;

@@ -20,7 +20,7 @@ export interface HeldFrame {
 export interface InboxOwner {
   /** A frame has its turn. */
   onHeldFrame(frame: HeldFrame): void;
-  /** No frame is held, and the next one need not be. */
+  /** No frame is held any more, and the next one can be handled at once. */
   onEmpty(): void;
 }
 

@@ -105,7 +105,7 @@ export class IncomingFrames implements InboxOwner {
     else this.#hold(this.#inbox, frame, text, bytes);
   }
 
-  /** A frame exceeded `frameRate`. It counts as received all the same. */
+  /** A frame exceeded `frameRate`. It still counts as received. */
   receiveExcess(frame: ReadFrame, bytes: number): void {
     const { resumption } = this.#session;
     if (resumption?.isLeaving) return;

@@ -19,7 +19,7 @@ export interface EndingSession {
 
 /** Ends a session, its pending sends and its chats: once, however often that is requested. */
 export class SessionEnd {
-  /** Nothing new is started. */
+  /** The end has begun: no new send is started. */
   hasStarted = false;
   #isComplete = false;
   readonly #session: EndingSession;

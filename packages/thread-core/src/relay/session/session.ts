@@ -14,7 +14,7 @@ import type { MovableSession } from '../cluster/handover.js';
 import type { ClaimedSession } from '../cluster/session-moves.js';
 import { Connection } from '../connection/connection.js';
 import type { RelaySocket } from '../connection/socket.js';
-import { closeFailed, writeErrorFrame } from '../frames/failure.js';
+import { closeFailed, writeErrorFrame } from '../frames/error-frame.js';
 import type { FrameEcho } from '../frames/frame-reader.js';
 import type { CountedSession } from '../monitoring/stats.js';
 import { answerResume, detach, endDetached, waitForClient } from '../resume/resuming.js';
@@ -25,7 +25,7 @@ import type { ReadFrame } from './inbox.js';
 import { IncomingFrames, type ReceivingSession } from './incoming-frames.js';
 import { type EndingSession, SessionEnd } from './session-end.js';
 import type { SessionHost } from './session-host.js';
-import { SessionState } from './session-state.js';
+import { SessionParts } from './session-parts.js';
 import { SessionThreads } from './session-threads.js';
 
 /**
@@ -33,7 +33,7 @@ import { SessionThreads } from './session-threads.js';
  * continue with another. Whatever an idle session does not need is made on demand.
  */
 export class ClientSession
-  extends SessionState
+  extends SessionParts
   implements
     SendingSession,
     ReceivingSession,

@@ -109,7 +109,7 @@ function deliver(member: Member): void {
     try {
       member.listener(message);
     } catch {
-      // A listener that fails on one message gets the next one all the same.
+      // A listener that fails on one message still gets the next one.
     }
   }
 }

@@ -75,7 +75,7 @@ export class MemoryStore implements SessionStore {
     } else if (known.epoch >= epoch) {
       const isSame = known.epoch === epoch && known.status === 'owned' && isOwner(known, node);
       if (!isSame) throw new FencedError(`session ${sid}`);
-      // A repeated command may come late: it must not take back what was stored since.
+      // A repeated command may arrive late: it must not undo later writes.
       Object.assign(known.threads, clone(meta.threads ?? {}));
       return toOwnership(known);
     }

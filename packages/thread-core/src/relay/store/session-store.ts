@@ -70,7 +70,7 @@ export interface SessionMeta extends Partial<SessionProgress> {
   threads?: Record<string, ThreadEntry>;
 }
 
-/** All of a session that changes hands. */
+/** The state of a session that is handed over or parked. */
 export interface SessionState extends SessionProgress {
   threads: Record<string, ThreadEntry>;
   /** What the client has not acknowledged. It replaces what the store has of the journal. */

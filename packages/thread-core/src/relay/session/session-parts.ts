@@ -11,11 +11,11 @@ import type { IncomingFrames } from './incoming-frames.js';
 import type { SessionEnd } from './session-end.js';
 import type { SessionThreads } from './session-threads.js';
 
-/** How often a session whose frames wait for its client is looked at. */
+/** How often a session whose frames wait for its client is checked. */
 const REST_INTERVAL_MS = 20;
 
 /** The parts of a session, and what follows from them. Parts are created on demand, so that an idle session costs little. */
-export class SessionState {
+export class SessionParts {
   identity: unknown;
   isAdmitted = false;
   connection: SessionConnection | undefined;
