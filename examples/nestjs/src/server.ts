@@ -7,6 +7,7 @@ import {
   Get,
   Inject,
   Injectable,
+  Logger,
   Module,
   type OnApplicationBootstrap,
 } from '@nestjs/common';
@@ -16,12 +17,22 @@ import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { WsAdapter } from '@nestjs/platform-ws';
 import { MessageBody, SubscribeMessage, WebSocketGateway } from '@nestjs/websockets';
 
-const { PORT = '3000', PLATFORM = 'express', ARC_ENDPOINT = 'http://127.0.0.1:8000/arc', ARC_TOKEN = '' } = process.env;
+const { PORT = '3000', PLATFORM = 'express', ARC_ENDPOINT = 'http://127.0.0.1:8000/arc', ARC_TOKEN } = process.env;
+
+const log = new Logger('relay');
+
+/** Nest's logger takes the message first, and calls `info` `log`. */
+const logger = {
+  debug: (fields: object, message: string): void => log.debug({ message, ...fields }),
+  info: (fields: object, message: string): void => log.log({ message, ...fields }),
+  warn: (fields: object, message: string): void => log.warn({ message, ...fields }),
+  error: (fields: object, message: string): void => log.error({ message, ...fields }),
+};
 
 /** The relay on `/ws`. Other providers can inject it, for `stats()` or `sessions`. */
 @Injectable()
 class RelayService implements OnApplicationBootstrap, BeforeApplicationShutdown {
-  readonly relay: Relay = createRelay({ endpoint: ARC_ENDPOINT, token: ARC_TOKEN });
+  readonly relay: Relay = createRelay({ endpoint: ARC_ENDPOINT, token: ARC_TOKEN, logger });
 
   constructor(@Inject(HttpAdapterHost) private readonly host: HttpAdapterHost) {}
 
