@@ -13,6 +13,8 @@ export interface ThreadEntry {
   unnamed?: boolean;
   /** True if the agent keeps no chats: each message is a chat.start, and there is nothing to end. */
   stateless?: boolean;
+  /** True where the thread got another chat while this one was being ended: whoever takes the threads over ends it. */
+  ending?: boolean;
 }
 
 /** What becomes known of a chat after its chat.start was sent. */

@@ -96,10 +96,14 @@ export class ThreadManager implements AsyncDisposable {
     return Object.fromEntries(entries.map((entry) => [threadKey(entry.agentId, entry.contextId), entry]));
   }
 
-  /** Takes over threads of another manager. No chat is started, and the observer is not called. @internal */
+  /**
+   * Takes over threads of another manager. No chat is started; those that it was ending are ended. Of nothing else is the
+   * observer told. @internal
+   */
   importThreads(entries: Record<string, ThreadEntry>): void {
     for (const entry of Object.values(entries)) {
-      this.#table.setThread(threadKey(entry.agentId, entry.contextId), { ...entry });
+      if (entry.ending) this.#table.endChat({ ...entry });
+      else this.#table.setThread(threadKey(entry.agentId, entry.contextId), { ...entry });
     }
   }
 

@@ -130,6 +130,7 @@ export class ClusterSession implements ClusterMember {
     } catch (error) {
       throw new ClusterUnavailableError(error);
     }
+    this.#noteFormer(entry);
     this.#threads.set(entry.chatId, entry);
     try {
       await this.#node.joined();
@@ -138,6 +139,15 @@ export class ClusterSession implements ClusterMember {
     } catch (error) {
       this.#failed(entry.chatId, error);
       throw error instanceof ClusterUnavailableError ? error : new ClusterUnavailableError(error);
+    }
+  }
+
+  /** Of two chats of one thread the new one continues: whoever takes the session over must know which that is. */
+  #noteFormer({ agentId, contextId }: ThreadEntry): void {
+    for (const [key, former] of this.#threads) {
+      if (former.agentId !== agentId || former.contextId !== contextId) continue;
+      this.#threads.set(key, { ...former, ending: true });
+      this.#writeSoon(key);
     }
   }
 
@@ -156,11 +166,11 @@ export class ClusterSession implements ClusterMember {
     if (entry.chatId !== previous && previous !== key) {
       // The second other id: the chat under the first one is ended, too.
       this.#renamed.delete(previous);
-      this.#threads.set(previous, known);
+      this.#threads.set(previous, { ...known, ending: true });
       this.#writeSoon(previous);
     }
     if (entry.chatId !== key) this.#renamed.set(entry.chatId, key);
-    this.#threads.set(key, entry);
+    this.#threads.set(key, known.ending ? { ...entry, ending: true } : entry);
     this.#writeSoon(key);
   }
 

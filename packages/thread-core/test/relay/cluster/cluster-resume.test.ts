@@ -244,3 +244,33 @@ t.test('at shutdown clients are closed one after the other, and all within drain
   t.strictSame(await Promise.all(resumed), Array(10).fill(true));
   t.ok((closedAt.at(-1) ?? 0) > (closedAt[0] ?? 0), `others had resumed before the last was closed: ${closedAt}`);
 });
+
+t.test('a thread whose former chat is being ended continues in its new one after kill -9 [S-83]', async (t) => {
+  const { agent, store, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  let endings = 0;
+  // Only the one of the dead node is never answered.
+  const gate = agent.hold(({ method }) => method === 'chat.end' && ++endings === 1);
+  first.send({ type: 'end', agent_id: 'support', id: 2 });
+  await gate.arrived;
+  await first.ask(to('support', 'y', { id: 3 }));
+  t.equal(textOf(await first.ask(to('support', 'y', { id: 4 }))), 'support #2: y');
+  // A store gives the threads in any order: here the former chat is the last one.
+  const claim = store.claim.bind(store);
+  store.claim = async (...args) => {
+    const result = await claim(...args);
+    if (result.state !== 'claimed') return result;
+    const threads = Object.fromEntries(Object.entries(result.session.threads).reverse());
+    return { ...result, session: { ...result.session, threads } };
+  };
+  a.isCutOff = true;
+  await a.dropAll();
+  const [second, ready] = await b.resume({ session, seq: 3, sent: 4 });
+  t.match(ready, { resumed: true });
+  t.equal(textOf(await second.ask(to('support', 'z', { id: 5 }))), 'support #3: z', 'the new chat continues');
+  await agent.waitFor(({ counters }) => counters.open === 1);
+  t.equal(agent.counters.started, 2, 'the former one is ended');
+  gate.release();
+});

@@ -1,0 +1,74 @@
+import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
+import t from 'tap';
+import { type ClusterNode, cluster } from './cluster-helpers.js';
+import { type Client, deferred, type Frame, textOf, to } from '../helpers.js';
+
+type Pair = [ClusterNode, ClusterNode];
+
+t.test('grace that ends while the session is being handed over ends nothing [S-84]', async (t) => {
+  const grace = 50;
+  const { agent, nodes } = await cluster(t, 2, { resume: { grace } });
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  const gate = deferred();
+  a.gates.handover = gate.promise;
+  const closed = once(first.socket, 'close');
+  const client = await b.connect();
+  client.send({ type: 'resume', session, seq: 1, sent: 1 });
+  t.equal((await closed)[0], 4409, 'the handover has begun');
+  await delay(grace * 3);
+  gate.resolve();
+  t.match(await client.next(), { resumed: true, seq: 1, got: 1 });
+  t.equal(textOf(await client.ask(to('support', 'y', { id: 2 }))), 'support #2: y');
+  t.equal(agent.counters.ended, 0);
+});
+
+t.test(
+  'of two connections that resume at two nodes at once, one has the session and one gets 4409 [S-53]',
+  async (t) => {
+    const { agent, nodes } = await cluster(t, 3);
+    const [a] = nodes as [ClusterNode];
+    let [client, { session }] = await a.resume();
+    await client.ask(to('support', 'x', { id: 0 }));
+    for (let turn = 1; turn <= 12; turn += 1) {
+      const both = [nodes[turn % 3], nodes[(turn + 1) % 3]] as Pair;
+      const clients = (await Promise.all(both.map((node) => node.connect()))) as [Client, Client];
+      const codes = clients.map(async (each, index) => ({ index, code: (await once(each.socket, 'close'))[0] }));
+      for (const each of clients) each.send({ type: 'resume', session, seq: turn, sent: turn });
+      const loser = await Promise.race(codes);
+      t.equal(loser.code, 4409);
+      client = clients[1 - loser.index] as Client;
+      t.match(await client.next(), { type: 'ready', resumed: true, session, seq: turn, got: turn });
+      t.match(await client.ask(to('support', 'x', { id: turn })), { type: 'response', seq: turn + 1 });
+    }
+    t.equal(agent.counters.started, 1);
+  },
+);
+
+t.test('a stream that runs longer than drainTimeout ends with cancelled, and its chat continues [S-58]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const gate = deferred();
+  agent.script('chat.start', async function* () {
+    yield 'one ';
+    yield 'two ';
+    await gate.promise;
+    yield 'three';
+  });
+  const [first, { session }] = await a.resume();
+  first.send(to('support', 'x', { id: 'q', stream: true }));
+  const frames: Frame[] = [await first.next(), await first.next()];
+  const closed = once(first.socket, 'close');
+  await a.relay.close({ timeout: 50 });
+  while (frames.at(-1)?.type !== 'cancelled') frames.push(await first.next());
+  t.equal((await closed)[0], 1012);
+  gate.resolve();
+  const seq = frames.length;
+  t.equal(frames.at(-1)?.seq, seq, 'nothing is missing');
+  const [second, ready] = await b.resume({ session, seq, sent: 1 });
+  t.match(ready, { resumed: true, seq, got: 1, pending: [] });
+  t.equal(textOf(await second.ask(to('support', 'y', { id: 'r' }))), 'support #2: y');
+  t.equal(agent.counters.started, 1);
+});
