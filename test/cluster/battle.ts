@@ -3,44 +3,61 @@ import { CuttingProxy } from '@arc/test-client';
 import type { Test } from 'tap';
 import { recordingAgent } from '../history/answers.js';
 import { check } from '../history/check.js';
-import { createHistory, type History } from '../history/history.js';
+import { type ClientRecord, createHistory, type History } from '../history/history.js';
 import { RecordedClient, type RecordedSend } from '../history/recorded-client.js';
 import { Cluster, until } from './cluster.js';
-import { type Attack, Nemesis } from './nemesis.js';
+import { type Attack, type Crowd, excusesOf, Nemesis } from './nemesis.js';
 
 const LEASE = 1000;
 /** Longer than everything that the nemesis does: no session may expire. */
 const GRACE = 60_000;
 
+export interface BattleOptions {
+  /** Arguments of the redis-server. */
+  redis?: string[];
+  /** Milliseconds for which a session is kept. With a shorter one than by default sessions may expire. */
+  grace?: number;
+  /** The environment of the nodes. */
+  env?: NodeJS.ProcessEnv;
+  /** Milliseconds for what must come. */
+  patience?: number;
+}
+
 /** A cluster, the proxy in front of it, and the clients that talk to it while a nemesis attacks. */
 export class Battlefield {
   readonly cluster: Cluster;
   readonly #proxy: CuttingProxy;
+  readonly #options: BattleOptions;
   /** That of the battle that is fought now. */
   #history: History = createHistory();
   #turn = 0;
 
-  static async create(t: Test, redis: string[] = []): Promise<Battlefield> {
+  static async create(t: Test, options: BattleOptions = {}): Promise<Battlefield> {
+    const { redis = [], grace = GRACE, env = process.env } = options;
     let field: Battlefield | undefined;
     // A message that reaches the agent late belongs to the history in which it was sent.
     const handler = recordingAgent(
       () => (field as Battlefield).#history,
       () => Promise.resolve(),
     );
-    const cluster = await Cluster.start(t, { lease: LEASE, grace: GRACE, heartbeat: 1000, redis, agent: { handler } });
+    const cluster = await Cluster.start(t, { lease: LEASE, grace, heartbeat: 1000, redis, env, agent: { handler } });
     const proxy = await CuttingProxy.start(() => (field as Battlefield).#pickPort());
     t.teardown(() => proxy.close());
-    field = new Battlefield(cluster, proxy);
+    field = new Battlefield(cluster, proxy, options);
     return field;
   }
 
-  private constructor(cluster: Cluster, proxy: CuttingProxy) {
+  private constructor(cluster: Cluster, proxy: CuttingProxy, options: BattleOptions) {
+    this.#options = options;
     this.cluster = cluster;
     this.#proxy = proxy;
   }
 
-  /** Clients talk while the nemesis attacks. Resolves to what the checker finds in the history. */
-  async fight(seed: number, attacks: readonly Attack[], clientCount: number): Promise<string[]> {
+  /**
+   * Clients talk while the nemesis attacks: step by step, of which each may be several attacks at once. Resolves to what
+   * the checker finds in the history.
+   */
+  async fight(seed: number, steps: readonly (readonly Attack[])[], clientCount: number): Promise<string[]> {
     const history = createHistory();
     this.#history = history;
     const nemesis = new Nemesis(seed, this.cluster, this.#proxy);
@@ -48,13 +65,14 @@ export class Battlefield {
       { length: clientCount },
       (_, index) => new RecordedClient(history, `seed ${seed} client ${index}`, this.#proxy.url),
     );
-    const crowd = new Crowd(seed, clients, nemesis);
+    const crowd = new TalkingCrowd(seed, clients, nemesis, this.#patience);
+    if (this.#options.grace !== undefined) for (const client of clients) client.excuse('expiry');
     await crowd.say('hello');
     const talking = crowd.talk();
-    for (const attack of attacks) {
+    for (const atOnce of steps) {
       await wait(nemesis.random.below(LEASE));
-      const withdrawals = clients.flatMap((client) => nemesis.excuses(attack).map((excuse) => client.excuse(excuse)));
-      await nemesis.attack(attack);
+      const withdrawals = clients.flatMap((client) => [...excusesOf(atOnce)].map((excuse) => client.excuse(excuse)));
+      await nemesis.attack(atOnce, crowd);
       await nemesis.heal();
       // Until leases have run out this is not certain.
       if (withdrawals.length > 0) await wait(LEASE * 2);
@@ -65,51 +83,70 @@ export class Battlefield {
     await crowd.say('goodbye');
     await Promise.all(clients.map((client) => client.close()));
     this.#proxy.cut();
-    await this.#recordLeft(history);
+    await this.#recordLeft(
+      history,
+      steps.some((atOnce) => excusesOf(atOnce).has('data')),
+    );
     return [...check(history), ...crowd.unsettled()].map((problem) => `${problem} [${nemesis.log.join(', ')}]`);
   }
 
-  #pickPort(): number {
-    const { nodes } = this.cluster;
-    this.#turn = (this.#turn + 1) % nodes.length;
-    return Number(new URL(nodes[this.#turn]?.url ?? '').port);
+  get #patience(): number | undefined {
+    return this.#options.patience;
   }
 
-  async #recordLeft(history: History): Promise<void> {
+  /** A balancer notices that a node is frozen. */
+  #pickPort(): number {
+    const nodes = this.cluster.nodes.filter(({ isFrozen }) => !isFrozen);
+    this.#turn = (this.#turn + 1) % nodes.length;
+    return nodes[this.#turn]?.port ?? 0;
+  }
+
+  /** A chat is excused if its client has lost the session with the data of the store: then nobody knows of it. */
+  async #recordLeft(history: History, mayLoseData: boolean): Promise<void> {
     const { agent, client } = this.cluster;
+    const isExcused = ({ log }: ClientRecord): boolean => mayLoseData && log.some(({ type }) => type === 'lost');
+    const excused = new Set(history.clients.filter(isExcused).flatMap(({ log }) => log.map(labelOf)));
+    const chats = new Set(history.reached.filter(({ label }) => !excused.has(label)).map(({ chatId }) => chatId));
+    const openChats = (): number => [...chats].filter((id) => agent.chats.get(id)?.status === 'ACTIVE').length;
     const sessionKeys = (): Promise<string[]> => client.keys('arc:s:*');
-    await until(() => agent.counters.open === 0, 'all chats to be ended').catch(() => undefined);
-    await until(async () => (await sessionKeys()).length === 0, 'all sessions to be removed').catch(() => undefined);
-    Object.assign(history.left, { chats: agent.counters.open, keys: (await sessionKeys()).length });
+    const isGone = async (): Promise<boolean> => openChats() === 0 && (await sessionKeys()).length === 0;
+    await until(isGone, 'all chats and sessions to be gone', this.#patience).catch(() => undefined);
+    Object.assign(history.left, { chats: openChats(), keys: (await sessionKeys()).length });
   }
 }
 
+function labelOf(entry: ClientRecord['log'][number]): string | undefined {
+  return entry.type === 'send' ? entry.label : undefined;
+}
+
 /** The clients of a battle, and what they say. */
-class Crowd {
+class TalkingCrowd implements Crowd {
   readonly #seed: number;
-  readonly #clients: RecordedClient[];
+  readonly clients: RecordedClient[];
   readonly #nemesis: Nemesis;
+  readonly #patience: number | undefined;
   #labels = 0;
   #stopped = false;
 
-  constructor(seed: number, clients: RecordedClient[], nemesis: Nemesis) {
+  constructor(seed: number, clients: RecordedClient[], nemesis: Nemesis, patience: number | undefined) {
+    this.#patience = patience;
     this.#seed = seed;
-    this.#clients = clients;
+    this.clients = clients;
     this.#nemesis = nemesis;
   }
 
   /** Every client says something in a thread that it never ends. */
   async say(what: string): Promise<void> {
     const thread = { agentId: 'anchor', contextId: 'anchor', stream: true };
-    const sends = this.#clients.map((client) => this.#send(client, what, 1, 0, thread));
-    await until(() => sends.every(isSettled), `everybody to say ${what}`).catch(() => undefined);
+    const sends = this.clients.map((client) => this.#send(client, what, 1, 0, thread));
+    await until(() => sends.every(isSettled), `everybody to say ${what}`, this.#patience).catch(() => undefined);
   }
 
   /** Until it is stopped, every client sends messages, cancels some, and ends threads. */
   async talk(): Promise<void> {
-    const all = Promise.all(this.#clients.map((client) => this.#converse(client)));
+    const all = Promise.all(this.clients.map((client) => this.#converse(client)));
     await all;
-    await until(() => this.unsettled().length === 0, 'all answers').catch(() => undefined);
+    await until(() => this.unsettled().length === 0, 'all answers', this.#patience).catch(() => undefined);
   }
 
   stop(): void {
@@ -117,7 +154,7 @@ class Crowd {
   }
 
   unsettled(): string[] {
-    return this.#clients.flatMap(({ pending }) => pending.map(({ record }) => `${record.label} is never answered`));
+    return this.clients.flatMap(({ pending }) => pending.map(({ record }) => `${record.label} is never answered`));
   }
 
   async #converse(client: RecordedClient): Promise<void> {

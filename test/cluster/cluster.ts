@@ -22,8 +22,12 @@ export interface Answer {
 /** How long is waited for what must come. */
 const PATIENCE = 30_000;
 
-export async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const end = performance.now() + PATIENCE;
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  what: string,
+  patience = PATIENCE,
+): Promise<void> {
+  const end = performance.now() + patience;
   while (!(await condition())) {
     if (performance.now() > end) throw new Error(`Timed out waiting for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
@@ -34,8 +38,8 @@ export async function until(condition: () => boolean | Promise<boolean>, what: s
 export class Node {
   readonly child: ChildProcess;
   readonly url: string;
-
   readonly name: string;
+  isFrozen = false;
 
   constructor(name: string, child: ChildProcess, url: string) {
     this.name = name;
@@ -56,9 +60,19 @@ export class Node {
     await exit;
   }
 
-  /** Freezes the process, or continues it. */
-  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
-    this.child.kill(signal);
+  get port(): number {
+    return Number(new URL(this.url).port);
+  }
+
+  freeze(): void {
+    this.isFrozen = true;
+    this.child.kill('SIGSTOP');
+  }
+
+  /** Lets a frozen process run again. */
+  thaw(): void {
+    this.isFrozen = false;
+    this.child.kill('SIGCONT');
   }
 
   connect(): Promise<Client> {
@@ -112,6 +126,8 @@ export interface ClusterOptions {
   grace?: number;
   /** Milliseconds between pings. */
   heartbeat?: number;
+  /** The environment of the nodes. Default: that of the test. */
+  env?: NodeJS.ProcessEnv;
 }
 
 /** A Redis server, an agent, and relays in processes of their own. */
@@ -155,11 +171,13 @@ export class Cluster {
     this.#added += 1;
     const name = given ?? `node-${this.#added}`;
     const { lease, cleanupTimeout } = this;
-    const { grace, heartbeat } = this.#options;
-    const where = { endpoint: this.agent.endpoint, redis: this.redis.url };
+    const { grace, heartbeat, env } = this.#options;
+    // The agent serves every path, and so can tell which node asks.
+    const where = { endpoint: `${this.agent.endpoint}/${name}`, redis: this.redis.url };
     const options = { ...where, lease, cleanupTimeout, node: name, grace, heartbeat };
     const child = fork(new URL('node-process.ts', import.meta.url), [JSON.stringify(options)], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      env: env ?? process.env,
     });
     const [{ url }] = (await once(child, 'message')) as [{ url: string }];
     const added = new Node(name, child, url);

@@ -74,12 +74,12 @@ t.test('a node that is frozen for longer than its lease sends nothing into chats
   const { agent } = cluster;
   const [frozen] = cluster.nodes;
   const [client] = await openChats(cluster, 0, 1);
-  frozen?.signal('SIGSTOP');
+  frozen?.freeze();
   await until(() => agent.counters.open === 0, 'the chats of the frozen node to be ended');
   const requests = agent.requests.filter(({ method }) => method !== 'chat.end').length;
   // It finds this in its socket when it continues, before any of its timers runs.
   const answer = client?.send('support', 'is anybody there?');
-  frozen?.signal('SIGCONT');
+  frozen?.thaw();
   const outcome = await Promise.race([answer, client?.closed]);
   t.ok(outcome === 1012 || (typeof outcome === 'object' && outcome.type !== 'response'), JSON.stringify(outcome));
   t.equal(await client?.closed, 1012, 'the client is to connect again');

@@ -3,6 +3,14 @@ import type { CuttingProxy } from '@arc/test-client';
 import { Random } from '../fuzz/random.js';
 import type { Excuse } from '../history/history.js';
 import { type Cluster, type Node, until } from './cluster.js';
+import { ReaperHunt, type Stranded } from './reaper-hunt.js';
+
+/** Those whose promises are at stake. */
+export interface Crowd {
+  readonly clients: readonly Stranded[];
+  /** Every client says something in its first thread. Resolves when all are told how that ended. */
+  say(what: string): Promise<void>;
+}
 
 /** What the nemesis does, and what it excuses. */
 const ATTACKS = {
@@ -15,11 +23,23 @@ const ATTACKS = {
   'kill Redis': ['store'],
   'pause Redis': ['store'],
   'flush Redis': ['store'],
+  'kill reaper': ['crash'],
 } as const satisfies Record<string, readonly Excuse[]>;
 
 export type Attack = keyof typeof ATTACKS;
 
-export const attacks = Object.keys(ATTACKS) as Attack[];
+/** Those after which a session may be known to no node and to no store. */
+const LOSES_DATA: readonly Attack[] = ['kill Redis', 'flush Redis'];
+
+/** All but the one that needs a short grace. */
+export const attacks = (Object.keys(ATTACKS) as Attack[]).filter((attack) => attack !== 'kill reaper');
+
+/** What attacks excuse that happen at once. Data that was lost is no excuse while every owner lives. */
+export function excusesOf(atOnce: readonly Attack[]): Set<Excuse> {
+  const excuses = new Set<Excuse>(atOnce.flatMap((attack) => ATTACKS[attack]));
+  if (excuses.has('crash') && atOnce.some((attack) => LOSES_DATA.includes(attack))) excuses.add('data');
+  return excuses;
+}
 
 /** Does to a cluster what a seed says. */
 export class Nemesis {
@@ -28,6 +48,8 @@ export class Nemesis {
   readonly log: string[] = [];
   readonly #cluster: Cluster;
   readonly #proxy: CuttingProxy;
+  /** The nodes that are under attack. */
+  readonly #victims = new Set<Node>();
 
   constructor(seed: number, cluster: Cluster, proxy: CuttingProxy) {
     this.random = new Random(seed);
@@ -35,30 +57,29 @@ export class Nemesis {
     this.#proxy = proxy;
   }
 
-  excuses(attack: Attack): readonly Excuse[] {
-    return ATTACKS[attack];
+  /** Attacks, each time another node, and brings back what it took away. */
+  async attack(atOnce: readonly Attack[], crowd: Crowd): Promise<void> {
+    this.log.push(atOnce.join(' + '));
+    const targets = atOnce.map((attack) => ({ attack, node: this.#pick() }));
+    await Promise.all(targets.map(({ attack, node }) => this.#attack(attack, node, crowd)));
+    this.#victims.clear();
   }
 
-  /** Attacks once, and brings back what it took away. */
-  async attack(attack: Attack): Promise<void> {
+  async #attack(attack: Attack, node: Node, crowd: Crowd): Promise<void> {
     const { redis, client, lease } = this.#cluster;
-    const node = this.random.pick(this.#cluster.nodes);
-    this.log.push(attack);
     if (attack === 'cut') this.#proxy.cut();
     else if (attack === 'black hole') this.#proxy.abandon();
     else if (attack === 'kill') await this.#replace(node, 'SIGKILL');
+    else if (attack === 'freeze') await this.#freeze(node, crowd);
     else if (attack === 'roll') await this.#replace(node, 'SIGTERM');
     else if (attack === 'same name') await this.#addNamesake(node);
+    else if (attack === 'kill reaper') await this.#killReaper(node, crowd);
     else if (attack === 'pause Redis') await client.call('CLIENT', 'PAUSE', `${lease}`);
     else if (attack === 'flush Redis') await client.flushall();
-    else if (attack === 'kill Redis') {
+    else {
       await redis.kill();
       await wait(lease / 2);
       await redis.start();
-    } else {
-      node.signal('SIGSTOP');
-      await wait(lease * 2.5);
-      node.signal('SIGCONT');
     }
   }
 
@@ -68,14 +89,50 @@ export class Nemesis {
     for (const node of this.#cluster.nodes) await until(() => isOk(node), 'a node to be in the cluster again');
   }
 
+  #pick(): Node {
+    const node = this.random.pick(this.#cluster.nodes.filter((other) => !this.#victims.has(other)));
+    this.#victims.add(node);
+    return node;
+  }
+
   async #replace(node: Node, signal: NodeJS.Signals): Promise<void> {
     await this.#cluster.remove(node, signal);
     await this.#cluster.add();
+  }
+
+  /**
+   * Freezes a node for longer than its lease. Its clients go on sending, and then continue on other nodes. When it runs
+   * again it finds in its sockets what they had sent, and what it must not pass on any more.
+   */
+  async #freeze(node: Node, crowd: Crowd): Promise<void> {
+    const { lease } = this.#cluster;
+    const continues = async (): Promise<void> => {
+      const said = crowd.say('frozen');
+      await wait(lease / 2);
+      this.#proxy.abandon(node.port);
+      await said;
+      await crowd.say('thawing');
+    };
+    node.freeze();
+    await Promise.all([continues(), wait(lease * 2.5)]);
+    node.thaw();
   }
 
   /** A second process with the name of a node fences the first one off, which is stopped then. */
   async #addNamesake(node: Node): Promise<void> {
     await this.#cluster.add(node.name);
     await this.#cluster.remove(node, 'SIGTERM');
+  }
+
+  /** Kills a node, some of whose clients do not come back, and then the node that ends the chats of those. */
+  async #killReaper(node: Node, crowd: Crowd): Promise<void> {
+    const hunt = new ReaperHunt(this.#cluster);
+    await hunt.strand(node, crowd.clients);
+    await this.#cluster.remove(node, 'SIGKILL');
+    // The chats may be given up while a new node starts.
+    const replaced = this.#cluster.add();
+    await this.#cluster.remove(await hunt.find(), 'SIGKILL');
+    await Promise.all([replaced, hunt.over()]);
+    await this.#cluster.add();
   }
 }

@@ -3,8 +3,8 @@ import type { ClientRecord, Excuse, History, SendRecord } from './history.js';
 
 /** Excuses for each way in which a send may fail. */
 const ALLOWED: Record<string, readonly Excuse[]> = {
-  InterruptedError: ['end', 'expiry', 'stolen', 'crash', 'store'],
-  SessionLostError: ['expiry', 'stolen', 'crash', 'store'],
+  InterruptedError: ['end', 'expiry', 'stolen', 'crash'],
+  SessionLostError: ['expiry', 'stolen', 'data'],
   ClosedError: ['stolen', 'closed'],
   // The relay answers so where it cannot be sure that it still owns the session.
   AgentError: ['crash', 'store'],
@@ -20,6 +20,7 @@ export function check(history: History): string[] {
       ...sends(client).flatMap((send) => checkSend(send, reached.get(send.label) ?? 0)),
       ...checkWire(client),
       ...checkThreads(client, history),
+      ...checkLate(client, history),
     ]),
     ...checkStrangers(history),
     ...Object.entries(history.left).flatMap(([what, count]) => (count === 0 ? [] : [`${count} ${what} left`])),
@@ -112,6 +113,28 @@ function checkThreads({ name, log }: ClientRecord, { reached }: History): string
         current.set(thread, chatId);
       }
     }
+  }
+  return problems;
+}
+
+/**
+ * What a client was told to have failed does not reach its agent later: not after a message of the same thread that was
+ * sent when the client knew. What was cancelled may: its request is cut off, and may be read late.
+ */
+function checkLate(client: ClientRecord, { reached }: History): string[] {
+  const order = new Map(reached.map(({ label }, index) => [label, index]));
+  const failures = new Map<string, { label: string; at: number }[]>();
+  const problems: string[] = [];
+  for (const { label, thread, sentAt, outcomes, cancelled, excuses } of sends(client)) {
+    const known = failures.get(thread) ?? [];
+    const place = order.get(label) ?? Number.POSITIVE_INFINITY;
+    for (const failed of known) {
+      const isLate = failed.at < sentAt && (order.get(failed.label) ?? -1) > place;
+      if (isLate) problems.push(`${failed.label} reached the agent late, after ${label}`);
+    }
+    const [outcome] = outcomes;
+    if (outcome?.type === 'failed' && !cancelled && !excuses.has('end'))
+      failures.set(thread, [...known, { label, at: outcome.at }]);
   }
   return problems;
 }

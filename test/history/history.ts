@@ -12,13 +12,16 @@ export type Excuse =
   | 'closed'
   /** A node that may have owned the session was killed, frozen, or shut down. */
   | 'crash'
-  /** The store was away or has lost its data. */
-  | 'store';
+  /** The store was away, or has lost data that its owners still have. */
+  | 'store'
+  /** The store has lost its data while nodes were dead. */
+  | 'data';
 
-/** How a send ended for the application. */
-type Outcome =
+/** How a send ended for the application, and when, on the clock of `sentAt`. */
+type Outcome = { readonly at: number } & (
   | { type: 'done'; restarted: boolean }
-  | { type: 'failed'; error: string; code: string | number; reason?: string };
+  | { type: 'failed'; error: string; code: string | number; reason?: string }
+);
 
 /** A message that an application has sent, and how it ended for the application. */
 export interface SendRecord {
@@ -28,6 +31,8 @@ export interface SendRecord {
   /** The id of its frames. */
   readonly id: string;
   readonly thread: string;
+  /** Milliseconds, by `performance.now()`. */
+  readonly sentAt: number;
   /** The texts of all pieces that its answer has. */
   readonly expected: readonly string[];
   readonly heard: string[];
@@ -56,7 +61,7 @@ export interface ClientRecord {
   readonly wire: WireRecord[];
 }
 
-/** A message that an agent has been given. */
+/** A message that an agent has been given. Those of a history are in the order in which agents got them. */
 interface ReachedRecord {
   readonly label: string;
   readonly chatId: string;

@@ -69,6 +69,7 @@ export class RecordedClient {
       label: question.label,
       id: turn.id,
       thread: threadOf(agentId, contextId),
+      sentAt: performance.now(),
       expected: stream ? pieces : [pieces.join('')],
       heard: [],
       excuses: new Set(this.#excuses),
@@ -164,10 +165,11 @@ async function listen(turn: Turn, record: SendRecord, reading: Promise<void> | u
     // Its result tells.
   }
   await turn.result.then(
-    () => record.outcomes.push({ type: 'done', restarted: turn.restarted }),
+    () => record.outcomes.push({ type: 'done', at: performance.now(), restarted: turn.restarted }),
     (error: ThreadClientError & { reason?: string }) => {
       const { name, code, reason } = error;
-      record.outcomes.push({ type: 'failed', error: name, code, ...(reason !== undefined && { reason }) });
+      const at = performance.now();
+      record.outcomes.push({ type: 'failed', at, error: name, code, ...(reason !== undefined && { reason }) });
     },
   );
 }

@@ -80,7 +80,7 @@ export interface Citation {
 
 /** The folders of tests that `npm test` runs. Only citations in these count. */
 const FOLDERS = ['packages', 'examples'];
-const OWN = ['test/', 'packages/host-contract/src/'];
+const OWN = ['test/', 'test/cluster/', 'packages/host-contract/src/'];
 
 function filesIn(folder: string): string[] {
   const isTest = (path: string): boolean => path.endsWith('.ts') && !path.includes('node_modules');

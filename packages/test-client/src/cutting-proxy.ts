@@ -2,6 +2,8 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 
 interface Pair {
+  /** That of the relay. */
+  port: number;
   client: Socket;
   server: Socket;
   /** Forwards nothing. */
@@ -24,7 +26,7 @@ export class CuttingProxy {
   private constructor(target: () => number) {
     this.#server = createServer((client) => {
       if (this.refuses) client.resetAndDestroy();
-      else this.#accept(client, connect(target(), '127.0.0.1'));
+      else this.#accept(client, target());
     });
   }
 
@@ -60,9 +62,13 @@ export class CuttingProxy {
     for (const pair of this.#pairs) pair.silent = true;
   }
 
-  /** Resets the clients' halves. The relay does not notice: its halves stay open, and are silent. */
-  abandon(): void {
+  /**
+   * Resets the clients' halves. The relay does not notice: its halves stay open, and are silent. `port`: only those to the
+   * relay of that port.
+   */
+  abandon(port?: number): void {
     for (const pair of this.#pairs) {
+      if (port !== undefined && pair.port !== port) continue;
       pair.silent = true;
       pair.abandoned = true;
       pair.client.resetAndDestroy();
@@ -75,9 +81,10 @@ export class CuttingProxy {
     if (this.#server.listening) await once(this.#server, 'close');
   }
 
-  #accept(client: Socket, server: Socket): void {
+  #accept(client: Socket, port: number): void {
     this.accepted += 1;
-    const pair: Pair = { client, server, silent: false, abandoned: false };
+    const server = connect(port, '127.0.0.1');
+    const pair: Pair = { port, client, server, silent: false, abandoned: false };
     this.#pairs.add(pair);
     let left = this.cutAfter?.() ?? Number.POSITIVE_INFINITY;
     client.on('data', (chunk) => pair.silent || server.write(chunk));

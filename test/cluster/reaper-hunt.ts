@@ -1,0 +1,53 @@
+import type { Gate, RecordedRequest } from '@arc/thread-core/testing';
+import { type Cluster, type Node, until } from './cluster.js';
+
+/** A client that can be kept from coming back. */
+export interface Stranded {
+  readonly session: string | undefined;
+  goOffline(): void;
+  goOnline(): void;
+}
+
+/** Finds the node that ends the chats of sessions which nobody resumes, while it does so. */
+export class ReaperHunt {
+  readonly #cluster: Cluster;
+  readonly #stranded: Stranded[] = [];
+  readonly #held: RecordedRequest[] = [];
+  #gate: Gate | undefined;
+
+  constructor(cluster: Cluster) {
+    this.#cluster = cluster;
+  }
+
+  /** Every second client of a node will not come back when its connection is lost. Their chats cannot be ended. */
+  async strand(node: Node, clients: readonly Stranded[]): Promise<void> {
+    const chats = new Set<string>();
+    for (const [index, client] of clients.entries()) {
+      const { session = '' } = client;
+      const sid = session.slice(0, session.indexOf('.'));
+      const { owner, ...fields } = await this.#cluster.client.hgetall(`arc:s:${sid}`);
+      if (index % 2 === 1 || owner !== node.name) continue;
+      client.goOffline();
+      this.#stranded.push(client);
+      for (const name of Object.keys(fields)) if (name.startsWith('t:')) chats.add(name.slice(2));
+    }
+    this.#gate = this.#cluster.agent.hold((request) => {
+      const isHeld = request.method === 'chat.end' && chats.has(request.chatId ?? '');
+      if (isHeld) this.#held.push(request);
+      return isHeld;
+    });
+  }
+
+  /** The node that has begun to end them. */
+  async find(): Promise<Node> {
+    await until(() => this.#held.length > 0, 'a node to end the chats of the dead one');
+    return this.#cluster.nodes.find(({ name }) => this.#held[0]?.path.endsWith(`/${name}`)) as Node;
+  }
+
+  /** That node is dead. From now on the chats can be ended, and the clients come back. */
+  async over(): Promise<void> {
+    await until(() => this.#held.every(({ aborted }) => aborted), 'the requests of the dead node to be cut off');
+    this.#gate?.release();
+    for (const client of this.#stranded) client.goOnline();
+  }
+}
