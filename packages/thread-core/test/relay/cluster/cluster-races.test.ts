@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
-import { type ClusterNode, cluster } from './cluster-helpers.js';
 import { type Client, deferred, type Frame, textOf, to } from '../helpers.js';
+import { type ClusterNode, cluster } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
 
