@@ -41,7 +41,7 @@ const app = await Application.bootstrapWithPlugins({
   hidePageHeader: true,
   sort: ['source-order'],
   treatWarningsAsErrors: true,
-  // Types that are named for reading only: they are in the reports, and nobody has to import them.
+  // Types that are named for reading only: they are in the reports, and need not be imported.
   validation: { notExported: false, invalidLink: true, notDocumented: false },
 });
 app.converter.on(Converter.EVENT_CREATE_DECLARATION, (context, reflection) => {

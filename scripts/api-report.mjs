@@ -25,7 +25,7 @@ function entriesOf(folder) {
   );
 }
 
-/** What a name stands for, behind the exports and imports that pass it on. */
+/** The declaration behind a name, after following the exports and imports that pass it on. */
 function resolve(symbol) {
   return symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol;
 }

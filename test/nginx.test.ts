@@ -15,7 +15,7 @@ import { Example } from './browser/example.js';
 
 const recipe = readFileSync(new URL('../examples/nginx/relay.conf', import.meta.url), 'utf8');
 
-/** Whether somebody listens there. */
+/** Whether a server listens on a port. */
 function listens(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ port, host: '127.0.0.1' });

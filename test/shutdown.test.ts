@@ -14,7 +14,7 @@ for (const name of Object.keys(hosts)) {
       server.kill('SIGKILL');
       await agent.close();
     });
-    // A process of its own takes long to start where others are at work too; the time-out of the file is its limit.
+    // A process takes long to start on a busy machine. The time-out of the test file is its limit.
     const failed = exited.then(([code]) =>
       Promise.reject(new Error(`The server exited with ${code} before it listened`)),
     );

@@ -19,7 +19,7 @@ export interface Answer {
   [field: string]: unknown;
 }
 
-/** How long is waited for what must come. */
+/** Milliseconds after which a test stops waiting for an event. */
 const PATIENCE = 30_000;
 
 export async function until(

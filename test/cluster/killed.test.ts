@@ -1,7 +1,7 @@
 import t from 'tap';
 import { type Client, Cluster, until } from './cluster.js';
 
-/** Opens chats: so many clients at a node, with three agents each. */
+/** Connects clients to a node, and opens three chats of each. */
 async function openChats(cluster: Cluster, at: number, clients: number): Promise<Client[]> {
   const node = cluster.nodes[at] as Cluster['nodes'][number];
   const connected = await Promise.all(Array.from({ length: clients }, () => node.connect()));

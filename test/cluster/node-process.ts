@@ -1,4 +1,4 @@
-// One node of a cluster: a relay behind a WebSocket server. What it is to do stands in its first argument.
+// One node of a cluster: a relay behind a WebSocket server. Its first argument has its settings.
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { createRelay } from '@arc/thread-core';

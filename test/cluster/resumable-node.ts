@@ -1,4 +1,4 @@
-// One node of a cluster with resumable sessions. What it is to do stands in its first argument.
+// One node of a cluster with resumable sessions. Its first argument has its settings.
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { createRelay } from '@arc/thread-core';

@@ -5,10 +5,10 @@ import t from 'tap';
 import { until } from './cluster.js';
 import { ResumableCluster, type ResumableNode } from './resumable.js';
 
-/** Chats of the node that is killed: 50 unless told otherwise. */
+/** Chats of the node that is killed. Default 50. */
 const CHATS = Number(process.env.ARC_CHATS ?? 50);
 
-/** Says something, and gives what the agent answered: its chat counts the messages that it has had. */
+/** Sends a message, and returns the agent's answer, which contains the number of messages in the chat. */
 async function say(client: ThreadClient, text: string): Promise<string> {
   const turn = client.send('support', text, { stream: true });
   return turn.text();

@@ -39,7 +39,7 @@ async function startTokenEndpoint(t: Test, tokens: string[]): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/token`;
 }
 
-/** An HTTP proxy that only tunnels (CONNECT). Resolves to its URL, and the hosts that were asked for. */
+/** An HTTP proxy that only tunnels (CONNECT). Resolves to its URL, and the hosts that were requested. */
 async function startProxy(t: Test): Promise<{ url: string; tunnels: string[] }> {
   const tunnels: string[] = [];
   const server = createServer((_request, response) => response.writeHead(405).end());

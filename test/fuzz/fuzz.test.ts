@@ -55,7 +55,7 @@ t.test(`each of ${FRAMES} mutated frames is answered once (seed ${SEED})`, async
   t.equal(await relay.stop(), 0, 'the relay exits by itself');
 });
 
-/** Sends so many frames over one socket, and waits for as many answers; then ends it in some way. */
+/** Sends frames over one socket, and waits for as many answers; then ends the connection in some way. */
 async function batch(relay: RelayProcess, random: Random, count: number): Promise<void> {
   const client = await RecordingClient.connect(relay.url);
   const frames = Array.from({ length: count }, (_, at) => frame(random, `f${at}`));

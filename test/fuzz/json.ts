@@ -11,7 +11,7 @@ class Raw {
 const deep = (levels: number, open: string, close: string, inner = ''): Raw =>
   new Raw(open.repeat(levels) + inner + close.repeat(levels));
 
-/** Values that somebody may not have thought of. */
+/** Unusual values. */
 const ODD: readonly unknown[] = [
   ...[null, true, false, 0, -0, -1, 1.5, 1e308, 2 ** 53, -(2 ** 53) - 2, '', ' ', '\u0000', '\ud800', '😀'],
   ...[[], {}, [[]], [null], { length: -1 }, { toString: 1 }, { valueOf: null, toString: {} }, 'x'.repeat(257)],

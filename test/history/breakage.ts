@@ -2,11 +2,11 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
-/** One place of a package's emitted JavaScript, and what stands there instead. */
+/** A replacement in a package's emitted JavaScript. */
 export interface Breakage {
   /** The end of the file's path. */
   file: string;
-  /** Exactly what stands there now, once in the file. */
+  /** The exact text that is replaced. It occurs once in the file. */
   find: string;
   replace: string;
 }

@@ -6,7 +6,7 @@ const ALLOWED: Record<string, readonly Excuse[]> = {
   InterruptedError: ['end', 'expiry', 'stolen', 'crash'],
   SessionLostError: ['expiry', 'stolen', 'data'],
   ClosedError: ['stolen', 'closed'],
-  // The relay answers so where it cannot be sure that it still owns the session.
+  // The relay answers so if it may not own the session any more.
   AgentError: ['crash', 'store'],
 };
 
@@ -58,7 +58,7 @@ function checkSend(send: SendRecord, reached: number): string[] {
   return problems.map((problem) => `${label}: ${problem}`);
 }
 
-/** Frames are numbered without a gap on every socket, a number always means the same frame, and none is a stranger's. */
+/** Frames are numbered without a gap on every socket, a number always means the same frame, and none is of another session. */
 function checkWire({ name, prefix, wire }: ClientRecord): string[] {
   const problems: string[] = [];
   const sessions = new Map<string, Map<number, string>>();

@@ -41,11 +41,11 @@ export interface SendRecord {
   readonly outcomes: Outcome[];
 }
 
-/** A frame of the relay, as it came on a socket. */
+/** A frame of the relay, as it arrived on a socket. */
 interface WireRecord {
   /** The number of the socket. */
   readonly socket: number;
-  /** The cursor that the client had asked for on this socket. */
+  /** The cursor that the client had sent on this socket. */
   readonly cursor: number;
   readonly frame: RelayFrame;
   readonly text: string;
@@ -71,7 +71,7 @@ interface ReachedRecord {
 export interface History {
   readonly clients: ClientRecord[];
   readonly reached: ReachedRecord[];
-  /** What was left when all clients had gone, by name: chats, sessions, keys. */
+  /** What was left when all clients had left, by name: chats, sessions, keys. */
   readonly left: Record<string, number>;
   /** What no process may have: unhandled rejections, errors in the log. */
   readonly failures: string[];

@@ -92,7 +92,7 @@ export class RecordedClient {
     const thread = threadOf(agentId, contextId);
     for (const { record } of this.pending) if (record.thread === thread) record.excuses.add('end');
     this.record.log.push({ type: 'end', thread });
-    // Whether it could be confirmed is not judged: what is left at the agent is.
+    // The checker looks at what is left at the agent, and not at whether this was confirmed.
     return this.client.end(agentId, { contextId }).catch(() => undefined);
   }
 

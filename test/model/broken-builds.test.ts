@@ -1,4 +1,4 @@
-// The checker must complain of builds that lack what resuming rests on, and not of the one that there is.
+// The checker must complain of builds without a part that resuming needs, and not of the intact build.
 import t from 'tap';
 import { type Breakage, brokenBuild, runProgram } from '../history/breakage.js';
 import type { ResumeSchedule, ResumeStep } from './resume-schedule.js';

@@ -23,7 +23,7 @@ export function readRuns(
   return { runs: Number(MODEL_RUNS), seed: Number(MODEL_SEED), path: MODEL_PATH };
 }
 
-/** What a test reports of a run: a line that says how to play it again, and what was wrong. */
+/** What a test reports of a run: the command that replays it, and what was wrong. */
 export interface LaneReport {
   passed: boolean;
   name: string;

@@ -22,7 +22,7 @@ function unfit(play: Play, sent: Sent, frames: Frame[], last: Frame): string | u
   const { schedule, forgetful, lostChat } = play;
   const { trouble, stopped, agentId, id } = sent;
   const isForgotten = forgetful.has(agentId);
-  // A chat whose id never arrived cannot be gone on with, either.
+  // A chat whose id never arrived cannot be continued, either.
   const isLost = isForgotten || play.unnamed > 0;
   if (last.restarted === true && !isLost) return 'it was restarted, though the agent has not lost its chat';
   if (last.type === 'cancelled') return stopped ? undefined : 'it was cancelled without a request';
@@ -95,7 +95,7 @@ function rising(numbers: number[]): boolean {
   return numbers.every((number, at) => at === 0 || number >= (numbers[at - 1] as number));
 }
 
-/** A message goes to a chat that its own thread has started, where the ids are made by the relay. */
+/** A message goes to a chat that its own thread has started, if the relay makes the ids. */
 function strangers({ agent, schedule, sent, clients, gone }: Play): string[] {
   if (schedule.chatIds !== 'client') return [];
   const all = [...gone, ...clients];
@@ -111,7 +111,7 @@ function strangers({ agent, schedule, sent, clients, gone }: Play): string[] {
     .map(({ traceId, chatId }) => `${traceId} went to a chat of another thread: ${chatId}`);
 }
 
-/** What was started is ended, but for what the agents have lost; nothing is left at the relay. */
+/** Every chat that was started is ended, except for those that the agents have lost. Nothing is left at the relay. */
 function chats({ agent, server, forgotten, unnamed, late, keepsChats }: Play): string[] {
   const { started, ended, open, running } = agent.counters;
   const { sessions, threads, pending, orphans } = server.relay.stats();

@@ -23,11 +23,11 @@ export type ResumeStep =
   | { step: 'cancel'; back: number }
   /** The connection is reset on both sides. */
   | (OfClient & { step: 'cut' })
-  /** The client's side is reset; the relay is not told, and keeps a connection that is dead. */
+  /** The client's side is reset. The relay does not notice, and keeps a dead connection. */
   | (OfClient & { step: 'black hole' })
   /** Nothing passes any more, and neither side notices; then the client's page becomes visible. */
   | (OfClient & { step: 'silence' })
-  /** The next connections are reset after so many bytes. */
+  /** The next connections are reset after this many bytes. */
   | (OfClient & { step: 'cut after'; bytes: number; times: number })
   | (OfClient & { step: 'offline' })
   | (OfClient & { step: 'online' })

@@ -101,7 +101,7 @@ export class ResumePlay {
     await soon(all, open, PATIENCE).catch((error: Error) => this.history.failures.push(error.message));
   }
 
-  /** The clients go; what is left then is recorded. */
+  /** The clients leave, and what is left is recorded. */
   async leave(): Promise<void> {
     const { history } = this;
     await Promise.all(this.#seats.map(({ client }) => client.close()));
@@ -139,7 +139,7 @@ export class ResumePlay {
 
   /** Another client takes the seat. */
   async #replace(seat: Seat): Promise<void> {
-    // Without a connection it could not tell the relay that it goes.
+    // Without a connection it could not close its session.
     await this.#say(seat);
     await seat.client.close();
     seat.client = this.#newClient(seat.proxy);

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 
 /** What goes wrong with the answer of one send. */
 export type Trouble =
-  /** `foreign`: events carry the id of somebody else's chat; `busy`: the agent fails after it has made its chat. */
+  /** `foreign`: events carry the id of another chat; `busy`: the agent fails after it has created its chat. */
   | { kind: 'none' | 'held' | 'page' | 'empty' | 'no done' | 'foreign' | 'busy' }
   | { kind: 'reset' | 'cut' | 'truncated'; after: number }
   | { kind: 'error'; code: number; as: 'envelope' | 'event' }
@@ -17,7 +17,7 @@ export type Step =
   /** A send whose answer is held is cancelled once it has had the time to reach the agent. */
   | { step: 'give up'; socket: number; agent: number; context: number; stream: boolean }
   | { step: 'end'; socket: number; agent: number; context: number }
-  /** The client goes, and comes again. */
+  /** The client leaves, and connects again. */
   | { step: 'drop'; socket: number; how: 'terminate' | 'close' | 'reset' }
   /** Releases the oldest answer that is held. */
   | { step: 'release' }

@@ -68,12 +68,12 @@ async function pass(turns: number): Promise<void> {
 /** Plays a schedule against a real relay and a real agent. */
 export class Play {
   readonly schedule: Schedule;
-  /** How the agents answer where they do not have a chat. */
+  /** How the agents answer if they do not have a chat. */
   readonly lostChat: LostChat;
   readonly agent: TestAgent;
   readonly server: RelayServer;
   readonly sent: Sent[] = [];
-  /** Clients that are there, and those that have gone. */
+  /** Connected clients, and those that have left. */
   readonly clients: RecordingClient[] = [];
   readonly gone: RecordingClient[] = [];
   /** Agents that have lost their open chats, and how many those were. */
@@ -124,7 +124,7 @@ export class Play {
     await Promise.all(this.clients.flatMap((client) => client.open.map((id) => client.answerTo(id))));
   }
 
-  /** The clients go; what they leave behind is tidied up. */
+  /** The clients leave, and their chats are ended. */
   async leave(): Promise<void> {
     for (const { socket } of this.clients) socket.terminate();
     const { sessions } = this.server.relay;

@@ -3,7 +3,7 @@ import { address, type Talk } from './talk.js';
 const PROBLEM =
   /\b(broken|break|breaks|crash\w*|error|fail\w*|slow|stuck|lost|problem|issue|cannot|can't|not work\w*)\b/i;
 
-/** Opens a ticket for the first problem, adds later ones to it, and knows it when asked. */
+/** Opens a ticket for the first problem, adds later ones to it, and answers questions about it. */
 export function support(talk: Talk): string {
   const { text, earlier, reference } = talk;
   const problems = earlier.filter((said) => PROBLEM.test(said));

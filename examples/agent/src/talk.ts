@@ -1,7 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
 import { type AgentHandler, textOf } from '@arc/thread-core/testing';
 
-/** What an agent knows when it answers: all of it is in the chat's history, none is kept beside it. */
+/** What an agent knows when it answers. All of it is in the chat's history. */
 export interface Talk {
   text: string;
   /** What the user said before, oldest first. */
@@ -12,7 +12,7 @@ export interface Talk {
   reference: number;
 }
 
-/** Between the words of an answer that was asked for "slowly", in milliseconds. */
+/** Milliseconds between the words of an answer if the message contains "slowly". */
 const SLOW_WORD_DELAY = 400;
 
 /**
@@ -36,7 +36,7 @@ export function speaker(reply: (talk: Talk) => string, wordDelay: number): Agent
   };
 }
 
-/** ", Ada" where the name is known, to be put after a greeting. */
+/** ", Ada" if the name is known, to be put after a greeting. */
 export function address({ name }: Talk): string {
   return name === undefined ? '' : `, ${name}`;
 }

@@ -1,4 +1,4 @@
-// One node of the cluster: the page and the relay, as in examples/ws. What it is to do stands in its first argument.
+// One node of the cluster: the page and the relay, as in examples/ws. Its first argument has its settings.
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';

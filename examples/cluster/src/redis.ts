@@ -9,7 +9,7 @@ export interface RunningRedis {
   close(): Promise<void>;
 }
 
-/** The Redis server that REDIS_URL names; where it names none, one of its own, which stores nothing. */
+/** The Redis server of REDIS_URL. Without it, one that is started here and stores nothing on disk. */
 export async function startRedisUnlessGiven(url = process.env.REDIS_URL): Promise<RunningRedis> {
   if (url !== undefined && url !== '') return { url, close: async () => undefined };
   const port = await freePort();

@@ -11,7 +11,7 @@ export class Composer {
   readonly #drafts = new Map<string, string>();
   #agentId = '';
 
-  /** `onSend` says whether the text was taken; what was not taken stays in the field. */
+  /** `onSend` returns whether the text was sent. If not, it stays in the field. */
   constructor(onSend: (text: string) => boolean, onResize: () => void) {
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault();
@@ -52,7 +52,7 @@ export class Composer {
     this.#field.focus();
   }
 
-  /** Not `disabled`, which would take the focus away from whoever is about to send. */
+  /** Not `disabled`, which would take the focus away from the user. */
   connected(on: boolean): void {
     this.#send.setAttribute('aria-disabled', String(!on));
     if (on) this.#note.textContent = '';

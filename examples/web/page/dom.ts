@@ -19,7 +19,7 @@ export function button(label: string, className: string, onClick: () => void): H
   return element;
 }
 
-/** Leaves a text that is the same alone: someone may be marking it to copy it. */
+/** Does not touch a text that has not changed: the user may be selecting it. */
 export function setText(element: HTMLElement, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -31,7 +31,7 @@ export function byId<Type extends HTMLElement>(id: string, type: new () => Type)
   return element;
 }
 
-/** Random and unguessable; `crypto.randomUUID` is missing where a page comes over plain HTTP from another machine. */
+/** Random and unguessable. `crypto.randomUUID` is missing in pages that are loaded over plain HTTP from another machine. */
 export function randomId(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

@@ -18,14 +18,14 @@ export function showNodes(footer: HTMLElement): void {
   async function update(): Promise<void> {
     const response = await fetch('/nodes');
     const text = await response.text();
-    // Left alone where nothing has changed, so that a button keeps its focus.
+    // Not replaced if nothing has changed, so that a button keeps its focus.
     if (text === shown) return;
     shown = text;
     list.replaceChildren(...(JSON.parse(text) as ClusterNode[]).map(item));
   }
 
   const poll = (): void => {
-    // While the balancer is away the connection's own line says so.
+    // While the balancer is away, the line about the connection shows it.
     void update()
       .catch(() => undefined)
       .finally(() => setTimeout(poll, POLL_MS));

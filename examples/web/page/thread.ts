@@ -31,11 +31,11 @@ export interface ThreadHost {
   say(thread: Thread, text: string): void;
 }
 
-/** The conversation with one agent: what is said, what is still to come, and what is kept of it over a reload. */
+/** The conversation with one agent: its messages, the pending answers, and what is kept over a reload. */
 export class Thread {
   readonly agent: Agent;
   readonly transcript: Transcript;
-  /** A chat's trace id is made here, and goes with everything that is sent in it. */
+  /** The trace id of a chat, which is sent with every message in it. */
   traceId: string | undefined;
   chatId: string | undefined;
   unread = 0;
@@ -174,7 +174,7 @@ export class Thread {
 
   #show({ type, event = 'metadata', data }: Piece, record: ExchangeRecord, exchange: Exchange): void {
     this.#noteChat(data);
-    // Some agents name their pieces otherwise: what holds a message is a piece of the answer, whatever its name.
+    // Some agents use other event names: an event with a message is a piece of the answer, whatever its name.
     const parts = type === 'metadata' || (type === 'event' && !isObject(data)) ? undefined : partsOf(data);
     if (parts !== undefined) this.#add(parts, record, exchange);
     else if (type === 'content') this.#add([{ type: 'data', content: data }], record, exchange);

@@ -3,14 +3,14 @@ import { button, el } from './dom.js';
 import { markdown } from './markdown.js';
 import { type ShownError, textOfPart } from './parts.js';
 
-/** How near to its end (in pixels) a transcript counts as being read at the end, and follows what comes. */
+/** How near to its end (in pixels) a transcript has to be to scroll with new messages. */
 const NEAR_END = 48;
 
 function json(value: unknown): string {
   return typeof value === 'string' ? value : (JSON.stringify(value, null, 2) ?? String(value));
 }
 
-/** What is said between a person and one agent, as it stands on the page. */
+/** The conversation between a person and one agent, as the page shows it. */
 export class Transcript {
   readonly element: HTMLElement;
   readonly #log: HTMLElement;
@@ -43,7 +43,7 @@ export class Transcript {
     this.element.addEventListener('scroll', () => this.#scrolled(), { passive: true });
   }
 
-  /** A person's message, with the place where its answer will stand. */
+  /** A person's message, and the element for its answer. */
   exchange(text: string, onStop: () => void): Exchange {
     this.#following = true;
     const exchange = new Exchange(this, text, this.#agentName, onStop);
@@ -52,7 +52,7 @@ export class Transcript {
     return exchange;
   }
 
-  /** A remark of the page itself, about what stands above it; `before` puts it further up. */
+  /** A remark of the page itself about the messages above it. `before` puts it further up. */
   notice(text: string, before?: HTMLElement): void {
     this.#log.insertBefore(el('div', { class: 'notice' }, el('span', {}, text)), before ?? null);
     this.changed();
@@ -105,7 +105,7 @@ export class Exchange {
   readonly #transcript: Transcript;
   readonly #body: HTMLElement;
   readonly #waiting: HTMLElement;
-  /** The text that is being said, and where it stands. */
+  /** The text that is arriving, and its element. */
   #text = '';
   #textElement: HTMLElement | undefined;
   #events: HTMLElement | undefined;

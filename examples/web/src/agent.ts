@@ -9,7 +9,7 @@ export interface AgentServer {
   close(): Promise<void>;
 }
 
-/** The agent server that ARC_ENDPOINT names; where it names none, the example's own, started here. */
+/** The agent server of ARC_ENDPOINT. Without it, the example's own, which is started here. */
 export async function startAgentUnlessGiven(environment: Environment): Promise<AgentServer> {
   const { endpoint, token } = environment;
   if (endpoint !== undefined) return { endpoint, token, close: async () => {} };

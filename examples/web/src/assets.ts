@@ -19,7 +19,7 @@ const TYPES: Readonly<Record<string, string>> = {
   '.svg': 'image/svg+xml',
 };
 
-/** The import map, which stands in the page itself: browsers take no other. */
+/** The import map. It is inline, because browsers support no other. */
 const page = readFileSync(new URL('../page/index.html', import.meta.url));
 const importMap = /<script type="importmap">(.*?)<\/script>/s.exec(page.toString())?.[1] ?? '';
 const importMapHash = createHash('sha256').update(importMap).digest('base64');
@@ -86,7 +86,7 @@ function asset(name: string, body: Buffer): Asset {
 }
 
 /**
- * The chat page: from the path of a request to what answers it, or undefined where the page has nothing there.
+ * The chat page: from the path of a request to its answer, or undefined if the page has nothing at that path.
  * All of it is read into memory here, once. With `nodes` it shows the nodes of examples/cluster.
  */
 export function pageAssets({

@@ -11,11 +11,11 @@ export interface Environment {
   token: string | undefined;
   /** The ids of the agents that the page offers. */
   agents: readonly string[];
-  /** Whether answers come piece by piece, until the page's own switch says otherwise. */
+  /** Whether answers are streamed, until the page's own switch says otherwise. */
   stream: boolean;
 }
 
-/** A mistake of whoever starts the example: its message is all that they need to see. */
+/** A wrong setting of the example. Only its message is printed. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }

@@ -35,7 +35,7 @@ export const LONG = 60_000;
 export const SHORT = 20;
 
 const SECRET = 'the secret';
-/** How long is waited for what must come. */
+/** Milliseconds after which a test stops waiting for an event. */
 const PATIENCE = 10_000;
 
 export class World {
