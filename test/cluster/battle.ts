@@ -119,7 +119,7 @@ function labelOf(entry: ClientRecord['log'][number]): string | undefined {
   return entry.type === 'send' ? entry.label : undefined;
 }
 
-/** The clients of a battle, and what they say. */
+/** The clients of a battle, and what they send. */
 class TalkingCrowd implements Crowd {
   readonly #seed: number;
   readonly clients: RecordedClient[];

@@ -12,7 +12,7 @@ export interface Crowd {
   say(what: string): Promise<void>;
 }
 
-/** What the nemesis does, and what it excuses. */
+/** What the nemesis does, and which failures of sends that explains. */
 const ATTACKS = {
   cut: [],
   'black hole': [],
@@ -41,7 +41,7 @@ export function excusesOf(atOnce: readonly Attack[]): Set<Excuse> {
   return excuses;
 }
 
-/** Does to a cluster what a seed says. */
+/** Attacks a cluster. A seed decides how. */
 export class Nemesis {
   readonly random: Random;
   /** What it has done so far, in words. */

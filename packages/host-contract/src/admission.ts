@@ -230,7 +230,7 @@ export function admission(declare: Declare, host: Host): void {
     const frames = [1, 2, 3].map((id) => frameBytes(JSON.stringify(to('a', 'x'.repeat(id), { id }))));
     const client = new RawClient(port, upgradeText('/ws'), ...frames);
     await until(() => seen.length > 0, 'authenticate is called');
-    t.equal(agent.counters.requests, 0, 'nothing is sent for a stranger');
+    t.equal(agent.counters.requests, 0, 'nothing is sent before authentication');
     gate.open();
     await client.receives('a #3: xxx');
     t.match(client.text, /a #1: x".*a #2: xx".*a #3: xxx"/s);

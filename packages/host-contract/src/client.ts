@@ -45,7 +45,7 @@ const handshake = {
 
 export type Headers = Record<string, string>;
 
-/** Asks for an upgrade by node:http. Resolves when the connection is gone, but for a 101, which it drops. */
+/** Requests an upgrade by node:http. Resolves when the connection is closed; after a 101 it drops the connection itself. */
 export function upgrade(port: number, path: string, headers: Headers = {}): Promise<Answer> {
   return plain(port, path, { ...handshake, ...headers });
 }

@@ -43,7 +43,7 @@ export interface CoreServer {
 const TOKEN = 'secret-1234';
 
 /**
- * The core of the protocol, for a server of which only the address is known. One server and one agent run all of it, so
+ * The core of the protocol, for a server whose address is all that is known. One server and one agent run all of it, so
  * the tests compare numbers of chats, and never count from nought.
  */
 export function runCoreContract(t: Test, host: CoreHost): void {
