@@ -52,7 +52,7 @@ export function admission(declare: Declare, host: Host): void {
       for (const status of [403, 429, 499, 503, 599]) {
         const answer = await upgrade(port, '/ws', { authorization: String(status) });
         t.equal(answer.status, status);
-        t.strictSame(JSON.parse(answer.body), { error: status < 500 ? 'no' : 'Not authenticated' });
+        t.strictSame(JSON.parse(answer.body), { error: status < 500 ? 'no' : 'Authentication failed' });
       }
       t.equal((await upgrade(port, '/ws', { authorization: 'zero' })).status, 101, 'anything else is an identity');
       t.equal(app.relays[0]?.stats().refused.authentication, 11);

@@ -49,7 +49,8 @@ export class TokenSource {
     const asked = Promise.resolve()
       .then(ask)
       .then((token) => {
-        if (!isToken(token)) throw new TypeError('token: the function must give a string that can be sent in a header');
+        if (!isToken(token))
+          throw new TypeError('token or sessionToken: the function must return a string that can be sent in a header');
         // A token of an earlier call is used only if there is none of a later one.
         if (this.#asked === asked || this.#token === undefined) this.#token = token;
         return token;

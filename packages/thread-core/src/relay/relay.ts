@@ -61,9 +61,9 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
   /** @throws TypeError that names the invalid option */
   constructor(options: RelayOptions<Identity, Context>) {
     this.config = readOptions(options);
-    this.#admission = new AdmissionControl(this.config);
-    this.#handshake = new Handshake(this.config);
     this.#identities = new Identities(this.config.identity, this.config.logger);
+    this.#admission = new AdmissionControl(this.config, (identity) => this.#identities.keyOf(identity));
+    this.#handshake = new Handshake(this.config);
     this.cluster = this.#joinCluster();
     const { resume } = this.config;
     this.resumables = resume === undefined ? undefined : new ResumableSessions(resume);
@@ -196,16 +196,20 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
 
   /**
    * Ends all sessions of a user and their chats: on this node and, in a cluster, on all others. `key` is what
-   * `identity.key` returns for the user. Clients get close code 4401.
+   * `identity.key` returns for the user. Clients get close code 4401; connections of the user that are being authenticated
+   * are refused.
+   * @throws TypeError if the key is not a string
    * @throws StoreError if the store of the cluster cannot be reached; the sessions of this node are ended nevertheless
    */
   async endSessions(key: string): Promise<void> {
+    if (typeof key !== 'string') throw new TypeError('endSessions: the key must be a string');
     this.endLocalSessions(key);
     await this.cluster?.endSessions(key);
   }
 
   /** @internal */
   endLocalSessions(key: string): void {
+    this.#admission.refuseUser(key);
     for (const session of this.#sessions) {
       const isOfUser = session.isAdmitted && this.#identities.keyOf(session.identity) === key;
       if (isOfUser) session.close(CloseCode.Unauthorized, 'Signed out');

@@ -221,7 +221,7 @@ t.test('what a token function gives must be a token', async (t) => {
     const { client } = await pair(t, answer(), { token: () => value as string });
     const error = await failure(client.chat.start(START));
     t.ok(error instanceof AuthenticationError, String(value));
-    t.match(error.cause, { name: 'TypeError', message: /^token: / });
+    t.match(error.cause, { name: 'TypeError', message: /^token or sessionToken: / });
   }
 });
 

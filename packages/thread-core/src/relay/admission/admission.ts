@@ -2,8 +2,9 @@ import type { IncomingMessage } from 'node:http';
 import { invokeHook } from '../../hooks.js';
 import { LogLimiter } from '../../log-limiter.js';
 import type { RelayConfig } from '../options.js';
+import { EndedUsers, type WaitingConnection } from './ended-users.js';
 import { isHostAllowed, isOriginAllowed, requestedHost } from './origin.js';
-import { type Admission, makeRefusal, REFUSAL_LINES, type Refusal, type RefusalReason } from './refusal.js';
+import { type Admission, lineOf, makeRefusal, type Refusal, type RefusalReason } from './refusal.js';
 
 const NOT_AUTHENTICATED = makeRefusal('authentication', 401, 'Not authenticated');
 const WRONG_HOST = makeRefusal('host', 403, 'This host is not allowed');
@@ -35,6 +36,8 @@ interface Decision {
   admission: Admission;
   /** Stops waiting for the client to leave; its slot is the session's from now on. */
   keepSlot(): void;
+  /** Whether the sessions of its user were ended meanwhile. */
+  isEnded(): boolean;
 }
 
 /**
@@ -52,6 +55,8 @@ export class AdmissionControl {
     timeout: 0,
   };
   readonly #config: RelayConfig;
+  readonly #keyOf: (identity: unknown) => string | undefined;
+  readonly #endedUsers = new EndedUsers();
   readonly #limiter = new LogLimiter();
   readonly #decisions = new WeakMap<IncomingMessage, Decision>();
   /** End each wait for an `authenticate` before an upgrade; sessions that are authenticated are closed by the relay. */
@@ -59,8 +64,10 @@ export class AdmissionControl {
   #slots = 0;
   #isClosing = false;
 
-  constructor(config: RelayConfig) {
+  /** `keyOf`: the key of an identity, as `refuseUser` is given it. */
+  constructor(config: RelayConfig, keyOf: (identity: unknown) => string | undefined) {
     this.#config = config;
+    this.#keyOf = keyOf;
   }
 
   /** Refuses every connection from now on, those that are being authenticated too. */
@@ -69,22 +76,29 @@ export class AdmissionControl {
     for (const interrupt of this.#interrupts) interrupt(SHUTDOWN);
   }
 
+  /** Refuses the connections of a user that have no session yet, because their identity may be out of date. */
+  refuseUser(key: string): void {
+    this.#endedUsers.add(key);
+  }
+
   /** Decides before the upgrade, and reserves a slot. `host`: see `AdmitOptions`. */
   async admit(request: IncomingMessage, context: unknown, host: string | undefined): Promise<Admission> {
     if (this.#isClosing) return this.#refuse(request, SHUTDOWN);
     if (this.#slots >= this.#config.maxSessions) return this.#refuse(request, FULL);
     this.#slots += 1;
     let hasSlot = true;
+    const waiting = this.#endedUsers.wait();
     const release = (): void => {
       if (!hasSlot) return;
       hasSlot = false;
       this.#slots -= 1;
+      this.#endedUsers.leave(waiting);
       stopListening();
       this.#decisions.delete(request);
     };
     const stopListening = onLeave(request, release);
     try {
-      const admission = await this.#check(request, context, host, this.#interrupts);
+      const admission = this.#recheck(await this.#check(request, context, host, this.#interrupts), waiting);
       if ('refused' in admission) {
         release();
         return this.#refuse(request, admission.refused, admission.err);
@@ -93,7 +107,12 @@ export class AdmissionControl {
         release();
         return this.#refuse(request, this.#isClosing ? SHUTDOWN : DISCONNECTED);
       }
-      this.#decisions.set(request, { admission, keepSlot: stopListening });
+      const keepSlot = (): void => {
+        this.#endedUsers.leave(waiting);
+        stopListening();
+      };
+      const isEnded = (): boolean => 'refused' in this.#recheck(admission, waiting);
+      this.#decisions.set(request, { admission, keepSlot, isEnded });
       return admission;
     } catch (error) {
       release();
@@ -103,7 +122,10 @@ export class AdmissionControl {
 
   /** Decides after the upgrade, for a session that has its slot. */
   async checkAdmission(request: IncomingMessage, context: unknown, host: string | undefined): Promise<Admission> {
-    const admission = await this.#check(request, context, host);
+    const waiting = this.#endedUsers.wait();
+    const checked = await this.#check(request, context, host);
+    const admission = this.#recheck(checked, waiting);
+    this.#endedUsers.leave(waiting);
     if (!('refused' in admission)) return admission;
     this.#report(request, admission.refused, true, admission.err);
     return { refused: admission.refused };
@@ -118,8 +140,13 @@ export class AdmissionControl {
   takeSlot(request: IncomingMessage): Refusal | undefined {
     const decision = this.#decisions.get(request);
     this.#decisions.delete(request);
+    const isEnded = decision?.isEnded() === true;
     decision?.keepSlot();
-    if (decision !== undefined && 'identity' in decision.admission) return undefined;
+    if (decision !== undefined && 'identity' in decision.admission) {
+      if (!isEnded) return undefined;
+      this.#report(request, NOT_AUTHENTICATED, true);
+      return NOT_AUTHENTICATED;
+    }
     this.#slots += 1;
     if (decision !== undefined && 'refused' in decision.admission) return decision.admission.refused;
     if (this.#isClosing || this.#slots <= this.#config.maxSessions) return undefined;
@@ -136,9 +163,16 @@ export class AdmissionControl {
     const isAccepted = this.#config.refuseWith === 'close';
     const admission = { refused };
     // The host still accepts the upgrade, so that the client gets a close code.
-    if (isAccepted) this.#decisions.set(request, { admission, keepSlot: () => {} });
+    if (isAccepted) this.#decisions.set(request, { admission, keepSlot: () => {}, isEnded: () => false });
     this.#report(request, refused, isAccepted, err);
     return admission;
+  }
+
+  /** Refuses a user whose sessions were ended while the connection waited. */
+  #recheck(checked: Checked, waiting: WaitingConnection): Checked {
+    if ('refused' in checked || this.#endedUsers.size === 0) return checked;
+    const key = this.#keyOf(checked.identity);
+    return key !== undefined && this.#endedUsers.has(waiting, key) ? { refused: NOT_AUTHENTICATED } : checked;
   }
 
   /** Host, Origin and authentication. */
@@ -195,7 +229,7 @@ export class AdmissionControl {
     if (suppressed !== undefined) {
       const { host, origin } = request.headers;
       const about = { reason, ...answer, host: cut(host), origin: cut(origin), suppressed };
-      logger.warn(err === undefined ? about : { ...about, err }, REFUSAL_LINES[reason]);
+      logger.warn(err === undefined ? about : { ...about, err }, lineOf(reason, err !== undefined));
     }
     if (hooks.onRefuse === undefined) return;
     invokeHook(
@@ -240,5 +274,6 @@ function refusalOf(error: unknown): Refusal {
   if (!isStatus) return NOT_AUTHENTICATED;
   // The message of a 4xx is for the client; that of a 5xx is not.
   const isPublic = status < 500 && typeof message === 'string' && message !== '';
-  return makeRefusal('authentication', status, isPublic ? message : NOT_AUTHENTICATED.message);
+  const general = status < 500 ? NOT_AUTHENTICATED.message : 'Authentication failed';
+  return makeRefusal('authentication', status, isPublic ? message : general);
 }

@@ -39,14 +39,18 @@ export function makeRefusal(reason: Refusal['reason'], status: number, message: 
   return { reason, status, closeCode: CLOSE_CODES[status] ?? (status < 500 ? 4401 : 1011), message };
 }
 
-/** What the log says of a refusal, and which option decides. */
-export const REFUSAL_LINES: Readonly<Record<RefusalReason, string>> = {
+const REFUSAL_LINES: Readonly<Record<RefusalReason, string>> = {
   shutdown: 'refused a connection: the server is shutting down',
   capacity: 'refused a connection: maxSessions is reached',
   host: 'refused a connection: its Host is not in allowedHosts',
   origin:
     "refused a connection: its Origin is neither that of the server's own host nor in allowedOrigins; behind a proxy " +
-    'that changes the Host header, have it set X-Forwarded-Host and trust it (the trustProxy option, or that of the framework)',
+    'that changes the Host header, or leaves out its port, have it set X-Forwarded-Host and trust it (the trustProxy option, or that of the framework)',
   authentication: 'refused a connection: it is not authenticated',
   timeout: 'refused a connection: authenticate did not settle within authenticateTimeout',
 };
+
+/** What the log says of a refusal, and which option decides. */
+export function lineOf(reason: RefusalReason, hasThrown: boolean): string {
+  return hasThrown ? 'refused a connection: authenticate threw an error' : REFUSAL_LINES[reason];
+}

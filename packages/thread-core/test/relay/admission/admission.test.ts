@@ -91,8 +91,8 @@ t.test('an authenticate that throws refuses with its statusCode, else 401, and i
     [Object.assign(new Error('Pay first'), { statusCode: 402 }), 402, 4401, 'Pay first'],
     [Object.assign(new Error(''), { statusCode: 403 }), 403, 4403],
     [Object.assign(new Error('x'), { statusCode: 429 }), 429, 4401, 'x'],
-    [Object.assign(new Error('x'), { statusCode: 503 }), 503, 1013],
-    [Object.assign(new Error('x'), { statusCode: 500 }), 500, 1011],
+    [Object.assign(new Error('x'), { statusCode: 503 }), 503, 1013, 'Authentication failed'],
+    [Object.assign(new Error('x'), { statusCode: 500 }), 500, 1011, 'Authentication failed'],
     [Object.assign(new Error('x'), { statusCode: 200 }), 401, 4401],
     [Object.assign(new Error('x'), { statusCode: 600 }), 401, 4401],
     [Object.assign(new Error('x'), { statusCode: '403' }), 401, 4401],
@@ -117,7 +117,8 @@ t.test('an authenticate that throws refuses with its statusCode, else 401, and i
     }
   }
   t.equal(relay.stats().refused.authentication, thrown.length * 2);
-  t.match(log.at('warn')[0], { about: { err: { message: 'x' } } });
+  const message = 'refused a connection: authenticate threw an error';
+  t.match(log.at('warn')[0], { about: { err: { message: 'x' } }, message });
   t.equal(log.at('warn').length, 10, 'no more lines of one kind a minute');
 });
 
