@@ -2,7 +2,7 @@ import { CloseCode } from '@arc/thread-protocol';
 import { type Bytes, encode } from '../../bytes.js';
 import type { ConnectionOwner } from '../connection/connection-owner.js';
 import type { SessionConnection } from '../connection/session-connection.js';
-import { isControl, pong } from '../frames/control-frames.js';
+import { isControl, isCounted, pong } from '../frames/control-frames.js';
 import { BadFrame } from '../frames/frame-reader.js';
 import type { ReadFrame } from '../session/inbox.js';
 import type { SessionStore } from '../store/session-store.js';
@@ -87,15 +87,15 @@ export class Gateway implements ConnectionOwner, LinkEnd {
       if (!this.connection.isFull) this.connection.writeControl(pong(frame.id));
       return;
     }
-    if (isControl(frame)) this.#passControl(text);
-    else this.#pass('frame', text);
+    this.#pass('frame', frame, text);
   }
 
-  onExcessFrame(_frame: ReadFrame, _bytes: number, text: string): void {
-    this.#pass('excess', text);
+  onExcessFrame(frame: ReadFrame, _bytes: number, text: string): void {
+    this.#pass('excess', frame, text);
   }
 
-  #pass(event: 'frame' | 'excess', text: string): void {
+  #pass(event: 'frame' | 'excess', frame: ReadFrame, text: string): void {
+    if (!isCounted(frame)) return this.#passControl(text);
     this.#passed += 1;
     this.#kept.push({ n: this.#passed, text });
     this.#keptBytes += sizeOf(text);

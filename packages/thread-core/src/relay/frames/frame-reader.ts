@@ -32,9 +32,12 @@ export interface FrameEcho {
 export class BadFrame {
   readonly error: ParseError | InvalidRequestError;
   readonly echo: FrameEcho;
-  constructor(error: ParseError | InvalidRequestError, echo: FrameEcho = {}) {
+  /** Its `type`, if it is one of a client frame. */
+  readonly type: unknown;
+  constructor(error: ParseError | InvalidRequestError, echo: FrameEcho = {}, type?: unknown) {
     this.error = error;
     this.echo = echo;
+    this.type = type;
   }
 }
 
@@ -116,7 +119,7 @@ function check(
   }
   if (fields === MESSAGE) problem ??= findDeepField(checked, maxDepth);
   if (mayHaveSurrogates) problem ??= findIllFormedField(checked, fields);
-  if (problem !== undefined) return new BadFrame(new InvalidRequestError(problem), echoOf(frame));
+  if (problem !== undefined) return new BadFrame(new InvalidRequestError(problem), echoOf(frame), frame.type);
   // Its table, which is proved equal to the interface, has checked it.
   const valid: object = checked;
   return valid as ClientFrame;

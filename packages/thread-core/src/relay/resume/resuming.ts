@@ -32,6 +32,8 @@ export interface ResumingSession extends Session, ConnectionOwner, ResumptionOwn
   readonly isEnding: boolean;
   /** It has threads, pending sends, frames that wait or were not acknowledged: something to come back to. */
   readonly isWorthKeeping: boolean;
+  /** Frames are held, or `end` frames are being answered. */
+  readonly holdsFrames: boolean;
   /** No frame was held, and nothing is awaited. */
   readonly hasNoFrames: boolean;
   /** Ids of the messages that are pending or held. */
@@ -54,7 +56,7 @@ export function answerResume<Member extends ResumingSession>(
   const { config, resumables, cluster } = host;
   if (config.resume === undefined || resumables === undefined || session.connection === undefined) return undefined;
   if (!session.hasNoFrames) {
-    session.close(CloseCode.PolicyViolation, 'Frames were sent before ready');
+    closeHasty(session);
     return undefined;
   }
   const key = host.identityKey(session.identity);
@@ -71,6 +73,11 @@ export function answerResume<Member extends ResumingSession>(
   if (cluster !== undefined && isElsewhere) return resumeFromCluster(host, cluster, session, key, frame);
   resumeHere(host, session, key, frame);
   return undefined;
+}
+
+/** The client must not send anything before `ready`: it cannot know yet in which session that would be handled. */
+function closeHasty(session: Session): void {
+  session.close(CloseCode.PolicyViolation, 'Frames were sent before ready');
 }
 
 /** Continues a session of this node, or begins a new one that says why that is not possible. */
@@ -107,7 +114,8 @@ async function resumeFromCluster<Member extends ResumingSession>(
     const request = { sid, secretHash: hashSecret(secret), identityKey: key, seq, sent };
     const result = await cluster.moves.resume(request, isWanted);
     if (!isWanted()) return;
-    if (typeof result === 'object') openGateway(host, cluster, session, request, frame.session, result);
+    if (session.holdsFrames) closeHasty(session);
+    else if (typeof result === 'object') openGateway(host, cluster, session, request, frame.session, result);
     else if (result === 'local') resumeHere(host, session, key, frame);
     else if (result === 'replaced') session.close(CloseCode.SessionTakenOver, 'Taken over by a newer connection');
     else if (result === 'unavailable') session.close(CloseCode.TryAgainLater, 'Try again later');

@@ -185,8 +185,13 @@ export class Resumption implements FrameWriting {
 
   /** Releases the connection, and stops the grace timer and acknowledgements. */
   stop(): void {
-    clearTimeout(this.#graceTimer);
+    this.stopTimers();
     this.#connection = undefined;
+  }
+
+  /** The session begins to end: its last frames are still written to the connection. */
+  stopTimers(): void {
+    clearTimeout(this.#graceTimer);
     this.#count.reset();
   }
 

@@ -2,7 +2,7 @@ import type { ClientFrame, EndFrame, FrameId, ResumeFrame } from '@arc/thread-pr
 import { type Bytes, encode } from '../../bytes.js';
 import { InvalidRequestError, RateLimitExceededError } from '../../protocol/errors.js';
 import type { ThreadManager } from '../../threads/thread-manager.js';
-import { isControl, pong } from '../frames/control-frames.js';
+import { isControl, isCounted, pong } from '../frames/control-frames.js';
 import { BadFrame, echoOf, type FrameEcho, isMessage, readFrame } from '../frames/frame-reader.js';
 import type { RelayConfig } from '../options.js';
 import type { Resumption } from '../resume/resumption.js';
@@ -93,7 +93,7 @@ export class IncomingFrames implements InboxOwner {
     const { resumption } = this.#session;
     if (resumption !== undefined) {
       if (this.#handleControl(resumption, frame) || resumption.isLeaving) return;
-      resumption.count(bytes);
+      if (isCounted(frame)) resumption.count(bytes);
     }
     if (!(frame instanceof BadFrame) && frame.type === 'cancel') {
       // Its send may be held, so it does not wait for its turn.
@@ -109,7 +109,7 @@ export class IncomingFrames implements InboxOwner {
   receiveExcess(frame: ReadFrame, bytes: number): void {
     const { resumption } = this.#session;
     if (resumption?.isLeaving) return;
-    resumption?.count(bytes);
+    if (isCounted(frame)) resumption?.count(bytes);
     this.#refuseExcess(frame, 'Too many frames a second');
   }
 

@@ -79,8 +79,13 @@ export class SessionParts {
     return this.pending === 0 && !isEnding && this.frames?.isAwaiting !== true;
   }
 
+  /** Frames are held, or `end` frames are being answered. */
+  get holdsFrames(): boolean {
+    return this.frames?.isEmpty === false;
+  }
+
   get hasNoFrames(): boolean {
-    return this.frames?.isEmpty !== false && this.frames?.isAwaiting !== true;
+    return !this.holdsFrames && this.frames?.isAwaiting !== true;
   }
 
   get isWorthKeeping(): boolean {

@@ -203,6 +203,8 @@ export class ClientSession
   /** Another node owns the session: its chats are not ended here. */
   onLost(): void {
     this.existingThreads?.clear();
+    // From here on the other node numbers the frames.
+    this.resumption?.stop();
     this.#host.resumables?.forget(this);
     const isComplete = this.isEnding && this.connection === undefined;
     this.close(CloseCode.ServiceRestart, 'The session has moved');
@@ -269,7 +271,7 @@ export class ClientSession
 
   onLeave(): void {
     this.connection?.releaseSlot();
-    this.resumption?.stop();
+    this.resumption?.stopTimers();
     if (this.resumption !== undefined) this.#host.resumables?.remove(this);
   }
 

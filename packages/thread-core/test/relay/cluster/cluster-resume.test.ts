@@ -43,6 +43,21 @@ t.test('frames that were not acknowledged move with the session, byte for byte [
   t.match(await second.ask(to('agent-1', 'x', { id: 4 })), { seq: 4 });
 });
 
+t.test('frames that come while another node is asked close the connection with 1008 [F-291]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  await a.dropAll();
+  const hasty = await b.connect();
+  hasty.send({ type: 'resume', session, seq: 1, sent: 2 }, to('support', 'hasty', { id: 2 }));
+  t.equal((await hasty.closed).code, 1008);
+  const [second, ready] = await b.resume({ session, seq: 1, sent: 1 });
+  t.match(ready, { resumed: true, got: 1 }, 'the session is not disturbed');
+  t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', seq: 2 });
+  t.equal(agent.counters.started, 1);
+});
+
 t.test('two clients that resume in turn at two nodes: the latest has the session [S-53]', async (t) => {
   const { agent, nodes } = await cluster(t, 2);
   const [a, b] = nodes as Pair;
