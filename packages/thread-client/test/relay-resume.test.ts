@@ -108,24 +108,27 @@ t.test('the first message, sent into a connection that is lost already, reaches 
   t.equal(relay.stats().resumed, 0, 'the relay had kept nothing');
 });
 
-t.test('when a session expires, what never arrived is sent anew, and what arrived is lost [F-430]', async (t) => {
-  const { agent, client, proxy, relay } = await createWorld(t, { resume: { grace: 50 } });
-  const one = client({ backoff: { min: 60_000, max: 60_000 } });
-  await one.send('support', 'Hello').result;
-  const gate = agent.hold();
-  const arrived = one.send('support', 'arrives', { stream: true });
-  await gate.arrived;
-  proxy.silence();
-  const unsent = one.send('support', 'never arrives');
-  proxy.cut();
-  gate.release();
-  await until(() => relay.stats().sessions === 0);
-  one.wake();
-  t.match(await failure(arrived.result), { code: 'SESSION_LOST', reason: 'expired', mayHaveReached: true });
-  t.equal(await unsent.text(), 'support #1: never arrives');
-  t.equal(unsent.restarted, true);
-  t.equal(agent.requests.filter(({ body }) => body.includes('never arrives')).length, 1);
-});
+t.test(
+  'when a session expires, what never arrived is sent anew, and what arrived is lost [F-430] [F-435]',
+  async (t) => {
+    const { agent, client, proxy, relay } = await createWorld(t, { resume: { grace: 50 } });
+    const one = client({ backoff: { min: 60_000, max: 60_000 } });
+    await one.send('support', 'Hello').result;
+    const gate = agent.hold();
+    const arrived = one.send('support', 'arrives', { stream: true });
+    await gate.arrived;
+    proxy.silence();
+    const unsent = one.send('support', 'never arrives');
+    proxy.cut();
+    gate.release();
+    await until(() => relay.stats().sessions === 0);
+    one.wake();
+    t.match(await failure(arrived.result), { code: 'SESSION_LOST', reason: 'expired', mayHaveReached: true });
+    t.equal(await unsent.text(), 'support #1: never arrives');
+    t.equal(unsent.restarted, true);
+    t.equal(agent.requests.filter(({ body }) => body.includes('never arrives')).length, 1);
+  },
+);
 
 t.test('a session that has expired is lost, and says so', async (t) => {
   const { agent, client, proxy, relay } = await createWorld(t, { resume: { grace: 50 } });

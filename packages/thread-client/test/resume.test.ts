@@ -1,4 +1,5 @@
 import { CuttingProxy } from '@arc/test-client';
+import type { RelayFrame } from '@arc/thread-protocol';
 import t, { type Test } from 'tap';
 import {
   createThreadClient,
@@ -184,6 +185,17 @@ t.test('a frame that is missing makes the client resume from the last one that i
   };
   t.equal(await client.send('support', 'a').text(), 'a0 1 ');
   t.equal(server.resumes.length, 2);
+});
+
+t.test('a frame of an unknown type is ignored, and has its number [F-432]', async (t) => {
+  const { server, client } = await scripted(t);
+  server.onFrame = (session, frame) => {
+    session.emit(JSON.parse('{"type":"novelty","data":1}') as RelayFrame);
+    session.emit({ ...(JSON.parse('{"type":"novelty"}') as RelayFrame), ...{ id: idOf(frame) } });
+    pieces(session, frame, 2);
+  };
+  t.equal(await client.send('support', 'a').text(), '0 1 ');
+  t.equal(server.resumes.length, 1, 'nothing is missing');
 });
 
 t.test('a frame that comes twice is taken once', async (t) => {

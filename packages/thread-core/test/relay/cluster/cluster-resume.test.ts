@@ -5,7 +5,7 @@ import { type ClusterNode, cluster } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
 
-t.test('an idle session moves to the node to which its client connects [S-52]', async (t) => {
+t.test('an idle session moves to the node to which its client connects [S-52] [F-438]', async (t) => {
   const { agent, nodes } = await cluster(t, 2);
   const [a, b] = nodes as Pair;
   const [first, { session }] = await a.resume();
@@ -77,7 +77,7 @@ t.test('two clients that resume in turn at two nodes: the latest has the session
 });
 
 t.test(
-  'another node continues the session of a dead one: its chats continue, and what ran is interrupted [S-55]',
+  'another node continues the session of a dead one: its chats continue, and what ran is interrupted [S-55] [F-438] [F-440]',
   async (t) => {
     const { agent, nodes } = await cluster(t, 2);
     const [a, b] = nodes as Pair;
@@ -96,6 +96,44 @@ t.test(
     a.isCutOff = false;
     await until(() => a.relay.stats().sessions === 0, 'the former owner to give the session up');
     t.equal(agent.counters.ended, 0, 'it ends no chat that is not its own');
+  },
+);
+
+t.test('a client that does not wait for the lease of a dead node asks again, and loses nothing [F-439]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  a.isCutOff = true;
+  await a.dropAll();
+  const impatient = await b.connect();
+  impatient.send({ type: 'resume', session, seq: 1, sent: 1 });
+  await until(() => b.relay.stats().sessions === 1, 'the node to ask for the session');
+  await b.dropAll();
+  const [second, ready] = await b.resume({ session, seq: 1, sent: 1 });
+  t.match(ready, { resumed: true, seq: 1, got: 1 });
+  t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', seq: 2 });
+  t.equal(agent.counters.started, 1);
+});
+
+t.test(
+  'a node without its store closes with 1013 in place of ready, and the session waits [F-436] [F-442]',
+  async (t) => {
+    const { agent, nodes } = await cluster(t, 2, { resume: { grace: 30_000 } });
+    const [a, b] = nodes as Pair;
+    const [first, { session }] = await a.resume();
+    await first.ask(to('support', 'x', { id: 1 }));
+    await a.dropAll();
+    b.isCutOff = true;
+    const refused = await b.connect();
+    refused.send({ type: 'resume', session, seq: 1, sent: 1 });
+    t.equal((await refused.closed).code, 1013);
+    t.strictSame(refused.texts, []);
+    b.isCutOff = false;
+    const [second, ready] = await b.resume({ session, seq: 1, sent: 1 });
+    t.match(ready, { resumed: true });
+    t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', seq: 2 });
+    t.equal(agent.counters.started, 1);
   },
 );
 
@@ -134,30 +172,33 @@ async function storedEnd({ relay }: ClusterNode, sid: string): Promise<number> {
   return slice === undefined ? 0 : slice.firstSeq + slice.frames.length - 1;
 }
 
-t.test('at shutdown sessions are parked, and clients that get 1012 continue on another node [S-57]', async (t) => {
-  const { agent, nodes } = await cluster(t, 2);
-  const [a, b] = nodes as Pair;
-  const [first, { session }] = await a.resume();
-  await first.ask(to('support', 'x', { id: 1 }));
-  const gate = agent.hold('chat.message');
-  first.send(to('support', 'running', { id: 2 }), to('support', 'waiting', { id: 3 }));
-  await gate.arrived;
-  const closed = once(first.socket, 'close');
-  const closing = a.relay.close({ timeout: 30_000 });
-  first.send(to('support', 'not taken', { id: 4 }));
-  gate.release();
-  t.match(await first.next(), { id: 2, seq: 2, type: 'response' }, 'what runs is answered');
-  t.equal((await closed)[0], 1012);
-  t.match(await closing, { sessions: 1, ended: 0, failed: 0 });
-  const [second, ready] = await b.resume({ session, seq: 2, sent: 4 });
-  t.match(ready, { resumed: true, seq: 2, got: 3, pending: [3] });
-  t.match(await second.next(), { id: 3, type: 'response', seq: 3 }, 'what waited runs here');
-  t.match(await second.ask(to('support', 'again', { id: 4 })), { type: 'response', seq: 4 });
-  t.equal(agent.counters.started, 1);
-});
+t.test(
+  'at shutdown sessions are parked, and clients that get 1012 continue on another node [S-57] [F-436] [F-441]',
+  async (t) => {
+    const { agent, nodes } = await cluster(t, 2);
+    const [a, b] = nodes as Pair;
+    const [first, { session }] = await a.resume();
+    await first.ask(to('support', 'x', { id: 1 }));
+    const gate = agent.hold('chat.message');
+    first.send(to('support', 'running', { id: 2 }), to('support', 'waiting', { id: 3 }));
+    await gate.arrived;
+    const closed = once(first.socket, 'close');
+    const closing = a.relay.close({ timeout: 30_000 });
+    first.send(to('support', 'not taken', { id: 4 }));
+    gate.release();
+    t.match(await first.next(), { id: 2, seq: 2, type: 'response' }, 'what runs is answered');
+    t.equal((await closed)[0], 1012);
+    t.match(await closing, { sessions: 1, ended: 0, failed: 0 });
+    const [second, ready] = await b.resume({ session, seq: 2, sent: 4 });
+    t.match(ready, { resumed: true, seq: 2, got: 3, pending: [3] });
+    t.match(await second.next(), { id: 3, type: 'response', seq: 3 }, 'what waited runs here');
+    t.match(await second.ask(to('support', 'again', { id: 4 })), { type: 'response', seq: 4 });
+    t.equal(agent.counters.started, 1);
+  },
+);
 
 t.test(
-  'a send that runs longer than drainTimeout is cancelled, and its thread continues elsewhere [S-58]',
+  'a send that runs longer than drainTimeout is cancelled, and its thread continues elsewhere [S-58] [F-441]',
   async (t) => {
     const { agent, nodes } = await cluster(t, 2);
     const [a, b] = nodes as Pair;

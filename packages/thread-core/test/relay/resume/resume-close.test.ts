@@ -64,3 +64,26 @@ t.test('frames of the types resume, ack and ping are not counted, even if they a
   const [, ready] = await open(all, { session, seq: 0, sent: 3 });
   t.match(ready, { resumed: true, got: 3 });
 });
+
+t.test('a resume that is not valid begins no session, and cannot be repeated on its connection [F-433]', async (t) => {
+  const all = await world(t, { resume: true });
+  const [client, answer] = await open(all, { session: 'x', seq: 'y', sent: 0 });
+  t.match(answer, { type: 'error', data: { code: -32_600, message: /^seq: / } });
+  t.equal(answer.seq, undefined);
+  client.send({ type: 'resume' });
+  t.match(await client.next(), { type: 'error', data: { code: -32_600, message: /^type: / } });
+  t.equal((await client.ask(to('a'))).seq, undefined, 'messages are answered, without numbers');
+});
+
+t.test('an ack repeats the one before, or names a later frame that was sent [F-434]', async (t) => {
+  const all = await world(t, { resume: true });
+  const [client] = await open(all);
+  for (const id of [1, 2, 3]) await client.ask(to('a', 'x', { id }));
+  const ack = (seq: number): Json => ({ type: 'ack', seq });
+  client.send(ack(2), ack(2), ack(3), ack(3), { type: 'ping', id: 'all accepted' });
+  t.match(await client.next(), { type: 'pong', id: 'all accepted' });
+  for (const seq of [2, 99, -1, 3.5]) {
+    client.send(ack(seq));
+    t.match(await client.next(), { type: 'error', data: { code: -32_600, message: /^seq: / } }, `${seq}`);
+  }
+});

@@ -219,21 +219,24 @@ t.test('guessing secrets opens nothing, however often, and the owner is not dist
   t.match(ready, { resumed: true });
 });
 
-t.test('the newest connection takes the session over; the older one is closed with 4409 [F-278] [F-294]', async (t) => {
-  const all = await world(t, { resume: true });
-  const [first, { session }] = await open(all);
-  await first.ask(to('a', 'x', { id: 1 }));
-  const gate = all.agent.hold();
-  first.send(to('a', 'y', { id: 2 }));
-  await gate.arrived;
-  const [second, ready] = await open(all, { session, seq: 1, sent: 2 });
-  t.match(ready, { resumed: true, got: 2, pending: [2] });
-  t.equal((await first.closed).code, 4409);
-  gate.release();
-  t.match(await second.next(), { type: 'response', id: 2, seq: 2 });
-  t.equal(all.relay.sessions.size, 1);
-  t.match(all.relay.stats(), { sessions: 1, detached: 0, resumed: 1 });
-});
+t.test(
+  'the newest connection takes the session over; the older one is closed with 4409 [F-278] [F-294] [F-437]',
+  async (t) => {
+    const all = await world(t, { resume: true });
+    const [first, { session }] = await open(all);
+    await first.ask(to('a', 'x', { id: 1 }));
+    const gate = all.agent.hold();
+    first.send(to('a', 'y', { id: 2 }));
+    await gate.arrived;
+    const [second, ready] = await open(all, { session, seq: 1, sent: 2 });
+    t.match(ready, { resumed: true, got: 2, pending: [2] });
+    t.equal((await first.closed).code, 4409);
+    gate.release();
+    t.match(await second.next(), { type: 'response', id: 2, seq: 2 });
+    t.equal(all.relay.sessions.size, 1);
+    t.match(all.relay.stats(), { sessions: 1, detached: 0, resumed: 1 });
+  },
+);
 
 t.test('frames of a connection that was replaced are neither handled nor counted [F-278]', async (t) => {
   const all = await world(t, { resume: true });
@@ -341,6 +344,8 @@ t.test('the way in which the connection ends decides whether the session ends [F
     [undefined, false],
     [3000, false],
     [4999, false],
+    [1002, false],
+    [1011, false],
     [1001, true],
   ] as const) {
     const all = await world(t, { resume: true });
