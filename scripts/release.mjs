@@ -69,6 +69,11 @@ if (isPublished) {
   if (pending.length > 0) fail(`There are changesets that no version has: ${pending.join(', ')}`);
   const tags = outputOf('git', 'tag', '--points-at', 'HEAD').split('\n');
   if (!tags.includes(`v${version}`)) fail(`HEAD has no tag v${version}.`);
+  // The registry compares it with what the CI attests.
+  const unnamed = packages.filter(({ repository }) => repository === undefined);
+  if (unnamed.length > 0) {
+    fail(`--provenance needs \`repository\` in package.json: ${unnamed.map(({ name }) => name).join(', ')}`);
+  }
 }
 
 run('npm', 'run', 'build');
