@@ -1,3 +1,4 @@
+import { ECHO } from './hosts/kinds.js';
 import { measureIdle } from './measure/idle.js';
 import { type IdleRow, type Peak, type Row, ratioOf, type Samples } from './measure/results.js';
 import { runFamily } from './measure/rounds.js';
@@ -31,16 +32,18 @@ function selectedFamilies(): Family[] {
     .filter(({ workloads }) => workloads.length > 0);
 }
 
-/** Prints one line: the CPU of the floor, and the ratios of the others. */
+/** Prints one line: the CPU of the baseline, and the ratios of the others. */
 function printRound(workload: Workload, round: number, samples: Samples): void {
   const { name, unit } = workload;
   if (round === 0) return console.log(`${name}  warm-up`);
-  const floor = samples.of(workload, 'floor').at(-1);
-  const others = options.hosts.slice(1).flatMap((host) => {
-    const ratio = ratioOf(samples.of(workload, host).slice(-1), samples.of(workload, 'floor').slice(-1));
+  const { baseline } = samples;
+  const base = samples.of(workload, baseline).slice(-1);
+  const others = options.hosts.flatMap((host) => {
+    const ratio = host === baseline ? undefined : ratioOf(samples.of(workload, host).slice(-1), base);
     return ratio === undefined ? [] : [`${host} ${ratio.median.toFixed(2)} ×`];
   });
-  console.log(`${name}  ${round}/${options.rounds}  floor ${floor?.cpu.toFixed(1)} µs / ${unit}  ${others.join('  ')}`);
+  const cpu = `${baseline} ${base[0]?.cpu.toFixed(1)} µs / ${unit}`;
+  console.log(`${name}  ${round}/${options.rounds}  ${cpu}  ${others.join('  ')}`);
 }
 
 async function main(): Promise<void> {
@@ -63,7 +66,7 @@ async function main(): Promise<void> {
   if (options.isWanted('idle')) {
     console.log('\nIdle connections');
     idle = await measureIdle({
-      hosts: fewerHosts(options.hosts, options.quick),
+      hosts: fewerHosts(options.hosts, options.quick).filter((host) => host in ECHO),
       rounds: options.quick ? 1 : Math.min(5, options.rounds),
       connections: options.quick ? 2000 : 5000,
       onRound: (host, round, { fresh, used }) =>

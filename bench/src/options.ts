@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { type HostKind, RELAYS } from './hosts/kinds.js';
+import { FEATURES, type HostKind, RELAYS } from './hosts/kinds.js';
 
 export interface Options {
   quick: boolean;
@@ -12,10 +12,12 @@ export interface Options {
   name: string;
 }
 
+const HOSTS = [...RELAYS, ...FEATURES];
+
 const USAGE = `npm run bench -- [options]
   --quick              smaller batches and fewer rounds, in less than two minutes
   --only <regex>       workloads whose full name, or family name, matches: json, json-64, 'stream|size'
-  --hosts <list>       ${RELAYS.join(',')}
+  --hosts <list>       ${HOSTS.join(',')}
   --rounds <number>    number of measured rounds
   --prof               writes a CPU profile of each host and workload, and lists the most expensive functions
   --name <name>        writes bench/results/<name>.md; default: latest, or with any of the above: last
@@ -49,8 +51,8 @@ function parse(args: readonly string[]): Options {
     process.exit(0);
   }
   const { quick, prof, only } = values;
-  const asked = values.hosts?.split(',') ?? RELAYS;
-  const unknown = asked.find((host) => !RELAYS.some((kind) => kind === host));
+  const asked = values.hosts?.split(',') ?? HOSTS;
+  const unknown = asked.find((host) => !HOSTS.some((kind) => kind === host));
   if (unknown !== undefined) throw new Error(`--hosts: "${unknown}" is unknown`);
   const rounds = Number(values.rounds ?? (quick ? 3 : 10));
   if (!Number.isInteger(rounds) || rounds < 1 || rounds > 1000)
@@ -61,7 +63,7 @@ function parse(args: readonly string[]): Options {
     prof,
     rounds,
     // All other hosts are compared with the floor.
-    hosts: RELAYS.filter((kind) => kind === 'floor' || asked.includes(kind)),
+    hosts: HOSTS.filter((kind) => kind === 'floor' || asked.includes(kind)),
     isWanted: (name) => pattern === undefined || pattern.test(name),
     name: values.name ?? (args.length === 0 ? 'latest' : 'last'),
   };

@@ -10,6 +10,10 @@ const KINDS = {
   fastify: { path: '/ws', load: async (): Promise<Start> => (await import('./fastify.js')).start },
   express: { path: '/ws', load: async (): Promise<Start> => (await import('./express.js')).start },
   koa: { path: '/ws', load: async (): Promise<Start> => (await import('./koa.js')).start },
+  'resume-unused': { path: '/', load: async (): Promise<Start> => (await import('./features.js')).startResume },
+  resume: { path: '/?resume', load: async (): Promise<Start> => (await import('./features.js')).startResume },
+  cluster: { path: '/', load: async (): Promise<Start> => (await import('./features.js')).startCluster },
+  traced: { path: '/', load: async (): Promise<Start> => (await import('./features.js')).startTraced },
   'ws echo': { path: '/', load: async (): Promise<Start> => (await import('./echo.js')).onWs },
   'fastify echo': { path: '/ws', load: async (): Promise<Start> => (await import('./echo.js')).onFastify },
   'express echo': { path: '/ws', load: async (): Promise<Start> => (await import('./echo.js')).onExpress },
@@ -21,13 +25,17 @@ export type HostKind = keyof typeof KINDS;
 /** The hosts that relay. The others are the baselines of idle connections. */
 export const RELAYS: readonly HostKind[] = ['floor', 'plain', 'core', 'fastify', 'express', 'koa'];
 
-/** The echo server on the same framework. */
+/** The core with one more feature each. They are compared with the core. */
+export const FEATURES: readonly HostKind[] = ['resume-unused', 'resume', 'cluster', 'traced'];
+
+/** What an idle connection is compared with: the echo server on the same framework, and for a resumable session the core. */
 export const ECHO: Partial<Record<HostKind, HostKind>> = {
   floor: 'ws echo',
   core: 'ws echo',
   fastify: 'fastify echo',
   express: 'express echo',
   koa: 'koa echo',
+  resume: 'core',
 };
 
 export function pathOf(kind: HostKind): string {

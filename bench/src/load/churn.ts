@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { connect } from './connections.js';
+import { connect, untilReady } from './connections.js';
 import { FrameWriter, isLast } from './frames.js';
 import { type Outcome, outcomeOf } from './outcome.js';
 
@@ -15,7 +15,7 @@ export async function churn(url: string, count: number, atOnce: number, agent?: 
       begun += 1;
       const at = performance.now();
       const socket = connect(url);
-      await once(socket, 'open');
+      await untilReady(socket);
       if (frame !== undefined) {
         socket.send(frame);
         const [answer] = await once(socket, 'message');

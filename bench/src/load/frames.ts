@@ -28,3 +28,28 @@ export function isLast(frame: Buffer, stream: boolean): boolean {
   if (type === E) throw new Error(`A host answered: ${frame.toString('utf8', 0, 300)}`);
   return !stream || type === D;
 }
+
+const S = 's'.charCodeAt(0);
+const A = 'a'.charCodeAt(0);
+const COMMA = ','.charCodeAt(0);
+const OPEN = '{'.charCodeAt(0);
+
+/** Acknowledges the numbered frames of one resumable session, as often as PROTOCOL.md asks for. */
+export class Acknowledger {
+  #seq = 0;
+  readonly #send: (frame: string) => void;
+
+  constructor(send: (frame: string) => void) {
+    this.#send = send;
+  }
+
+  /** The frame without its number; undefined for an acknowledgement of the relay. */
+  read(frame: Buffer): Buffer | undefined {
+    if (frame[2] !== S) return frame[9] === A ? undefined : frame;
+    this.#seq += 1;
+    if (this.#seq % 32 === 0) this.#send(`{"type":"ack","seq":${this.#seq}}`);
+    const rest = frame.subarray(frame.indexOf(COMMA));
+    rest[0] = OPEN;
+    return rest;
+  }
+}

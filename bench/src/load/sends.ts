@@ -1,6 +1,6 @@
 import type WebSocket from 'ws';
-import { socketsOf } from './connections.js';
-import { FrameWriter, isLast } from './frames.js';
+import { isResumable, socketsOf } from './connections.js';
+import { Acknowledger, FrameWriter, isLast } from './frames.js';
 import { type Outcome, outcomeOf } from './outcome.js';
 
 export interface Sends {
@@ -14,6 +14,14 @@ export interface Sends {
   bytes: number;
   /** Number of events of a streamed answer; 0: not streamed. */
   events: number;
+}
+
+const acknowledgers = new WeakMap<WebSocket, Acknowledger>();
+
+function acknowledgerOf(socket: WebSocket): Acknowledger {
+  const acknowledger = acknowledgers.get(socket) ?? new Acknowledger((frame) => socket.send(frame));
+  acknowledgers.set(socket, acknowledger);
+  return acknowledger;
 }
 
 /** Sends over all connections of a set, one message at a time on each. Rejects if an answer or an event is missing. */
@@ -35,6 +43,7 @@ export function runSends({ name, agents, count, bytes, events }: Sends): Promise
       let n = 0;
       let received = 0;
       let at = 0;
+      const acknowledger = isResumable(socket.url) ? acknowledgerOf(socket) : undefined;
       const send = (): void => {
         if (n === each) return;
         received = 0;
@@ -44,8 +53,11 @@ export function runSends({ name, agents, count, bytes, events }: Sends): Promise
       socket.on('close', (code) => finish(new Error(`A host closed a connection: ${code}`)));
       socket.on('message', (data) => {
         try {
+          const frame = acknowledger === undefined ? (data as Buffer) : acknowledger.read(data as Buffer);
+          // An acknowledgement is no part of an answer.
+          if (frame === undefined) return;
           received += 1;
-          if (!isLast(data as Buffer, events > 0)) return;
+          if (!isLast(frame, events > 0)) return;
           if (events > 0 && received !== events + 1) throw new Error(`${received - 1} of ${events} events arrived`);
           latencies[answered] = performance.now() - at;
           answered += 1;

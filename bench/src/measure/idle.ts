@@ -13,6 +13,8 @@ interface Bytes {
   fresh: number;
   used: number;
   heap: number;
+  /** V8 heap of a resumable session whose connection was lost after one message. */
+  detached: number | undefined;
 }
 
 interface IdleOptions {
@@ -41,7 +43,7 @@ export async function measureIdle({ hosts, rounds, connections, onRound }: IdleO
     const own = found.get(host) ?? [];
     const echo = ECHO[host];
     const base = echo === undefined ? undefined : (found.get(echo) ?? []);
-    const ratio = (of: keyof Bytes) =>
+    const ratio = (of: 'fresh' | 'used' | 'heap') =>
       base === undefined
         ? undefined
         : spreadOf(own.map((bytes, round) => bytes[of] / (base[round]?.[of] ?? Number.NaN)));
@@ -55,12 +57,20 @@ export async function measureIdle({ hosts, rounds, connections, onRound }: IdleO
       freshRatio: ratio('fresh'),
       usedRatio: ratio('used'),
       heapRatio: ratio('heap'),
-      goal: echo === undefined || host === 'floor' ? undefined : GOAL,
+      goal: echo === undefined || host === 'floor' || host === 'resume' ? undefined : GOAL,
+      ...resumable(host, own, base),
     };
   });
 }
 
-async function measureOne({ load }: Stage, { process, url }: Host, connections: number): Promise<Bytes> {
+/** What a resumable session adds to one that is not, and what is left of it without its connection. */
+function resumable(host: HostKind, own: readonly Bytes[], base: readonly Bytes[] | undefined): Partial<IdleRow> {
+  if (host !== 'resume' || base === undefined) return {};
+  const more = own.map(({ heap }, round) => heap - (base[round]?.heap ?? Number.NaN));
+  return { more: spreadOf(more), detached: spreadOf(own.map(({ detached }) => detached ?? Number.NaN)) };
+}
+
+async function measureOne({ load }: Stage, { kind, process, url }: Host, connections: number): Promise<Bytes> {
   const sends = { name: 'idle', agents: ['support'], bytes: 0, events: 0 };
   await load.call('open', 'idle', url, FIRST);
   const before = await process.call('rss', true);
@@ -70,5 +80,9 @@ async function measureOne({ load }: Stage, { process, url }: Host, connections: 
   const heap = ((await process.call('heap')) - heapBefore) / connections;
   await load.call('send', { ...sends, count: FIRST + connections });
   const used = ((await process.call('rss', true)) - before) / connections;
-  return { fresh, used, heap };
+  if (kind !== 'resume') return { fresh, used, heap, detached: undefined };
+  await load.call('drop', 'idle');
+  await process.call('rss', true);
+  const detached = ((await process.call('heap')) - heapBefore) / (FIRST + connections);
+  return { fresh, used, heap, detached };
 }

@@ -21,7 +21,7 @@ export interface Row {
   rounds: number;
   /** µs for one unit. */
   cpu: Spread;
-  /** CPU as a multiple of the floor's in the same round. */
+  /** CPU as a multiple of the baseline's in the same round. */
   ratio?: Spread | undefined;
   goal?: number | undefined;
   /** CPU as a multiple of that of `plain` in the same round. */
@@ -61,6 +61,9 @@ export interface IdleRow {
   freshRatio?: Spread | undefined;
   usedRatio?: Spread | undefined;
   heapRatio?: Spread | undefined;
+  /** Of resumable sessions: V8 heap beyond that of the core's, and V8 heap without a connection. */
+  more?: Spread;
+  detached?: Spread;
   goal?: number | undefined;
 }
 
@@ -69,7 +72,11 @@ export class Samples {
   readonly #family: Family;
   readonly #samples = new Map<string, Sample[]>();
 
+  /** The host that the others are compared with. */
+  readonly baseline: HostKind;
+
   constructor(family: Family) {
+    this.baseline = family.baseline ?? 'floor';
     this.#family = family;
   }
 
@@ -95,9 +102,9 @@ export class Samples {
       host,
       rounds: own.length,
       cpu: spreadOf(own.map(({ cpu }) => cpu)),
-      ratio: host === 'floor' ? undefined : ratioOf(own, this.of(workload, 'floor')),
-      goal: goalOf(workload.goals, host),
-      plainRatio: isBaseline(host) ? undefined : ratioOf(own, this.of(workload, 'plain')),
+      ratio: host === this.baseline ? undefined : ratioOf(own, this.of(workload, this.baseline)),
+      goal: host === this.baseline ? undefined : goalOf(workload.goals, host),
+      plainRatio: isBaseline(host) || this.baseline !== 'floor' ? undefined : ratioOf(own, this.of(workload, 'plain')),
       plainGoal: isBaseline(host) ? undefined : workload.goals?.plain,
       growth:
         growsBy === undefined || first === undefined || first === workload

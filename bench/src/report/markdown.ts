@@ -30,13 +30,13 @@ function writeHead({ machine, command }: Report): string {
     `${list.join(', ')}.`,
     '',
     'CPU is the user and system time of the host’s process, in µs for one unit. Spreads are the median and, in brackets,',
-    'the quartiles of all rounds. Compare the ratios, which are to the floor of the same round, not the absolute figures.',
+    'the quartiles of all rounds. Compare the ratios, which are to the baseline of the same round, not the absolute figures.',
   ].join('\n');
 }
 
 function writeFamily(
   { rows, peaks }: Report,
-  { name, title, about, growsBy }: Family,
+  { name, title, about, growsBy, baseline = 'floor' }: Family,
   plot: string | undefined,
 ): string {
   const own = rows.filter(({ family }) => family === name);
@@ -46,7 +46,7 @@ function writeFamily(
     'workload',
     'host',
     `CPU µs / ${first?.unit}`,
-    '× floor',
+    `× ${baseline}`,
     'goal',
     `${first?.unit}s/s`,
     'p50 ms',
@@ -126,12 +126,26 @@ function writeIdle(rows: readonly IdleRow[], plot: string | undefined): string {
     '## Idle connections',
     '',
     `RSS of one of ${number(rows[0]?.connections ?? 0)} connections in a new process: unused, and after one message and its answer, compared with`,
-    'the echo socket of the same framework (for the core: of ws). The used V8 heap of an unused connection is much smaller, because RSS',
+    'the echo socket of the same framework (for the core: of ws; for `resume`: the core). The used V8 heap of an unused connection is much smaller, because RSS',
     'includes the memory that V8 reserves for new objects, and the memory of Node and the system.',
     ...(plot === undefined ? [] : ['', `![Idle connections](${plot})`]),
     '',
     table(head, body),
+    ...rows.flatMap(writeResumable),
   ].join('\n');
+}
+
+/** Bytes that an idle resumable session may add. */
+const RESUMABLE_GOAL = 1024;
+
+function writeResumable({ more, detached }: IdleRow): string[] {
+  if (more === undefined || detached === undefined) return [];
+  const goal = verdict(more.median / 1024, RESUMABLE_GOAL / 1024);
+  return [
+    '',
+    `A resumable session adds ${spread(more, kibibytes)} KiB of V8 heap to an idle connection (${goal}). Without its connection, after one`,
+    `message, a session takes ${spread(detached, kibibytes)} KiB of V8 heap.`,
+  ];
 }
 
 /** The command that measures this workload alone. */

@@ -3,7 +3,10 @@ import type { Family } from '../workloads/types.js';
 import { barPlot, type Group } from './svg.js';
 
 /** The plot of a family: CPU as a multiple of the floor's, or for a growth family the CPU itself. */
-export function plotFamily({ name, title, growsBy, workloads }: Family, rows: readonly Row[]): string | undefined {
+export function plotFamily(
+  { name, title, growsBy, workloads, baseline = 'floor' }: Family,
+  rows: readonly Row[],
+): string | undefined {
   const own = rows.filter(({ family }) => family === name);
   if (own.length === 0) return undefined;
   const isGrowth = growsBy !== undefined;
@@ -12,12 +15,12 @@ export function plotFamily({ name, title, growsBy, workloads }: Family, rows: re
       .filter((row) => row.workload === workload.name)
       .map(({ host, cpu, ratio }) => {
         const one = { median: 1, low: 1, high: 1 };
-        const { median: value, low, high } = isGrowth ? cpu : host === 'floor' ? one : (ratio ?? one);
+        const { median: value, low, high } = isGrowth ? cpu : host === baseline ? one : (ratio ?? one);
         return { label: host, value, low, high };
       });
     return { label: isGrowth ? workload.x.toLocaleString('en') : workload.name, bars };
   });
-  const unit = isGrowth ? `CPU µs / ${own[0]?.unit}, by ${growsBy}` : `CPU / ${own[0]?.unit}, × floor`;
+  const unit = isGrowth ? `CPU µs / ${own[0]?.unit}, by ${growsBy}` : `CPU / ${own[0]?.unit}, × ${baseline}`;
   return barPlot(title, unit, groups);
 }
 

@@ -1,4 +1,4 @@
-import { type HostKind, RELAYS } from '../hosts/kinds.js';
+import { FEATURES, type HostKind, RELAYS } from '../hosts/kinds.js';
 import { churn, endOfChats } from './closing.js';
 import { sends } from './sends.js';
 import type { Family, Workload } from './types.js';
@@ -32,6 +32,38 @@ export function families(hosts: readonly HostKind[], quick: boolean): Family[] {
       agents: numbered(agents, 'support'),
       startsChats: true,
     });
+  const features = FEATURES.filter((kind) => hosts.includes(kind));
+  const feature = { hosts: ['core', ...features] as const, baseline: 'core' as const, servers: 1 };
+  const featureGoals = { hosts: { 'resume-unused': 1.02, resume: 1.08, cluster: 1.03 } };
+  const withFeatures = (): Family => ({
+    ...feature,
+    name: 'features',
+    title: 'Features of the core',
+    about:
+      'JSON round trips and streams of 100 events on 64 connections, and new chats. `resume-unused`: sessions are resumable, but the clients do not ask for it; `resume`: they do; `cluster`: one node, with a store in memory; `traced`: with a subscriber on each tracing channel.',
+    workloads: [
+      sends({ name: 'features-json', x: 0, connections: 64, count: 8000, goals: featureGoals }),
+      sends({
+        name: 'features-burst',
+        x: 1,
+        connections: 64,
+        count: 5120,
+        agents: ['burst-100'],
+        events: 100,
+        goals: featureGoals,
+      }),
+      sends({
+        name: 'features-tick',
+        x: 2,
+        connections: 64,
+        count: 512,
+        agents: ['tick-100'],
+        events: 100,
+        goals: featureGoals,
+      }),
+      churn('features-chat', 600, true),
+    ],
+  });
   return [
     {
       ...base,
@@ -66,6 +98,7 @@ export function families(hosts: readonly HostKind[], quick: boolean): Family[] {
         }),
       ),
     },
+    ...(quick || features.length === 0 ? [] : [withFeatures()]),
     {
       ...fewer,
       name: 'size',

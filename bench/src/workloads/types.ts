@@ -24,11 +24,13 @@ export interface Workload {
 
 export interface Goals {
   /** Ratio of `core` to the floor. */
-  core: number;
+  core?: number;
   /** Ratio of an adapter to the floor. */
-  adapters: number;
+  adapters?: number;
   /** Ratio of `core` and the adapters to `plain`. Default: no goal. */
   plain?: number;
+  /** Ratios of other hosts to the family's baseline. */
+  hosts?: Partial<Record<HostKind, number>>;
 }
 
 /** Workloads that share their processes and one table. */
@@ -39,6 +41,8 @@ export interface Family {
   /** What `x` counts, if the family measures growth: costs are then compared with those of the first workload. */
   readonly growsBy?: string | undefined;
   readonly hosts: readonly HostKind[];
+  /** The host that the others are compared with. Default: `floor`. */
+  readonly baseline?: HostKind;
   /** Number of agent servers for each host. */
   readonly servers: number;
   readonly workloads: readonly Workload[];
@@ -51,8 +55,8 @@ export function isBaseline(kind: HostKind): boolean {
   return kind === 'floor' || kind === 'plain';
 }
 
-/** The goal of a host's ratio to the floor. */
+/** The goal of a host's ratio to the baseline. */
 export function goalOf(goals: Goals | undefined, kind: HostKind): number | undefined {
   if (goals === undefined || isBaseline(kind)) return undefined;
-  return kind === 'core' ? goals.core : goals.adapters;
+  return goals.hosts?.[kind] ?? (kind === 'core' ? goals.core : goals.adapters);
 }
