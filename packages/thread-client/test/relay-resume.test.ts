@@ -130,6 +130,19 @@ t.test(
   },
 );
 
+t.test('a message that is too large for the relay fails, and those behind it are answered [F-400]', async (t) => {
+  const { agent, client } = await createWorld(t, { resume: true, maxFrameBytes: 1000 });
+  const one = client();
+  await one.send('support', 'Hello').result;
+  const large = one.send('support', 'x'.repeat(1000));
+  const behind = one.send('support', 'behind');
+  t.match(await failure(large.result), { code: 'SESSION_LOST', reason: 'expired' });
+  t.equal(await behind.text(), 'support #1: behind');
+  t.equal(behind.restarted, true);
+  t.equal(await one.send('support', 'next').text(), 'support #2: next');
+  t.equal(agent.counters.requests, 4, 'three messages, and the end of the first chat');
+});
+
 t.test('a session that has expired is lost, and says so', async (t) => {
   const { agent, client, proxy, relay } = await createWorld(t, { resume: { grace: 50 } });
   const one = client({ backoff: { min: 5_000, max: 10_000 } });

@@ -106,6 +106,11 @@ export class Resumption implements FrameWriting {
     this.#count.add(bytes);
   }
 
+  /** A frame was refused for its size. It counts as arrived: sent again, it would close the next connection, too. */
+  countOversized(): void {
+    this.#count.got += 1;
+  }
+
   /** The client has received frames. False if it cannot have received these. Repeating an acknowledgement is allowed. */
   onAck({ seq }: AckFrame): boolean {
     if (!this.journal.isPossible(seq)) return false;

@@ -238,6 +238,7 @@ export class ClientSession
   }
 
   onViolation(code: number, reason: string): void {
+    if (code === CloseCode.MessageTooBig) this.resumption?.countOversized();
     this.close(code, reason);
   }
 
@@ -249,6 +250,8 @@ export class ClientSession
 
   onDisconnect(code: number): void {
     if (detach(this.#host, this, code)) return;
+    // ws has refused a frame before the relay saw it.
+    if (code === CloseCode.MessageTooBig) this.resumption?.countOversized();
     void this.#ending.finish();
     this.resumption?.discard();
   }

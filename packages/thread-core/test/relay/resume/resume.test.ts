@@ -442,6 +442,20 @@ t.test('with expired, received is the number of client frames that had arrived [
   t.notOk('received' in wrong);
 });
 
+t.test('with expired, a frame that was refused with 1009 counts as arrived [F-400]', async (t) => {
+  // The second server knows nothing of the limit: the relay refuses the frame itself.
+  for (const server of [undefined, { maxPayload: 1024 * 1024 }]) {
+    const all = await world(t, { resume: true, maxFrameBytes: 1000, ...(server && { server }) });
+    const [client, { session }] = await open(all);
+    await client.ask(to('a', 'x', { id: 1 }));
+    client.send(to('a', 'x'.repeat(1000), { id: 2 }));
+    t.equal((await client.closed).code, 1009);
+    await soon(all.session.closed, 'the end');
+    const [, ready] = await open(all, { session, seq: 1, sent: 3 });
+    t.match(ready, { reason: 'expired', received: 2 });
+  }
+});
+
 t.test('hooks: a resumed session tells onResume, and the one of its new connection ends [S-50]', async (t) => {
   const told: [string, Session][] = [];
   const note =
