@@ -6,13 +6,15 @@ import { type AddressInfo, connect as connectTo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
+import { createRelay } from '@arc/thread-core';
+import { serveRelay } from '@arc/thread-core/host';
 import { text } from '@arc/thread-protocol';
 import { SignJWT } from 'jose';
 import { io } from 'socket.io-client';
 import type { Test } from 'tap';
 import { type Block, blocks } from './documents.js';
 import { Program } from './program.js';
-import { answering, ask, connect, pageAt, refusal, type Scenario, serve, startAgent } from './support.js';
+import { answering, ask, connect, pageAt, put, refusal, type Scenario, serve, startAgent } from './support.js';
 
 const HELLO = { agent_id: 'support', message: text('Hello') };
 const ANSWER = { type: 'response', response: answering('support #1: Hello') };
@@ -112,8 +114,38 @@ export const recipes: Readonly<Record<string, Scenario>> = {
     const origin = 'https://app.example';
     const socket = await connect(t, port, { origin }, path);
     t.match(await ask(socket, HELLO), ANSWER);
-    t.equal(await refusal(port, { origin }, path), 401, 'the second time');
-    t.equal(await refusal(port, { origin }), 401, 'without a ticket');
+    for (const refused of [path, '/ws']) {
+      const other = await connect(t, port, { origin }, refused);
+      t.equal((await once(other, 'close'))[0], 4401, 'the second time, or without a ticket');
+    }
+  },
+
+  'run: ticket page': async (t, _block, code) => {
+    const agent = await startAgent(t);
+    const server = createServer(({ headers }, response) => {
+      if (headers.authorization === 'Bearer key-of-ada') response.end('{"ticket":"valid"}');
+      else response.writeHead(401).end();
+    });
+    const authenticate = ({ url }: { url?: string | undefined }) => url === '/ws?ticket=valid';
+    const relay = createRelay({ endpoint: agent.endpoint, refuseWith: 'close', authenticate });
+    serveRelay(server, relay, { path: '/ws' });
+    t.teardown(() => server.close());
+    t.teardown(() => relay.close());
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const page = put(t, code, 'https://relay.example', `http://127.0.0.1:${port}`);
+    const user = `
+      client.on('state', ({ status }) => {
+        console.log(document.title);
+        if (document.title === 'Please log in') onLogin('key-of-ada');
+        if (status === 'open') client.close();
+      });`;
+    t.strictSame(await new Program(t, `${pageAt(port)}${page}${user}`).ended, {
+      code: 0,
+      output: 'Please log in\nconnecting\nopen\nclosed\n',
+      errors: '',
+    });
   },
 
   'run: user-tokens': async (t, _block, code) => {

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { RedisServer } from '@arc/test-client';
-import { text } from '@arc/thread-protocol';
+import { ArcClient, ThreadManager } from '@arc/thread-core';
+import { text, textOf } from '@arc/thread-protocol';
 import { type Block, blocks } from './documents.js';
 import { Program } from './program.js';
 import { recipes } from './recipes.js';
@@ -85,6 +86,17 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     const page = new Program(t, `${pageAt(port)}${code}\nclient.close();`);
     t.strictSame(await page.ended, { code: 0, output: 'support #1: My printer is broken', errors: '' });
     await agent.waitFor('idle');
+  },
+
+  'run: slow agent': async (t, _block, code) => {
+    const program = new Program(t, put(t, code, '8000', '0'));
+    const client = new ArcClient({ endpoint: `http://127.0.0.1:${await program.port}/arc` });
+    t.teardown(() => client.close());
+    const threads = new ThreadManager(client);
+    const answer = await threads.sendToAgent({ agentId: 'support', message: text('one two') });
+    t.equal(textOf(answer), 'one two ');
+    const failing = threads.sendToAgent({ agentId: 'support', message: text('fail') });
+    await t.rejects(failing, { code: -42001, message: /I was told to fail/ });
   },
 
   'run: redis': async (t, _block, code) => {

@@ -49,7 +49,11 @@ export class SessionLostError extends ThreadClientError {
   readonly code = 'SESSION_LOST';
   /** The agent may have received the message, and may have acted on it. */
   readonly mayHaveReached = true;
-  /** Why, in the relay's words. `unsupported` where the relay does not resume sessions at all. */
+  /**
+   * `expired`: the grace of the session is over, or a message was larger than the relay accepts. `unknown`: the relay was
+   * restarted. `unsupported`: it does not resume sessions. `forbidden`: the session is another user's. `gap`: the two sides
+   * do not agree on what arrived. `duplicate`: it is the session of the tab that this one is a copy of.
+   */
   declare readonly reason: NotResumedReason | 'unsupported' | 'duplicate';
 
   constructor(reason: SessionLostError['reason']) {

@@ -28,6 +28,7 @@ export interface StorageLike {
 export interface CloseInfo {
   /** The WebSocket close code. 1006 if there was none: the connection was lost or refused. */
   code: number;
+  /** What the server said. With 1006: what happened, such as the error that the function `url` threw. */
   reason: string;
 }
 
@@ -35,7 +36,8 @@ export interface CloseInfo {
 export interface ThreadClientOptions {
   /**
    * The address of the relay: `wss://…`, `https://…`, or a path, which may be relative to the page's address. A function
-   * is called on each attempt, for example to fetch a fresh ticket.
+   * is called on each attempt, for example to fetch a fresh ticket. If it throws, the attempt has failed, and another one
+   * follows.
    */
   url: string | (() => string | Promise<string>);
   /** WebSocket subprotocols to offer. */
@@ -44,7 +46,10 @@ export interface ThreadClientOptions {
   resume?: boolean;
   /** Keeps the session over a reload of the page. Pass `sessionStorage`. Default: not kept. */
   storage?: StorageLike;
-  /** Bounds of the delay between attempts, in milliseconds. Default `{ min: 500, max: 30_000 }`. */
+  /**
+   * The delay before an attempt, in milliseconds, is random, from 0 to a limit: `min`, doubled with each failure, at most
+   * `max`. Default `{ min: 500, max: 30_000 }`.
+   */
   backoff?: { min?: number; max?: number };
   /** Decides whether to connect again. Default: the close code decides. */
   shouldRetry?: (event: CloseInfo) => boolean | undefined;
