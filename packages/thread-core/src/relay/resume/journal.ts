@@ -1,4 +1,4 @@
-import { type Bytes, flatten } from '../../bytes.js';
+import type { Bytes } from '../../bytes.js';
 
 /** Acknowledged frames are removed from the array when there are this many of them. */
 const COMPACT_AT = 1024;
@@ -44,8 +44,8 @@ export class Journal {
 
   /** Numbers a frame and keeps it. Returns what is to be sent, now and in every replay. */
   append(frame: Bytes): Bytes {
-    // One string of its own: slices would keep the agent's whole chunk in memory.
-    const numbered = flatten(`{"seq":${this.lastSeq + 1},${frame.slice(1)}` as Bytes);
+    // `slice` copies a frame that was concatenated: a piece of it would keep the agent's whole chunk in memory.
+    const numbered = `{"seq":${this.lastSeq + 1},${frame.slice(1)}` as Bytes;
     this.#frames.push(numbered);
     this.#bytes += numbered.length;
     return numbered;
