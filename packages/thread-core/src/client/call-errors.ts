@@ -59,7 +59,9 @@ export function circuitOpen(about: CallFacts, { failures, pauseLeft }: Breaker):
 /** The phases of a call that have time-outs. */
 export type Phase = 'token' | 'answer' | 'stream' | 'whole stream';
 
-export function timedOut(about: CallFacts, phase: Phase, limit: number): ArcError {
+export function timedOut(about: CallFacts, phase: Phase, timeout: number): ArcError {
+  // What is left of a longer time has fractions.
+  const limit = Math.ceil(timeout);
   switch (phase) {
     case 'token':
       return new AuthenticationError(`No token for the agent came within ${limit} ms`, about);
