@@ -340,7 +340,7 @@ t.test('Markdown of an agent is shown as it is meant, and none of its HTML or it
   t.strictSame(chat.problems, []);
 });
 
-t.test('SIGINT ends the server with 0 too, and at once where a connection never had a request', async (t) => {
+t.test('SIGINT ends the server with 0 too, and at once if a connection never had a request', async (t) => {
   const other = new Example('fastify');
   const { hostname, port } = new URL(await other.url);
   const socket = connect(Number(port), hostname);

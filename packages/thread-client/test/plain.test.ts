@@ -55,7 +55,7 @@ t.test('messages of one thread continue its chat, and other contexts have chats 
   await world.agent.waitFor('idle');
 });
 
-t.test('a relay that does not resume is used all the same, and the state says so', async (t) => {
+t.test('a relay that does not resume can be used, and the state says so', async (t) => {
   const { client } = await createWorld(t);
   const one = client();
   t.equal(one.resumable, undefined);
@@ -112,7 +112,7 @@ t.test('messages that are sent before there is a connection wait for it', async 
   t.strictSame(one.pending(), []);
 });
 
-t.test('without resume a cut loses what was sent, says so, and the next turn is marked as restarted', async (t) => {
+t.test('without resume a cut fails sent turns, is reported, and the next turn is marked as restarted', async (t) => {
   const { agent, client, proxy } = await createWorld(t);
   const one = client();
   const lost: SessionLostError[] = [];

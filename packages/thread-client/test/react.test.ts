@@ -14,6 +14,6 @@ t.test('on a server everything renders as an empty conversation, and nothing con
   t.equal(html, '<p>0 ready connecting</p>');
 });
 
-t.test('useThread outside of a provider says what is missing', async (t) => {
+t.test('the error of useThread outside of a provider says what is missing', async (t) => {
   t.throws(() => renderToString(createElement(Chat)), /inside a ThreadProvider/);
 });

@@ -48,7 +48,7 @@ t.test('the client connects again after 1001, 1012 and 1013, and waits longer ea
   }
 });
 
-t.test('the close code alone decides whether the client comes back, whatever the reason says [F-48]', async (t) => {
+t.test('the close code alone decides whether the client reconnects, whatever the reason says [F-48]', async (t) => {
   for (const [code, status] of [
     [1000, 'closed'],
     [1001, 'waiting'],

@@ -109,7 +109,7 @@ t.test('the first message, sent into a connection that is lost already, reaches 
 });
 
 t.test(
-  'when a session expires, what never arrived is sent anew, and what arrived is lost [F-430] [F-435]',
+  'when a session expires, messages that never arrived are sent again, and the others are lost [F-430] [F-435]',
   async (t) => {
     const { agent, client, proxy, relay } = await createWorld(t, { resume: { grace: 50 } });
     const one = client({ backoff: { min: 60_000, max: 60_000 } });

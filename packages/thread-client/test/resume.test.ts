@@ -128,7 +128,7 @@ t.test('an end that arrived and was not answered is repeated', async (t) => {
   );
 });
 
-t.test('a session that is gone loses what was sent, keeps what was not, and says why', async (t) => {
+t.test('a lost session fails sent turns, keeps unsent ones, and reports why', async (t) => {
   const { server, proxy, client } = await scripted(t);
   const lost: SessionLostError[] = [];
   client.on('lost', (error) => lost.push(error));
@@ -198,7 +198,7 @@ t.test('a frame of an unknown type is ignored, and has its number [F-432]', asyn
   t.equal(server.resumes.length, 1, 'nothing is missing');
 });
 
-t.test('a frame that comes twice is taken once', async (t) => {
+t.test('a frame that arrives twice is handled once', async (t) => {
   const { server, client } = await scripted(t);
   server.onFrame = (session, frame) => {
     session.emit({ type: 'content', id: idOf(frame), data: 'a' });

@@ -58,7 +58,7 @@ t.test('after a reload the pending turns are there, and iterate from their first
   t.not(next.id, turn.id, 'ids are not used again');
 });
 
-t.test('pieces that were not acknowledged come again after a reload, and once', async (t) => {
+t.test('after a reload pieces that were not acknowledged arrive again, and once', async (t) => {
   const { server, open, reload } = await page(t);
   server.ack = { frames: 1_000, bytes: 1_000_000, ms: 60_000 };
   let client = open();
@@ -174,7 +174,7 @@ t.test('an answer that is too long to be stored still ends, and a loop over it g
   t.match(await failure(again?.text() ?? Promise.resolve()), { code: 'UNREAD' });
 });
 
-t.test('a session that has gone meanwhile loses the turns of the page before', async (t) => {
+t.test('if the session is lost meanwhile, the turns of the page before the reload fail', async (t) => {
   const { server, open, reload } = await page(t);
   let client = open();
   client.send('support', 'a');

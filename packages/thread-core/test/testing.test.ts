@@ -290,7 +290,7 @@ t.test('createAgentServer', async (t) => {
     t.strictSame(await code(url, call('task.info', {})), [400, -32_602]);
   });
 
-  t.test('the signal aborts when the client goes, also where the handler does not listen', async (t) => {
+  t.test('the signal aborts when the client disconnects, also if the handler does not use it', async (t) => {
     let begun = (): void => {};
     let aborted = (): void => {};
     const { url } = await serverFor(t, ({ signal }) => {
@@ -606,7 +606,7 @@ t.test('script', async (t) => {
     t.match(streamed.body, /event: str/);
   });
 
-  t.test('a reset before the answer makes no chat where chats are made late', async (t) => {
+  t.test('a reset before the answer creates no chat if chats are created late', async (t) => {
     const agent = await agentFor(t, { createChat: 'when-ready' });
     agent.script({}, faults.reset(), faults.reset(5));
     t.equal((await bytes(agent.endpoint, start('c'))).error, 'ECONNRESET');

@@ -40,7 +40,7 @@ t.test('errors that are not of ARC have the name of their class, and no text', a
   t.strictSame(errors.map(messageOf), [undefined, undefined, undefined]);
 });
 
-t.test('the server of an endpoint has its port, also where the URL has none', async (t) => {
+t.test('server.port is set, also if the URL of the endpoint has no port', async (t) => {
   t.strictSame(serverOf('https://agents.example/arc'), { 'server.address': 'agents.example', 'server.port': 443 });
   t.strictSame(serverOf('http://agents.example/arc'), { 'server.address': 'agents.example', 'server.port': 80 });
   t.strictSame(serverOf(undefined), {});

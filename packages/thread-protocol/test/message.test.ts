@@ -32,7 +32,7 @@ tap.test('textOf reads the text of an answer wherever agents put it', async (t) 
   }
 });
 
-tap.test('textOf is empty where there is no text', async (t) => {
+tap.test('textOf is empty if there is no text', async (t) => {
   const nothing = [
     undefined,
     null,

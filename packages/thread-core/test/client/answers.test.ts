@@ -32,7 +32,7 @@ t.test('a request is sent in the first form of the specification', async (t) => 
   t.equal(new Set(ids).size, 3, 'every request has an id of its own');
 });
 
-t.test('no authorization is sent where there is no token', async (t) => {
+t.test('without a token no authorization is sent', async (t) => {
   const { peer, client } = await pair(t, answer());
   await client.chat.start(START);
   t.notOk('authorization' in (peer.requests[0]?.headers ?? {}));
@@ -54,7 +54,7 @@ t.test('a result is read from the body, whatever the HTTP status says', async (t
   }
 });
 
-t.test('details are read under both their names, and are null where there are none', async (t) => {
+t.test('details are read under both their names, and are null if there are none', async (t) => {
   for (const [given, expected] of [
     [{ details: { a: 1 } }, { a: 1 }],
     [{ data: { b: 2 } }, { b: 2 }],
@@ -77,7 +77,7 @@ t.test('an answer belongs to its connection, whatever its id, responseAgent and 
   }
 });
 
-t.test('result and error are absent or null where the other one counts', async (t) => {
+t.test('of result and error, the one that does not count may be absent or null', async (t) => {
   const { client } = await pair(t, [
     http(200, JSON.stringify(envelope({ result: RESULT }))),
     http(200, JSON.stringify(envelope({ result: RESULT, error: null }))),
@@ -146,7 +146,7 @@ t.test('chat.end is answered by a closed chat, or by nothing but success', async
   t.same((await end()).result, { success: true });
 });
 
-t.test('an error without a code of its own is an internal error that says what there was', async (t) => {
+t.test('an error without a code is an internal error with the text of the agent', async (t) => {
   for (const [error, reason] of [
     ['it broke', 'it broke'],
     [{ message: 'it broke' }, 'it broke'],

@@ -92,7 +92,7 @@ t.test('leaving the loop at done leaves the connection as it is', async (t) => {
   t.equal(peer.connections, 1);
 });
 
-t.test('cancel closes the agent’s connection, drops what was not read, and ends who waits', async (t) => {
+t.test('cancel closes the agent’s connection, drops unread events, and ends a pending next()', async (t) => {
   const { peer, client } = await pair(t, [
     STREAM_HEAD + chunk(event('stream', piece('a')) + event('stream', piece('b'))),
     OPEN,

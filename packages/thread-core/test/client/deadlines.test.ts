@@ -67,7 +67,7 @@ t.test('the timer keeps the process alive only while something is under way', as
   t.equal(timers(), before);
 });
 
-t.test('where one throws, the others have their time-outs all the same', async (t) => {
+t.test('if one item throws, the others still time out', async (t) => {
   const looks: (() => void)[] = [];
   t.capture(globalThis, 'setTimeout', (look: () => void) => {
     looks.push(look);

@@ -50,7 +50,7 @@ t.test('the connections to the origin that was used longest ago are closed', asy
   t.equal(a.open, 1);
 });
 
-t.test('what still runs there is finished, and what waits there, too', async (t) => {
+t.test('requests that run or wait at an origin that is dropped are finished', async (t) => {
   const { post } = two(t);
   let end = (): void => {};
   const a = await serve(

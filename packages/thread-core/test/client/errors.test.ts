@@ -78,7 +78,7 @@ t.test('codes of the application, and those that no table has, are plain ArcErro
   }
 });
 
-t.test('an agent’s error says what was asked of whom', async (t) => {
+t.test('an error of an agent has the method and the agent of its request', async (t) => {
   const { client, peer } = await pair(t, refusal({ code: -43001, message: 'gone', details: { a: 1 } }, 404));
   const error = await failure(client.chat.start({ ...START, traceId: 'tr-1' }));
   t.match(error, {

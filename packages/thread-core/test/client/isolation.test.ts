@@ -287,7 +287,7 @@ t.test('[F-203] the application itself may have all connections', async (t) => {
   await Promise.all(calls);
 });
 
-t.test('[F-203] sessions take turns where they wait', async (t) => {
+t.test('[F-203] sessions take turns in the wait queue', async (t) => {
   const held: (() => void)[] = [];
   const { peer, client } = await pair(t, (socket) => void held.push(() => socket.write(answer())), {
     connections: 64,

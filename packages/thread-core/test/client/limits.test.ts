@@ -65,7 +65,7 @@ t.test('an answer of maxResponseBytes is read, and one of a byte more is not', a
   }
 });
 
-t.test('an answer that says that it is too large is not read at all', async (t) => {
+t.test('an answer whose content-length is too large is not read at all', async (t) => {
   // Not a byte of the body is sent: what counts is the header.
   const { client } = await pair(t, 'HTTP/1.1 200 OK\r\ncontent-length: 17000000\r\n\r\n');
   t.ok((await failure(client.chat.start(START))) instanceof MessageTooLargeError);
@@ -158,7 +158,7 @@ t.test('an event of maxEventBytes is read, and one of a character more is not, h
   }
 });
 
-t.test('an event that is too large ends a stream of which something was read', async (t) => {
+t.test('an event that is too large ends a stream from which events were read', async (t) => {
   const { peer, client } = await pair(
     t,
     STREAM_HEAD + chunk(event('stream', piece('a')) + event('stream', 'x'.repeat(300)) + DONE),

@@ -68,7 +68,7 @@ t.test('an agent that the endpoint function does not know is not found', async (
   }
 });
 
-t.test('what an endpoint function throws is what the call rejects with', async (t) => {
+t.test('a call rejects with the error that its endpoint function throws', async (t) => {
   const mine = new Error('mine');
   const client = connect(
     t,
@@ -226,7 +226,7 @@ t.test('a dispatcher of the user is used, and not closed with the client', async
   t.equal(peer.connections, 1, 'its connections stay open, too');
 });
 
-t.test('closing a client with a dispatcher of the user aborts what runs', async (t) => {
+t.test("closing a client with the application's dispatcher aborts running calls", async (t) => {
   const dispatcher = new Agent();
   t.teardown(() => dispatcher.close());
   const { peer, client } = await pair(t, () => {}, { dispatcher });
@@ -570,7 +570,7 @@ t.test('a call that is paused when it is redirected or refused continues when it
   }
 });
 
-t.test('one call can be resumed by what another one hears', async (t) => {
+t.test('one call can be resumed from a callback of another', async (t) => {
   const peer = await serve(t, (socket, { json }) => {
     const first = STREAM_HEAD + chunk(event('stream', piece('a')));
     if (json.traceId === 'paused')

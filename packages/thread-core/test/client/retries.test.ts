@@ -187,7 +187,7 @@ t.test('a request whose answer is a stream is never sent again', async (t) => {
   t.equal(peer.requests.length, 1);
 });
 
-t.test('a request that was written is not sent again, whatever becomes of it', async (t) => {
+t.test('a request that was written is not sent again, however it fails', async (t) => {
   const ends: Array<(socket: net.Socket) => unknown> = [
     (socket) => socket.end(),
     (socket) => socket.destroy(),
@@ -251,7 +251,7 @@ t.test('a call that is given up while it waits to send again leaves no timer, an
   }
 });
 
-t.test('a Retry-After of more than a minute is waited for where the call has the time', async (t) => {
+t.test('a call waits for a Retry-After of more than a minute if its time-out allows', async (t) => {
   const { peer, client } = await pair(t, http(503, '', { 'retry-after': '61' }), { timeout: 300_000 });
   const before = timers();
   const { call, ended } = heard(client);
@@ -277,7 +277,7 @@ t.test('a signal that is aborted while its call waits to be sent again rejects i
   t.equal(peer.requests.length, 1);
 });
 
-t.test('a refused token is renewed in what is sent again, too', async (t) => {
+t.test('a refused token is renewed in a retry, too', async (t) => {
   let n = 0;
   const { peer, client } = await pair(t, [http(503, '', { 'retry-after': '0' }), http(401), answer()], {
     token: () => `t${++n}`,

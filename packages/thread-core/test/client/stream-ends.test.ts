@@ -40,7 +40,7 @@ for (const [what, reply] of Object.entries(COMPLETE)) {
   });
 }
 
-t.test('[F-205] `data: [DONE]` is done, whatever the event is called', async (t) => {
+t.test('[F-205] `data: [DONE]` is done, whatever the name of the event', async (t) => {
   for (const name of [undefined, 'content', 'message', 'progress', 'done']) {
     const { client } = await pair(t, STREAM_HEAD + chunk(ONE + event(name, '[DONE]')));
     const { events, error } = await drain(await client.chat.start(STREAM));

@@ -310,7 +310,7 @@ t.test('what fails after a refused token does not have the refusal’s status', 
   t.match(await failure(client.chat.start(START)), { code: -41003, status: undefined, reason: /connection reset/ });
 });
 
-t.test('an answer that does not come after a refused stream times out as any answer does', async (t) => {
+t.test('the time-out of a call also covers the answer after a refused stream', async (t) => {
   for (const streamIdleTimeout of [0, 10_000]) {
     const { token } = counting();
     const { client } = await pair(t, [stream(event('error', { code: -44004 })), () => {}], {

@@ -316,7 +316,7 @@ t.test('a stream that takes longer than streamTimeout is interrupted, and its co
   await peer.until(() => peer.open === 0);
 });
 
-t.test('the total time of a stream is of the call, where the call has one', async (t) => {
+t.test('streamTimeout of a call replaces that of the client', async (t) => {
   const { peer, client } = await pair(t, endless, { streamTimeout: 60_000 });
   t.match(await heard(client, { streamTimeout: 30 }).ended, { code: -43104, reason: /after 30 ms in all$/ });
   const { error } = await drain(await client.chat.start({ ...STREAM, streamTimeout: 40 }));

@@ -175,7 +175,7 @@ t.test('a request that asks for another protocol is a plain request, with its bo
   t.match(chunked, 'POST /form a=b undefined');
 });
 
-t.test("a request that asks for another protocol is another listener's, where there is one", async (t) => {
+t.test('an upgrade to another protocol goes to the other listener, if there is one', async (t) => {
   const { server, port } = await listen(t, (_request, response) => response.end('ours'));
   serveUpgrades(server, makeRelay(), always);
   server.on('upgrade', (_request: IncomingMessage, socket: Socket) => socket.end('theirs'));

@@ -31,7 +31,7 @@ t.test('maxFrameDepth: so many levels are let through, one more is -32600 [F-155
   t.equal(all.agent.counters.requests, 3);
 });
 
-t.test('frameRate is a bucket: what flowed in may be spent at once, and no more [F-112]', async (t) => {
+t.test('frameRate is a token bucket: a burst may use all tokens, and no more [F-112]', async (t) => {
   const all = await world(t, { frameRate: 20, maxBadFrames: 1000 });
   const client = await all.connect();
   const pongs = async (count: number): Promise<number> => {
@@ -174,7 +174,7 @@ t.test(
   },
 );
 
-t.test('stats: what was sent, started, ended and could not be ended, and the bytes', async (t) => {
+t.test('stats count sends, chats started, ended and orphaned, and bytes', async (t) => {
   const all = await world(t, { cleanupTimeout: 300, leaks: true });
   const { agent, relay } = all;
   const client = await all.connect();
@@ -241,7 +241,7 @@ t.test('relay.close counts the chats of starts that were cancelled before', asyn
   t.strictSame(await closing, { sessions: 1, ended: 1, failed: 0 });
 });
 
-t.test('a start that was cut off, and whose chat the agent never had, is unconfirmed, and logged', async (t) => {
+t.test('a start that was cut off, and whose chat the agent never created, is unconfirmed, and logged', async (t) => {
   const never = deferred<string>();
   const all = await world(t, { agent: { createChat: 'when-ready' }, cleanupTimeout: 200 });
   const client = await all.connect();

@@ -256,7 +256,7 @@ async function pendingAt(all: World, close: (client: Client) => void): Promise<F
   return client.texts.map((text) => JSON.parse(text) as Frame);
 }
 
-t.test('a relay that closes with a code of its own answers what is pending first [F-45]', async (t) => {
+t.test('a relay that closes with another code answers pending sends first [F-45]', async (t) => {
   const closings: Record<string, [code: number, close: (all: World, client: Client) => void]> = {
     'a binary frame': [1003, (_all, { socket }) => socket.send(Buffer.from('{}'))],
     'the application': [4000, ({ session }) => session.close(4000)],
@@ -275,7 +275,7 @@ t.test('a relay that closes with a code of its own answers what is pending first
   }
 });
 
-t.test('pending sends get no frame where the connection ends otherwise [F-44] [F-149]', async (t) => {
+t.test('pending sends get no frame if the connection ends in another way [F-44] [F-149]', async (t) => {
   const notUtf8 = maskedText('xx');
   notUtf8.set([0xc3, 0x28], 6);
   const raw = ({ socket }: Client) => (socket as unknown as { _socket: { write(bytes: Buffer): void } })._socket;

@@ -98,7 +98,7 @@ t.test('a hook that throws is logged and changes nothing', async (t) => {
   );
 });
 
-t.test('onOpen comes with the identity, before any frame is looked at', async (t) => {
+t.test('onOpen is called with the identity, before any frame is read', async (t) => {
   const asked = deferred<unknown>();
   const told: unknown[] = [];
   const all = await world(t, {

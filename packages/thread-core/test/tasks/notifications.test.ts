@@ -122,7 +122,7 @@ t.test('an ARC request is answered with an envelope', async (t) => {
   t.strictSame(received, [{ ...params, requestAgent: 'support', traceId: 'tr' }]);
 });
 
-t.test('what is no notification is refused, and names what is wrong', async (t) => {
+t.test('a body that is no notification is refused, and the error names the field', async (t) => {
   const { url, post, received } = await start(t, { maxBodyBytes: 1000 });
   const cases: [string | object, number, RegExp][] = [
     ['{', 400, /not JSON/],
@@ -148,7 +148,7 @@ t.test('what is no notification is refused, and names what is wrong', async (t) 
   t.strictSame(received, []);
 });
 
-t.test('an agent whose name is no text is unknown [F-493]', async (t) => {
+t.test('a requestAgent that is not a string becomes unknown [F-493]', async (t) => {
   const { post } = await start(t);
   const params = { taskId: 't', event: 'e' };
   const odd = {
@@ -174,7 +174,7 @@ function slowPythonJson(json: string): string {
     .join('');
 }
 
-t.test('a text is written as Python writes it, whatever is in it [F-493]', async (t) => {
+t.test('any text is written as Python writes it [F-493]', async (t) => {
   const odd = ['a"b', '\\', '\\"', 'ü', '日本', '\u{1f600}', '\ud800', '\x7f', ', : [', '', 'x\ny\tz', '\u2028'];
   for (const text of [...odd, odd.join('')]) {
     for (const json of [

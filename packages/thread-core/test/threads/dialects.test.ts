@@ -74,7 +74,7 @@ t.test('a chat.start that made its chat and then failed is ended, whatever its c
   }
 });
 
-t.test('the same where the agent is busy, as an envelope', async (t) => {
+t.test('the chat of a chat.start that fails with −41002 in an envelope is ended, too', async (t) => {
   const { agent, threads } = await setUp(t);
   agent.script('chat.start', () => {
     throw new AgentNotAvailableError('All workers are busy');
@@ -130,7 +130,7 @@ t.test('sends that run side by side find out together that an agent is stateless
   t.equal(requestsOf(agent, 'chat.message').length, 3, 'each of them was sent as chat.message first');
 });
 
-t.test('a stateless agent whose first answer breaks off is found to be stateless all the same', async (t) => {
+t.test('a stateless agent is recognised even if its first answer breaks off', async (t) => {
   const { agent, threads } = await setUp(t, { agent: dialects.stateless });
   agent.script('chat.start', { events: [{ data: { message: say('so far') } }], finish: 'cut' });
   const { listener } = dispatch(threads, { stream: true });

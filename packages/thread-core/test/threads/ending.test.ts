@@ -315,7 +315,7 @@ t.test('no warning is given, however many sends share a signal', async (t) => {
   t.strictSame(warnings, []);
 });
 
-t.test('chat.end is repeated where a token could not be had at once', async (t) => {
+t.test('chat.end is repeated if the token function failed', async (t) => {
   let valid = 'one';
   const agent = await startTestAgent({ token: (token) => token === valid });
   let asked = 0;

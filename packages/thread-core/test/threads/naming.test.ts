@@ -95,7 +95,7 @@ t.test('a chat that was taken over from elsewhere keeps its id', async (t) => {
   t.equal(threads.getThreadId('support'), own);
 });
 
-t.test('where the name changes within the first answer, both chats are ended [F-232] [T-52]', async (t) => {
+t.test('if the chat id changes within the first answer, both chats are ended [F-232] [T-52]', async (t) => {
   for (const last of ['done', 'cancel', 'end', 'error'] as const) {
     const { agent, threads, warnings } = await setUp(t, { cleanupTimeout: 300 });
     agent.script('chat.start', {

@@ -106,7 +106,7 @@ t.test('a stream that was cut off before it named its chat is read until it does
   await agent.waitFor(({ counters }) => counters.aborted === 1);
 });
 
-t.test('a running stream whose chat has its id is closed at once, and its chat ended', async (t) => {
+t.test('a running stream whose chat id is known is closed at once, and its chat is ended', async (t) => {
   for (const chatIds of ['client', 'server'] as const) {
     const { agent, threads } = await setUp(t, { agent: { chatIds } });
     agent.script('chat.start', async function* reply() {
@@ -191,7 +191,7 @@ t.test('a stream of a chat.start that breaks off after its beginning keeps the t
   t.equal(agent.counters.open, 0);
 });
 
-t.test('a broken stream whose chat appears late is ended when it does [T-14]', async (t) => {
+t.test('the chat of a broken stream is ended even if it appears late [T-14]', async (t) => {
   const { agent, threads } = await setUp(t);
   agent.script('chat.start', { events: [{ data: 'so far' }], finish: 'cut' });
   agent.script('chat.end', { error: { code: -43_001 }, times: 2 });
@@ -279,7 +279,7 @@ t.test('a thread that is removed while its start runs: endAllChats waits for the
   t.match(agent.counters, { started: 1, ended: 1, open: 0 });
 });
 
-t.test('a start that is replaced by storeThreadId is ended where its thread is', async (t) => {
+t.test('a start that is replaced by storeThreadId is ended with its thread', async (t) => {
   const { agent, client, threads } = await setUp(t);
   await client.chat.start({ targetAgent: 'support', chatId: 'mine', initialMessage: say('one') });
   const gate = agent.hold('chat.start');

@@ -57,7 +57,7 @@ for (const stream of [false, true]) {
       t.match(agent.counters, { started: 1, open: 1 });
     });
 
-    t.test(`where the first starts fail the next send starts, still one at a time (${kind})`, async (t) => {
+    t.test(`if the first starts fail the next send starts, still one at a time (${kind})`, async (t) => {
       const { handler, most } = counting(3);
       const { agent, threads } = await setUp(t, { agent: { handler }, busy });
       const answers = await Promise.all(TWENTY.map((text) => settled(answerOf(threads, text, stream))));

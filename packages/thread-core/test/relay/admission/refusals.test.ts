@@ -39,7 +39,7 @@ t.test('a Host that is not in allowedHosts is refused before any other check, an
   });
 });
 
-t.test('a request without a Host is refused where allowedHosts is set', async (t) => {
+t.test('a request without a Host is refused if allowedHosts is set', async (t) => {
   const relay = createRelay({ endpoint: 'http://127.0.0.1:1/arc', allowedHosts: ['localhost'] });
   const admissions: Admission[] = [];
   const server = createServer(async (request, response) => {

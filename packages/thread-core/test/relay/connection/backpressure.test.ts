@@ -71,7 +71,7 @@ t.test(
   },
 );
 
-t.test('all streams of a slow reader wait, those that begin meanwhile, too', async (t) => {
+t.test('all streams of a slow reader are paused, also those that begin meanwhile', async (t) => {
   const all = await world(t, { maxBufferedBytes: 64 * 1024 });
   const client = await all.connect();
   const sources = [source(300), source(300), source(300)];

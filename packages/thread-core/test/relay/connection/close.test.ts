@@ -89,7 +89,7 @@ for (const [what, options, timeout] of [
   );
 }
 
-t.test('close with no limit of time that a timer could know waits for what runs', async (t) => {
+t.test('close with a time-out beyond the range of timers waits for running sends', async (t) => {
   const all = await world(t);
   const client = await all.connect();
   const gate = all.agent.hold();

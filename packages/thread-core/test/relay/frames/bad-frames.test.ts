@@ -158,7 +158,7 @@ t.test('half of a surrogate pair is -32600, wherever it stands, and the field is
   t.equal(agent.counters.requests, 0, 'no agent sees any of it');
 });
 
-t.test('pairs, escaped backslashes, and what is ignored are no half of a pair [F-9] [F-362]', async (t) => {
+t.test('surrogate pairs, escaped backslashes and ignored fields are well-formed [F-9] [F-362]', async (t) => {
   const { connect, agent } = await world(t);
   const client = await connect();
   const good = [
@@ -192,7 +192,7 @@ t.test('the longest names are let through [F-8] [F-60] [F-61] [F-62]', async (t)
   }
 });
 
-t.test('an error frame repeats what could be read of the bad frame [F-42] [F-66]', async (t) => {
+t.test('an error frame repeats the valid fields of an invalid frame [F-42] [F-66]', async (t) => {
   const { connect } = await world(t);
   const client = await connect();
   const echo = { id: 'i', agent_id: 'a', context_id: 'c', trace_id: 't' };

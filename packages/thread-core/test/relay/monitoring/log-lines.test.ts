@@ -14,7 +14,7 @@ function written({ about, message }: Line): string {
 
 const HUGE = 'x"\u0001é'.repeat(100_000);
 
-t.test('no log line is longer than 8 KiB, whatever agents and callbacks make of it [S-73]', async (t) => {
+t.test('no log line is longer than 8 KiB, whatever agents and callbacks put into it [S-73]', async (t) => {
   const all = await world(t, {
     maxBadFrames: 1000,
     cleanupTimeout: 50,

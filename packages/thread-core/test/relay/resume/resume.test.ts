@@ -142,7 +142,7 @@ t.test('acknowledged frames are not replayed, and cannot be requested again [F-2
   t.match(ready, { resumed: true, seq: 3, got: 3, pending: [] }, 'the refusal has not disturbed the session');
 });
 
-t.test('cursors are checked by arithmetic: what is outside is a gap [F-276]', async (t) => {
+t.test('cursors outside of the possible range are a gap [F-276]', async (t) => {
   const all = await world(t, { resume: true, maxBadFrames: 100 });
   const [first, { session }] = await open(all);
   await first.ask(to('a', 'x', { id: 1 }));
@@ -568,7 +568,7 @@ t.test('repeated acknowledgements show that the client is alive [F-285]', async 
   t.equal(frames.filter(({ type }) => type === 'content').length, 4);
 });
 
-t.test('onDisconnect finish: what is pending when the grace is over is finished first [F-283]', async (t) => {
+t.test('onDisconnect finish: sends that are pending when the grace ends are finished first [F-283]', async (t) => {
   const told: unknown[] = [];
   const all = await world(t, {
     resume: { grace: 20, maxBufferedBytes: 1000 },

@@ -341,29 +341,32 @@ t.test('other agents and contexts run side by side, in chats of their own [F-13]
   t.strictSame(client.texts, []);
 });
 
-t.test('restarted stands on the last frame of a send whose chat was lost [F-29] [F-99] [F-100]', async (t) => {
-  const { agent, connect } = await world(t);
-  const client = await connect();
-  t.notOk('restarted' in (await client.ask(to('a'))));
-  agent.forget();
-  const response = await client.ask(to('a', 'x', { id: 1 }));
-  t.match(response, { type: 'response', id: 1, restarted: true });
-  t.equal(textOf(response), 'a #1: x', 'in a new chat');
-  t.notOk('restarted' in (await client.ask(to('a'))));
-  agent.forget();
-  client.send(to('a', 'one two', { stream: true }));
-  const frames = await client.answer();
-  t.match(frames.at(-1), { type: 'done', restarted: true });
-  t.ok(frames.slice(0, -1).every((frame) => frame.type === 'content' && !('restarted' in frame)));
-  agent.forget();
-  agent.script('chat.start', { error: { code: -43_005, message: 'No' } });
-  t.strictSame(await client.ask(to('a')), {
-    type: 'error',
-    agent_id: 'a',
-    restarted: true,
-    data: { code: -43_005, message: 'No' },
-  });
-});
+t.test(
+  'restarted is on the last frame of a send whose chat was lost, and on no other [F-29] [F-99] [F-100]',
+  async (t) => {
+    const { agent, connect } = await world(t);
+    const client = await connect();
+    t.notOk('restarted' in (await client.ask(to('a'))));
+    agent.forget();
+    const response = await client.ask(to('a', 'x', { id: 1 }));
+    t.match(response, { type: 'response', id: 1, restarted: true });
+    t.equal(textOf(response), 'a #1: x', 'in a new chat');
+    t.notOk('restarted' in (await client.ask(to('a'))));
+    agent.forget();
+    client.send(to('a', 'one two', { stream: true }));
+    const frames = await client.answer();
+    t.match(frames.at(-1), { type: 'done', restarted: true });
+    t.ok(frames.slice(0, -1).every((frame) => frame.type === 'content' && !('restarted' in frame)));
+    agent.forget();
+    agent.script('chat.start', { error: { code: -43_005, message: 'No' } });
+    t.strictSame(await client.ask(to('a')), {
+      type: 'error',
+      agent_id: 'a',
+      restarted: true,
+      data: { code: -43_005, message: 'No' },
+    });
+  },
+);
 
 t.test('a cancelled send that was restarted says so [F-99]', async (t) => {
   const { agent, connect } = await world(t);

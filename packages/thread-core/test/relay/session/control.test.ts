@@ -199,7 +199,7 @@ t.test('text in any script reaches clients and hooks as it is', async (t) => {
   t.match(outcomes, [{ agentId, text, response: { result: { reason: 'groß' } } }]);
 });
 
-t.test('end is answered also where there was no chat, or the agent had lost it [F-20] [F-98]', async (t) => {
+t.test('end is answered also if there was no chat, or the agent had lost it [F-20] [F-98]', async (t) => {
   const { agent, connect } = await world(t);
   const client = await connect();
   t.strictSame(await client.ask({ type: 'end', agent_id: 'a', id: 1 }), { type: 'ended', id: 1, agent_id: 'a' });

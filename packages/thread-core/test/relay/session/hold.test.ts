@@ -296,7 +296,7 @@ t.test('cancelling a send on which authorize hangs releases the sends behind it'
   ]);
 });
 
-t.test('kept messages get cancelled, too, where one of those before them has the connection closed', async (t) => {
+t.test('kept messages get cancelled, too, if an earlier message closes the connection', async (t) => {
   const asked = deferred<unknown>();
   const all = await world(t, { attach: {}, authenticate: () => asked.promise, maxBadFrames: 2 });
   const client = await all.connect();
