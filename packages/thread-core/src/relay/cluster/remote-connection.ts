@@ -1,5 +1,7 @@
+import { CloseCode } from '@arc/thread-protocol';
 import { type Bytes, decode } from '../../bytes.js';
 import { type ConnectionOwner, NO_OWNER } from '../connection/connection-owner.js';
+import { LimitedConnection } from '../connection/limited-connection.js';
 import type { SessionConnection } from '../connection/session-connection.js';
 import { readFrame } from '../frames/frame-reader.js';
 import type { Traffic } from '../monitoring/stats.js';
@@ -23,18 +25,15 @@ export interface RemoteProgress {
 }
 
 /** The connection of a session whose client is connected to another node. That node reads its frames from the store. */
-export class RemoteConnection implements SessionConnection, LinkEnd {
+export class RemoteConnection extends LimitedConnection implements SessionConnection, LinkEnd {
   readonly request = undefined;
-  owner: ConnectionOwner;
   isOpen = true;
   readonly isFull = false;
   readonly traffic: Traffic = { received: 0, sent: 0 };
-  readonly #config: RelayConfig;
+  protected readonly config: RelayConfig;
   readonly #socket: RemoteSocket;
   readonly #progress: RemoteProgress;
   readonly #spill: JournalSpill;
-  #badFrames = 0;
-  #stallTimer: NodeJS.Timeout | undefined;
 
   constructor(
     config: RelayConfig,
@@ -43,8 +42,8 @@ export class RemoteConnection implements SessionConnection, LinkEnd {
     progress: RemoteProgress,
     spill: JournalSpill,
   ) {
-    this.#config = config;
-    this.owner = owner;
+    super(owner);
+    this.config = config;
     this.#socket = socket;
     this.#progress = progress;
     this.#spill = spill;
@@ -64,30 +63,8 @@ export class RemoteConnection implements SessionConnection, LinkEnd {
     this.#post({ event: 'control', text: decode(frame), got: this.#progress.got });
   }
 
-  countBadFrame(): boolean {
-    this.#badFrames += 1;
-    return this.#badFrames >= this.#config.maxBadFrames;
-  }
-
-  resetBadFrames(): void {
-    this.#badFrames = 0;
-  }
-
-  startStallTimer(): void {
-    const { stalledTimeout } = this.#config;
-    if (stalledTimeout === 0 || this.#stallTimer !== undefined) return;
-    const drop = (): void => this.owner.onViolation(1008, 'The client does not read');
-    this.#stallTimer = setTimeout(drop, stalledTimeout).unref();
-  }
-
-  restartStallTimer(): void {
-    this.stopStallTimer();
-    this.startStallTimer();
-  }
-
-  stopStallTimer(): void {
-    clearTimeout(this.#stallTimer);
-    this.#stallTimer = undefined;
+  protected onStalled(): void {
+    this.owner.onViolation(CloseCode.PolicyViolation, 'The client does not read');
   }
 
   /** The other node pings the client. This one only checks that the other node is alive. */
@@ -120,7 +97,7 @@ export class RemoteConnection implements SessionConnection, LinkEnd {
   }
 
   terminate(): void {
-    this.close(1012, '');
+    this.close(CloseCode.ServiceRestart, '');
   }
 
   /** The session is the other node's now. */
@@ -135,14 +112,14 @@ export class RemoteConnection implements SessionConnection, LinkEnd {
       const { n, text, event } = message;
       // What is not taken is taken by the next owner.
       if (n !== undefined && (n !== this.#progress.got + 1 || this.#progress.isLeaving)) return;
-      const frame = readFrame(text, this.#config.maxFrameDepth, true);
+      const frame = readFrame(text, this.config.maxFrameDepth, true);
       if (event === 'excess') this.owner.onExcessFrame(frame, Buffer.byteLength(text), text);
       else this.owner.onFrame(frame, text, Buffer.byteLength(text));
     }
   }
 
   onPeerLost(): void {
-    this.#onGone(1006);
+    this.#onGone(CloseCode.Abnormal);
   }
 
   #onGone(code: number): void {

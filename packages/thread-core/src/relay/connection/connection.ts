@@ -7,6 +7,7 @@ import type { Traffic } from '../monitoring/stats.js';
 import type { RelayConfig } from '../options.js';
 import { cutReason } from './close-reason.js';
 import { type ConnectionOwner, NO_OWNER } from './connection-owner.js';
+import { LimitedConnection } from './limited-connection.js';
 import { TokenBucket } from './rate-limiter.js';
 import type { SessionConnection } from './session-connection.js';
 import type { RelaySocket, SocketData } from './socket.js';
@@ -33,30 +34,26 @@ function bytesRead({ socket }: { socket: IncomingMessage['socket'] | undefined }
 }
 
 /** One WebSocket: reads frames, limits their size and rate, writes, and notices slow and silent clients. */
-export class Connection implements FrameWriterOwner, SessionConnection, SocketEvents {
+export class Connection extends LimitedConnection implements FrameWriterOwner, SessionConnection, SocketEvents {
   readonly request: IncomingMessage;
-  /** Its session. A session that is resumed becomes the owner of the connection on which that was asked for. */
-  owner: ConnectionOwner;
   readonly #host: ConnectionHost;
   readonly #socket: RelaySocket;
   readonly #writer: FrameWriter;
   #limiter: TokenBucket | undefined;
-  #badFrames = 0;
   /** The sweep of the last activity. */
   #lastActivity: number;
   /** Bytes received and unsent at the last ping. Negative or undefined: the client is known to be alive. */
   #received: number | undefined = -1;
   #backlog = 0;
-  #stallTimer: NodeJS.Timeout | undefined;
   #hasSlot = true;
   #isClosing = false;
   #error: unknown;
 
   /** @throws TypeError if the socket has a connection already */
   constructor(host: ConnectionHost, owner: ConnectionOwner, socket: RelaySocket, request: IncomingMessage) {
+    super(owner);
     if (isConnected(socket) && socket.readyState !== socket.CLOSED) throw new TypeError('socket: is attached already');
     this.#host = host;
-    this.owner = owner;
     this.#socket = socket;
     this.request = request;
     this.#lastActivity = host.sweeper.sweeps;
@@ -65,6 +62,10 @@ export class Connection implements FrameWriterOwner, SessionConnection, SocketEv
     // A fourth listener would make ws's table of listeners grow by a hundred bytes. Bytes received serve as well.
     listen(socket, this, bytesRead(request) === undefined);
     if (socket.readyState === socket.CLOSED) queueMicrotask(() => this.onClose(CloseCode.Abnormal));
+  }
+
+  protected get config(): RelayConfig {
+    return this.#host.config;
   }
 
   get isOpen(): boolean {
@@ -121,41 +122,13 @@ export class Connection implements FrameWriterOwner, SessionConnection, SocketEv
     return !this.#limiter.take();
   }
 
-  /** Counts an invalid or refused frame. Returns whether there were too many in a row. */
-  countBadFrame(): boolean {
-    this.#badFrames += 1;
-    return this.#badFrames >= this.#host.config.maxBadFrames;
-  }
-
-  /** A frame was accepted. */
-  resetBadFrames(): void {
-    this.#badFrames = 0;
-  }
-
   onFull(): void {
     this.owner.onBackpressure();
   }
 
   onDrain(): void {
     this.#received = -1;
-    this.#guard(() => this.owner.onBackpressure());
-  }
-
-  /** Starts `stalledTimeout`, unless it runs: the client must read, or its session ends. */
-  startStallTimer(): void {
-    const { stalledTimeout } = this.#host.config;
-    if (stalledTimeout === 0 || this.#stallTimer !== undefined) return;
-    this.#stallTimer = setTimeout(() => this.#guard(() => this.#drop()), stalledTimeout).unref();
-  }
-
-  restartStallTimer(): void {
-    this.stopStallTimer();
-    this.startStallTimer();
-  }
-
-  stopStallTimer(): void {
-    clearTimeout(this.#stallTimer);
-    this.#stallTimer = undefined;
+    this.guard(() => this.owner.onBackpressure());
   }
 
   /** @internal */
@@ -175,14 +148,14 @@ export class Connection implements FrameWriterOwner, SessionConnection, SocketEv
 
   /** @internal */
   onCloseCalled(code: number = NO_STATUS): void {
-    if (!this.#isClosing) this.#guard(() => this.owner.onDisconnect(code));
+    if (!this.#isClosing) this.guard(() => this.owner.onDisconnect(code));
   }
 
   /** @internal */
   onClose(code: number): void {
     this.stopStallTimer();
-    if (!this.#isClosing) this.#guard(() => this.owner.onDisconnect(code));
-    this.#guard(() => this.owner.onClosed(code, this.#error));
+    if (!this.#isClosing) this.guard(() => this.owner.onDisconnect(code));
+    this.guard(() => this.owner.onClosed(code, this.#error));
   }
 
   /** @internal */
@@ -190,16 +163,7 @@ export class Connection implements FrameWriterOwner, SessionConnection, SocketEv
     this.owner.onFailure(error);
   }
 
-  /** Runs a callback of the socket or a timer. What it throws ends this session, and not the process. */
-  #guard(callback: () => void): void {
-    try {
-      callback();
-    } catch (error) {
-      this.owner.onFailure(error);
-    }
-  }
-
-  #drop(): void {
+  protected onStalled(): void {
     this.owner.onViolation(CloseCode.PolicyViolation, 'The client does not read');
     // The close frame waits behind what the client does not read.
     this.terminate();
@@ -207,7 +171,7 @@ export class Connection implements FrameWriterOwner, SessionConnection, SocketEv
 
   /** Called regularly: closes an idle connection, and sends a ping or drops a client that did not answer the last one. */
   sweep(pings: boolean, idleSweeps: number): void {
-    this.#guard(() => this.#sweep(pings, idleSweeps));
+    this.guard(() => this.#sweep(pings, idleSweeps));
   }
 
   #sweep(pings: boolean, idleSweeps: number): void {
