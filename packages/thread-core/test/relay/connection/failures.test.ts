@@ -14,7 +14,7 @@ const fail = (): never => {
 };
 
 t.test('a socket that throws in a sweep costs its session, and no other [S-42]', async (t) => {
-  const all = await world(t, { heartbeat: 40 });
+  const all = await world(t, { heartbeat: 250 });
   const [broken, other]: Client[] = [await all.connect(), await all.connect()];
   await broken?.ask(to('a'));
   Object.assign(all.sockets[0] as WebSocket, { ping: fail });
