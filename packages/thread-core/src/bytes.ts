@@ -22,7 +22,7 @@ export function decode(bytes: Bytes): string {
  * The same text in one piece. V8 keeps a concatenated string as a tree of its pieces until something reads it, and copies
  * each piece wherever the string becomes a part of others. For text that is written many times, one copy is cheaper.
  */
-export function flatten(text: Bytes): Bytes {
+export function flatten<Text extends string>(text: Text): Text {
   NOT_ASCII.test(text);
   return text;
 }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FrameId } from '@arc/thread-protocol';
+import { flatten } from '../../bytes.js';
 import type { ThreadManager } from '../../threads/thread-manager.js';
 import type { SessionConnection } from '../connection/session-connection.js';
 import type { FrameEcho } from '../frames/frame-reader.js';
@@ -27,7 +28,8 @@ export class SessionParts {
   protected sid: string | undefined;
 
   get id(): string {
-    this.sid ??= randomUUID();
+    // Node joins it from 14 pieces, each of which would stay in memory.
+    this.sid ??= flatten(randomUUID());
     return this.sid;
   }
 
