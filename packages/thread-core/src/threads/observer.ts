@@ -3,7 +3,7 @@ import type { ThreadEntry } from './store.js';
 
 /**
  * Keeps a record of threads elsewhere, so that another process can continue or end their chats. Each method gets a copy
- * of the entry. What it throws is logged and changes nothing, except in `beforeStart`. @internal
+ * of the entry. What it throws is logged and changes nothing, except in `beforeStart` and `beforeWaiting`. @internal
  */
 export interface ThreadObserver {
   /**
@@ -11,6 +11,11 @@ export interface ThreadObserver {
    * the promise rejects, the send fails with that error, and no thread is left.
    */
   beforeStart?(entry: ThreadEntry): Promise<void> | undefined;
+  /**
+   * Called before a message is sent that has waited for other sends of its thread. A promise delays it; if it rejects, the
+   * send fails with that error.
+   */
+  beforeWaiting?(): Promise<void> | undefined;
   /** A thread was taken over whose chat was started elsewhere. */
   onAdopted?(entry: ThreadEntry): void;
   /** The agent gave the chat another id than `previous`, or another field of the entry changed. */

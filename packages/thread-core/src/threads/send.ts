@@ -94,21 +94,23 @@ export class Send implements CallListener, Answerable {
     return this.#call?.wasSent === true;
   }
 
-  /** Sends the message. @internal */
-  run(entry: ThreadEntry, phase: SendPhase): void {
+  /** Sends the message. `hasWaited`: other sends of its thread ran before. @internal */
+  run(entry: ThreadEntry, phase: SendPhase, hasWaited = false): void {
     this.#entry = entry;
     this.#phase = phase;
     // The call of a lost chat says nothing about the new chat.
     this.#call = undefined;
-    const prepared = phase === 'starting' ? this.#threads.beforeStart(entry) : undefined;
+    let prepared: Promise<void> | undefined;
+    if (phase === 'starting') prepared = this.#threads.beforeStart(entry);
+    else if (hasWaited) prepared = this.#threads.beforeWaiting();
     if (prepared === undefined) return this.#request(entry, phase);
     // It may have been cancelled meanwhile.
-    const ifStillStarting = (act: () => void): void => {
-      if (this.#phase === 'starting' && this.#entry === entry) act();
+    const ifStillWanted = (act: () => void): void => {
+      if (this.#phase === phase && this.#entry === entry) act();
     };
     prepared.then(
-      () => ifStillStarting(() => this.#request(entry, 'starting')),
-      (error: unknown) => ifStillStarting(() => this.onError(error)),
+      () => ifStillWanted(() => this.#request(entry, phase)),
+      (error: unknown) => ifStillWanted(() => this.onError(error)),
     );
   }
 

@@ -163,6 +163,14 @@ export class ThreadTable implements QueueOwner {
     }
   }
 
+  beforeWaiting(): Promise<void> | undefined {
+    try {
+      return this.#observer?.beforeWaiting?.();
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
   endChat(entry: ThreadEntry): void {
     void this.#beginEnding(entry, {}, this.#cleanupTimeout);
   }

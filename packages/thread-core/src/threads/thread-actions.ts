@@ -6,6 +6,8 @@ export interface ThreadActions {
   call(request: CallRequest, listener: CallListener): Call;
   /** What has to be done before a chat.start is sent. */
   beforeStart(entry: ThreadEntry): Promise<void> | undefined;
+  /** What has to be done before a message is sent that has waited for others. */
+  beforeWaiting(): Promise<void> | undefined;
   updateThread(entry: ThreadEntry, change: ThreadChange): void;
   /** Forgets a thread that has no chat. */
   removeThread(entry: ThreadEntry): void;

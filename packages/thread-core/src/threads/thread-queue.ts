@@ -67,7 +67,7 @@ export class ThreadQueue implements SendQueue<Send> {
 
   runNext(): void {
     if (this.#isStopped) return;
-    while (this.#waiting.length > 0 && this.#mayRun()) this.#run(this.#waiting.shift() as Send);
+    while (this.#waiting.length > 0 && this.#mayRun()) this.#run(this.#waiting.shift() as Send, true);
     if (this.#running === undefined && this.#waiting.length === 0) this.#owner.onIdle(this);
   }
 
@@ -75,19 +75,19 @@ export class ThreadQueue implements SendQueue<Send> {
     return this.#owner.busy === 'parallel' ? this.#starting === undefined : this.#running === undefined;
   }
 
-  #run(send: Send): void {
+  #run(send: Send, hasWaited = false): void {
     if (this.#running === undefined) {
       this.#running = send;
     } else {
       if (this.#beside === NONE) this.#beside = [];
       this.#beside.push(send);
     }
-    this.#begin(send);
+    this.#begin(send, hasWaited);
   }
 
-  #begin(send: Send): void {
+  #begin(send: Send, hasWaited = false): void {
     const known = this.#owner.findThread(this.key);
-    if (known !== undefined) return send.run(known, known.stateless ? 'stateless' : 'messaging');
+    if (known !== undefined) return send.run(known, known.stateless ? 'stateless' : 'messaging', hasWaited);
     const entry = { agentId: this.agentId, contextId: this.contextId, chatId: randomUUID() };
     this.#owner.addThread(this.key, entry);
     this.#starting = send;

@@ -30,6 +30,18 @@ export function readThreads({ threads, exact }: StoredSession): Record<string, T
   return Object.fromEntries(unsettled);
 }
 
+/**
+ * Marks the former chats of a thread, which are being ended, when the thread gets a new one: whoever claims the session must
+ * know which of them continues. Returns the keys of those that it has marked.
+ */
+export function markFormer(threads: Map<string, ThreadEntry>, { agentId, contextId }: ThreadEntry): string[] {
+  const isFormer = ([, entry]: [string, ThreadEntry]): boolean =>
+    entry.agentId === agentId && entry.contextId === contextId && entry.ending !== true;
+  const former = [...threads].filter(isFormer);
+  for (const [key, entry] of former) threads.set(key, { ...entry, ending: true });
+  return former.map(([key]) => key);
+}
+
 /** The number of the last frame; 0 if there is none. */
 function endOf(journal: ClaimedSession['journal']): number {
   return journal === undefined ? 0 : journal.firstSeq + journal.frames.length - 1;

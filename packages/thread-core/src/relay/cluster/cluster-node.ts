@@ -111,16 +111,19 @@ export class ClusterNode {
   /**
    * Undefined if this node may act for its sessions at once, because its lease was renewed recently. Otherwise (the event
    * loop was blocked, or the store is away) a promise, which rejects if the node may not.
+   * `isConnected`: false for a session whose client is not connected to this node itself. Other nodes may claim it as soon
+   * as the lease is over.
    */
-  check(): Promise<void> | undefined {
+  check(isConnected = true): Promise<void> | undefined {
     const isFresh = this.#clock.age < (this.node.lease * 2) / RENEWALS_PER_LEASE;
-    return isFresh && !this.#isFenced ? undefined : this.#checkAgain();
+    return isFresh && !this.#isFenced ? undefined : this.#checkAgain(isConnected);
   }
 
-  async #checkAgain(): Promise<void> {
+  async #checkAgain(isConnected: boolean): Promise<void> {
     if (!this.#isAway && !this.#isFenced) await this.renew();
-    // No other node claims or ends these sessions before lease and grace are over. Half of the grace is for the last send.
-    const isSafe = this.#hasJoined && this.#clock.age < this.node.lease + this.grace / 2;
+    // No other node ends these sessions before lease and grace are over. Half of the grace is for the last send.
+    const limit = isConnected ? this.node.lease + this.grace / 2 : this.node.lease;
+    const isSafe = this.#hasJoined && this.#clock.age < limit;
     if (this.#isFenced || !isSafe) throw new ClusterUnavailableError();
   }
 

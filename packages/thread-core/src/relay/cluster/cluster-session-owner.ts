@@ -11,6 +11,8 @@ export interface ClaimedRecord {
 }
 
 export interface ClusterSessionOwner {
+  /** Its client is connected to this node itself, and has not resumed it elsewhere. */
+  isConnected(): boolean;
   describe(): SessionDescription;
   /** Writes what the journal in the store does not have. Resolves to whether it has all of it. */
   writeJournal(): Promise<boolean>;

@@ -1,6 +1,7 @@
 import type { ChatOutcome } from '../../threads/ending.js';
 import type { ThreadEntry } from '../../threads/store.js';
 import { FencedError, type JournalSlice, type Ownership, type SessionState } from '../store/session-store.js';
+import { markFormer } from './claimed-session.js';
 import { ClusterUnavailableError } from './cluster-errors.js';
 import type { ClusterNode } from './cluster-node.js';
 import type { ClusterMember } from './cluster-reconcile.js';
@@ -130,7 +131,7 @@ export class ClusterSession implements ClusterMember {
     } catch (error) {
       throw new ClusterUnavailableError(error);
     }
-    this.#noteFormer(entry);
+    for (const key of markFormer(this.#threads, entry)) this.#writeSoon(key);
     this.#threads.set(entry.chatId, entry);
     try {
       await this.#node.joined();
@@ -142,13 +143,8 @@ export class ClusterSession implements ClusterMember {
     }
   }
 
-  /** Of two chats of one thread the new one continues: whoever takes the session over must know which that is. */
-  #noteFormer({ agentId, contextId }: ThreadEntry): void {
-    for (const [key, former] of this.#threads) {
-      if (former.agentId !== agentId || former.contextId !== contextId) continue;
-      this.#threads.set(key, { ...former, ending: true });
-      this.#writeSoon(key);
-    }
+  beforeWaiting(): Promise<void> | undefined {
+    return this.#node.check(this.#owner.isConnected());
   }
 
   /** Stores a thread whose chat was started elsewhere. */

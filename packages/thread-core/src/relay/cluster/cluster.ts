@@ -15,6 +15,8 @@ import { type MovesHost, type MovesMessage, SessionMoves } from './session-moves
 export interface ClusteredSession {
   readonly id: string;
   readonly identity: unknown;
+  /** The request of its connection, if that is on this node. */
+  readonly request: object | undefined;
   readonly resumption:
     | {
         readonly secretHash: string;
@@ -124,7 +126,7 @@ export class Cluster {
     return new ClusterSession(
       this.#node,
       session.id,
-      { describe, writeJournal, onLost: () => session.onLost() },
+      { describe, writeJournal, isConnected: () => session.request !== undefined, onLost: () => session.onLost() },
       claimed,
     );
   }

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
-import { type Client, deferred, type Frame, textOf, to } from '../helpers.js';
+import { type Client, deferred, type Frame, textOf, to, until } from '../helpers.js';
 import { type ClusterNode, cluster } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
@@ -71,4 +71,22 @@ t.test('a stream that runs longer than drainTimeout ends with cancelled, and its
   t.match(ready, { resumed: true, seq, got: 1, pending: [] });
   t.equal(textOf(await second.ask(to('support', 'y', { id: 'r' }))), 'support #2: y');
   t.equal(agent.counters.started, 1);
+});
+
+t.test('a node that may have lost a session sends none of the messages that waited in it [S-86]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  const gate = agent.hold('chat.message');
+  first.send(to('support', 'running', { id: 2 }), to('support', 'waiting', { id: 3 }));
+  await gate.arrived;
+  a.isCutOff = true;
+  await a.dropAll();
+  const [second, ready] = await b.resume({ session, seq: 1, sent: 3 });
+  t.match(ready, { resumed: true, pending: [] }, 'the client is told that both were interrupted');
+  gate.release();
+  await until(() => a.relay.stats().pending === 0, 'the former owner to be done');
+  t.equal(textOf(await second.ask(to('support', 'y', { id: 4 }))), 'support #3: y');
+  t.notOk(agent.requests.some(({ body }) => body.includes('waiting')));
 });
