@@ -38,10 +38,12 @@ export class ResumableCluster {
     this.commands.on('error', () => undefined);
   }
 
-  async add(): Promise<ResumableNode> {
+  /** `env`: the environment of the node, if it is another one than that of the test. */
+  async add(env: NodeJS.ProcessEnv = process.env): Promise<ResumableNode> {
     const options = { endpoint: this.agent.endpoint, redis: this.redis.url, lease: this.lease };
     const child = fork(new URL('resumable-node.ts', import.meta.url), [JSON.stringify(options)], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      env,
     });
     const [{ url }] = (await once(child, 'message')) as [{ url: string }];
     const node = { child, url };

@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ThreadClient } from '@arc/thread-client';
 import t from 'tap';
+import { brokenBuild } from '../history/breakage.js';
 import { until } from './cluster.js';
 import { ResumableCluster, type ResumableNode } from './resumable.js';
 
@@ -14,10 +15,14 @@ async function say(client: ThreadClient, text: string): Promise<string> {
   return turn.text();
 }
 
-/** Clients that each have said something. */
+/** Clients that each have said something. They do not come all at once. */
 async function talking(cluster: ResumableCluster, count: number): Promise<ThreadClient[]> {
-  const clients = Array.from({ length: count }, () => cluster.client());
-  await Promise.all(clients.map((client, index) => say(client, `fact ${index}`)));
+  const clients: ThreadClient[] = [];
+  while (clients.length < count) {
+    const more = Array.from({ length: Math.min(50, count - clients.length) }, () => cluster.client());
+    await Promise.all(more.map((client, index) => say(client, `fact ${clients.length + index}`)));
+    clients.push(...more);
+  }
   return clients;
 }
 
@@ -99,4 +104,44 @@ t.test('messages of resumable sessions ask nothing of Redis, and a loss of data 
   await cluster.remove(owner?.node as ResumableNode, 'SIGTERM');
   t.match(await say(client, 'still there?'), 'support #202: still there?');
   t.equal(agent.counters.started, 1);
+});
+
+t.test('a roll to a release that stores more fields, and back, loses no conversation [S-87]', async (t) => {
+  const cluster = await ResumableCluster.start(t, 1);
+  const { agent } = cluster;
+  const newer = brokenBuild({
+    file: '/thread-redis/dist/record.js',
+    find: 'Object.entries(threads).flatMap(([key, entry]) => [key, JSON.stringify(entry)])',
+    replace: "Object.entries(threads).flatMap(([key, entry]) => [key, JSON.stringify({ ...entry, newer: ['field'] })])",
+  });
+  const client = cluster.client();
+  t.equal(await say(client, 'a'), 'support #1: a');
+  for (const env of [newer, process.env]) {
+    const [old] = cluster.nodes as [ResumableNode];
+    await cluster.add(env);
+    await cluster.remove(old, 'SIGTERM');
+    t.match(await say(client, 'again'), /^support #\d: again$/);
+  }
+  t.equal(await say(client, 'b'), 'support #4: b');
+  t.equal(agent.counters.started, 1);
+});
+
+t.test('a node of another version of the stored format leaves sessions to nodes of their own [S-88]', async (t) => {
+  const cluster = await ResumableCluster.start(t, 2);
+  const { agent, commands } = cluster;
+  const version = { file: '/thread-redis/dist/scripts/prelude.js', find: "local VERSION = '1'" };
+  const client = cluster.client();
+  t.equal(await say(client, 'a'), 'support #1: a');
+  const other = await cluster.add(brokenBuild({ ...version, replace: "local VERSION = '2'" }));
+  const stats = await Promise.all(cluster.nodes.map(async (node) => ({ node, ...(await cluster.statsOf(node)) })));
+  const owner = stats.find(({ sessions }) => sessions === 1)?.node as ResumableNode;
+  const codes: unknown[] = [];
+  client.on('state', (state) => state.status === 'waiting' && codes.push(state.code));
+  await cluster.remove(owner, 'SIGTERM');
+  t.equal(await say(client, 'b'), 'support #2: b');
+  t.equal((await cluster.statsOf(other)).sessions, 0);
+  const [key = ''] = await commands.keys('arc:s:*');
+  t.equal(await commands.hget(key, 'version'), '1');
+  t.equal(agent.counters.started, 1);
+  t.ok(codes[0] === 1012 && codes.slice(1).every((code) => code === 1013), `closed with ${codes}`);
 });

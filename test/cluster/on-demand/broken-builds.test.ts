@@ -27,7 +27,7 @@ const builds: BrokenBuild[] = [
     without: 'the check of the lease',
     breakage: {
       file: '/thread-core/dist/relay/cluster/cluster-node.js',
-      find: 'return isFresh && !this.#isFenced ? undefined : this.#checkAgain();',
+      find: 'return isFresh && !this.#isFenced ? undefined : this.#checkAgain(isConnected);',
       replace: 'return undefined;',
     },
     steps: [['freeze']],
