@@ -187,7 +187,7 @@ export class Channel implements ConnectionHost, AckHost {
     this.#established(secret !== undefined);
   }
 
-  /** Without `received` nobody knows what has arrived: all of it may have. */
+  /** Without `received` it is not known what has arrived: all of it may have. */
   #reset(reason: SessionLostError['reason'], received = this.#outbox.sent): void {
     this.#seq = 0;
     this.#outbox.restart(received);

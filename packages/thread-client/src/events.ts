@@ -19,7 +19,7 @@ export interface ThreadClientEvents {
 type EventName = keyof ThreadClientEvents;
 type Listener<Name extends EventName> = (...args: ThreadClientEvents[Name]) => void;
 
-/** Calls listeners by the name of an event. One that throws disturbs nobody: what it threw becomes an `error` event. */
+/** Calls listeners by the name of an event. If one throws, the others are still called, and the error becomes an `error` event. */
 export class Emitter {
   readonly #listeners: { [Name in EventName]?: Set<Listener<Name>> } = {};
 

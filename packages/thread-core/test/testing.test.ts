@@ -652,7 +652,7 @@ t.test('script', async (t) => {
     const request = httpRequest(agent.endpoint, { method: 'POST' }).end(message('none'));
     const [response] = await once(request, 'response');
     t.match(String((await once(response, 'data'))[0]), /-43001/);
-    t.equal(response.complete, false, 'its end has not come, so nobody uses the connection again');
+    t.equal(response.complete, false, 'its end has not arrived, so the connection is not used again');
     request.destroy();
     await agent.waitFor(({ counters }) => counters.aborted === 1 && counters.running === 0);
   });

@@ -114,7 +114,7 @@ export interface TaskMethods {
   create(options: TaskCreateOptions): Promise<ArcResponse<TaskResult>>;
   /** Answers a task that waits for input. */
   send(options: TaskOptions & { message: ArcMessage }): Promise<ArcResponse<TaskSendResult>>;
-  /** The task's state, with what was said and made so far where that is asked for. Default: without. */
+  /** The task's state, with its messages and artifacts if they are requested. Default: without. */
   info(
     options: TaskOptions & { includeMessages?: boolean; includeArtifacts?: boolean },
   ): Promise<ArcResponse<TaskResult>>;

@@ -78,7 +78,7 @@ export class Breaker {
 
   /**
    * Whether a call may go through although the circuit is open: as a probe. Until it is answered, the next pause runs. A
-   * session that has failed waits longer, so that others are asked first: a probe of theirs may succeed.
+   * session that has failed waits longer, so that others send the probe first: theirs may succeed.
    */
   takesProbe(session?: object): boolean {
     const handicap = session !== undefined && this.#bySession?.has(session) ? this.#firstPause : 0;

@@ -4,7 +4,7 @@ import { TLSSocket } from 'node:tls';
 
 /**
  * Gives a request to the server again as one that asks for no upgrade, body and all: as Node itself would have taken it
- * if nobody listened for upgrades (RFC 9110, 7.8: a server may ignore the field). Node has detached its HTTP parser from
+ * without a listener for upgrades (RFC 9110, 7.8: a server may ignore the field). Node has detached its HTTP parser from
  * the socket, so a parser reads the request's bytes once more, without the field.
  */
 export function serveAsPlainRequest(server: Server, request: IncomingMessage, socket: Socket, head: Buffer): void {

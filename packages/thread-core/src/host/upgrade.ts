@@ -67,7 +67,7 @@ function interceptUpgrades(server: Server, claims: Claim[]): void {
     }
     return Reflect.apply(emit, server, [event, ...args]);
   };
-  listenWhereNobodyDoes(server, (request: IncomingMessage, socket: AnsweredSocket, head: Buffer) => {
+  listenAsFallback(server, (request: IncomingMessage, socket: AnsweredSocket, head: Buffer) => {
     if (socket._httpMessage) socket.destroy();
     else if (isUpgrade(request)) take(server, claims[0] as Claim, request, socket, head);
     else serveAsPlainRequest(server, request, socket, head);
@@ -78,10 +78,7 @@ function interceptUpgrades(server: Server, claims: Claim[]): void {
  * Node emits `upgrade` only while there is a listener for it. This one is there only while there is no other, because
  * some libraries count the listeners, and answer upgrades that they do not know only if theirs is the only one.
  */
-function listenWhereNobodyDoes(
-  server: Server,
-  listener: (...upgrade: [IncomingMessage, Socket, Buffer]) => void,
-): void {
+function listenAsFallback(server: Server, listener: (...upgrade: [IncomingMessage, Socket, Buffer]) => void): void {
   let isReplaced = false;
   fallbacks.add(listener);
   const listenIfAlone = (): void => {

@@ -54,7 +54,7 @@ export type RequestMatcher =
 export interface Gate {
   /** Resolves to the first request that waits. */
   readonly arrived: Promise<RecordedRequest>;
-  /** Lets the requests that wait go on, and later ones pass. */
+  /** Releases the requests that wait, and lets later ones pass. */
   release(): void;
 }
 

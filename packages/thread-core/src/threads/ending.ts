@@ -33,7 +33,7 @@ export interface ChatOutcome {
   text?: string | undefined;
 }
 
-/** Which chat to end, and what the agent is told. */
+/** Which chat to end, and what is sent to the agent. */
 export interface EndChatOptions {
   /** Names a conversation beside others with the same agent. Default: the one without a context. */
   contextId?: string | undefined;

@@ -84,7 +84,7 @@ export class Send implements CallListener, Answerable {
     return this.#phase === 'starting' ? this.#entry : undefined;
   }
 
-  /** Whether the agent has said which id its chat has. Before that nobody knows whether there is a chat. @internal */
+  /** Whether the agent has named its chat. Before that it is not known whether there is a chat. @internal */
   get isNamed(): boolean {
     return this.#isNamed;
   }

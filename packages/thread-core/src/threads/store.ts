@@ -13,7 +13,7 @@ export interface ThreadEntry {
   unnamed?: boolean;
   /** True if the agent keeps no chats: each message is a chat.start, and there is nothing to end. */
   stateless?: boolean;
-  /** True where the thread got another chat while this one was being ended: whoever takes the threads over ends it. */
+  /** True if the thread got another chat while this one was being ended: a node that takes the threads over ends it. */
   ending?: boolean;
 }
 

@@ -43,7 +43,7 @@ export class ThreadTable implements QueueOwner {
   readonly #hooks: ThreadHooks;
   readonly #observer: ThreadObserver | undefined;
   #queues: Map<string, ThreadQueue> = NO_QUEUES;
-  /** Those of failed and cancelled starts, which nobody else waits for, are here, too. */
+  /** Includes those of failed and cancelled starts. */
   #endings: Set<Promise<ChatOutcome>> | undefined;
 
   constructor(

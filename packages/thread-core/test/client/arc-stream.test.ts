@@ -210,7 +210,7 @@ t.test('a reader that pauses stops the agent, and gets everything when it contin
   );
   const asked = await client.chat.start(STREAM);
   await asked.next();
-  // Nobody reads. The agent's socket fills up, and stays full for longer than a silent agent is given.
+  // The stream is not read. The agent's socket fills up, and stays full for longer than the time-out of a silent agent.
   await peer.until(() => blocked);
   for (let before = -1; before !== written; ) {
     before = written;

@@ -179,7 +179,7 @@ t.test('[F-202] an endpoint that fails two sessions is not asked any more', asyn
   t.match(await failing(client, {}), { cause: { code: 'ERR_CIRCUIT_OPEN' } });
 });
 
-t.test('[F-202] an error status of an agent at work does not count, whoever caused it', async (t) => {
+t.test('[F-202] an error status of a working agent does not count, whoever caused it', async (t) => {
   for (const status of [500, 501, 505, 520]) {
     const { client } = await pair(t, http(status, '<html>', { 'content-type': 'text/html' }), {
       breaker: { failures: 2, pause: LONG },

@@ -28,7 +28,7 @@ async function server(t: Test, accept: (socket: net.Socket) => void): Promise<nu
 
 /** Ways in which a connection to an agent cannot be made. */
 const UNREACHABLE: Record<string, (t: Test) => Promise<Partial<ArcClientOptions>>> = {
-  'a port that nobody listens on': async () => ({ endpoint: `http://127.0.0.1:${await closedPort()}/arc` }),
+  'a port without a listener': async () => ({ endpoint: `http://127.0.0.1:${await closedPort()}/arc` }),
   'a name that does not exist': async () => ({ endpoint: 'http://nowhere.invalid/arc' }),
   'a TLS port that resets': async (t) => ({
     endpoint: `https://127.0.0.1:${await server(t, (socket) => socket.once('data', () => socket.resetAndDestroy()))}/arc`,

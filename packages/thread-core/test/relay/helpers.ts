@@ -74,7 +74,7 @@ export interface WorldOptions extends RelayOptions {
   agent?: TestAgentOptions;
   /** Options of the WebSocket server, in place of the relay's. */
   server?: ServerOptions;
-  /** What `attach` is given. Default: an identity, so that nothing is asked. */
+  /** The options of `attach`. Default: an identity, so that nothing is checked. */
   attach?: AttachOptions | ((request: IncomingMessage) => AttachOptions);
   /** Chats may be left open at the end. */
   leaks?: boolean;

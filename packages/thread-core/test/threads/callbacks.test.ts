@@ -142,7 +142,7 @@ t.test(
 );
 
 t.test(
-  'frozen entries of a store are updated all the same',
+  'frozen entries of a store can be updated',
   guarded(async (t) => {
     const map = new Map<string, ThreadEntry>();
     const set = map.set.bind(map);

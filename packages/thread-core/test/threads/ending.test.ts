@@ -78,7 +78,7 @@ t.test(
       t.match(log, [{ about: { ...about, err: outcomes[0]?.error }, message: /could not be ended/ }]);
       t.match(ended, [{ ...about, ok: false }]);
       if (!('after' in answer && answer.finish === 'stall')) t.ok(requestsOf(agent, 'chat.end').length > 1);
-      t.equal(threads.threadCount, 0, 'the thread is forgotten all the same');
+      t.equal(threads.threadCount, 0, 'the thread is still forgotten');
     }
   },
 );

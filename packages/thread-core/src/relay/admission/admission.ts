@@ -190,8 +190,8 @@ export class AdmissionControl {
       const asked = authenticate?.(request, context);
       const identity = isThenable(asked) ? await this.#settle(request, asked, interrupts) : asked;
       if (identity instanceof Interruption) return { refused: identity.refused };
-      const isNobody = identity === null || identity === undefined || identity === false;
-      return authenticate !== undefined && isNobody ? { refused: NOT_AUTHENTICATED } : { identity };
+      const hasNoIdentity = identity === null || identity === undefined || identity === false;
+      return authenticate !== undefined && hasNoIdentity ? { refused: NOT_AUTHENTICATED } : { identity };
     } catch (err) {
       return { refused: refusalOf(err), err };
     }

@@ -10,11 +10,11 @@ export interface ReaperOptions {
   /** Milliseconds for the chats of one session. */
   cleanupTimeout: number;
   logger: Logger;
-  /** Ends all chats of a session that nobody will resume. Settles within `cleanupTimeout`. */
+  /** Ends all chats of a session that cannot be resumed. Settles within `cleanupTimeout`. */
   endChats(session: StoredSession): Promise<void>;
 }
 
-/** Ends the chats of sessions whose node is dead and which nobody has resumed. */
+/** Ends the chats of sessions whose node is dead and which were not resumed. */
 export class Reaper {
   readonly #options: ReaperOptions;
   #running: Promise<void> | undefined;

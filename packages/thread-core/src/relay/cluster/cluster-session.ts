@@ -87,7 +87,7 @@ export class ClusterSession implements ClusterMember {
   }
 
   /**
-   * Marks the session as expired, so that nobody resumes it while its chats are ended.
+   * Marks the session as expired, so that it cannot be resumed while its chats are ended.
    * @param cleanupTimeout milliseconds for its chats. Other nodes end later what is left of them.
    * @returns false if it has another owner by now
    */

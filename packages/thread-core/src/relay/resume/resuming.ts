@@ -252,7 +252,7 @@ export function waitForClient<Member extends ResumingSession>(
   host.resumables?.detach(session);
 }
 
-/** The grace of a session is over, or its room is needed. In a cluster nobody may resume it from now on. */
+/** The grace of a session is over, or its room is needed. In a cluster it cannot be resumed from now on. */
 export async function endDetached<Member extends ResumingSession>(
   { config }: SessionHost<Member>,
   session: Member,

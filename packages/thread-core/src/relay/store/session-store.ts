@@ -201,7 +201,7 @@ export interface SessionStore {
    */
   claim(node: StoreNode, sid: string, secretHash: string, identityKey: string | undefined): Promise<ClaimResult>;
   /**
-   * Marks a session of the caller's as expired before its chats are ended: nobody can claim it any more, and should
+   * Marks a session of the caller's as expired before its chats are ended: it cannot be claimed any more, and should
    * the caller die, others end the chats after so many milliseconds.
    */
   expire(owned: Ownership, deadline: number): Promise<void>;

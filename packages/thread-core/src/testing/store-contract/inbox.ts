@@ -43,7 +43,7 @@ export const inbox: Part = (test) => {
     await stop();
   });
 
-  test('a listener that throws gets the next message all the same', async ({ a, b }) => {
+  test('a listener that throws still gets the next message', async ({ a, b }) => {
     await a.join();
     const messages: JsonValue[] = [];
     const stop = await a.store.onPost(a.node(), (message) => {

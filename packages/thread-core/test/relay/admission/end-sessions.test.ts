@@ -130,7 +130,7 @@ t.test('endSessions rejects a key that is not a string, which would match no use
 t.test('users whose sessions were ended are kept only for the connections that were waiting then', (t) => {
   const users = new EndedUsers();
   users.add('ann');
-  t.equal(users.size, 0, 'nobody waits');
+  t.equal(users.size, 0, 'no user waits');
   const first = users.wait();
   for (let end = 0; end < 3; end += 1) users.add('ann');
   const second = users.wait();

@@ -43,7 +43,7 @@ t.test('frames that were not acknowledged move with the session, byte for byte [
   t.match(await second.ask(to('agent-1', 'x', { id: 4 })), { seq: 4 });
 });
 
-t.test('frames that come while another node is asked close the connection with 1008 [F-291]', async (t) => {
+t.test('frames that arrive while another node is asked close the connection with 1008 [F-291]', async (t) => {
   const { agent, nodes } = await cluster(t, 2);
   const [a, b] = nodes as Pair;
   const [first, { session }] = await a.resume();

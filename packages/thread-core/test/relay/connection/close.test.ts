@@ -271,7 +271,7 @@ t.test('after close nothing keeps the process alive', async (t) => {
   t.equal(code, 0);
   t.strictSame(JSON.parse(lines[0] as string), { sessions: 3, ended: 2, failed: 0 });
   t.equal(lines[1], 'done');
-  t.ok(performance.now() - done < 3000, `it went on for ${performance.now() - done} ms`);
+  t.ok(performance.now() - done < 3000, `it continued for ${performance.now() - done} ms`);
 });
 
 t.test('a send that is answered while the relay drains is answered to the end', async (t) => {

@@ -195,7 +195,7 @@ t.test('the trace context of a message frame is given to the subscribers of arc.
 });
 
 t.test(
-  'a trace context that is invalid or too long is ignored, and the message is sent all the same [F-451] [F-452] [F-454]',
+  'a trace context that is invalid or too long is ignored, and the message is still sent [F-451] [F-452] [F-454]',
   async (t) => {
     const sends = record<SendContext>(t, 'arc.send');
     const { connect } = await world(t);
