@@ -46,8 +46,11 @@ export interface ClusterHost extends MovesHost {
   onGatewayClosed(): void;
 }
 
-/** Unknown sessions that are remembered until the next renewal. */
+/** Unknown sessions that are remembered. */
 const MAX_STRAYS = 10_000;
+
+/** A session that was found unknown so many leases ago, and not since, has been elsewhere meanwhile. */
+const MAX_STRAY_LEASES = 3;
 
 /** How often a node checks whether the owner of a gateway's session is alive. */
 const CHECKS_PER_LEASE = 3;
@@ -67,8 +70,8 @@ export class Cluster {
   readonly links: Links;
   /** The sockets of this node whose sessions are on other nodes. */
   readonly gateways = new Set<Gateway>();
-  /** Sessions that the store had of this node at the last renewal, and that this node did not know. */
-  readonly #strays = new Set<string>();
+  /** Sessions that the store has of this node, and that this node does not know: when each was found first. */
+  readonly #strays = new Map<string, number>();
   /** Sessions that are being removed from the store. */
   readonly #closing = new Set<Promise<void>>();
   #listening: Promise<(() => Promise<void>) | undefined> | undefined;
@@ -177,12 +180,19 @@ export class Cluster {
       });
   }
 
-  /** A session that is handed over is in the store before this node knows it. So only one that is found twice is ended. */
+  /**
+   * A session that is handed over is in the store before this node knows it. So it is ended only if it is still unknown a
+   * lease later: renewals may follow each other at once.
+   */
   async #onStray(sid: string): Promise<void> {
-    const wasKnown = this.#strays.delete(sid);
+    const { lease } = this.#node.node;
+    const now = performance.now();
+    const age = now - (this.#strays.get(sid) ?? Number.NEGATIVE_INFINITY);
+    if (age < lease) return;
+    this.#strays.delete(sid);
     if (this.moves.isExpected(sid)) return;
-    if (wasKnown) await this.#reaper.reapOne(sid);
-    else if (this.#strays.size < MAX_STRAYS) this.#strays.add(sid);
+    if (age < lease * MAX_STRAY_LEASES) await this.#reaper.reapOne(sid);
+    else if (this.#strays.size < MAX_STRAYS) this.#strays.set(sid, now);
     else this.#strays.clear();
   }
 

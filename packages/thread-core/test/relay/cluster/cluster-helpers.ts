@@ -25,6 +25,12 @@ export interface Ready extends Frame {
   pending?: unknown[];
 }
 
+export interface NodeOptions extends Partial<RelayOptions> {
+  node: string;
+  /** Milliseconds. Default `LEASE`. */
+  lease?: number;
+}
+
 /** A relay on a store that it shares with others, and its WebSocket server. */
 export class ClusterNode {
   readonly relay: Relay;
@@ -36,8 +42,8 @@ export class ClusterNode {
   /** What the node asks of the store waits for the promise of that name. */
   readonly gates: Partial<Record<keyof SessionStore, Promise<void>>> = {};
 
-  constructor(store: SessionStore, agent: TestAgent, options: Partial<RelayOptions> & { node: string }) {
-    const { node, ...rest } = options;
+  constructor(store: SessionStore, agent: TestAgent, options: NodeOptions) {
+    const { node, lease = LEASE, ...rest } = options;
     const reachable = new Proxy(store, {
       get: (target, name) => {
         const method = Reflect.get(target, name) as unknown;
@@ -50,7 +56,7 @@ export class ClusterNode {
       },
     });
     this.log = new Log();
-    const cluster = { store: reachable, node, lease: LEASE };
+    const cluster = { store: reachable, node, lease };
     this.relay = createRelay({ endpoint: agent.endpoint, resume: true, logger: this.log, ...rest, cluster });
     this.server = new WebSocketServer({ host: '127.0.0.1', port: 0, ...this.relay.wsOptions });
     this.server.on('connection', (socket, request) => {
@@ -99,7 +105,7 @@ export interface TestCluster {
 }
 
 /** Relays on one memory store. At the end no chat is open, and the store is empty. */
-export async function cluster(t: Test, count: number, options: Partial<RelayOptions> = {}): Promise<TestCluster> {
+export async function cluster(t: Test, count: number, options: Omit<NodeOptions, 'node'> = {}): Promise<TestCluster> {
   const agent = await startTestAgent();
   const store = memoryStore();
   const nodes = Array.from({ length: count }, (_, index) => {

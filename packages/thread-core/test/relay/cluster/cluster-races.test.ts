@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
+import { FencedError } from '../../../src/index.js';
 import { type Client, deferred, type Frame, textOf, to, until } from '../helpers.js';
 import { type ClusterNode, cluster } from './cluster-helpers.js';
 
@@ -89,4 +90,35 @@ t.test('a node that may have lost a session sends none of the messages that wait
   await until(() => a.relay.stats().pending === 0, 'the former owner to be done');
   t.equal(textOf(await second.ask(to('support', 'y', { id: 4 }))), 'support #3: y');
   t.notOk(agent.requests.some(({ body }) => body.includes('waiting')));
+});
+
+t.test('a session that is handed over is not ended by a new owner that renews before it is told [S-89]', async (t) => {
+  const { agent, store, nodes } = await cluster(t, 2, { lease: 10_000 });
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  const gate = agent.hold('chat.message');
+  first.send(to('support', 'y', { id: 2 }));
+  await gate.arrived;
+  const [second, ready] = await b.resume({ session, seq: 1, sent: 2 });
+  t.match(ready, { resumed: true, pending: [2] });
+  const posting = deferred();
+  a.gates.post = posting.promise;
+  gate.release();
+  await until(() => a.relay.stats().sessions === 0, 'the session to be handed over');
+  // Each thread that the store refuses at first makes the new owner renew at once.
+  const refused = new Set<string>();
+  const thread = store.thread.bind(store);
+  store.thread = async (owned, key, entry) => {
+    if (owned.node !== 'b' || refused.has(key)) return thread(owned, key, entry);
+    refused.add(key);
+    throw new FencedError('session');
+  };
+  const other = await b.connect();
+  for (let id = 1; id <= 5; id += 1) await other.ask(to(`agent-${id}`, 'x', { id }));
+  t.ok(refused.size > 2, 'renewed often enough');
+  t.equal(agent.counters.ended, 0);
+  posting.resolve();
+  t.match(await second.next(), { type: 'response', id: 2, seq: 2 });
+  t.equal(textOf(await second.ask(to('support', 'z', { id: 3 }))), 'support #3: z');
 });
