@@ -55,8 +55,8 @@ export class Gateway implements ConnectionOwner, LinkEnd {
   #passed: number;
   #kept: KeptFrame[] = [];
   #keptBytes = 0;
-  /** The latest control frame that waits to be passed on. It replaces an earlier one, which acknowledges less. */
-  #control: string | undefined;
+  /** The last valid and the last invalid control frame that wait to be passed on: those before each say less. */
+  readonly #controls = new Map<'valid' | 'invalid', string>();
   #isPassingControl = false;
   #writing: Promise<void> | undefined;
   #isClosed = false;
@@ -95,7 +95,7 @@ export class Gateway implements ConnectionOwner, LinkEnd {
   }
 
   #pass(event: 'frame' | 'excess', frame: ReadFrame, text: string): void {
-    if (!isCounted(frame)) return this.#passControl(text);
+    if (!isCounted(frame)) return this.#passControl(frame instanceof BadFrame ? 'invalid' : 'valid', text);
     this.#passed += 1;
     this.#kept.push({ n: this.#passed, text });
     this.#keptBytes += sizeOf(text);
@@ -106,16 +106,16 @@ export class Gateway implements ConnectionOwner, LinkEnd {
     this.close(CloseCode.TryAgainLater, 'Try again later');
   }
 
-  #passControl(text: string): void {
-    this.#control = text;
+  #passControl(kind: 'valid' | 'invalid', text: string): void {
+    this.#controls.set(kind, text);
     if (!this.#isPassingControl) void this.#passControls();
   }
 
   async #passControls(): Promise<void> {
     this.#isPassingControl = true;
-    while (this.#control !== undefined) {
-      const text = this.#control;
-      this.#control = undefined;
+    // Those that come meanwhile are iterated, too.
+    for (const [kind, text] of this.#controls) {
+      this.#controls.delete(kind);
       await this.#post({ event: 'frame', text });
     }
     this.#isPassingControl = false;

@@ -274,6 +274,26 @@ t.test('acknowledgements that cannot be passed on at once are passed on as one [
   t.ok(posts < 50, `${posts} messages between the nodes`);
 });
 
+t.test('an invalid acknowledgement that waits does not replace a valid one, and is refused [S-81]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const gate = streaming(agent);
+  const [first, { session }] = await a.resume();
+  first.send(to('support', 'x', { id: 'q', stream: true }));
+  await first.all(3);
+  const [second] = await b.resume({ session, seq: 0, sent: 1 });
+  await second.all(3);
+  const posting = deferred();
+  b.gates.post = posting.promise;
+  const before = a.relay.stats().journalBytes;
+  second.send({ type: 'ack', seq: 0 }, { type: 'ack', seq: 3 }, { type: 'ack', seq: 'x' });
+  t.match(await second.ask({ type: 'ping', id: 'p' }), { type: 'pong', id: 'p' });
+  posting.resolve();
+  t.match(await nextOf(second), { type: 'error', data: { code: -32_600, message: /seq/ } });
+  t.ok(a.relay.stats().journalBytes < before, 'the valid one was heard');
+  gate.resolve();
+});
+
 t.test('pings of a client that does not read make no answers pile up at another node [S-82]', async (t) => {
   const { agent, nodes } = await cluster(t, 2, { maxBufferedBytes: 65_536 });
   const [a, b] = nodes as Pair;
