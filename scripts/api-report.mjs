@@ -8,10 +8,17 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import ts from 'typescript';
 
-const root = fileURLToPath(new URL('../', import.meta.url));
-const isCheck = process.argv.includes('--check');
+const { values: options } = parseArgs({
+  options: {
+    check: { type: 'boolean', default: false },
+    // For the test of this script: another folder with `packages`.
+    root: { type: 'string', default: fileURLToPath(new URL('../', import.meta.url)) },
+  },
+});
+const { root, check: isCheck } = options;
 const problems = [];
 const undocumented = new Set();
 
