@@ -260,6 +260,8 @@ t.test('what the application itself sends has its active span as parent', async 
     await threads.sendToAgent({ agentId: 'support', message: text('hello') });
     await client.chat.start({ targetAgent: 'hr', initialMessage: text('hello'), chatId: 'c-1' });
     await client.chat.end({ targetAgent: 'hr', chatId: 'c-1' });
+    await client.task.create({ targetAgent: 'hr', initialMessage: text('hello') });
+    await t.rejects(client.task.info({ targetAgent: 'hr', taskId: 'none' }), { code: -42_001 });
     await threads.endAllChats();
     span.end();
   });
@@ -274,9 +276,12 @@ t.test('what the application itself sends has its active span as parent', async 
       ['invoke_agent support', own],
       ['chat.start', own],
       ['chat.end', own],
+      ['task.create', own],
+      ['task.info', own],
       ['chat.end', own],
       ['of the application', undefined],
     ],
   );
+  t.match(named(spans, 'task.info'), [{ attributes: { 'error.type': '-42001' } }]);
   t.strictSame(openSpans(), []);
 });
