@@ -117,6 +117,7 @@ export class Cluster {
 
   /** Registers a session as soon as it has a thread. `claimed`: it is registered already, and was another node's. */
   register(session: ClusteredSession, claimed?: ClaimedRecord): ClusterSession {
+    this.#strays.delete(session.id);
     const describe = (): ReturnType<ClusterSessionOwner['describe']> => {
       const { id: sid, resumption, identity } = session;
       const described = this.#host.describeIdentity(identity);
