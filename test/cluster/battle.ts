@@ -74,8 +74,8 @@ export class Battlefield {
       const withdrawals = clients.flatMap((client) => [...excusesOf(atOnce)].map((excuse) => client.excuse(excuse)));
       await nemesis.attack(atOnce, crowd);
       await nemesis.heal();
-      // Until leases have run out this is not certain.
-      if (withdrawals.length > 0) await wait(LEASE * 2);
+      // Until leases have run out and sessions have moved this is not certain.
+      await wait(LEASE * 2);
       for (const withdraw of withdrawals) withdraw();
     }
     crowd.stop();
@@ -101,14 +101,17 @@ export class Battlefield {
     return nodes[this.#turn]?.port ?? 0;
   }
 
-  /** A chat is excused if its client has lost the session with the data of the store: then nobody knows of it. */
+  /**
+   * A chat is excused if its client has lost the session with the data of the store: then no node knows of it. What is left
+   * of such a session is kept for the grace.
+   */
   async #recordLeft(history: History, mayLoseData: boolean): Promise<void> {
     const { agent, client } = this.cluster;
     const isExcused = ({ log }: ClientRecord): boolean => mayLoseData && log.some(({ type }) => type === 'lost');
     const excused = new Set(history.clients.filter(isExcused).flatMap(({ log }) => log.map(labelOf)));
     const chats = new Set(history.reached.filter(({ label }) => !excused.has(label)).map(({ chatId }) => chatId));
     const openChats = (): number => [...chats].filter((id) => agent.chats.get(id)?.status === 'ACTIVE').length;
-    const sessionKeys = (): Promise<string[]> => client.keys('arc:s:*');
+    const sessionKeys = async (): Promise<string[]> => (excused.size > 0 ? [] : client.keys('arc:s:*'));
     const isGone = async (): Promise<boolean> => openChats() === 0 && (await sessionKeys()).length === 0;
     await until(isGone, 'all chats and sessions to be gone', this.#patience).catch(() => undefined);
     Object.assign(history.left, { chats: openChats(), keys: (await sessionKeys()).length });

@@ -34,10 +34,14 @@ const LOSES_DATA: readonly Attack[] = ['kill Redis', 'flush Redis'];
 /** All but the one that needs a short grace. */
 export const attacks = (Object.keys(ATTACKS) as Attack[]).filter((attack) => attack !== 'kill reaper');
 
-/** What attacks excuse that happen at once. Data that was lost is no excuse while every owner lives. */
+/** Those that send clients to other nodes. A session that is being handed over is in the store, and nowhere else. */
+const MOVES_SESSIONS: readonly Attack[] = ['cut', 'black hole'];
+
+/** What attacks excuse that happen at once. Lost data is no excuse while every session has a living owner. */
 export function excusesOf(atOnce: readonly Attack[]): Set<Excuse> {
   const excuses = new Set<Excuse>(atOnce.flatMap((attack) => ATTACKS[attack]));
-  if (excuses.has('crash') && atOnce.some((attack) => LOSES_DATA.includes(attack))) excuses.add('data');
+  const isOwned = !excuses.has('crash') && !atOnce.some((attack) => MOVES_SESSIONS.includes(attack));
+  if (!isOwned && atOnce.some((attack) => LOSES_DATA.includes(attack))) excuses.add('data');
   return excuses;
 }
 
