@@ -31,6 +31,8 @@ export class Battlefield {
   /** That of the battle that is fought now. */
   #history: History = createHistory();
   #turn = 0;
+  /** What an earlier battle has left in the store, which was excused there. */
+  #former = new Set<string>();
 
   static async create(t: Test, options: BattleOptions = {}): Promise<Battlefield> {
     const { redis = [], grace = GRACE, env = process.env } = options;
@@ -60,6 +62,7 @@ export class Battlefield {
   async fight(seed: number, steps: readonly (readonly Attack[])[], clientCount: number): Promise<string[]> {
     const history = createHistory();
     this.#history = history;
+    this.#former = new Set(await this.cluster.client.keys('arc:s:*'));
     const nemesis = new Nemesis(seed, this.cluster, this.#proxy);
     const clients = Array.from(
       { length: clientCount },
@@ -111,7 +114,10 @@ export class Battlefield {
     const excused = new Set(history.clients.filter(isExcused).flatMap(({ log }) => log.map(labelOf)));
     const chats = new Set(history.reached.filter(({ label }) => !excused.has(label)).map(({ chatId }) => chatId));
     const openChats = (): number => [...chats].filter((id) => agent.chats.get(id)?.status === 'ACTIVE').length;
-    const sessionKeys = async (): Promise<string[]> => (excused.size > 0 ? [] : client.keys('arc:s:*'));
+    const sessionKeys = async (): Promise<string[]> => {
+      const keys = excused.size > 0 ? [] : await client.keys('arc:s:*');
+      return keys.filter((key) => !this.#former.has(key));
+    };
     const isGone = async (): Promise<boolean> => openChats() === 0 && (await sessionKeys()).length === 0;
     await until(isGone, 'all chats and sessions to be gone', this.#patience).catch(() => undefined);
     Object.assign(history.left, { chats: openChats(), keys: (await sessionKeys()).length });
