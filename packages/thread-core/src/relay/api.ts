@@ -265,6 +265,11 @@ export interface RelayOptions<Identity = unknown, Context = unknown> {
   heartbeat?: number | undefined;
   /** Time without a frame in either direction and without pending sends before close code 4408. 0: no limit. Default 0. */
   idleTimeout?: number | undefined;
+  /**
+   * Time after which a client must be authenticated again: its session ends with 4401. A client that resumes the session
+   * on a new connection is authenticated for that, and the time begins again. 0: no limit. Default 0.
+   */
+  maxSessionAge?: number | undefined;
   /** Time to the first byte of a stream, or the end of any other answer, before -41006. 0: no limit. Default 60,000. */
   sendTimeout?: number | undefined;
   /** Time between two chunks of a stream before -43104. 0: no limit. Default 60,000. */

@@ -23,6 +23,7 @@ const NUMBERS = {
   authenticateTimeout: [10_000, 0, MAX_TIMEOUT_MS],
   heartbeat: [25_000, 0, MAX_TIMEOUT_MS],
   idleTimeout: [0, 0, MAX_TIMEOUT_MS],
+  maxSessionAge: [0, 0, MAX_TIMEOUT_MS],
   sendTimeout: [60_000, 0, MAX_TIMEOUT_MS],
   streamIdleTimeout: [60_000, 0, MAX_TIMEOUT_MS],
   streamTimeout: [0, 0, MAX_TIMEOUT_MS],

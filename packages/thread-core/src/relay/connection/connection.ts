@@ -46,6 +46,7 @@ export class Connection extends LimitedConnection implements FrameWriterOwner, S
   #received: number | undefined = -1;
   #backlog = 0;
   #hasSlot = true;
+  readonly #ageTimer: NodeJS.Timeout | undefined;
   #isClosing = false;
   #error: unknown;
 
@@ -62,6 +63,12 @@ export class Connection extends LimitedConnection implements FrameWriterOwner, S
     // A fourth listener would make ws's table of listeners grow by a hundred bytes. Bytes received serve as well.
     listen(socket, this, bytesRead(request) === undefined);
     if (socket.readyState === socket.CLOSED) queueMicrotask(() => this.onClose(CloseCode.Abnormal));
+    const { maxSessionAge } = host.config;
+    if (maxSessionAge > 0) this.#ageTimer = setTimeout(() => this.guard(() => this.#expire()), maxSessionAge).unref();
+  }
+
+  #expire(): void {
+    this.owner.onViolation(CloseCode.Unauthorized, 'The session has expired');
   }
 
   protected get config(): RelayConfig {
@@ -153,6 +160,7 @@ export class Connection extends LimitedConnection implements FrameWriterOwner, S
 
   /** @internal */
   onClose(code: number): void {
+    clearTimeout(this.#ageTimer);
     this.stopStallTimer();
     if (!this.#isClosing) this.guard(() => this.owner.onDisconnect(code));
     this.guard(() => this.owner.onClosed(code, this.#error));
@@ -207,6 +215,7 @@ export class Connection extends LimitedConnection implements FrameWriterOwner, S
 
   /** The session continues without this connection, whose events are ignored from now on. */
   release(): void {
+    clearTimeout(this.#ageTimer);
     this.releaseSlot();
     this.stopStallTimer();
     this.owner = NO_OWNER;

@@ -319,3 +319,16 @@ t.test('pings of a client that does not read make no answers pile up at another 
   gate.release();
   second.socket.terminate();
 });
+
+t.test('maxSessionAge at the node of the client ends a session that another node has [F-443]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2, { maxSessionAge: 500 });
+  const [a, b] = nodes as Pair;
+  const gate = streaming(agent);
+  t.teardown(() => gate.resolve());
+  const [first, { session }] = await a.resume();
+  first.send(to('support', 'x', { id: 'q', stream: true }));
+  await first.all(3);
+  const [second] = await b.resume({ session, seq: 3, sent: 1 });
+  t.equal((await second.closed).code, 4401);
+  await until(() => agent.counters.open === 0 && a.relay.sessions.size === 0, 'the session to end');
+});

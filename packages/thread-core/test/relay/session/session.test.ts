@@ -308,6 +308,39 @@ t.test('idleTimeout closes with 4408, and not before its time [F-115] [F-145] [S
   t.equal(all.agent.counters.open, 0);
 });
 
+t.test('maxSessionAge ends a session with 4401, whatever it does [F-443] [F-143]', async (t) => {
+  const all = await world(t, { maxSessionAge: 500 });
+  all.agent.script({ agentId: 'a' }, async function* () {
+    yield 'one';
+    await new Promise(() => {});
+  });
+  const client = await all.connect();
+  client.send(to('a', 'x', { id: 1, stream: true }));
+  t.match(await client.next(), { type: 'content', id: 1 });
+  t.match(await client.next(), { type: 'cancelled', id: 1 });
+  t.strictSame(await client.closed, { code: 4401, reason: 'The session has expired' });
+  await all.session.closed;
+  t.equal(all.agent.counters.open, 0);
+});
+
+t.test('a client that resumes was authenticated again, and has maxSessionAge again [F-443]', async (t) => {
+  const all = await world(t, { maxSessionAge: 500, resume: true });
+  const first = await all.connect();
+  first.send({ type: 'resume' });
+  const { session } = await first.next();
+  t.match(await first.ask(to('a', 'x', { id: 1 })), { type: 'response' });
+  const clock = await all.connect();
+  first.socket.terminate();
+  t.equal((await clock.closed).code, 4401);
+  const second = await all.connect();
+  second.send({ type: 'resume', session, seq: 1, sent: 1 });
+  t.match(await second.next(), { type: 'ready', resumed: true });
+  t.match(await second.ask(to('a', 'x', { id: 2 })), { type: 'response' });
+  t.equal((await second.closed).code, 4401);
+  await all.session.closed;
+  t.equal(all.agent.counters.open, 0);
+});
+
 t.test('pings and pongs of the WebSocket are no activity', async (t) => {
   const all = await world(t, { idleTimeout: 150, heartbeat: 20 });
   const client = await all.connect();
