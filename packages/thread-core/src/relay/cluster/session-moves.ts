@@ -182,7 +182,21 @@ export class SessionMoves {
     const asked = this.#asked.get(ask);
     if (asked !== undefined) asked.resolve(answer);
     // The client has left meanwhile. Its session waits for it here.
-    else if (answer === 'moved') void this.resume(request, () => true);
+    else if (answer === 'moved') void this.#accept(request);
+  }
+
+  /** Takes a session that was given to this node, unless another node has it by now: its client may be there. */
+  #accept(request: ResumeRequest): Promise<void> {
+    const { sid, secretHash, identityKey } = request;
+    return this.#exclusively(sid, async () => {
+      if (this.#host.hasSession(sid)) return;
+      try {
+        const claim = await this.#node.store.claim(this.#node.node, sid, secretHash, identityKey);
+        if (claim.state === 'claimed') await this.#restore(claim.owned, claim.session, request);
+      } catch (err) {
+        this.#node.logger.warn({ session: sid, err }, 'a session that was given to this node could not be taken');
+      }
+    });
   }
 
   #exclusively<T>(sid: string, attempt: () => Promise<T>): Promise<T> {

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
-import { FencedError } from '../../../src/index.js';
+import { FencedError, type JsonValue } from '../../../src/index.js';
 import { type Client, deferred, type Frame, textOf, to, until } from '../helpers.js';
 import { type ClusterNode, cluster } from './cluster-helpers.js';
 
@@ -121,4 +121,26 @@ t.test('a session that is handed over is not ended by a new owner that renews be
   posting.resolve();
   t.match(await second.next(), { type: 'response', id: 2, seq: 2 });
   t.equal(textOf(await second.ask(to('support', 'z', { id: 3 }))), 'support #3: z');
+});
+
+t.test('a node that is told late that a session is its own leaves it to the node that has it now [S-90]', async (t) => {
+  const { agent, store, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  const asked: JsonValue[] = [];
+  const post = store.post.bind(store);
+  store.post = (node, message) => {
+    asked.push(message);
+    return post(node, message);
+  };
+  const [second] = await b.resume({ session, seq: 1, sent: 1 });
+  const { request } = asked.find((message) => Object(message).type === 'move') as { request: JsonValue };
+  // The answer to a question that nobody waits for: the node was frozen meanwhile.
+  await post('a', { type: 'move-answer', ask: 'long ago', answer: 'moved', request });
+  const [third] = await a.resume();
+  await third.ask(to('support', 'a later one', { id: 1 }));
+  t.equal(textOf(await second.ask(to('support', 'y', { id: 2 }))), 'support #2: y');
+  t.match(b.relay.stats(), { cluster: { handedOver: 0 } });
+  t.equal(agent.counters.started, 2);
 });
