@@ -1,4 +1,4 @@
-"""A relay in Python, written from PROTOCOL.md: the core of the protocol, for the packages `websockets` 10 and the standard library.
+"""A relay in Python, written from PROTOCOL.md: the core of the protocol, for the package `websockets` 10 or later and the standard library.
 
 PORT, ARC_ENDPOINT and ARC_TOKEN are its environment. It does not have resumable sessions, routing, and policies other than `queue`.
 """
@@ -15,8 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-import websockets
 from websockets.exceptions import ConnectionClosed
+
+# Since version 14 the package's `serve` is another one.
+from websockets.legacy.server import serve
 
 MAX_FRAME_BYTES = 1_048_576
 MAX_PENDING = 32
@@ -478,7 +480,7 @@ async def main():
     stopped = asyncio.get_running_loop().create_future()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, lambda: stopped.done() or stopped.set_result(None))
-    server = await websockets.serve(
+    server = await serve(
         relay.accept,
         "127.0.0.1",
         int(os.environ.get("PORT", "3000")),
