@@ -111,6 +111,8 @@ export class SessionMoves {
 
   async #resume(request: ResumeRequest, isWanted: () => boolean): Promise<ResumeResult> {
     const { store, node } = this.#node;
+    // After a freeze of this process its sockets may be dead, and their clients elsewhere: nothing is taken from an owner for them.
+    let mayAsk = this.#node.isLeaseGood;
     while (isWanted()) {
       if (this.#host.hasSession(request.sid)) return 'local';
       const claim = await store.claim(node, request.sid, request.secretHash, request.identityKey);
@@ -119,6 +121,7 @@ export class SessionMoves {
         return 'local';
       }
       if (claim.state !== 'busy') return claim.state;
+      if (!mayAsk) return 'unavailable';
       // If the owner does not answer, its lease decides.
       const wait = Math.min(Math.max(claim.retryAfter, MIN_WAIT_MS), node.lease);
       const answer = claim.owner === undefined ? undefined : await this.#ask(claim.owner, request, wait);
@@ -126,6 +129,7 @@ export class SessionMoves {
       if (answer === 'gap' || answer === 'expired' || answer === 'replaced') return answer;
       if (claim.owner === undefined) await delay(wait, undefined, { ref: false });
       else if (answer !== 'moved') await delay(MIN_WAIT_MS, undefined, { ref: false });
+      mayAsk = this.#node.isLeaseGood;
     }
     return 'unwanted';
   }

@@ -144,3 +144,21 @@ t.test('a node that is told late that a session is its own leaves it to the node
   t.match(b.relay.stats(), { cluster: { handedOver: 0 } });
   t.equal(agent.counters.started, 2);
 });
+
+t.test('a node whose lease is over takes no session from the node that has its client [S-91]', async (t) => {
+  const { store, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const [client, { session }] = await a.resume();
+  t.match(await client.ask(to('support', 'one', { id: 1 })), { type: 'response' });
+  const renewing = deferred();
+  b.gates.renew = renewing.promise;
+  await until(async () => !(await store.nodes()).includes('b'), 'the lease of the other node to end');
+  const late = await b.connect();
+  late.send({ type: 'resume', session, seq: 1, sent: 1 });
+  t.equal((await late.closed).code, 1013);
+  t.match(await client.ask(to('support', 'two', { id: 2 })), { type: 'response' });
+  renewing.resolve();
+  await until(async () => (await store.nodes()).includes('b'), 'the other node to be back');
+  const [, ready] = await b.resume({ session, seq: 2, sent: 2 });
+  t.match(ready, { resumed: true });
+});
