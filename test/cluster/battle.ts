@@ -1,11 +1,11 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { CuttingProxy } from '@arc/test-client';
+import { CuttingProxy, until } from '@arc/test-client';
 import type { Test } from 'tap';
 import { recordingAgent } from '../history/answers.js';
 import { check } from '../history/check.js';
 import { type ClientRecord, createHistory, type History } from '../history/history.js';
 import { RecordedClient, type RecordedSend } from '../history/recorded-client.js';
-import { Cluster, until } from './cluster.js';
+import { Cluster } from './cluster.js';
 import { type Attack, type Crowd, excusesOf, Nemesis } from './nemesis.js';
 
 const LEASE = 1000;

@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { RedisServer } from '@arc/test-client';
+import { RedisServer, until } from '@arc/test-client';
 import type { RelayStats } from '@arc/thread-core';
 import { startTestAgent, type TestAgent, type TestAgentOptions } from '@arc/thread-core/testing';
 import { Redis } from 'ioredis';
@@ -17,21 +17,6 @@ export interface Answer {
   id?: number;
   data?: { code?: number };
   [field: string]: unknown;
-}
-
-/** Milliseconds after which a test stops waiting for an event. */
-const PATIENCE = 30_000;
-
-export async function until(
-  condition: () => boolean | Promise<boolean>,
-  what: string,
-  patience = PATIENCE,
-): Promise<void> {
-  const end = performance.now() + patience;
-  while (!(await condition())) {
-    if (performance.now() > end) throw new Error(`Timed out waiting for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
 }
 
 /** A relay in a process of its own. */

@@ -1,8 +1,8 @@
+import { until } from '@arc/test-client';
 import { createThreadClient } from '@arc/thread-client';
 import t from 'tap';
 import { WebSocket } from 'ws';
 import { Example } from '../browser/example.js';
-import { until } from './cluster.js';
 
 interface ClusterNode {
   name: string;

@@ -1,9 +1,9 @@
 // Races that need a process that is frozen, or a Redis that comes back with less than it had.
-import { CuttingProxy } from '@arc/test-client';
+import { CuttingProxy, until } from '@arc/test-client';
 import { createThreadClient, type ThreadClient } from '@arc/thread-client';
 import t, { type Test } from 'tap';
 import { WebSocket } from 'ws';
-import { Cluster, type Node, until } from './cluster.js';
+import { Cluster, type Node } from './cluster.js';
 
 /** A client that connects to whichever node `at` says. */
 function connect(t: Test, at: () => string): ThreadClient {

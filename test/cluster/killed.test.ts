@@ -1,5 +1,6 @@
+import { until } from '@arc/test-client';
 import t from 'tap';
-import { type Client, Cluster, until } from './cluster.js';
+import { type Client, Cluster } from './cluster.js';
 
 /** Connects clients to a node, and opens three chats of each. */
 async function openChats(cluster: Cluster, at: number, clients: number): Promise<Client[]> {

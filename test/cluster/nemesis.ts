@@ -1,8 +1,9 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { CuttingProxy } from '@arc/test-client';
+import { until } from '@arc/test-client';
 import { Random } from '../fuzz/random.js';
 import type { Excuse } from '../history/history.js';
-import { type Cluster, type Node, until } from './cluster.js';
+import type { Cluster, Node } from './cluster.js';
 import { ReaperHunt, type Stranded } from './reaper-hunt.js';
 
 /** Those whose promises are at stake. */

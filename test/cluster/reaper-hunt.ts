@@ -1,5 +1,6 @@
+import { until } from '@arc/test-client';
 import type { Gate, RecordedRequest } from '@arc/thread-core/testing';
-import { type Cluster, type Node, until } from './cluster.js';
+import type { Cluster, Node } from './cluster.js';
 
 /** A client that can be kept from coming back. */
 export interface Stranded {

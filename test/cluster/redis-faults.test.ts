@@ -1,5 +1,6 @@
+import { until } from '@arc/test-client';
 import t from 'tap';
-import { Cluster, type Node, until } from './cluster.js';
+import { Cluster, type Node } from './cluster.js';
 
 function stateOf(node: Node | undefined): Promise<string | undefined> {
   return (node as Node).report().then(({ stats }) => stats.cluster?.state);

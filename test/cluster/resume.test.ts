@@ -1,9 +1,10 @@
 // Sessions that move between processes, with a real Redis and the real client.
+
 import { setTimeout as delay } from 'node:timers/promises';
+import { until } from '@arc/test-client';
 import type { ThreadClient } from '@arc/thread-client';
 import t from 'tap';
 import { brokenBuild } from '../history/breakage.js';
-import { until } from './cluster.js';
 import { ResumableCluster, type ResumableNode } from './resumable.js';
 
 /** Chats of the node that is killed. Default 50. */

@@ -1,11 +1,11 @@
 /** Milliseconds after which a test stops waiting for an event. */
-const PATIENCE = 10_000;
+const PATIENCE = 30_000;
 
 type Text = string | (() => string);
 
 const say = (what: Text): string => (typeof what === 'string' ? what : what());
 
-/** The promise, or after ten seconds a failure that says what was waited for. */
+/** The promise, or after `ms` a failure that says what was waited for. */
 export async function soon<T>(promise: Promise<T>, what: Text, ms = PATIENCE): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {

@@ -123,12 +123,14 @@ export class AdmissionControl {
   /** Decides after the upgrade, for a session that has its slot. */
   async checkAdmission(request: IncomingMessage, context: unknown, host: string | undefined): Promise<Admission> {
     const waiting = this.#endedUsers.wait();
-    const checked = await this.#check(request, context, host);
-    const admission = this.#recheck(checked, waiting);
-    this.#endedUsers.leave(waiting);
-    if (!('refused' in admission)) return admission;
-    this.#report(request, admission.refused, true, admission.err);
-    return { refused: admission.refused };
+    try {
+      const admission = this.#recheck(await this.#check(request, context, host), waiting);
+      if (!('refused' in admission)) return admission;
+      this.#report(request, admission.refused, true, admission.err);
+      return { refused: admission.refused };
+    } finally {
+      this.#endedUsers.leave(waiting);
+    }
   }
 
   /** What `admit` decided about a request whose socket is not attached yet. */

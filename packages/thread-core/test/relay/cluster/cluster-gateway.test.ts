@@ -18,15 +18,29 @@ async function nextOf(client: Client): Promise<Frame> {
   return frame.type === 'ack' ? nextOf(client) : frame;
 }
 
-/** Has the agent stream ten pieces, the second half once that is released. */
-function streaming(agent: { script(method: 'chat.start', handler: () => AsyncGenerator<string>): unknown }) {
+interface Agent {
+  script(method: 'chat.start', handler: () => AsyncGenerator<string>): unknown;
+}
+
+interface Streaming {
+  gate: { resolve(): void };
+  first: Client;
+  session: string;
+  /** The frames that were read. */
+  before: Frame[];
+}
+
+/** Begins a session with a stream of ten pieces, whose second half comes when `gate` is resolved, and reads some frames. */
+async function stream(agent: Agent, node: ClusterNode, frames: number): Promise<Streaming> {
   const gate = deferred();
   agent.script('chat.start', async function* () {
     for (let piece = 0; piece < 5; piece += 1) yield `${piece} `;
     await gate.promise;
     for (let piece = 5; piece < 10; piece += 1) yield `${piece} `;
   });
-  return gate;
+  const [first, { session }] = await node.resume();
+  first.send(to('support', 'x', { id: 'q', stream: true }));
+  return { gate, first, session, before: await first.all(frames) };
 }
 
 t.test(
@@ -34,10 +48,7 @@ t.test(
   async (t) => {
     const { agent, nodes } = await cluster(t, 2);
     const [a, b] = nodes as Pair;
-    const gate = streaming(agent);
-    const [first, { session }] = await a.resume();
-    first.send(to('support', 'x', { id: 'q', stream: true }));
-    const before = await first.all(3);
+    const { gate, session, before } = await stream(agent, a, 3);
     await a.dropAll();
     const [second, ready] = await b.resume({ session, seq: 3, sent: 1 });
     t.match(ready, { resumed: true, session, got: 1, pending: ['q'] });
@@ -79,10 +90,7 @@ t.test('messages, cancels and pings pass through to the node that has the sessio
 t.test('messages that are sent while a session moves reach the agent once each, and in order [S-64]', async (t) => {
   const { agent, nodes } = await cluster(t, 2);
   const [a, b] = nodes as Pair;
-  const gate = streaming(agent);
-  const [first, { session }] = await a.resume();
-  first.send(to('support', 'x', { id: 'q', stream: true }));
-  await first.all(2);
+  const { gate, session } = await stream(agent, a, 2);
   const [second] = await b.resume({ session, seq: 2, sent: 1 });
   gate.resolve();
   const frames: Frame[] = [];
@@ -118,10 +126,7 @@ t.test('a handover while a chat.start runs: it is answered, and its chat continu
 t.test('the owner dies while another node passes frames on: the client resumes and continues [S-66]', async (t) => {
   const { agent, nodes } = await cluster(t, 2);
   const [a, b] = nodes as Pair;
-  const gate = streaming(agent);
-  const [first, { session }] = await a.resume();
-  first.send(to('support', 'x', { id: 'q', stream: true }));
-  await first.all(2);
+  const { gate, session } = await stream(agent, a, 2);
   const [second, ready] = await b.resume({ session, seq: 2, sent: 1 });
   await second.all(ready.seq - 2);
   a.isCutOff = true;
@@ -137,10 +142,7 @@ t.test('the owner dies while another node passes frames on: the client resumes a
 t.test('the client of a gateway is lost: its session waits at the owner, and resumes anywhere [S-66]', async (t) => {
   const { agent, nodes } = await cluster(t, 3);
   const [a, b, c] = nodes as [ClusterNode, ClusterNode, ClusterNode];
-  const gate = streaming(agent);
-  const [first, { session }] = await a.resume();
-  first.send(to('support', 'x', { id: 'q', stream: true }));
-  await first.all(2);
+  const { gate, session } = await stream(agent, a, 2);
   let seen = 2;
   for (const node of [b, c, a, c]) {
     const [client, ready] = await node.resume({ session, seq: seen, sent: 1 });
@@ -253,10 +255,7 @@ t.test(
 t.test('acknowledgements that cannot be passed on at once are passed on as one [S-81]', async (t) => {
   const { agent, store, nodes } = await cluster(t, 2);
   const [a, b] = nodes as Pair;
-  const gate = streaming(agent);
-  const [first, { session }] = await a.resume();
-  first.send(to('support', 'x', { id: 'q', stream: true }));
-  await first.all(3);
+  const { gate, session } = await stream(agent, a, 3);
   const [second] = await b.resume({ session, seq: 3, sent: 1 });
   const posting = deferred();
   b.gates.post = posting.promise;
@@ -277,10 +276,7 @@ t.test('acknowledgements that cannot be passed on at once are passed on as one [
 t.test('an invalid acknowledgement that waits does not replace a valid one, and is refused [S-81]', async (t) => {
   const { agent, nodes } = await cluster(t, 2);
   const [a, b] = nodes as Pair;
-  const gate = streaming(agent);
-  const [first, { session }] = await a.resume();
-  first.send(to('support', 'x', { id: 'q', stream: true }));
-  await first.all(3);
+  const { gate, session } = await stream(agent, a, 3);
   const [second] = await b.resume({ session, seq: 0, sent: 1 });
   await second.all(3);
   const posting = deferred();
@@ -323,11 +319,8 @@ t.test('pings of a client that does not read make no answers pile up at another 
 t.test('maxSessionAge at the node of the client ends a session that another node has [F-443]', async (t) => {
   const { agent, nodes } = await cluster(t, 2, { maxSessionAge: 500 });
   const [a, b] = nodes as Pair;
-  const gate = streaming(agent);
+  const { gate, session } = await stream(agent, a, 3);
   t.teardown(() => gate.resolve());
-  const [first, { session }] = await a.resume();
-  first.send(to('support', 'x', { id: 'q', stream: true }));
-  await first.all(3);
   const [second] = await b.resume({ session, seq: 3, sent: 1 });
   t.equal((await second.closed).code, 4401);
   await until(() => agent.counters.open === 0 && a.relay.sessions.size === 0, 'the session to end');
