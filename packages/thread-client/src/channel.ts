@@ -16,7 +16,7 @@ export interface ChannelHost {
   isFull(): boolean;
   /** Whether answers are outstanding. */
   isWaiting(): boolean;
-  /** A frame has its number. It leaves as soon as that is saved. */
+  /** A frame has its number, or is sent again. It leaves as soon as that is saved. */
   onNumbered(entry: Entry): void;
   onFrame(frame: RelayFrame, text: string): void;
   /** A connection was lost. */
@@ -49,7 +49,8 @@ export class Channel implements ConnectionHost, AckHost {
   declare readonly connection: Connection;
   readonly #resume: boolean;
   readonly #outbox = new Outbox();
-  readonly #acks: Acks;
+  /** To be asked to `look` when what `isFull` says may have changed. */
+  declare readonly acks: Acks;
   #stage: Stage = 'offline';
   /** The secret of the session, from `ready`. */
   #secret: string | undefined;
@@ -62,7 +63,7 @@ export class Channel implements ConnectionHost, AckHost {
     this.#host = host;
     this.connection = new Connection(options, this);
     this.#resume = options.resume;
-    this.#acks = new Acks(this);
+    this.acks = new Acks(this);
   }
 
   /** Queued frames are sent at once. */
@@ -85,7 +86,7 @@ export class Channel implements ConnectionHost, AckHost {
 
   /** Queues a frame for `flush`. `id`: of the turn or `end` that it begins. False if too much waits already. */
   add(frame: object, id?: string): boolean {
-    return this.#outbox.add({ text: JSON.stringify(frame), id }, this.connection.buffered);
+    return this.#outbox.add({ text: JSON.stringify(frame), id, tries: 0 }, this.connection.buffered);
   }
 
   /** Removes the frame of a turn that was never sent. */
@@ -93,9 +94,9 @@ export class Channel implements ConnectionHost, AckHost {
     this.#outbox.withdraw(id);
   }
 
-  /** Sends what was never sent, if there is a connection. What is stored says so before it leaves. */
-  flush(): void {
-    const entries = this.isLive ? this.#outbox.take() : [];
+  /** Sends what was never sent, if there is a connection, or all `again`. What is stored says so before it leaves. */
+  flush(again = false): void {
+    const entries = this.isLive ? this.#outbox.take(again) : [];
     for (const entry of entries) this.#host.onNumbered(entry);
     this.#host.save();
     for (const { text } of entries) this.connection.send(text);
@@ -105,17 +106,9 @@ export class Channel implements ConnectionHost, AckHost {
     if (this.state.status === 'waiting' && this.state.retryAt === undefined) this.connection.connect();
   }
 
-  /** What `isFull` says may have changed. */
-  changed(): void {
-    this.#acks.look();
-  }
-
   /** Starts over with nothing, as if there had been no session. */
   forget(): void {
-    this.#secret = undefined;
-    this.#seq = 0;
-    this.#outbox.sent = 0;
-    this.#outbox.entries = [];
+    this.restore({ session: undefined, seq: 0, sent: 0, outbox: [] });
   }
 
   isFull(): boolean {
@@ -127,19 +120,19 @@ export class Channel implements ConnectionHost, AckHost {
   }
 
   onPhase(phase: NewPhase): void {
-    if (phase.name === 'connecting') {
+    if (phase.status === 'connecting') {
       return this.#setState({ status: this.#secret === undefined ? 'connecting' : 'resuming' });
     }
-    const { code, reason } = phase.event;
     const wasLive = this.isLive;
-    this.#acks.stop();
+    this.acks.stop();
     this.#replay = undefined;
     this.#stage = 'offline';
     this.#host.onOffline();
-    if (phase.name === 'waiting') {
+    if (phase.status === 'waiting') {
       if (wasLive && this.resumable !== true) this.#reset('unsupported');
-      this.#setState({ status: 'waiting', retryAt: phase.retryAt, code, reason });
+      this.#setState(phase);
     } else {
+      const { code, reason } = phase;
       this.#host.onClosed(code, reason);
       this.#setState({ status: 'closed', error: new ClosedError(code, reason) });
     }
@@ -154,13 +147,13 @@ export class Channel implements ConnectionHost, AckHost {
   }
 
   onMessage(text: string): void {
-    let frame: RelayFrame | null;
+    let frame: RelayFrame;
     try {
-      frame = JSON.parse(text) as RelayFrame | null;
+      // Never null: what is no object becomes one that says nothing.
+      frame = Object(JSON.parse(text)) as RelayFrame;
     } catch {
       return;
     }
-    if (frame === null) return;
     if (this.#stage === 'handshake') {
       if (frame.type === 'ready') this.#ready(frame);
       // A relay that cannot resume knows no such frame, and says so. Nothing else was sent.
@@ -172,7 +165,7 @@ export class Channel implements ConnectionHost, AckHost {
   }
 
   #ready(frame: ReadyFrame): void {
-    this.#acks.policy = frame.ack;
+    this.acks.policy = frame.ack;
     if (frame.resumed === true) {
       this.#replay = frame;
       this.#outbox.arrived(frame.got);
@@ -197,11 +190,10 @@ export class Channel implements ConnectionHost, AckHost {
   #established(resumable: boolean): void {
     this.resumable = resumable;
     this.#stage = 'established';
-    this.#acks.start(this.#seq);
+    this.acks.start(this.#seq);
     this.connection.established();
-    for (const { text, number } of this.#outbox.entries) if (number !== undefined) this.connection.send(text);
+    this.flush(true);
     if (this.#replay === undefined) this.#setState({ status: 'open', resumable, resumed: false });
-    this.flush();
     this.#judgeReplay();
   }
 
@@ -216,12 +208,13 @@ export class Channel implements ConnectionHost, AckHost {
   }
 
   #numbered(frame: RelayFrame, text: string): void {
-    if (this.resumable !== true || !('seq' in frame) || frame.seq === undefined) this.#host.onFrame(frame, text);
-    else if (frame.seq > this.#seq + 1) this.connection.drop('frame missing');
-    else if (frame.seq > this.#seq) {
-      this.#seq = frame.seq;
+    const { seq } = frame as { seq?: number };
+    if (this.resumable !== true || seq === undefined) this.#host.onFrame(frame, text);
+    else if (seq > this.#seq + 1) this.connection.drop('frame missing');
+    else if (seq > this.#seq) {
+      this.#seq = seq;
       this.#host.onFrame(frame, text);
-      this.#acks.received(this.#seq, text.length);
+      this.acks.received(this.#seq, text.length);
       this.#judgeReplay();
     }
   }

@@ -15,13 +15,13 @@ const LOST = 1006;
 
 export type Phase =
   /** `connect` was not called yet. */
-  | { name: 'idle' }
-  | { name: 'connecting' }
-  | { name: 'open' }
-  | { name: 'waiting'; retryAt: number | undefined; event: CloseInfo }
-  | { name: 'closed'; event: CloseInfo };
+  | { status: 'idle' }
+  | { status: 'connecting' }
+  | { status: 'open' }
+  | ({ status: 'waiting'; retryAt: number | undefined } & CloseInfo)
+  | ({ status: 'closed' } & CloseInfo);
 
-export type NewPhase = Exclude<Phase, { name: 'idle' | 'open' }>;
+export type NewPhase = Exclude<Phase, { status: 'idle' | 'open' }>;
 
 export interface ConnectionHost {
   /** The socket is open. The host establishes its session on it, and then calls `established()`. */
@@ -39,7 +39,7 @@ export interface ConnectionOptions extends Pick<ThreadClientOptions, 'url' | 'pr
 
 /** A WebSocket that reconnects. It knows nothing of sessions and threads. */
 export class Connection {
-  phase: Phase = { name: 'idle' };
+  phase: Phase = { status: 'idle' };
   readonly #options: ConnectionOptions;
   readonly #host: ConnectionHost;
   /** Attempts that failed in a row. */
@@ -65,11 +65,11 @@ export class Connection {
   }
 
   connect(): void {
-    if (this.phase.name === 'connecting' || this.phase.name === 'open') return;
+    if (this.phase.status === 'connecting' || this.phase.status === 'open') return;
     this.#stopTimers();
     const attempt = ++this.#attempt;
     this.#timer = setTimeout(() => this.#lost(attempt, 'timed out'), ATTEMPT_TIMEOUT_MS);
-    this.#enter({ name: 'connecting' });
+    this.#enter({ status: 'connecting' });
     const { url } = this.#options;
     Promise.resolve()
       .then(() => (typeof url === 'function' ? url() : url))
@@ -91,7 +91,7 @@ export class Connection {
       this.progressed();
       if (this.#host.isWaiting() && Date.now() - this.#heardAt >= SILENCE_MS) this.check();
     }, SILENCE_MS / 2);
-    this.phase = { name: 'open' };
+    this.phase = { status: 'open' };
   }
 
   /** The connection works: after the next loss, delays start with the shortest. */
@@ -104,12 +104,12 @@ export class Connection {
    * it still works.
    */
   wake(always = false): void {
-    if (this.phase.name === 'waiting' || (always && this.phase.name === 'closed')) this.connect();
+    if (this.phase.status === 'waiting' || (always && this.phase.status === 'closed')) this.connect();
     else this.check();
   }
 
   check(): void {
-    if (this.phase.name !== 'open' || this.#probe !== undefined) return;
+    if (this.phase.status !== 'open' || this.#probe !== undefined) return;
     const attempt = this.#attempt;
     const askedAt = Date.now();
     this.send({ type: 'ping' });
@@ -132,7 +132,7 @@ export class Connection {
     this.#attempt += 1;
     this.#socket = undefined;
     this.#stopTimers();
-    this.#enter({ name: 'closed', event: { code: NORMAL, reason: 'closed here' } });
+    this.#enter({ status: 'closed', code: NORMAL, reason: 'closed here' });
     if (socket === undefined || socket.readyState === 3) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
@@ -182,14 +182,15 @@ export class Connection {
     this.#attempt += 1;
     this.#socket = undefined;
     this.#stopTimers();
-    if (!this.#retries(event)) return this.#enter({ name: 'closed', event });
+    const { code, reason } = event;
+    if (!this.#retries(event)) return this.#enter({ status: 'closed', code, reason });
     let retryAt: number | undefined;
-    if (event.code !== IDLE) {
+    if (code !== IDLE) {
       const delay = this.#delay();
       this.#timer = setTimeout(() => this.connect(), delay);
       retryAt = Date.now() + delay;
     }
-    this.#enter({ name: 'waiting', retryAt, event });
+    this.#enter({ status: 'waiting', retryAt, code, reason });
   }
 
   /** Random up to a bound that doubles with each failure ("full jitter"), so that clients spread out. */

@@ -71,21 +71,22 @@ export class ClosedError extends ThreadClientError {
   declare readonly mayHaveReached: boolean;
 
   constructor(code: number, reason: string, mayHaveReached = false) {
-    super(`The client is closed: ${code} ${reason}`);
+    super(`Closed: ${code} ${reason}`);
     Object.assign(this, { code, reason, mayHaveReached });
   }
 }
 
 /**
- * Too much was kept. `QUEUE_FULL`: more messages wait to be sent than the client keeps. `UNREAD`: pieces of an answer
- * were not read and are no longer kept.
+ * A limit of the client was reached. `QUEUE_FULL`: more messages wait to be sent than it keeps. `UNREAD`: pieces of an
+ * answer were not read and are no longer kept. `UNSENT`: ten connections were lost with this message, which never arrived,
+ * for example because it is too large for a proxy.
  */
 export class LimitError extends ThreadClientError {
   override readonly name = 'LimitError';
-  declare readonly code: 'QUEUE_FULL' | 'UNREAD';
+  declare readonly code: 'QUEUE_FULL' | 'UNREAD' | 'UNSENT';
 
   constructor(code: LimitError['code']) {
-    super(code === 'UNREAD' ? 'Too much is unread' : 'Too much is unsent');
+    super(`Limit reached: ${code}`);
     this.code = code;
   }
 }

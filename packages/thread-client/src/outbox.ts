@@ -1,14 +1,18 @@
 /** A frame of this client, as text. */
 export interface Entry {
-  readonly text: string;
+  text: string;
   /** The turn or `end` that it begins. */
   readonly id?: string | undefined;
   /** Its number in the session, given when it is first sent. */
   number?: number | undefined;
+  /** On how many connections it was the first to be sent. Beyond `MAX_TRIES` it is given up. */
+  tries: number;
 }
 
 const MAX_ENTRIES = 1_000;
 const MAX_SIZE = 1_048_576;
+/** Many, because a network that fails so often by itself must not cost a message. */
+export const MAX_TRIES = 10;
 
 /** The frames that wait to be sent, and those that were sent but are not known to have arrived. */
 export class Outbox {
@@ -24,11 +28,19 @@ export class Outbox {
     return true;
   }
 
-  /** Numbers the entries that were never sent, and gives them in order. */
-  take(): Entry[] {
-    const unsent = this.entries.filter(({ number }) => number === undefined);
-    for (const entry of unsent) entry.number = ++this.sent;
-    return unsent;
+  /**
+   * Numbers the entries that were never sent, and gives them in order. With `again`, when a connection begins, gives all:
+   * what was sent before has not arrived. The first of them may be what loses the connections, so its tries are limited.
+   */
+  take(again: boolean): Entry[] {
+    const due = this.entries.filter(({ number }) => again || number === undefined);
+    for (const entry of due) entry.number ??= ++this.sent;
+    const [first] = due;
+    if (again && first?.id !== undefined && ++first.tries > MAX_TRIES) {
+      // Another frame has to take its number. A cancel without its message changes nothing, and has no answer.
+      first.text = JSON.stringify({ type: 'cancel', id: first.id });
+    }
+    return due;
   }
 
   /** Drops what has arrived: the frames up to and including this number. */

@@ -3,7 +3,7 @@ import { Channel, type ChannelHost, type ChannelOptions } from './channel.js';
 import { AgentError, ClosedError, InterruptedError, LimitError, SessionLostError } from './errors.js';
 import type { Emitter } from './events.js';
 import type { ClientState, EndOptions, SendOptions } from './options.js';
-import type { Entry } from './outbox.js';
+import { type Entry, MAX_TRIES } from './outbox.js';
 import { randomName } from './random.js';
 import type { SavedSession, SessionStore } from './storage.js';
 import { OpenThreads } from './threads.js';
@@ -39,8 +39,8 @@ export class Session implements ChannelHost, TurnHost {
     const { contextId, traceId, stream, metadata, traceContext, signal } = options;
     const turn = new ClientTurn({ id: this.#newId(), agentId, contextId, traceId }, this);
     if (signal?.aborted !== true) {
-      const ids = { id: turn.id, agent_id: agentId, context_id: contextId, trace_id: traceId };
-      this.#request(turn, { ...ids, stream, metadata, ...traceContext, message });
+      const ids = { agent_id: agentId, context_id: contextId, trace_id: traceId };
+      this.#request(turn, { id: turn.id, ...ids, stream, metadata, ...traceContext, message });
     }
     turn.cancelOn(signal);
     return turn;
@@ -57,14 +57,15 @@ export class Session implements ChannelHost, TurnHost {
   cancel(turn: ClientTurn): void {
     const { id, number } = turn;
     if (number === undefined) this.channel.withdraw(id);
-    const queued = number !== undefined && this.channel.add({ type: 'cancel', id });
     // If the relay can answer, its answer says how the turn ended.
-    if (!queued || !this.channel.isLive) this.#fail(turn, turn.cancelled());
+    if (number === undefined || !this.channel.add({ type: 'cancel', id }) || !this.channel.isLive) {
+      this.#fail(turn, turn.cancelled());
+    }
     this.channel.flush();
   }
 
   changed(): void {
-    this.channel.changed();
+    this.channel.acks.look();
   }
 
   restore(saved: SavedSession): void {
@@ -91,16 +92,19 @@ export class Session implements ChannelHost, TurnHost {
     return this.turns.some(({ buffer }) => buffer.full);
   }
 
-  onNumbered({ id = '', number }: Entry): void {
+  onNumbered({ id = '', number, tries }: Entry): void {
     const request = this.#requests.get(id);
-    if (request !== undefined) request.number = number;
+    if (request === undefined) return;
+    request.number = number;
+    if (tries > MAX_TRIES) this.#fail(request, new LimitError('UNSENT'));
   }
 
   onFrame(frame: RelayFrame, text: string): void {
-    const request = 'id' in frame && typeof frame.id === 'string' ? this.#requests.get(frame.id) : undefined;
+    const { id } = frame as { id?: string };
+    const request = this.#requests.get(id ?? '');
     if (request === undefined) {
       // An error with an id is about a turn that is settled.
-      if (frame.type === 'error' && frame.id === undefined) this.#events.emit('error', new AgentError(frame.data));
+      if (frame.type === 'error' && id === undefined) this.#events.emit('error', new AgentError(frame.data));
       return;
     }
     this.channel.connection.progressed();

@@ -14,7 +14,8 @@ export class OpenThreads {
   }
 
   open({ agentId, contextId }: ThreadInfo): void {
-    this.#open.set(keyOf({ agentId, contextId }), { agentId, contextId });
+    const thread = { agentId, contextId };
+    this.#open.set(keyOf(thread), thread);
   }
 
   end(thread: ThreadInfo): void {
@@ -23,11 +24,11 @@ export class OpenThreads {
 
   /** All are gone with their session. True if there were any. */
   lose(): boolean {
-    const keys = [...this.#open.keys()];
+    const { size } = this.#open;
     if (this.#lost.size > MAX_FORGOTTEN) this.#lost.clear();
-    for (const key of keys) this.#lost.add(key);
+    for (const key of this.#open.keys()) this.#lost.add(key);
     this.#open.clear();
-    return keys.length > 0;
+    return size > 0;
   }
 
   /** Whether a thread was lost and starts again. True once. */

@@ -105,7 +105,7 @@ export class ClientTurn implements Turn {
 
   /** Takes one of its frames; `size` in characters. */
   receive(frame: RelayFrame, size: number): void {
-    if ('restarted' in frame && frame.restarted === true) this.restarted = true;
+    if ((frame as { restarted?: boolean }).restarted === true) this.restarted = true;
     switch (frame.type) {
       case 'content':
       case 'metadata':
@@ -143,9 +143,9 @@ export class ClientTurn implements Turn {
     this.#reject(error);
   }
 
-  #push({ type, data, ...rest }: Pick<Piece, 'type' | 'data' | 'event'>, size: number): void {
+  #push({ type, data, event = '' }: Pick<Piece, 'type' | 'data' | 'event'>, size: number): void {
     const text = type === 'content' || type === 'response' ? textOf(data) : '';
-    const piece: Piece = { type, ...(type === 'event' && { event: rest.event }), data, text };
+    const piece: Piece = { type, ...(type === 'event' && { event }), data, text };
     if (!this.buffer.push(piece, size)) {
       this.cancel();
       this.fail(new LimitError('UNREAD'));

@@ -145,15 +145,17 @@ t.test('a message that is too large for the relay fails, and those behind it are
 
 t.test('a session that has expired is lost, and says so', async (t) => {
   const { agent, client, proxy, relay } = await createWorld(t, { resume: { grace: 50 } });
-  const one = client({ backoff: { min: 5_000, max: 10_000 } });
+  const one = client();
   const turn = one.send('support', 'Hello');
   await turn.result;
   const lost = new Promise<unknown>((resolve) => {
     one.on('lost', resolve);
   });
+  proxy.refuses = true;
   proxy.cut();
   await agent.waitFor('idle');
   await until(() => relay.stats().sessions === 0);
+  proxy.refuses = false;
   one.wake();
   t.match(await lost, { code: 'SESSION_LOST', reason: /expired|unknown/ });
   const next = one.send('support', 'again');
