@@ -1,4 +1,6 @@
-// npm run release [-- --publish]     rehearses a release: everything that publishing would do, up to the upload.
+// npm run release [-- --publish] [--repository <url>]     rehearses a release: everything that publishing would do, up to the upload.
+//
+// What is packed is a copy of each package, to which the public address of the repository is added (registry-copy.mjs).
 //
 // A release, step by step:
 //   1. `npm run changeset -- version`: applies .changeset/*.md to the versions and the changelogs of the packages. The constants
@@ -7,12 +9,14 @@
 //   3. In CI, on that tag: `npm run release -- --publish`, with provenance, which says from which commit and which workflow
 //      a tarball comes. npm can only attest that in a CI that it knows (`id-token: write`), so it refuses it elsewhere.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { addressOf, copyForRegistry } from './registry-copy.mjs';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
-const isPublished = process.argv.includes('--publish');
 
 function fail(problem) {
   process.stderr.write(`${problem}\n`);
@@ -27,12 +31,33 @@ function run(command, ...args) {
 
 const outputOf = (command, ...args) => spawnSync(command, args, { cwd: root, encoding: 'utf8' }).stdout.trim();
 
+function readOptions() {
+  try {
+    return parseArgs({ options: { publish: { type: 'boolean', default: false }, repository: { type: 'string' } } })
+      .values;
+  } catch (error) {
+    return fail(error.message);
+  }
+}
+
+/** The public address of the repository; undefined if none is known. */
+function findAddress(given) {
+  const text = given ?? process.env.ARC_REPOSITORY;
+  if (!text) return addressOf(outputOf('git', 'remote', 'get-url', 'origin'));
+  return addressOf(text) ?? fail(`"${text}" is no public address of a repository, such as https://host/owner/name.`);
+}
+
+/** The repository that a CI will attest: npm's registry rejects a tarball whose package.json names another. */
+function attestedRepository({ GITHUB_SERVER_URL, GITHUB_REPOSITORY, CI_PROJECT_URL }) {
+  return GITHUB_REPOSITORY ? `${GITHUB_SERVER_URL}/${GITHUB_REPOSITORY}` : CI_PROJECT_URL || undefined;
+}
+
 /** The public packages, each after those that it depends on. */
 function inOrder() {
   const manifests = new Map();
   for (const name of readdirSync(join(root, 'packages'))) {
     const manifest = JSON.parse(readFileSync(join(root, 'packages', name, 'package.json'), 'utf8'));
-    if (manifest.private !== true) manifests.set(manifest.name, { ...manifest, folder: `./packages/${name}` });
+    if (manifest.private !== true) manifests.set(manifest.name, { ...manifest, folder: `packages/${name}` });
   }
   const ordered = new Set();
   const add = (manifest) => {
@@ -51,7 +76,22 @@ function inOrder() {
   return [...ordered];
 }
 
+const { publish: isPublished, repository } = readOptions();
 const packages = inOrder();
+const address = findAddress(repository);
+if (isPublished) {
+  if (address === undefined) {
+    fail(
+      'Publishing needs the public address of the repository: --repository <url>, ARC_REPOSITORY or the git remote "origin". ' +
+        `Not published: ${packages.map(({ name }) => name).join(', ')}.`,
+    );
+  }
+  const attested = attestedRepository(process.env);
+  if (attested !== undefined && attested.toLowerCase() !== address.web.toLowerCase()) {
+    fail(`The CI attests ${attested}, and not ${address.web}: the registry would reject the provenance.`);
+  }
+}
+
 const versions = new Set(packages.map(({ version }) => version));
 if (versions.size !== 1) fail(`The packages have different versions: ${[...versions].join(', ')}`);
 const [version] = versions;
@@ -69,18 +109,26 @@ if (isPublished) {
   if (pending.length > 0) fail(`There are changesets that no version has: ${pending.join(', ')}`);
   const tags = outputOf('git', 'tag', '--points-at', 'HEAD').split('\n');
   if (!tags.includes(`v${version}`)) fail(`HEAD has no tag v${version}.`);
-  // The registry compares it with what the CI attests.
-  const unnamed = packages.filter(({ repository }) => repository === undefined);
-  if (unnamed.length > 0) {
-    fail(`--provenance needs \`repository\` in package.json: ${unnamed.map(({ name }) => name).join(', ')}`);
-  }
+}
+if (address === undefined) {
+  process.stderr.write('No public address is known (--repository <url>): the packages are rehearsed without one.\n');
 }
 
 run('npm', 'run', 'build');
 run('npm', 'run', 'check');
-for (const { folder } of packages) {
+const copies = mkdtempSync(join(tmpdir(), 'arc-release-'));
+process.on('exit', () => rmSync(copies, { recursive: true, force: true }));
+const commit = outputOf('git', 'rev-parse', 'HEAD');
+// All of them before the first is uploaded: what is wrong with the last one must not stop a release halfway.
+const destinations = packages.map(({ folder }) => {
+  const destination = join(copies, basename(folder));
+  mkdirSync(destination);
+  copyForRegistry({ folder, destination, address, commit });
+  return destination;
+});
+for (const destination of destinations) {
   const how = isPublished ? ['--provenance'] : ['--dry-run'];
-  run('npm', 'publish', folder, '--access', 'public', ...how);
+  run('npm', 'publish', destination, '--access', 'public', ...how);
 }
 process.stdout.write(
   `${isPublished ? 'Published' : 'Rehearsed'} ${version}: ${packages.map(({ name }) => name).join(', ')}\n`,
