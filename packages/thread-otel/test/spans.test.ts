@@ -5,34 +5,14 @@ import { faults } from '@arc/thread-core/testing';
 import { SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
 import { registerInstrumentations } from '@opentelemetry/instrumentation';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace-base';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { ArcInstrumentation } from '../src/index.js';
+import { BROWSER, BROWSER_SPAN, checkTree, named, parentOf, TRACE } from './tree.js';
 import { openSpans, takeSpans, tracerProvider, type World, world } from './world.js';
 
 const instrumentation = new ArcInstrumentation({ enabled: false });
 registerInstrumentations({ tracerProvider, instrumentations: [instrumentation] });
 t.beforeEach(() => void takeSpans());
-
-const TRACE = '0af7651916cd43dd8448eb211c80319c';
-const BROWSER_SPAN = 'b7ad6b7169203331';
-const BROWSER = { traceparent: `00-${TRACE}-${BROWSER_SPAN}-01`, tracestate: 'vendor=1', baggage: 'plan=gold,user=7' };
-
-const parentOf = ({ parentSpanContext }: ReadableSpan): string | undefined => parentSpanContext?.spanId;
-const named = (spans: readonly ReadableSpan[], name: string): ReadableSpan[] =>
-  spans.filter((span) => span.name === name);
-
-/** Nothing is open, and each parent is another span or that of the browser. */
-function checkTree(t: Test, spans: readonly ReadableSpan[]): void {
-  t.strictSame(openSpans(), [], 'each span has ended');
-  const ids = new Set([BROWSER_SPAN, ...spans.map((span) => span.spanContext().spanId)]);
-  for (const span of spans) {
-    const parent = parentOf(span);
-    if (parent !== undefined && !ids.has(parent)) t.fail(`${span.name} is an orphan`);
-    if (span.name.startsWith('invoke_agent')) t.equal(parent, BROWSER_SPAN, span.name);
-    else if (span.name === 'chat.end') t.equal(parent, undefined, span.name);
-    else t.match(spans.find((other) => other.spanContext().spanId === parent)?.name, /^invoke_agent/, span.name);
-  }
-}
 
 /** Ends the sessions, and resolves when all chats are ended. */
 async function finish({ relay }: World): Promise<void> {

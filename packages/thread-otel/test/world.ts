@@ -1,7 +1,15 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { Client } from '@arc/test-client';
-import { createRelay, type Relay, type RelayOptions, type Session } from '@arc/thread-core';
+import {
+  createRelay,
+  memoryStore,
+  type Relay,
+  type RelayOptions,
+  type Session,
+  type SessionStore,
+  StoreError,
+} from '@arc/thread-core';
 import { startTestAgent, type TestAgent } from '@arc/thread-core/testing';
 import { context, propagation, trace } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
@@ -71,17 +79,16 @@ export async function readMetrics(): Promise<Map<string, MetricData>> {
   return new Map(all.map((metric) => [metric.descriptor.name, metric]));
 }
 
-export interface World {
-  agent: TestAgent;
+interface RelayNode {
   relay: Relay;
   sessions: Session[];
   sockets: WebSocket[];
   connect(): Promise<Client>;
+  close(): Promise<void>;
 }
 
-/** An agent, and a relay in front of it. */
-export async function world(t: Test, options: Partial<RelayOptions> = {}): Promise<World> {
-  const agent = await startTestAgent();
+/** A relay, and the WebSocket server in front of it. */
+async function startRelay(agent: TestAgent, options: Partial<RelayOptions>): Promise<RelayNode> {
   const relay = createRelay({ endpoint: agent.endpoint, ...options });
   const server = new WebSocketServer({ host: '127.0.0.1', port: 0, ...relay.wsOptions });
   const sessions: Session[] = [];
@@ -92,16 +99,65 @@ export async function world(t: Test, options: Partial<RelayOptions> = {}): Promi
   });
   await once(server, 'listening');
   const clients: Client[] = [];
-  t.teardown(async () => {
+  const close = async (): Promise<void> => {
     for (const { socket } of clients) socket.terminate();
     await relay.close({ timeout: 0 });
     await new Promise((resolve) => server.close(resolve));
-    await agent.close();
-  });
+  };
   const connect = async (): Promise<Client> => {
     const client = await Client.open(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`);
     clients.push(client);
     return client;
   };
-  return { agent, relay, sessions, sockets, connect };
+  return { relay, sessions, sockets, connect, close };
+}
+
+export interface World extends RelayNode {
+  agent: TestAgent;
+}
+
+/** An agent, and a relay in front of it. */
+export async function world(t: Test, options: Partial<RelayOptions> = {}): Promise<World> {
+  const agent = await startTestAgent();
+  const node = await startRelay(agent, options);
+  t.teardown(async () => {
+    await node.close();
+    await agent.close();
+  });
+  return { agent, ...node };
+}
+
+export interface ClusterNode extends RelayNode {
+  /** While it is set, the node cannot reach the store. */
+  isCutOff: boolean;
+}
+
+/** An agent, and two relays in front of it that share a store. Both trace to the same exporter. */
+export async function cluster(t: Test): Promise<{ agent: TestAgent; nodes: [ClusterNode, ClusterNode] }> {
+  const agent = await startTestAgent();
+  const store = memoryStore();
+  const start = async (name: string): Promise<ClusterNode> => {
+    const cut = { isCutOff: false };
+    const reachable: SessionStore = new Proxy(store, {
+      get: (target, method) => {
+        const value = Reflect.get(target, method) as unknown;
+        if (typeof value !== 'function') return value;
+        return async (...args: unknown[]) => {
+          if (cut.isCutOff) throw new StoreError('away', 'cut off');
+          return value.apply(target, args);
+        };
+      },
+    });
+    const options = { resume: true, cluster: { store: reachable, node: name, lease: 200 } };
+    return Object.assign(cut, await startRelay(agent, options));
+  };
+  const nodes: [ClusterNode, ClusterNode] = [await start('a'), await start('b')];
+  t.teardown(async () => {
+    for (const node of nodes) {
+      node.isCutOff = false;
+      await node.close();
+    }
+    await agent.close();
+  });
+  return { agent, nodes };
 }
