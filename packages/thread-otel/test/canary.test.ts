@@ -11,8 +11,18 @@ import type { ClientOptions } from 'ws';
 import { ArcInstrumentation } from '../src/index.js';
 import { meterProvider, readMetrics, takeSpans, tracerProvider } from './world.js';
 
-/** No logger, exporter or person may see what has this in it. */
-const CANARY = 'c4n4ry';
+/** What no logger, exporter or person may see: each kind of secret has a text of its own. */
+const CANARY = {
+  token: 'c4n4ry-token',
+  cookie: 'c4n4ry-cookie',
+  query: 'c4n4ry-query',
+  subprotocol: 'c4n4ry-subprotocol',
+  identity: 'c4n4ry-identity',
+  text: 'c4n4ry-text',
+  /** A header of the client, the application's key for the agent, and what else is neither of these. */
+  other: 'c4n4ry-other',
+} as const;
+type Kind = keyof typeof CANARY;
 
 const instrumentation = new ArcInstrumentation({ enabled: false });
 registerInstrumentations({ tracerProvider, meterProvider, instrumentations: [instrumentation] });
@@ -41,22 +51,38 @@ interface Canary {
   /** Closes all, and gives everything that anybody could have seen. */
   seen(): Promise<Map<string, string>>;
   log: Recorder;
+  /** Which of the secrets the relay had in its hands. */
+  used: Set<Kind>;
 }
 
 /** A server whose relay authenticates by a cookie, a header, the query or a subprotocol, all of which have a secret. */
 async function start(t: Test, options: Partial<RelayOptions> = {}): Promise<Canary> {
   const agent = await startTestAgent();
   const log = new Recorder();
+  const used = new Set<Kind>();
+  const use = (kind: Kind, text: unknown): void => {
+    if (String(text).includes(CANARY[kind])) used.add(kind);
+  };
   const relay = createRelay({
-    endpoint: `${agent.endpoint}?key=${CANARY}`,
-    sessionToken: () => `token-${CANARY}`,
+    endpoint: `${agent.endpoint}?key=${CANARY.other}`,
+    sessionToken: () => CANARY.token,
     cookies: true,
-    headers: { 'x-api-key': CANARY },
+    headers: { 'x-api-key': CANARY.other },
     authenticate: ({ headers, url = '' }) => {
+      use('cookie', headers.cookie);
+      use('query', url);
+      use('subprotocol', headers['sec-websocket-protocol']);
       if (url.includes('throws')) throw new Error('the user database is away');
-      return headers.cookie?.includes('user') ? { id: CANARY, email: `${CANARY}@example.com` } : undefined;
+      return headers.cookie?.includes('user')
+        ? { id: CANARY.identity, email: `${CANARY.identity}@example.com` }
+        : undefined;
     },
-    identity: { key: ({ id }: { id: string }) => id } as never,
+    identity: {
+      key: ({ id }: { id: string }) => {
+        use('identity', id);
+        return id;
+      },
+    } as never,
     resume: { grace: 60_000 },
     cleanupTimeout: 50,
     maxBadFrames: 3,
@@ -79,14 +105,18 @@ async function start(t: Test, options: Partial<RelayOptions> = {}): Promise<Cana
   };
   t.teardown(close);
   const connect = (headers: Record<string, string> = {}, query = '', protocols: string[] = []): Client => {
-    const url = `ws://127.0.0.1:${port}/ws?ticket=${CANARY}${query}`;
-    const secret = { authorization: `Bearer ${CANARY}`, ...headers };
+    const url = `ws://127.0.0.1:${port}/ws?ticket=${CANARY.query}${query}`;
+    const secret = { authorization: `Bearer ${CANARY.other}`, ...headers };
     const client = new Client(url, { headers: secret, ...({ protocols } as ClientOptions) });
     clients.push(client);
     return client;
   };
   const seen = async (): Promise<Map<string, string>> => {
     const metrics = await relay.metrics();
+    for (const { headers, body } of agent.requests) {
+      use('token', headers.authorization);
+      use('text', inspect(body, { depth: 12 }));
+    }
     const stats = inspect([relay.stats(), relay.health()], { depth: 12 });
     await close();
     const closings = await Promise.all(clients.map(({ closed }) => soon(closed, 'the close frames')));
@@ -106,55 +136,56 @@ async function start(t: Test, options: Partial<RelayOptions> = {}): Promise<Cana
       ['close reasons', inspect(closings)],
     ]);
   };
-  return { url: agent.endpoint, agent, connect, seen, log };
+  return { url: agent.endpoint, agent, connect, seen, log, used };
 }
 
-function check(t: Test, seen: Map<string, string>, secrets: string[] = []): void {
+function check(t: Test, seen: Map<string, string>, more: Record<string, string> = {}): void {
   for (const [where, text] of seen) {
-    for (const secret of [CANARY, ...secrets]) {
+    for (const [kind, secret] of Object.entries({ ...CANARY, ...more })) {
       const at = text.indexOf(secret);
-      t.equal(at, -1, `${where}: ${text.slice(Math.max(at - 200, 0), at + 50)}`);
+      t.equal(at, -1, `${kind} in ${where}: ${at < 0 ? 'none' : text.slice(Math.max(at - 200, 0), at + 50)}`);
     }
   }
 }
 
-const USER = { cookie: `user=${CANARY}` };
+const USER = { cookie: `user=${CANARY.cookie}` };
 
 t.test(
   'no token, cookie, query, subprotocol, secret or identity is in a log, span, metric or close reason [S-76]',
   async (t) => {
     const all = await start(t);
-    const client = all.connect(USER, '', [CANARY, 'arc-thread.v1']);
-    await client.opened;
-    client.send({ type: 'resume' });
-    const { session } = (await client.next()) as unknown as { session: string };
-    const [, secret = ''] = session.split('.');
+    const resume = async (more: object): Promise<[Client, Record<string, unknown>]> => {
+      const client = all.connect(USER, '', [CANARY.subprotocol, 'arc-thread.v1']);
+      await client.opened;
+      client.send({ type: 'resume', ...more });
+      return [client, await client.next()];
+    };
+    const [, { session }] = await resume({});
+    const [, secret = ''] = String(session).split('.');
+    const [client, resumed] = await resume({ session, seq: 0, sent: 0 });
+    t.match(resumed, { resumed: true }, 'the session secret was good');
     let id = 0;
     const ask = (text: string, more: object = {}) => client.ask(to('support', text, { id: id++, ...more }));
-    await ask(CANARY);
-    await ask(CANARY, { stream: true, metadata: { note: CANARY } });
-    await ask(CANARY, { baggage: `note=${CANARY}`, tracestate: `x=${CANARY}` });
+    await ask(CANARY.text);
+    await ask(CANARY.text, { stream: true, metadata: { note: CANARY.other } });
+    await ask(CANARY.text, { baggage: `note=${CANARY.other}`, tracestate: `x=${CANARY.other}` });
     all.agent.script('chat.message', faults.html(502), faults.reset(), { error: { code: -32_603 } }, {
       error: { code: -44_005 },
       times: 9,
     } as never);
-    for (let asked = 0; asked < 4; asked += 1) await ask(CANARY);
-    await client.ask(`{"${CANARY}`);
-    await client.ask({ ...to('support', CANARY), stream: CANARY });
-    // Resumed with the secret, with a wrong one, and by another user.
-    const second = all.connect(USER);
-    await second.opened;
-    second.send({ type: 'resume', session, seq: 0, sent: 0 });
-    await second.next();
-    const third = all.connect(USER);
-    await third.opened;
-    third.send({ type: 'resume', session: `${session}x`, seq: 0, sent: 0 });
-    await third.next();
-    for (let bad = 0; bad < 3; bad += 1) third.send({ type: CANARY });
+    for (let asked = 0; asked < 4; asked += 1) await ask(CANARY.text);
+    await client.ask(`{"${CANARY.other}`);
+    await client.ask({ ...to('support', CANARY.text), stream: CANARY.other });
+    const [third, refused] = await resume({ session: `${session}x`, seq: 0, sent: 0 });
+    t.match(refused, { resumed: false }, 'a wrong one was not');
+    for (let bad = 0; bad < 3; bad += 1) third.send({ type: CANARY.other });
     t.equal((await soon(third.closed, 'too many bad frames')).code, 4429);
-    second.socket.terminate();
+    client.socket.terminate();
     all.agent.script('chat.end', { ...faults.html(502), times: 99 });
-    check(t, await all.seen(), [secret]);
+    check(t, await all.seen(), { 'session secret': secret });
+    t.ok(secret.length > 10);
+    const kinds: Kind[] = ['token', 'cookie', 'query', 'subprotocol', 'identity', 'text'];
+    for (const kind of kinds) t.ok(all.used.has(kind), `${kind} was in the hands of the relay`);
     t.strictSame([...all.log.levels].sort(), ['debug', 'error', 'info', 'warn'], 'every level was looked at');
   },
 );
@@ -169,18 +200,18 @@ t.test(
         [{}, '&throws'],
         [{ ...USER, origin: 'https://evil.example' }, ''],
       ] as const) {
-        const client = all.connect(headers, query, [CANARY]);
+        const client = all.connect(headers, query, [CANARY.subprotocol]);
         await soon(client.closed, 'the refusal');
       }
       check(t, await all.seen());
       t.ok(all.log.levels.has('warn'));
     }
-    const unsendable = await start(t, { sessionToken: () => `${CANARY}\r\nx: ${CANARY}` });
+    const unsendable = await start(t, { sessionToken: () => `${CANARY.token}\r\nx: ${CANARY.token}` });
     const failing = await start(t, { sessionToken: () => Promise.reject(new Error('no token')) });
     for (const all of [unsendable, failing]) {
       const client = all.connect(USER);
       await client.opened;
-      t.match(await client.ask(to('support', CANARY)), { type: 'error' });
+      t.match(await client.ask(to('support', CANARY.text)), { type: 'error' });
       check(t, await all.seen());
       t.ok(all.log.lines.length > 0);
     }
