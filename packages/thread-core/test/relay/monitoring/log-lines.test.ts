@@ -1,6 +1,7 @@
 import t from 'tap';
+import { limitLogger } from '../../../src/logger.js';
 import { faults } from '../../../src/testing/index.js';
-import { type Line, to, world } from '../helpers.js';
+import { type Line, Log, to, world } from '../helpers.js';
 
 /** A line as pino writes it: of an error its message, its stack, its fields and its causes. */
 function written({ about, message }: Line): string {
@@ -99,3 +100,26 @@ t.test('warnings and errors of one kind are limited to 10 a minute, but for chat
   t.equal(count('the hook onSendStart threw'), 10);
   t.ok(count('orphaned chat') >= 13, 'each of these is needed to end the chat by hand');
 });
+
+t.test(
+  'the first line of a kind after a minute says how many were suppressed, and kinds are apart [S-75]',
+  async (t) => {
+    let now = 0;
+    t.intercept(performance, 'now', { value: () => now });
+    const log = new Log();
+    const logger = limitLogger(log);
+    for (let times = 0; times < 25; times += 1) logger.warn({ times }, 'one kind');
+    logger.error({}, 'another kind');
+    logger.info({}, 'one kind');
+    now = 59_999;
+    logger.warn({}, 'one kind');
+    now = 60_000;
+    for (const message of ['one kind', 'one kind', 'another kind']) logger.warn({}, message);
+    t.equal(log.lines.length, 10 + 1 + 1 + 3);
+    t.strictSame(log.lines.slice(-3), [
+      { level: 'warn', message: 'one kind', about: { suppressed: 16 } },
+      { level: 'warn', message: 'one kind', about: {} },
+      { level: 'warn', message: 'another kind', about: {} },
+    ]);
+  },
+);
