@@ -2,7 +2,8 @@ import type { Transform } from 'node:stream';
 import { canDecode, createDecoder, readContentEncoding } from './content-decoder.js';
 import type { Endpoint } from './endpoint.js';
 import type { StreamEvent } from './event.js';
-import { type AnswerHeaders, type Controller, isEventStream, type RequestHandler } from './pooled-request.js';
+import { isEventStream } from './pooled-request.js';
+import type { AnswerHeaders, Controller, RequestHandler } from './request-handler.js';
 import { readRetryAfter } from './retry.js';
 import { SseReader, type SseReaderOwner } from './sse-reader.js';
 

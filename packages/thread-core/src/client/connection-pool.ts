@@ -1,7 +1,7 @@
 import { Client, type Dispatcher, errors } from 'undici';
 import { FairQueue } from './fair-queue.js';
-import type { RequestHandler } from './pooled-request.js';
-import { PooledRequest, type PooledRequestOwner } from './pooled-request.js';
+import { type ConnectionUsage, PooledRequest, type PooledRequestOwner } from './pooled-request.js';
+import type { RequestHandler } from './request-handler.js';
 
 /** Requests at a time before others wait: more connections cost more, and a quick agent answers no faster over them. */
 const BASE_CONCURRENCY = 64;
@@ -26,8 +26,8 @@ export class ConnectionPool implements PooledRequestOwner {
   readonly #free: Client[] = [];
   /** Those whose answer ended in this turn of the event loop. */
   readonly #resting: Client[] = [];
-  /** How many connections each session has. */
-  readonly #held = new Map<object, number>();
+  /** The connections of each session. Entries stay, because to add and remove one for each request takes longer. */
+  readonly #usages = new WeakMap<object, ConnectionUsage>();
   readonly #waiting = new FairQueue<PooledRequest>();
   #streams = 0;
   /** Requests whose answer is not known to be a stream, and how many of them there may be at a time. */
@@ -47,8 +47,8 @@ export class ConnectionPool implements PooledRequestOwner {
 
   /** `owner` is the session on whose behalf the request is sent; undefined for the application itself. */
   dispatch(options: Dispatcher.DispatchOptions, handler: RequestHandler, owner?: object): void {
-    const request = new PooledRequest(this, options, handler, owner);
-    if (this.#waiting.size === 0 && this.#hasRoom() && (this.#hasNone(owner) || this.#isBelowHalf)) {
+    const request = new PooledRequest(this, options, handler, owner, this.#usageOf(owner));
+    if (this.#waiting.size === 0 && this.#hasRoom() && (this.#isBelowHalf || this.#hasNone(owner))) {
       return this.#begin(request);
     }
     this.#waiting.push(request);
@@ -58,11 +58,11 @@ export class ConnectionPool implements PooledRequestOwner {
   }
 
   /** @internal */
-  slotReleased(client: Client, { isStream, owner }: PooledRequest): void {
+  slotReleased(client: Client, { isStream, usage }: PooledRequest): void {
     this.#answers += 1;
     if (isStream) this.#streams -= 1;
     else this.#others -= 1;
-    if (owner !== undefined) this.#countHeld(owner, -1);
+    if (usage !== undefined) usage.connections -= 1;
     if (this.#resting.push(client) === 1) setImmediate(() => this.#wake());
     if (this.#onIdle !== undefined && this.#isIdle) this.#onIdle();
   }
@@ -103,7 +103,7 @@ export class ConnectionPool implements PooledRequestOwner {
 
   /** The application itself counts as having none: it decides what it does to itself. */
   #hasNone(owner: object | undefined): boolean {
-    return owner === undefined || !this.#held.has(owner);
+    return owner === undefined || (this.#usages.get(owner)?.connections ?? 0) === 0;
   }
 
   #hasRoom(): boolean {
@@ -113,14 +113,17 @@ export class ConnectionPool implements PooledRequestOwner {
 
   #begin(request: PooledRequest): void {
     this.#others += 1;
-    if (request.owner !== undefined) this.#countHeld(request.owner, 1);
+    if (request.usage !== undefined) request.usage.connections += 1;
     request.begin(this.#free.pop() ?? this.#open());
   }
 
-  #countHeld(owner: object, change: 1 | -1): void {
-    const held = (this.#held.get(owner) ?? 0) + change;
-    if (held === 0) this.#held.delete(owner);
-    else this.#held.set(owner, held);
+  #usageOf(owner: object | undefined): ConnectionUsage | undefined {
+    if (owner === undefined) return undefined;
+    const known = this.#usages.get(owner);
+    if (known !== undefined) return known;
+    const usage: ConnectionUsage = { connections: 0 };
+    this.#usages.set(owner, usage);
+    return usage;
   }
 
   #open(): Client {

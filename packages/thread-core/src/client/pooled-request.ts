@@ -1,25 +1,12 @@
 import type { Client, Dispatcher } from 'undici';
+import { DirectHandler } from './direct-handler.js';
 import type { Waiting } from './fair-queue.js';
+import { fastPath } from './fast-path.js';
+import type { AnswerHeaders, Controller, RequestHandler } from './request-handler.js';
 
-/** undici's control of an answer: pause, resume, abort. */
-export type Controller = Dispatcher.DispatchController;
-
-/** The headers of an answer, by their names in lower case. */
-export type AnswerHeaders = Record<string, string | string[] | undefined>;
-
-/** Receives the answer to a request: undici's handler interface, with all methods required. */
-export interface RequestHandler {
-  /** The answer is not needed any more. A request that still waits for a connection is not sent. */
-  readonly isSettled: boolean;
-  /** Runs whatever sends the request, if it is given. */
-  readonly run?: ((send: () => void) => void) | undefined;
-  /** There is a connection, and the first byte is written next. If this throws, the connection is returned unused. */
-  onRequestStart(controller: Controller): void;
-  onResponseStart(controller: Controller, status: number, headers: AnswerHeaders): void;
-  onResponseData(controller: Controller, chunk: Buffer): void;
-  onResponseEnd(controller: Controller): void;
-  /** Without a controller if there was no connection yet. */
-  onResponseError(controller: Controller | null | undefined, error: Error): void;
+/** What a session uses of a pool. */
+export interface ConnectionUsage {
+  connections: number;
 }
 
 /** What a request needs of its pool. */
@@ -30,11 +17,16 @@ export interface PooledRequestOwner {
   becameStream(): void;
 }
 
-/** One request and its answer on one of the pool's connections. Everything that is known of undici's handlers is here. */
+/**
+ * One request and its answer on one of the pool's connections. What is known of undici's handlers is here, and in the fast path
+ * `DirectHandler`.
+ */
 export class PooledRequest implements Dispatcher.DispatchHandler, Waiting<PooledRequest> {
   /** The next one in the wait queue. */
   next: PooledRequest | undefined;
   readonly owner: object | undefined;
+  /** What its owner uses; undefined for the application itself. */
+  readonly usage: ConnectionUsage | undefined;
   isStream = false;
   readonly #pool: PooledRequestOwner;
   /** Until it is sent: it has the request's body. */
@@ -48,11 +40,13 @@ export class PooledRequest implements Dispatcher.DispatchHandler, Waiting<Pooled
     options: Dispatcher.DispatchOptions,
     handler: RequestHandler,
     owner: object | undefined,
+    usage: ConnectionUsage | undefined,
   ) {
     this.#pool = pool;
     this.#options = options;
     this.#handler = handler;
     this.owner = owner;
+    this.usage = usage;
   }
 
   get isSettled(): boolean {
@@ -64,8 +58,9 @@ export class PooledRequest implements Dispatcher.DispatchHandler, Waiting<Pooled
     this.#options = undefined;
     this.#client = client;
     const { run } = this.#handler;
-    if (run === undefined) client.dispatch(options, this);
-    else run(() => client.dispatch(options, this));
+    const handler = fastPath.isEnabled ? new DirectHandler(this) : this;
+    if (run === undefined) client.dispatch(options, handler);
+    else run(() => client.dispatch(options, handler));
   }
 
   /** Fails it before it was sent. */

@@ -193,7 +193,8 @@ t.test('[F-202] while the circuit is open, a session that has not failed is the 
   const { peer, client } = await pair(
     t,
     (socket, { body }) => socket.write(body.includes('"bad"') ? BAD_GATEWAY : answer()),
-    { breaker: { failures: 2, pause: 20 } },
+    // An attacker waits for one more pause, within which the newcomer has to ask.
+    { breaker: { failures: 2, pause: 300 } },
   );
   const attackers = [{}, {}];
   const attack = (owner: CallOwner): Promise<unknown> =>
