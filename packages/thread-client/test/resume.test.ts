@@ -113,7 +113,7 @@ t.test('an answer that is complete in the replay is no interruption', async (t) 
   t.equal((await turn.text()).split(' ').length, 51);
 });
 
-t.test('an end that arrived and was not answered is repeated', async (t) => {
+t.test('an end that arrived and was not answered is repeated [F-402]', async (t) => {
   const { server, proxy, client } = await scripted(t);
   const ended = client.end('support');
   await until(() => server.sessions.size === 1 && server.session.frames.length === 1);

@@ -130,6 +130,22 @@ t.test('sends that run side by side find out together that an agent is stateless
   t.equal(requestsOf(agent, 'chat.message').length, 3, 'each of them was sent as chat.message first');
 });
 
+t.test('parallel: once the first answer has named no chat, what waits is sent side by side [F-401]', async (t) => {
+  const { agent, threads } = await setUp(t, { agent: dialects.stateless, busy: 'parallel' });
+  const first = agent.hold(({ agentId }) => agentId === 'support');
+  const answers = Promise.all([1, 2, 3].map(() => threads.sendToAgent(hello)));
+  await first.arrived;
+  // What was sent before this would have arrived before it was answered.
+  await threads.sendToAgent({ ...hello, agentId: 'other' });
+  t.equal(agent.requests.filter(({ agentId }) => agentId === 'support').length, 1);
+  const second = agent.hold('chat.message');
+  first.release();
+  await second.arrived;
+  await agent.waitFor(() => requestsOf(agent, 'chat.message').length === 2);
+  second.release();
+  t.equal((await answers).length, 3);
+});
+
 t.test('a stateless agent is recognised even if its first answer breaks off', async (t) => {
   const { agent, threads } = await setUp(t, { agent: dialects.stateless });
   agent.script('chat.start', { events: [{ data: { message: say('so far') } }], finish: 'cut' });

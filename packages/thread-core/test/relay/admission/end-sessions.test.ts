@@ -4,7 +4,9 @@ import type { AddressInfo } from 'node:net';
 import t, { type Test } from 'tap';
 import { WebSocket, WebSocketServer } from 'ws';
 import { createRelay, type Relay, type RelayOptions } from '../../../src/index.js';
+import { AdmissionControl } from '../../../src/relay/admission/admission.js';
 import { EndedUsers } from '../../../src/relay/admission/ended-users.js';
+import type { RelayConfig } from '../../../src/relay/options.js';
 import { startTestAgent } from '../../../src/testing/index.js';
 import { deferred, Log, soon, world } from '../helpers.js';
 
@@ -143,4 +145,19 @@ t.test('users whose sessions were ended are kept only for the connections that w
   users.leave(second);
   t.equal(users.size, 0);
   t.end();
+});
+
+t.test('a connection whose check throws after the upgrade does not stay among those that wait [F-410]', async (t) => {
+  const asked: unknown[] = [];
+  const config = { authenticate: () => 'bob', trustProxy: false, authenticateTimeout: 0 } as unknown as RelayConfig;
+  const control = new AdmissionControl(config, (identity) => {
+    asked.push(identity);
+    return String(identity);
+  });
+  const broken = {} as IncomingMessage;
+  await t.rejects(control.checkAdmission(broken, undefined, undefined), TypeError);
+  control.refuseUser('ann');
+  const request = { headers: {} } as IncomingMessage;
+  t.strictSame(await control.checkAdmission(request, undefined, undefined), { identity: 'bob' });
+  t.strictSame(asked, [], 'no end of a user is remembered');
 });

@@ -221,6 +221,23 @@ t.test('frames that wait because a client does not read hold up its session, and
   t.match(frame, { type: 'response', id: 'r' });
 });
 
+t.test('a session that is served by another node ends if its client acknowledges nothing [F-285]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2, { resume: { maxBufferedBytes: 20_000 }, stalledTimeout: 300 });
+  const [a, b] = nodes as Pair;
+  agent.script('chat.start', async function* () {
+    for (;;) yield 'x'.repeat(1000);
+  });
+  const [first, { session }] = await a.resume();
+  first.send(to('support', 'x', { id: 'q', stream: true }));
+  await until(() => a.relay.stats().journalBytes > 20_000, 'the journal to be full');
+  const [second, ready] = await b.resume({ session, seq: 0, sent: 1 });
+  t.match(ready, { resumed: true, pending: ['q'] });
+  t.match(await second.closed, { code: 1008, reason: 'The client does not read' });
+  await until(() => a.relay.stats().sessions === 0, 'the session to end');
+  const [, again] = await b.resume({ session, seq: 0, sent: 1 });
+  t.match(again, { resumed: false });
+});
+
 t.test(
   'a node keeps at most maxPendingBytes of frames that the owner has not taken, and none is lost [S-80]',
   async (t) => {
