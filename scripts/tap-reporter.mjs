@@ -35,24 +35,27 @@ function explain(diag) {
   return parts.filter((part) => typeof part === 'string' && part.trim() !== '').join('\n');
 }
 
-export default class TapReporter extends Transform {
-  #failures = [];
+/**
+ * Reads the TAP of test files and writes lines for readers: each as soon as it is known, or, with `wholeFiles`, those of a file in one
+ * chunk, so that several processes can share a terminal.
+ */
+export class TestLines extends Transform {
+  /** The names of the tests that failed. */
+  failures = [];
   #parser;
+  #wholeFiles;
+  #text = '';
 
-  constructor() {
+  constructor({ wholeFiles = false } = {}) {
     super({ decodeStrings: false });
-    this.#parser = new Parser((results) => this.#finish(results));
-    this.#follow(this.#parser, []);
-    this.#print(`\n${process.env.npm_package_name ?? process.cwd()}`);
-    this.#parser.on('comment', (comment) => this.#print(comment.trimEnd()));
-    process.once('exit', (code) => {
-      if (code !== 0 && this.#failures.length === 0) {
-        // tap says nothing when it fails a run because too little of the source was covered.
-        process.stdout.write(
-          '\nEvery test passed, but coverage is missing or below the thresholds in tap.base.yaml.\n',
-        );
+    this.#wholeFiles = wholeFiles;
+    this.#parser = new Parser((results) => {
+      if (!results.ok && this.failures.length === 0) {
+        this.failures.push(`the test run itself: ${inspect(results.failures, { depth: 4 })}`);
       }
     });
+    this.#follow(this.#parser, []);
+    this.#parser.on('comment', (comment) => this.print(comment.trimEnd()));
   }
 
   _transform(chunk, _encoding, done) {
@@ -62,13 +65,18 @@ export default class TapReporter extends Transform {
 
   _flush(done) {
     this.#parser.end();
+    this.#pushText();
     done();
   }
 
-  #print(text) {
-    if (text !== '') {
-      this.push(`${text}\n`);
-    }
+  print(text) {
+    if (text !== '') this.#text += `${text}\n`;
+    if (!this.#wholeFiles) this.#pushText();
+  }
+
+  #pushText() {
+    if (this.#text !== '') this.push(this.#text);
+    this.#text = '';
   }
 
   /** Listens to one level of the TAP: the test files are level 0, and every level below them holds their subtests. */
@@ -76,23 +84,23 @@ export default class TapReporter extends Transform {
     // A subtest's own line comes right after its contents, so what is known of the last child is about that line.
     let child;
     parser.on('child', (next) => {
-      const failuresBefore = this.#failures.length;
-      const seen = { name: next.name, isGroup: false, failed: () => this.#failures.length > failuresBefore };
+      const failuresBefore = this.failures.length;
+      const seen = { name: next.name, isGroup: false, failed: () => this.failures.length > failuresBefore };
       child = seen;
       next.on('child', () => {
         seen.isGroup = true;
       });
       if (path.length === 0) {
-        this.#print(`\n${next.name}`);
+        this.print(`\n${next.name}`);
         // What a file itself says by `t.comment`, such as what a host of the adapter contract cannot promise.
         next.on('comment', (comment) =>
-          this.#print(ownComment.test(comment) ? '' : comment.trimEnd().replace('#', ' ')),
+          this.print(ownComment.test(comment) ? '' : comment.trimEnd().replace('#', ' ')),
         );
       }
       this.#follow(next, [...path, next.name]);
     });
-    parser.on('extra', (text) => this.#print(indent(text, 4)));
-    parser.on('bailout', (reason) => this.#print(paint('red', `Bail out! ${reason}`)));
+    parser.on('extra', (text) => this.print(indent(text, 4)));
+    parser.on('bailout', (reason) => this.print(paint('red', `Bail out! ${reason}`)));
     parser.on('assert', (result) => {
       const subtest = child?.name === result.name ? child : undefined;
       child = undefined;
@@ -100,7 +108,7 @@ export default class TapReporter extends Transform {
       const note = result.skip ? 'skipped' : result.todo ? 'todo' : '';
       if (note !== '') {
         const reason = result.skip || result.todo;
-        this.#print(`  - ${label(where)} (${typeof reason === 'string' ? `${note}: ${reason}` : note})`);
+        this.print(`  - ${label(where)} (${typeof reason === 'string' ? `${note}: ${reason}` : note})`);
       } else if (!result.ok) {
         // A subtest that failed only because something in it failed has been reported already.
         if (!subtest?.failed() || result.diag?.signal) {
@@ -108,23 +116,43 @@ export default class TapReporter extends Transform {
         }
       } else if (subtest !== undefined && !subtest.isGroup && path.length > 0) {
         const time = result.time ? paint('dim', ` (${Math.round(result.time)} ms)`) : '';
-        this.#print(`  ${paint('green', '✓')} ${label(where)}${time}`);
+        this.print(`  ${paint('green', '✓')} ${label(where)}${time}`);
       }
+      if (path.length === 0) this.#pushText();
     });
   }
 
   #fail(path, diag) {
-    this.#failures.push(path.join(' › '));
-    this.#print(`  ${paint('red', `✗ ${label(path)}`)}`);
-    this.#print(indent(explain(diag), 6));
+    this.failures.push(path.join(' › '));
+    this.print(`  ${paint('red', `✗ ${label(path)}`)}`);
+    this.print(indent(explain(diag), 6));
+  }
+}
+
+/** The failures of a run again, at its end, by name. */
+export function listOfFailures(failures) {
+  return failures.length === 0 ? '' : paint('red', `\nFailed:\n${indent(failures.join('\n'), 2)}`);
+}
+
+/** What tap prints in a workspace. */
+export default class TapReporter extends TestLines {
+  constructor() {
+    super();
+    this.print(`\n${process.env.npm_package_name ?? process.cwd()}`);
+    process.once('exit', (code) => {
+      if (code !== 0 && this.failures.length === 0) {
+        // tap says nothing when it fails a run because too little of the source was covered.
+        process.stdout.write(
+          '\nEvery test passed, but coverage is missing or below the thresholds in tap.base.yaml.\n',
+        );
+      }
+    });
   }
 
-  #finish(results) {
-    if (!results.ok && this.#failures.length === 0) {
-      this.#failures.push(`the test run itself: ${inspect(results.failures, { depth: 4 })}`);
-    }
-    if (this.#failures.length > 0) {
-      this.#print(paint('red', `\nFailed:\n${indent(this.#failures.join('\n'), 2)}`));
-    }
+  _flush(done) {
+    super._flush(() => {
+      this.print(listOfFailures(this.failures));
+      done();
+    });
   }
 }

@@ -1,21 +1,9 @@
 // Runs tap in a workspace, on emitted JavaScript. It takes tap's arguments: `node ../../scripts/tap.mjs test/x.test.ts`.
 // Sources are those that `tsc -b` has built. (`npx tap` works as well, more slowly, and on the sources themselves.)
 import { spawn } from 'node:child_process';
-import { readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { emit } from './typescript/emit.mjs';
-
-const IGNORED = new Set(['node_modules', 'dist', 'src', 'fixtures', '.tap']);
-
-function emitAll(folder) {
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    const path = join(folder, entry.name);
-    if (entry.isDirectory()) {
-      if (!IGNORED.has(entry.name)) emitAll(path);
-    } else if (/(?<!\.d)\.tsx?$/.test(entry.name)) emit(path);
-  }
-}
+import { emitAll } from './typescript/emit-all.mjs';
 
 emitAll(process.cwd());
 const register = new URL('typescript/register.mjs', import.meta.url).href;
