@@ -30,10 +30,18 @@ export function partsOf(answer: unknown): ArcPart[] | undefined {
   return message.parts.map((part: unknown) => (isPart(part) ? part : { type: 'data', content: part }));
 }
 
-/** The chat id in an answer, or in one piece of it. Undefined if there is none. */
+/**
+ * The chat id in an answer, or in one piece of it. Takes what `textOf` takes. If there are several, the outermost
+ * counts. Undefined if there is none.
+ */
 export function chatIdOf(answer: unknown): string | undefined {
-  const chatId = chatOf(answer)?.chatId;
-  return typeof chatId === 'string' && chatId !== '' ? chatId : undefined;
+  const found = isObject(answer) ? (idIn(answer) ?? idIn(answer.result)) : undefined;
+  return typeof found === 'string' && found !== '' ? found : undefined;
+}
+
+function idIn(value: unknown): unknown {
+  if (!isObject(value)) return undefined;
+  return value.chatId ?? (isObject(value.chat) ? value.chat.chatId : undefined);
 }
 
 /** Agents put the chat into an envelope's result, into `chat`, or send its fields alone. */

@@ -60,10 +60,26 @@ tap.test('partsOf keeps parts of every type, and wraps what is no part', async (
 tap.test('chatIdOf reads the chat id in every shape', async (t) => {
   for (const answer of [
     { result: { type: 'chat', chat: { chatId: 'c-1' } } },
+    { result: { chatId: 'c-1' } },
     { chat: { chatId: 'c-1' } },
     { chatId: 'c-1' },
+    { chatId: 'c-1', chat: {} },
+    { chatId: 'c-1', result: { type: 'chat' } },
+    { chatId: null, chat: { chatId: 'c-1' } },
   ]) {
-    t.equal(chatIdOf(answer), 'c-1');
+    t.equal(chatIdOf(answer), 'c-1', JSON.stringify(answer));
   }
-  for (const answer of ['c-1', {}, { chatId: '' }, { chatId: 7 }, null]) t.equal(chatIdOf(answer), undefined);
+  for (const answer of ['c-1', {}, { chatId: '' }, { chatId: 7 }, { chat: 'c-1' }, ['c-1'], null]) {
+    t.equal(chatIdOf(answer), undefined, JSON.stringify(answer));
+  }
+});
+
+tap.test('of several chat ids the outermost counts', async (t) => {
+  const chat = { chatId: 'inner' };
+  t.equal(chatIdOf({ chatId: 'outer', chat }), 'outer');
+  t.equal(chatIdOf({ chatId: 'outer', result: { chatId: 'middle', chat } }), 'outer');
+  t.equal(chatIdOf({ result: { chatId: 'middle', chat } }), 'middle');
+  t.equal(chatIdOf({ chat: { chatId: 'outer' }, result: { chatId: 'inner' } }), 'outer');
+  // The fast path for events relies on it: it only compares strings with the id that was found.
+  t.equal(chatIdOf({ chatId: '', chat }), undefined);
 });

@@ -1,10 +1,10 @@
 import { setMaxListeners } from 'node:events';
-import type { ArcEnvelope, ChatResult } from '@arc/thread-protocol';
+import { type ArcEnvelope, type ChatResult, chatIdOf } from '@arc/thread-protocol';
 import type { Bytes } from '../bytes.js';
 import { InternalError, readAgentError } from '../protocol/errors.js';
 import { isObject } from '../values.js';
 import type { CallListener } from './call.js';
-import { type ArcEvent, chatIdOf, plain } from './event.js';
+import { type ArcEvent, plain } from './event.js';
 import type { Answerable, ArcResponse } from './response.js';
 import { ArcStream } from './stream.js';
 

@@ -1,3 +1,4 @@
+import { chatIdOf } from '@arc/thread-protocol';
 import { type Bytes, decode, encode } from '../bytes.js';
 import { createRecogniser } from './json-shape.js';
 import { hasNonFinite, replaceNonFinite } from './non-finite.js';
@@ -125,14 +126,4 @@ function namesChat(event: string): boolean {
 /** A plain object, whatever the event is made of: it may be written as JSON, or compared. */
 export function plain({ event, data, json, chatId }: ArcEvent): ArcEvent {
   return { event, data, json, chatId };
-}
-
-/** Finds the chat id in `{chatId}`, `{chat: {chatId}}`, or an envelope's `{result: {chat: {chatId}}}`. */
-export function chatIdOf(data: unknown): string | undefined {
-  const found = field(data, 'chatId') ?? field(field(data, 'chat') ?? field(field(data, 'result'), 'chat'), 'chatId');
-  return typeof found === 'string' && found !== '' ? found : undefined;
-}
-
-function field(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined;
 }

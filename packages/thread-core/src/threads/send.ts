@@ -1,8 +1,8 @@
-import type { ArcEnvelope } from '@arc/thread-protocol';
+import { type ArcEnvelope, chatIdOf } from '@arc/thread-protocol';
 import type { Bytes } from '../bytes.js';
 import type { Call, CallListener } from '../client/call.js';
 import type { ChatCookies } from '../client/cookies.js';
-import { chatIdOf, type StreamEvent } from '../client/event.js';
+import type { StreamEvent } from '../client/event.js';
 import type { Answerable } from '../client/response.js';
 import { readAgentError } from '../protocol/errors.js';
 import { isAgentError, isLostChat, isMissingMethod, mayLeaveChat } from './chat-errors.js';

@@ -1,6 +1,7 @@
+import { chatIdOf } from '@arc/thread-protocol';
 import t from 'tap';
 import { encode } from '../../src/bytes.js';
-import { type ArcEvent, chatIdOf, EventParser } from '../../src/client/event.js';
+import { type ArcEvent, EventParser } from '../../src/client/event.js';
 import { randomness } from './support.js';
 
 /** What an event must be, read with nothing but JSON.parse. */

@@ -1,7 +1,8 @@
+import { chatIdOf } from '@arc/thread-protocol';
 import { createParser } from 'eventsource-parser';
 import t from 'tap';
 import { decode } from '../../src/bytes.js';
-import { type ArcEvent, chatIdOf } from '../../src/client/event.js';
+import type { ArcEvent } from '../../src/client/event.js';
 import { fastPath } from '../../src/client/fast-path.js';
 import { SseReader } from '../../src/client/sse-reader.js';
 import { randomness } from './support.js';
@@ -176,6 +177,8 @@ const KINDS: ((word: string, id: string) => string)[] = [
   (word) => word,
   (_, id) => `{"chatId":"${id}","done":true}`,
   (word, id) => `{"result":{"chat":{"chatId":"${id}"}},"k":[${word},"x"]}`,
+  (word, id) => `{"chatId":${word},"chat":{"chatId":"${id}"}}`,
+  (word, id) => `{"result":{"chatId":"${id}","chat":{"chatId":${word}}}}`,
 ];
 
 /** Not of a `done` without any, which is one for the reader, though none for the standard. */
