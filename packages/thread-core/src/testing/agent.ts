@@ -1,4 +1,4 @@
-import type { ArcMessage, ArcPart } from '@arc/thread-protocol';
+import { type ArcMessage, type ArcPart, textOf } from '@arc/thread-protocol';
 
 /** One message for an agent, and everything the agent may want to know to answer it. */
 export interface AgentTurn {
@@ -35,11 +35,6 @@ export type AgentReply = string | ArcPart | AgentEvent | readonly AgentPiece[];
  * together in one JSON answer. An `ArcError` that it throws keeps its code; any other error is -32603.
  */
 export type AgentHandler = (turn: AgentTurn) => AgentReply | Promise<AgentReply> | AsyncIterable<AgentPiece>;
-
-/** The text of a message: its text parts in either spelling, one after the other. */
-export function textOf(message: ArcMessage): string {
-  return message.parts.map((part) => (/^text(part)?$/i.test(part.type) ? String(part.content ?? '') : '')).join('');
-}
 
 /** The agent that a test agent has for every id: answers `<agent> #<turn>: <text>`, a word at a time. */
 export const echo: AgentHandler = async function* echo({ agentId, message, history }) {

@@ -1,5 +1,6 @@
+export { textOf } from '@arc/thread-protocol';
 export type { AgentEvent, AgentHandler, AgentPiece, AgentReply, AgentTurn } from './agent.js';
-export { echo, textOf } from './agent.js';
+export { echo } from './agent.js';
 export type { AgentServer, AgentServerOptions } from './agent-server.js';
 export { createAgentServer } from './agent-server.js';
 export type {
