@@ -1,6 +1,7 @@
 import { encode } from '../../bytes.js';
 import type { ThreadEntry } from '../../threads/store.js';
 import type { FormerResumption } from '../resume/resumption.js';
+import { lastSeqOf } from '../store/journal-slice.js';
 import type { StoredSession } from '../store/session-store.js';
 import type { ClaimedSession } from './session-moves.js';
 
@@ -11,7 +12,7 @@ import type { ClaimedSession } from './session-moves.js';
 export function readFormer({ session, journal, request }: ClaimedSession): FormerResumption {
   const { seq, got, exact } = session;
   const { secretHash, seq: seen, sent } = request;
-  const end = endOf(journal);
+  const end = journal === undefined ? 0 : lastSeqOf(journal);
   const last = exact ? seq : Math.max(seq, seen);
   const isUsed = journal !== undefined && end === last;
   return {
@@ -40,9 +41,4 @@ export function markFormer(threads: Map<string, ThreadEntry>, { agentId, context
   const former = [...threads].filter(isFormer);
   for (const [key, entry] of former) threads.set(key, { ...entry, ending: true });
   return former.map(([key]) => key);
-}
-
-/** The number of the last frame; 0 if there is none. */
-function endOf(journal: ClaimedSession['journal']): number {
-  return journal === undefined ? 0 : journal.firstSeq + journal.frames.length - 1;
 }

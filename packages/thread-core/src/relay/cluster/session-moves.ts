@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type Deferred, defer } from '../../deferred.js';
 import { withTimeout } from '../../timers.js';
 import type { ResumedProgress } from '../resume/ready-frame.js';
+import { lastSeqOf } from '../store/journal-slice.js';
 import type { JournalSlice, JsonValue, Ownership, StoredSession } from '../store/session-store.js';
 import type { ClusterNode } from './cluster-node.js';
 
@@ -154,13 +155,12 @@ export class SessionMoves {
   }
 
   async #readJournal(sid: string): Promise<JournalSlice | undefined> {
-    const first = await this.#node.store.read(sid, 0);
-    if (first === undefined) return undefined;
-    const { firstSeq, frames } = first;
+    const journal = await this.#node.store.read(sid, 0);
+    if (journal === undefined) return undefined;
     for (;;) {
-      const next = await this.#node.store.read(sid, firstSeq + frames.length - 1);
-      if (next === undefined || next.frames.length === 0) return { firstSeq, frames };
-      frames.push(...next.frames);
+      const next = await this.#node.store.read(sid, lastSeqOf(journal));
+      if (next === undefined || next.frames.length === 0) return journal;
+      journal.frames.push(...next.frames);
     }
   }
 

@@ -1,5 +1,6 @@
 import { setImmediate as endOfTurn } from 'node:timers/promises';
 import { decode } from '../../bytes.js';
+import { lastSeqOf } from '../store/journal-slice.js';
 import type { JournalSlice } from '../store/session-store.js';
 import type { Journal } from './journal.js';
 
@@ -85,8 +86,9 @@ export class JournalSpill {
         const firstSeq = Math.max(this.#end, this.#journal.acknowledged) + 1;
         const frames = this.#journal.framesAfter(firstSeq - 1).slice(0, MAX_FRAMES);
         if (frames.length === 0) break;
-        await this.#target.append({ firstSeq, frames: frames.map(decode) });
-        this.#end = firstSeq + frames.length - 1;
+        const slice = { firstSeq, frames: frames.map(decode) };
+        await this.#target.append(slice);
+        this.#end = lastSeqOf(slice);
         this.onWritten?.(this.#end);
       }
       return true;

@@ -1,3 +1,4 @@
+import { lastSeqOf } from './journal-slice.js';
 import { type JournalSlice, StoreError } from './session-store.js';
 
 interface Journal {
@@ -11,10 +12,11 @@ export class Journals {
   readonly #journals = new Map<string, Journal>();
 
   /** @returns the number of the last frame */
-  append(sid: string, { firstSeq, frames }: JournalSlice): number {
+  append(sid: string, slice: JournalSlice): number {
+    const { firstSeq, frames } = slice;
     const journal = this.#journals.get(sid) ?? { entries: [], end: 0 };
     this.#journals.set(sid, journal);
-    const end = firstSeq + frames.length - 1;
+    const end = lastSeqOf(slice);
     if (end <= journal.end) return journal.end;
     if (journal.entries.length > 0 && firstSeq > journal.end + 1) {
       throw new StoreError('gap', `Frames ${journal.end + 1} to ${firstSeq - 1} of a journal are missing`);
@@ -27,7 +29,7 @@ export class Journals {
 
   read(sid: string, afterSeq: number, limit: number): JournalSlice | undefined {
     const entries = this.#journals.get(sid)?.entries ?? [];
-    const first = entries.findIndex((entry) => endOf(entry) > afterSeq);
+    const first = entries.findIndex((entry) => lastSeqOf(entry) > afterSeq);
     if (first === -1) return undefined;
     const { firstSeq } = entries[first] as JournalSlice;
     const frames = entries.slice(first, first + limit).flatMap((entry) => entry.frames);
@@ -37,7 +39,7 @@ export class Journals {
 
   trim(sid: string, seq: number): void {
     const journal = this.#journals.get(sid);
-    if (journal !== undefined) journal.entries = journal.entries.filter((entry) => endOf(entry) > seq);
+    if (journal !== undefined) journal.entries = journal.entries.filter((entry) => lastSeqOf(entry) > seq);
   }
 
   replace(sid: string, { firstSeq, frames }: JournalSlice, end: number): void {
@@ -51,8 +53,4 @@ export class Journals {
   clear(): void {
     this.#journals.clear();
   }
-}
-
-function endOf({ firstSeq, frames }: JournalSlice): number {
-  return firstSeq + frames.length - 1;
 }
