@@ -1,26 +1,15 @@
 import type { MessageFrame } from '@arc/thread-protocol';
-import { type Deferred, defer } from '../../deferred.js';
-import {
-  AgentNotFoundError,
-  ArcError,
-  AuthorizationError,
-  InvalidRequestError,
-  RateLimitExceededError,
-} from '../../protocol/errors.js';
+import { InvalidRequestError } from '../../protocol/errors.js';
 import type { SendListener } from '../../threads/send-request.js';
 import type { SendState, Session } from '../api.js';
 import type { FrameEcho } from '../frames/frame-reader.js';
 import type { Telemetry } from '../monitoring/telemetry.js';
 import type { RelayConfig } from '../options.js';
+import { checkMessage, type Decision, decide, isClientFault } from './message-check.js';
 import { MessageRequest } from './message-request.js';
 import { Reply, type ReplyOutput, type ReplyOwner, writeEcho } from './reply.js';
+import { ReplySet } from './reply-set.js';
 import { Transcript } from './transcript.js';
-
-/** The empty set that all sessions without further replies share. */
-const NO_REPLIES: Set<Reply> = new Set();
-
-/** Refused because of chats that are being ended, which is not the client's fault. */
-class EndingBacklogError extends RateLimitExceededError {}
 
 /** What pending sends need of their session. */
 export interface SendingSession extends Session, ReplyOutput {
@@ -43,24 +32,18 @@ interface UndecidedMessage {
   proceed(): void;
 }
 
-/** The messages of one session: finds the agent of each, checks it, and keeps track until it is answered. */
-export class PendingSends implements ReplyOwner {
+/** The messages of one session: each is checked, sent to its agent, and kept track of until it is answered. */
+export class PendingSends extends ReplySet implements ReplyOwner {
   readonly #session: SendingSession;
   readonly #config: RelayConfig;
   readonly #telemetry: Telemetry;
-  /** The oldest pending reply; usually the only one, so that a set is rarely needed. */
-  #first: Reply | undefined;
-  #others = NO_REPLIES;
-  /** Size of the frames of all pending replies. */
-  #bytes = 0;
   #undecided: UndecidedMessage | undefined;
   isPaused = false;
   /** No new send may start. */
   #isDraining = false;
-  /** Exists while somebody waits for the last pending send. */
-  #empty: Deferred<void> | undefined;
 
   constructor(session: SendingSession, config: RelayConfig, telemetry: Telemetry) {
+    super();
     this.#session = session;
     this.#config = config;
     this.#telemetry = telemetry;
@@ -74,31 +57,14 @@ export class PendingSends implements ReplyOwner {
     return this.#telemetry.wantsSends;
   }
 
-  /** Sends that run or wait. */
-  get size(): number {
-    return this.#others.size + (this.#first === undefined ? 0 : 1);
-  }
-
-  /** Size of the message frames that are not answered yet. */
-  get bytes(): number {
-    return this.#bytes + (this.#undecided?.bytes ?? 0);
-  }
-
-  /** Sends that wait for another send of their thread. */
-  get waiting(): number {
-    let waiting = 0;
-    for (const { isWaiting } of this.#all()) if (isWaiting) waiting += 1;
-    return waiting;
+  override get bytes(): number {
+    return super.bytes + (this.#undecided?.bytes ?? 0);
   }
 
   /** The ids of all pending messages, with that which `route` or `authorize` decides about. */
   ids(): (string | number)[] {
-    const ids = this.#all().map(({ id }) => id);
+    const ids = this.replies().map(({ id }) => id);
     return [...ids, this.#undecided?.frame.id].filter((id) => id !== undefined);
-  }
-
-  #all(): Reply[] {
-    return this.#first === undefined ? [] : [this.#first, ...this.#others];
   }
 
   /**
@@ -117,23 +83,19 @@ export class PendingSends implements ReplyOwner {
         void this.#decide(this.#undecided).then(proceed);
       });
     } else {
-      this.#start(frame, text, bytes, frame.agent_id, true);
+      this.#start(frame, text, bytes, { agentId: frame.agent_id, isAuthorized: true });
     }
     return undefined;
   }
 
   async #decide(undecided: UndecidedMessage): Promise<void> {
-    const { route, authorize } = this.#config;
     const { frame, text, bytes } = undecided;
     try {
-      const agentId = frame.agent_id ?? (await route?.(frame, this.#session));
-      if (typeof agentId !== 'string' || agentId === '') throw new AgentNotFoundError('No agent for this frame');
-      const isAuthorized =
-        authorize === undefined || (await authorize(this.#session.identity, agentId, frame)) === true;
+      const decision = await decide(this.#config, this.#session, frame);
       // It may have been cancelled meanwhile.
       if (this.#undecided !== undecided) return;
       this.#undecided = undefined;
-      this.#start(frame, text, bytes, agentId, isAuthorized);
+      this.#start(frame, text, bytes, decision);
     } catch (error) {
       if (this.#undecided !== undecided) return;
       this.#undecided = undefined;
@@ -141,50 +103,23 @@ export class PendingSends implements ReplyOwner {
     }
   }
 
-  #start(frame: MessageFrame, text: string, bytes: number, agentId: string, isAuthorized: boolean): void {
+  #start(frame: MessageFrame, text: string, bytes: number, decision: Decision): void {
     try {
-      this.#check(frame, bytes, agentId, isAuthorized);
+      const load = { pending: this.size, bytes: this.bytes + this.#session.heldBytes + bytes };
+      checkMessage(this.#config, this.#session, frame, decision, load);
     } catch (error) {
-      // A function of the application that throws, and chats that take long to end, are not the client's fault.
-      const isClientFault = error instanceof ArcError && !(error instanceof EndingBacklogError);
-      if (isClientFault) this.#session.refuse(error, frame);
+      if (isClientFault(error)) this.#session.refuse(error, frame);
       else this.#session.writeError(error, writeEcho(frame));
       return;
     }
-    this.#send(frame, text, bytes, agentId);
-  }
-
-  /** @throws ArcError if the message may not be sent */
-  #check(frame: MessageFrame, bytes: number, agentId: string, isAuthorized: boolean): void {
-    const { isAgentAllowed, maxPending, maxPendingBytes, maxThreads } = this.#config;
-    if (!isAuthorized || (isAgentAllowed !== undefined && isAgentAllowed(agentId) !== true)) {
-      throw new AuthorizationError(`Agent "${agentId}" is not allowed`);
-    }
-    const { threads } = this.#session;
-    const { threadCount, endingCount } = threads;
-    const pending = this.size;
-    const needsRoom = threadCount + endingCount >= maxThreads && !threads.hasThread(agentId, frame.context_id);
-    if (pending >= maxPending) throw new RateLimitExceededError(`More than ${maxPending} sends are pending`);
-    if (this.bytes + this.#session.heldBytes + bytes > maxPendingBytes)
-      throw new RateLimitExceededError(`More than ${maxPendingBytes} bytes are pending`);
-    if (needsRoom && threadCount >= maxThreads)
-      throw new RateLimitExceededError(`More than ${maxThreads} threads are open`);
-    // Chats that are being ended cost requests, too: a client cannot start and cancel without limit.
-    if (needsRoom || pending + endingCount >= maxPending)
-      throw new EndingBacklogError('Too many chats are being ended');
+    this.#send(frame, text, bytes, decision.agentId);
   }
 
   #send(frame: MessageFrame, text: string, bytes: number, agentId: string): void {
     const request = new MessageRequest(this.#config, agentId, frame, text);
     const reply = new Reply(this.#session, this, request, frame, bytes);
     this.#session.acceptFrame();
-    this.#bytes += bytes;
-    if (this.#first === undefined) {
-      this.#first = reply;
-    } else {
-      if (this.#others === NO_REPLIES) this.#others = new Set();
-      this.#others.add(reply);
-    }
+    this.insert(reply);
     const { contextId, traceId } = request;
     this.#telemetry.sendStarted(this.#session, { id: frame.id, agentId, contextId, traceId });
     // The hook may have closed the session.
@@ -210,7 +145,7 @@ export class PendingSends implements ReplyOwner {
   /** Abandons the sends with this id. If none is pending, it was answered already. */
   cancel(id: string | number): void {
     if (this.#undecided?.frame.id === id) this.#cancelUndecided();
-    for (const reply of this.#all()) if (reply.id === id) reply.send?.cancel();
+    for (const reply of this.replies()) if (reply.id === id) reply.send?.cancel();
   }
 
   #cancelUndecided(): void {
@@ -222,33 +157,22 @@ export class PendingSends implements ReplyOwner {
   }
 
   onSettled(reply: Reply, state: SendState, error?: unknown): void {
-    this.#remove(reply);
+    this.remove(reply);
     if (this.#session.isAdmitted) {
       this.#telemetry.sendEnded(this.#session, state, () => reply.summarize(state, error));
     }
-    if (this.#empty !== undefined) this.#noteEmpty();
-  }
-
-  #remove(reply: Reply): void {
-    if (this.#first !== reply) {
-      if (this.#others.delete(reply)) this.#bytes -= reply.bytes;
-      return;
-    }
-    this.#bytes -= reply.bytes;
-    const [next] = this.#others;
-    this.#first = next;
-    if (next !== undefined) this.#others.delete(next);
+    this.noteEmpty();
   }
 
   /** Stops reading the agents' answers until `resume`. */
   pause(): void {
     this.isPaused = true;
-    for (const { send } of this.#all()) send?.pause();
+    for (const { send } of this.replies()) send?.pause();
   }
 
   resume(): void {
     this.isPaused = false;
-    for (const { send } of this.#all()) send?.resume();
+    for (const { send } of this.replies()) send?.resume();
   }
 
   /** Starts nothing new. Resolves when nothing is pending. */
@@ -258,34 +182,21 @@ export class PendingSends implements ReplyOwner {
     return this.whenEmpty();
   }
 
-  /** Resolves when nothing is pending. */
-  async whenEmpty(): Promise<void> {
-    if (this.size === 0) return;
-    this.#empty ??= defer();
-    await this.#empty.promise;
-  }
-
-  #noteEmpty(): void {
-    if (this.size > 0) return;
-    this.#empty?.resolve();
-    this.#empty = undefined;
-  }
-
   /** Cancels everything that is pending. */
   cancelAll(): void {
     this.#cancelUndecided();
-    for (const { send } of this.#all()) send?.cancel();
+    for (const { send } of this.replies()) send?.cancel();
   }
 
   /** Removes the messages that were never begun, without an answer, and returns their frames: they are sent elsewhere. */
   takeWaiting(): string[] {
     const taken = this.#session.threads.takeWaiting();
-    for (const reply of this.#all()) if (reply.send !== undefined && taken.includes(reply.send)) this.#remove(reply);
+    for (const reply of this.replies()) if (reply.send !== undefined && taken.includes(reply.send)) this.remove(reply);
     const texts = taken.map(({ request }) => (request as MessageRequest).text);
     const undecided = this.#undecided;
     this.#undecided = undefined;
     undecided?.proceed();
-    this.#noteEmpty();
+    this.noteEmpty();
     return undecided === undefined ? texts : [...texts, undecided.text];
   }
 }
