@@ -1,9 +1,10 @@
 import { createThreadClient } from '@arc/thread-client';
+import { AgentTab } from './agent-tab.js';
 import { Composer } from './composer.js';
 import { byId, el, setText } from './dom.js';
 import { showNodes } from './nodes.js';
 import { showStatus } from './status.js';
-import { type Agent, markOf, Thread, type ThreadHost } from './thread.js';
+import { type Agent, Thread, type ThreadHost } from './thread.js';
 
 interface Config {
   agents: Omit<Agent, 'hue'>[];
@@ -121,29 +122,6 @@ function startPage(config: Config): void {
   showState();
   choose(first);
   if (!touch.matches) composer.focus();
-}
-
-/** An agent in the list, with the state of its thread. */
-class AgentTab {
-  readonly element: HTMLButtonElement;
-  readonly #state = el('span', { 'aria-hidden': 'true' });
-  readonly #note = el('span', { class: 'sr-only' });
-
-  constructor(agent: Agent, onChoose: () => void) {
-    const names = el('span', { class: 'tab-names' }, el('span', { class: 'tab-name' }, agent.name, this.#note));
-    if (agent.about !== '') names.append(el('span', { class: 'tab-about', 'aria-hidden': 'true' }, agent.about));
-    this.element = el('button', { type: 'button', class: 'tab' }, markOf(agent), names, this.#state);
-    this.element.addEventListener('click', onChoose);
-  }
-
-  update(thread: Thread, isActive: boolean): void {
-    if (isActive) this.element.setAttribute('aria-current', 'true');
-    else this.element.removeAttribute('aria-current');
-    const { unread, isRunning, chatId } = thread;
-    this.#state.className = `tab-state ${unread > 0 ? 'unread' : isRunning ? 'running' : chatId === undefined ? 'none' : 'open'}`;
-    setText(this.#state, unread > 0 ? String(unread) : '');
-    setText(this.#note, unread > 0 ? `${unread} unread` : isRunning ? 'answering' : '');
-  }
 }
 
 function showId(id: string, value: string | undefined): void {

@@ -10,9 +10,10 @@ import type {
   ThreadInfo,
   WebSocketConstructor,
 } from './options.js';
-import { tabLock, watchPage } from './page.js';
+import { watchPage } from './page.js';
 import { Session } from './session.js';
 import { SessionStore } from './storage.js';
+import { tabLock } from './tab-lock.js';
 import type { Turn } from './turn.js';
 
 /** A connection to a relay that reconnects by itself, and the conversations over it. Made by `createThreadClient`. */
