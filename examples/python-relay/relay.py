@@ -243,7 +243,7 @@ class Session:
             endings = [self.end_chat(thread, None) for thread in self.threads.values() if thread.is_started]
             await asyncio.gather(*endings, *self.endings, return_exceptions=True)
 
-    async def tell(self, text):
+    async def send_frame(self, text):
         try:
             await self.socket.send(text)
         except ConnectionClosed:
@@ -255,7 +255,7 @@ class Session:
             frame, repeated = read_frame(text)
             kind = frame.get("type", "message")
             if kind == "ping":
-                await self.tell(frame_of("pong", {"id": frame["id"]} if "id" in frame else {}))
+                await self.send_frame(frame_of("pong", {"id": frame["id"]} if "id" in frame else {}))
             elif kind == "cancel":
                 await self.cancel([task for task, send in self.sends.items() if send["repeated"].get("id") == frame["id"]])
             elif kind == "end":
@@ -265,7 +265,7 @@ class Session:
             self.bad_frames = 0
         except InvalidFrame as error:
             self.bad_frames += 1
-            await self.tell(error_frame(getattr(error, "repeated", repeated), error.code, str(error)))
+            await self.send_frame(error_frame(getattr(error, "repeated", repeated), error.code, str(error)))
 
     def send(self, frame, repeated):
         if len(self.sends) + len(self.endings) >= MAX_PENDING:
@@ -285,7 +285,7 @@ class Session:
         for task in tasks:
             send = self.sends[task]
             task.cancel()
-            await self.tell(frame_of("cancelled", send["repeated"], send["restarted"]))
+            await self.send_frame(frame_of("cancelled", send["repeated"], send["restarted"]))
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def deliver(self, send, key):
@@ -295,7 +295,7 @@ class Session:
             try:
                 await self.exchange(send)
             except ArcError as error:
-                await self.tell(error_frame(send["repeated"], error.code, error.message, error.details, send["restarted"]))
+                await self.send_frame(error_frame(send["repeated"], error.code, error.message, error.details, send["restarted"]))
             except asyncio.CancelledError:
                 # A first message that was cancelled before any part of its answer ends the thread.
                 if is_first and not send["delivered"] and self.threads.get(key) is thread:
@@ -337,7 +337,7 @@ class Session:
             return
         result = envelope_of(text)
         self.name_chat(thread, result.get("chat"))
-        await self.tell(frame_of("response", repeated, send["restarted"], response=text))
+        await self.send_frame(frame_of("response", repeated, send["restarted"], response=text))
 
     async def event(self, send, name, text):
         try:
@@ -349,15 +349,15 @@ class Session:
         if name in CONTENT_EVENTS or name == "done":
             self.name_chat(send["thread"], data.get("chat", data) if isinstance(data, dict) else None)
         if name == "done":
-            await self.tell(frame_of("done", send["repeated"], send["restarted"], data=text or "null"))
+            await self.send_frame(frame_of("done", send["repeated"], send["restarted"], data=text or "null"))
             return
         send["delivered"] = True
         if name in CONTENT_EVENTS:
-            await self.tell(frame_of("content", send["repeated"], data=text or "null"))
+            await self.send_frame(frame_of("content", send["repeated"], data=text or "null"))
         elif name == "metadata":
-            await self.tell(frame_of("metadata", send["repeated"], data=text or "null"))
+            await self.send_frame(frame_of("metadata", send["repeated"], data=text or "null"))
         else:
-            await self.tell(frame_of("event", send["repeated"], event=json.dumps(name), data=text or "null"))
+            await self.send_frame(frame_of("event", send["repeated"], event=json.dumps(name), data=text or "null"))
 
     def name_chat(self, thread, chat):
         """The agent names the chat in its first answer, and may have chosen another id than the relay."""
@@ -379,9 +379,9 @@ class Session:
     async def confirm_end(self, thread, frame, repeated):
         try:
             text = await self.end_chat(thread, frame) if thread is not None and thread.is_started else None
-            await self.tell(frame_of("ended", repeated, **({} if text is None else {"response": text})))
+            await self.send_frame(frame_of("ended", repeated, **({} if text is None else {"response": text})))
         except ArcError as error:
-            await self.tell(error_frame(repeated, error.code, error.message, error.details))
+            await self.send_frame(error_frame(repeated, error.code, error.message, error.details))
 
     async def end_chat(self, thread, frame):
         frame = frame or {}

@@ -48,7 +48,7 @@ for (const { without, breakage, steps, complaint } of builds) {
   t.test(`the checker complains of a build without ${without}`, async (t) => {
     const schedule: ResumeSchedule = { busy: 'queue', grace: 60_000, maxBufferedBytes: 1_048_576, steps };
     const args = [JSON.stringify(schedule)];
-    const env = { MODEL_PATIENCE: '1000' };
+    const env = { MODEL_WAIT_LIMIT_MS: '1000' };
     const [intact, broken] = await Promise.all([
       runProgram(program, args, brokenBuild(undefined)),
       runProgram(program, args, { ...brokenBuild(breakage), ...env }),

@@ -2,9 +2,9 @@
 // A schedule that fails is printed with its seed and path; MODEL_SEED=… MODEL_PATH=… plays it again, and looks for a
 // shorter one that fails, too.
 import t from 'tap';
-import { readRuns, runSchedules } from './lanes.js';
 import { broken } from './promises.js';
 import { type Schedule, schedules } from './schedule.js';
+import { readRuns, runSchedules } from './schedule-runs.js';
 import { Play } from './world.js';
 
 const { runs, seed, path } = readRuns(300);
@@ -44,6 +44,6 @@ async function play(schedule: Schedule): Promise<void> {
 }
 
 t.test(`every send ends once, in order, and every chat is ended, in ${runs} random schedules`, async (t) => {
-  const reports = await runSchedules({ schedules, play, runs, seed, path, lanes: 25 });
+  const reports = await runSchedules({ schedules, play, runs, seed, path, batches: 25 });
   for (const { passed, name, details } of reports) t.ok(passed, name, details ?? {});
 });

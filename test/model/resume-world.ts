@@ -14,7 +14,7 @@ import { RecordedClient, type RecordedSend } from '../history/recorded-client.js
 import type { ResumeSchedule, ResumeStep } from './resume-schedule.js';
 
 /** Milliseconds within which all has to come that is waited for. */
-const PATIENCE = Number(process.env.MODEL_PATIENCE ?? 60_000);
+const WAIT_LIMIT_MS = Number(process.env.MODEL_WAIT_LIMIT_MS ?? 60_000);
 
 type StepOf<Name extends ResumeStep['step']> = Extract<ResumeStep, { step: Name }>;
 
@@ -98,7 +98,7 @@ export class ResumePlay {
         .map(told)
         .join(', ');
     // A send that has not ended is for the checker.
-    await soon(all, open, PATIENCE).catch((error: Error) => this.history.failures.push(error.message));
+    await soon(all, open, WAIT_LIMIT_MS).catch((error: Error) => this.history.failures.push(error.message));
   }
 
   /** The clients leave, and what is left is recorded. */
@@ -108,8 +108,8 @@ export class ResumePlay {
     // Connections that are dead, and that no resume has replaced, are found by the heartbeat; there is none here.
     for (const { proxy } of this.#seats) proxy.cut();
     const { sessions } = this.#relay;
-    await until(() => sessions.size === 0, 'all sessions end', PATIENCE).catch(() => undefined);
-    await this.#agent.waitFor('idle', { timeout: PATIENCE }).catch(() => undefined);
+    await until(() => sessions.size === 0, 'all sessions end', WAIT_LIMIT_MS).catch(() => undefined);
+    await this.#agent.waitFor('idle', { timeout: WAIT_LIMIT_MS }).catch(() => undefined);
     const { detached = 0, journalBytes = 0 } = this.#relay.stats();
     const { open, running } = this.#agent.counters;
     Object.assign(history.left, { chats: open, requests: running, sessions: sessions.size, detached, journalBytes });
@@ -159,7 +159,9 @@ export class ResumePlay {
     const sent = client.send(question, { agentId: 'anchor', contextId: 'anchor', stream: true });
     this.#sends.push(sent);
     client.client.wake();
-    await soon(sent.settled, told(sent), PATIENCE).catch((error: Error) => this.history.failures.push(error.message));
+    await soon(sent.settled, told(sent), WAIT_LIMIT_MS).catch((error: Error) =>
+      this.history.failures.push(error.message),
+    );
   }
 
   async #take(step: ResumeStep): Promise<void> {
@@ -239,7 +241,7 @@ export class ResumePlay {
     // So many as it may have sent; the relay asks for no fewer than have arrived.
     const sent = client === undefined ? 0 : client.record.log.length * 3;
     socket.send(JSON.stringify({ type: 'resume', ...cursor, sent }));
-    await soon(answer, 'an answer to the resume', PATIENCE);
+    await soon(answer, 'an answer to the resume', WAIT_LIMIT_MS);
     return socket;
   }
 }

@@ -3,9 +3,9 @@
 // shorter one that fails, too. With MODEL_SILENCE=1 connections also fall silent, which costs seconds each time: clients
 // wait for an answer to their ping.
 import t from 'tap';
-import { readRuns, runSchedules } from './lanes.js';
 import { type ResumeSchedule, resumeSchedules } from './resume-schedule.js';
 import { ResumePlay } from './resume-world.js';
+import { readRuns, runSchedules } from './schedule-runs.js';
 
 const { runs, seed, path } = readRuns(40, 163_054_550);
 const silences = Number(process.env.MODEL_SILENCE ?? 0);
@@ -24,7 +24,7 @@ async function play(schedule: ResumeSchedule): Promise<void> {
 t.test(
   `with a connection that is lost in every way, nothing is lost or doubled, in ${runs} schedules from seed ${seed}`,
   async (t) => {
-    const reports = await runSchedules({ schedules: resumeSchedules(silences), play, runs, seed, path, lanes: 10 });
+    const reports = await runSchedules({ schedules: resumeSchedules(silences), play, runs, seed, path, batches: 10 });
     for (const { passed, name, details } of reports) t.ok(passed, name, details ?? {});
   },
 );

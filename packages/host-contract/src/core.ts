@@ -55,7 +55,7 @@ export function runCoreContract(t: Test, host: CoreHost): void {
     const stop = (): Promise<number | null> => (stopped ??= server.stop());
     t.teardown(stop);
     const core: Core = { host, agent, server, stop, url: `ws://127.0.0.1:${server.port}${server.path}` };
-    for (const part of [sends, frames, connections, neighbours, shutdown]) await part(t, core);
+    for (const part of [sends, frames, connections, coexistence, shutdown]) await part(t, core);
   });
 }
 
@@ -250,7 +250,7 @@ async function connections(t: Test, { host, agent, server, url }: Core): Promise
 }
 
 /** What else is on the server. */
-async function neighbours(t: Test, { host, server, url }: Core): Promise<void> {
+async function coexistence(t: Test, { host, server, url }: Core): Promise<void> {
   const { echo, page, hasOtherPaths = true } = host;
   if (hasOtherPaths) {
     await t.test('an upgrade to an unknown path is not accepted', async (t) => {

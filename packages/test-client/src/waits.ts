@@ -1,12 +1,12 @@
 /** Milliseconds after which a test stops waiting for an event. */
-const PATIENCE = 30_000;
+const WAIT_LIMIT_MS = 30_000;
 
 type Text = string | (() => string);
 
 const say = (what: Text): string => (typeof what === 'string' ? what : what());
 
 /** The promise, or after `ms` a failure that says what was waited for. */
-export async function soon<T>(promise: Promise<T>, what: Text, ms = PATIENCE): Promise<T> {
+export async function soon<T>(promise: Promise<T>, what: Text, ms = WAIT_LIMIT_MS): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(new Error(`Timed out after ${ms} ms waiting for ${say(what)}`)), ms);
@@ -19,7 +19,7 @@ export async function soon<T>(promise: Promise<T>, what: Text, ms = PATIENCE): P
 }
 
 /** Polls until a condition holds that no event announces. */
-export async function until(holds: () => boolean | Promise<boolean>, what: Text, ms = PATIENCE): Promise<void> {
+export async function until(holds: () => boolean | Promise<boolean>, what: Text, ms = WAIT_LIMIT_MS): Promise<void> {
   const end = performance.now() + ms;
   // First in each turn of the event loop, which is mostly soon enough, and then without taking the processor from others.
   for (let looks = 0; !(await holds()); looks++) {

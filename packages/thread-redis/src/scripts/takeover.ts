@@ -68,9 +68,9 @@ if not held.epoch then
   return { 'unknown' }
 end
 if held.version ~= VERSION then return failed('VERSION', held.version) end
-local doors = redis.call('HMGET', key, 'secret', 'key')
-if doors[1] == '' or doors[1] ~= ARGV[4] then return { 'unknown' } end
-if doors[2] ~= ARGV[5] then return { 'forbidden' } end
+local access = redis.call('HMGET', key, 'secret', 'key')
+if access[1] == '' or access[1] ~= ARGV[4] then return { 'unknown' } end
+if access[2] ~= ARGV[5] then return { 'forbidden' } end
 if held.status == 'expired' or held.status == 'reaping' then return { 'expired' } end
 if held.status == 'parked' then
   if time >= held.due then return { 'expired' } end

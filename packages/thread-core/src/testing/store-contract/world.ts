@@ -36,7 +36,7 @@ export const SHORT = 20;
 
 const SECRET = 'the secret';
 /** Milliseconds after which a test stops waiting for an event. */
-const PATIENCE = 10_000;
+const WAIT_LIMIT_MS = 10_000;
 
 export class World {
   readonly #harness: StoreHarness;
@@ -149,11 +149,11 @@ export function state(change: Partial<SessionState> = {}): SessionState {
 
 /** Asks again until the answer is right. */
 export async function until<T>(ask: () => Promise<T>, isRight: (answer: T) => boolean): Promise<T> {
-  const end = performance.now() + PATIENCE;
+  const end = performance.now() + WAIT_LIMIT_MS;
   for (;;) {
     const answer = await ask();
     if (isRight(answer)) return answer;
-    if (performance.now() > end) throw new Error(`Still ${JSON.stringify(answer)} after ${PATIENCE} ms`);
+    if (performance.now() > end) throw new Error(`Still ${JSON.stringify(answer)} after ${WAIT_LIMIT_MS} ms`);
     await delay(5);
   }
 }

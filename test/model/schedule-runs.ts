@@ -4,12 +4,12 @@ export interface Runs<Schedule> {
   schedules: fc.Arbitrary<Schedule>;
   play(schedule: Schedule): Promise<void>;
   runs: number;
-  /** The seed of the first lane; the others follow it. */
+  /** The seed of the first batch; the others follow it. */
   seed: number;
   /** Plays the one schedule of a run before that failed, and looks for a shorter one. */
   path: string | undefined;
   /** Plays side by side: most of the time a play waits. */
-  lanes: number;
+  batches: number;
 }
 
 /** The environment variables that say which schedules to play. `ciSeed`: so that CI plays the same ones each time. */
@@ -24,27 +24,27 @@ export function readRuns(
 }
 
 /** What a test reports of a run: the command that replays it, and what was wrong. */
-export interface LaneReport {
+export interface BatchReport {
   passed: boolean;
   name: string;
   details?: { problem: string; schedule: string[] };
 }
 
-/** Plays random schedules, in several lanes. */
-export function runSchedules<Schedule>(options: Runs<Schedule>): Promise<LaneReport[]> {
+/** Plays random schedules, in several batches at a time. */
+export function runSchedules<Schedule>(options: Runs<Schedule>): Promise<BatchReport[]> {
   const { runs, path } = options;
-  const count = path === undefined ? Math.min(runs, options.lanes) : 1;
-  return Promise.all(Array.from({ length: count }, (_, lane) => runLane(options, lane, Math.ceil(runs / count))));
+  const count = path === undefined ? Math.min(runs, options.batches) : 1;
+  return Promise.all(Array.from({ length: count }, (_, batch) => runBatch(options, batch, Math.ceil(runs / count))));
 }
 
-async function runLane<Schedule>(
+async function runBatch<Schedule>(
   { schedules, play, seed: first, path }: Runs<Schedule>,
-  lane: number,
+  batch: number,
   runs: number,
-): Promise<LaneReport> {
+): Promise<BatchReport> {
   const numRuns = path === undefined ? runs : 1;
   const outcome = await fc.check(fc.asyncProperty(schedules, play), {
-    seed: first + lane,
+    seed: first + batch,
     numRuns,
     ...(path === undefined ? { endOnFailure: true } : { path }),
     // A machine that is too slow shall say so, before it is stopped.
