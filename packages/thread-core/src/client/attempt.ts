@@ -1,5 +1,5 @@
-import type { Transform } from 'node:stream';
-import { canDecode, createDecoder, readContentEncoding } from './content-decoder.js';
+import { canDecode, readContentEncoding } from './content-decoder.js';
+import { DecodedBody, type DecodedBodyOwner } from './decoded-body.js';
 import type { Endpoint } from './endpoint.js';
 import type { StreamEvent } from './event.js';
 import { isEventStream } from './pooled-request.js';
@@ -46,7 +46,7 @@ export interface AttemptLimits {
 const MAX_REDIRECT_BYTES = 16_384;
 
 /** One HTTP request and its answer. */
-export class Attempt implements RequestHandler, SseReaderOwner {
+export class Attempt implements RequestHandler, SseReaderOwner, DecodedBodyOwner {
   readonly endpoint: Endpoint;
   readonly token: string | undefined;
   /** The owner is not called any more. */
@@ -73,8 +73,8 @@ export class Attempt implements RequestHandler, SseReaderOwner {
   #reader: SseReader | undefined;
   /** The answer has a length or is chunked. Otherwise a complete body looks the same as one that was cut. */
   #isFramed = false;
-  #encoding = '';
-  #decoder: Transform | undefined;
+  /** Of a compressed answer. */
+  #decoded: DecodedBody | undefined;
   #size = 0;
   #chunks: Buffer[] = [];
 
@@ -110,7 +110,7 @@ export class Attempt implements RequestHandler, SseReaderOwner {
   pause(): void {
     this.#isPaused = true;
     this.#controller?.pause();
-    this.#decoder?.pause();
+    this.#decoded?.pause();
   }
 
   resume(): void {
@@ -133,7 +133,7 @@ export class Attempt implements RequestHandler, SseReaderOwner {
   drain(): void {
     this.#settle();
     // A decoder may have paused the connection, too.
-    if (this.#isPaused || this.#decoder !== undefined) this.resume();
+    if (this.#isPaused || this.#decoded?.hasBegun) this.resume();
   }
 
   onRequestStart(controller: Controller): void {
@@ -154,8 +154,8 @@ export class Attempt implements RequestHandler, SseReaderOwner {
     try {
       this.hasBody = true;
       if (this.#reader !== undefined) this.#owner.onProgress();
-      if (this.#encoding === '') this.#take(chunk);
-      else this.#decode(chunk);
+      if (this.#decoded === undefined) this.#take(chunk);
+      else this.#decode(this.#decoded, chunk);
     } catch (error) {
       this.#owner.onFault(error);
     }
@@ -164,7 +164,7 @@ export class Attempt implements RequestHandler, SseReaderOwner {
   onResponseEnd(): void {
     this.#controller = undefined;
     if (this.isSettled) this.#owner.onDrained();
-    else if (this.#decoder !== undefined) this.#decoder.end();
+    else if (this.#decoded?.hasBegun) this.#decoded.end();
     else this.#run(() => this.#end());
   }
 
@@ -174,12 +174,10 @@ export class Attempt implements RequestHandler, SseReaderOwner {
       if (!this.wasWritten) this.#owner.onConnectFailure(error);
       return this.#owner.onDrained();
     }
-    if (this.#decoder === undefined) return this.#run(() => this.#owner.onConnectionError(error));
+    const fail = (): void => this.#run(() => this.#owner.onConnectionError(error));
     // Data that arrived before the connection was lost is decoded and delivered first.
-    this.#decoder.removeAllListeners('end').removeAllListeners('error');
-    this.#decoder.once('end', () => this.#run(() => this.#owner.onConnectionError(error)));
-    this.#decoder.once('error', () => this.#run(() => this.#owner.onConnectionError(error)));
-    this.#decoder.end();
+    if (this.#decoded?.hasBegun) this.#decoded.endWith(fail);
+    else fail();
   }
 
   onStreamEvent(event: StreamEvent): void {
@@ -202,9 +200,10 @@ export class Attempt implements RequestHandler, SseReaderOwner {
       this.#redirect = this.#owner.onRedirect(String(headers.location ?? ''));
       return;
     }
-    this.#encoding = readContentEncoding(headers['content-encoding']);
-    if (this.#encoding !== '' && !canDecode(this.#encoding)) {
-      this.#owner.onUndecodable(`its content encoding is ${this.#encoding}, which is not known here`);
+    const encoding = readContentEncoding(headers['content-encoding']);
+    if (encoding !== '') this.#decoded = new DecodedBody(this, encoding);
+    if (encoding !== '' && !canDecode(encoding)) {
+      this.#owner.onUndecodable(`its content encoding is ${encoding}, which is not known here`);
     } else if (isEventStream(this.contentType)) {
       this.#isFramed = headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined;
       this.#reader = new SseReader(this, this.#limits.maxEventBytes);
@@ -242,33 +241,29 @@ export class Attempt implements RequestHandler, SseReaderOwner {
     }
   }
 
-  #decode(chunk: Buffer): void {
-    this.#decoder ??= this.#createDecoder(chunk);
-    if (this.#decoder.write(chunk)) return;
+  #decode(decoded: DecodedBody, chunk: Buffer): void {
+    if (decoded.write(chunk, this.#isPaused)) return;
     const controller = this.#controller;
     controller?.pause();
-    this.#decoder.once('drain', () => {
+    decoded.whenDrained(() => {
       if (!this.#isPaused && controller === this.#controller) controller?.resume();
     });
   }
 
-  #createDecoder(first: Buffer): Transform {
-    const decoder = createDecoder(this.#encoding, first);
-    decoder.on('data', (chunk: Buffer) => {
-      if (!this.isSettled) this.#run(() => this.#take(chunk));
-    });
-    decoder.on('end', () => {
-      if (!this.isSettled) this.#run(() => this.#end());
-    });
-    decoder.on('error', () => {
-      if (!this.isSettled) this.#run(() => this.#owner.onUndecodable(`its ${this.#encoding} encoding is broken`));
-    });
-    if (this.#isPaused) decoder.pause();
-    return decoder;
+  onDecoded(chunk: Buffer): void {
+    if (!this.isSettled) this.#run(() => this.#take(chunk));
+  }
+
+  onDecodedEnd(): void {
+    if (!this.isSettled) this.#run(() => this.#end());
+  }
+
+  onDecodeError(encoding: string): void {
+    if (!this.isSettled) this.#run(() => this.#owner.onUndecodable(`its ${encoding} encoding is broken`));
   }
 
   #flow(): void {
-    this.#decoder?.resume();
+    this.#decoded?.resume();
     this.#controller?.resume();
   }
 
@@ -276,7 +271,7 @@ export class Attempt implements RequestHandler, SseReaderOwner {
     this.isSettled = true;
     this.#reader?.stop();
     this.#chunks = [];
-    this.#decoder?.destroy();
+    this.#decoded?.destroy();
   }
 
   #run(action: () => void): void {
