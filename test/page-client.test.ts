@@ -39,6 +39,20 @@ t.test('the page gives each send an id of its own [F-67]', async (t) => {
   t.equal(new Set(ids).size, 4);
 });
 
+t.test('the client works where a strict Content-Security-Policy forbids code from strings', async (t) => {
+  const chat = await ChatPage.open(browser, await example.url);
+  t.teardown(() => chat.close());
+  await chat.say('Support', 'My printer is broken');
+  await chat.log('Support').getByText('My printer is broken').first().waitFor();
+  t.equal(chat.framesOf('support', 'done').length, 1);
+  t.strictSame(chat.problems, [], 'nothing was refused');
+  // In a task of the page's own: the policy does not bind the browser's tools.
+  const attempt = `new Promise((resolve) => setTimeout(() => {
+    try { resolve(new Function('return "allowed"')()); } catch (error) { resolve(error.name); }
+  }))`;
+  t.equal(await chat.page.evaluate(attempt), 'EvalError', 'the policy is in force');
+});
+
 t.test('the page takes an answer as a whole, and one in pieces, whatever it asked for [F-97]', async (t) => {
   const agent = await startTestAgent();
   t.teardown(() => agent.close());
