@@ -181,8 +181,8 @@ export class ClusterNode {
     if (error instanceof FencedError) return this.#fence();
     const isReachable = error instanceof StoreError && (error.code === 'full' || error.code === 'version');
     this.#isAway = true;
-    const isOver = this.#clock.age >= this.node.lease + this.grace / 2;
-    this.#change(isReachable ? 'degraded' : isOver && this.#hasJoined ? 'fenced' : 'away', error);
+    const isLeaseOver = this.#clock.age >= this.node.lease + this.grace / 2;
+    this.#change(isReachable ? 'degraded' : isLeaseOver && this.#hasJoined ? 'fenced' : 'away', error);
   }
 
   /** Registers all members again, or writes what was not written, and ends what the store should not have. */

@@ -26,7 +26,8 @@ export class ClusterSession implements ClusterMember {
   /** Keys of threads that could not be written. */
   readonly #unwritten = new Set<string>();
   readonly #writes = new WriteQueue();
-  #isOver = false;
+  /** This node is done with the session: it has ended, or is left to others. */
+  #isReleased = false;
 
   /** `claimed`: how the node owns the session already, and its threads as they were stored. */
   constructor(node: ClusterNode, sid: string, owner: ClusterSessionOwner, claimed?: ClaimedRecord) {
@@ -55,7 +56,7 @@ export class ClusterSession implements ClusterMember {
   /** Adds frames to the journal in the store. Registers the session if it is not registered yet. */
   append(slice: JournalSlice): Promise<void> {
     return this.#writes.add(async () => {
-      if (this.#isOver) return;
+      if (this.#isReleased) return;
       if (this.#owned === undefined) await this.#register();
       if (this.#owned !== undefined) await this.#node.store.append(this.#owned, slice);
     });
@@ -79,7 +80,7 @@ export class ClusterSession implements ClusterMember {
   /** Gives the session up for whichever node claims it. */
   async park(state: () => SessionState): Promise<void> {
     await this.#writes.add(async () => {
-      if (this.#isOver) return;
+      if (this.#isReleased) return;
       if (this.#owned === undefined) await this.#register();
       if (this.#owned !== undefined) await this.#node.store.park(this.#owned, state());
     });
@@ -103,12 +104,12 @@ export class ClusterSession implements ClusterMember {
       // Another node may have claimed it by now. If none has, its chats are ended after the next renewal.
       if (!this.#node.isLeaseGood) return false;
     }
-    return !this.#isOver;
+    return !this.#isReleased;
   }
 
   /** The session is not this node's any more, and stays in the store. */
   release(): void {
-    this.#isOver = true;
+    this.#isReleased = true;
     this.#owned = undefined;
     this.#node.remove(this);
   }
@@ -124,7 +125,7 @@ export class ClusterSession implements ClusterMember {
    * @throws ClusterUnavailableError if it could not be stored: the chat must not be started
    */
   async beforeStart(entry: ThreadEntry): Promise<void> {
-    if (this.#isOver) throw new ClusterUnavailableError();
+    if (this.#isReleased) throw new ClusterUnavailableError();
     try {
       // A function of the application that throws is no failure of the store, and changes nothing for other sessions.
       if (this.#owned === undefined) this.#describe();
@@ -149,7 +150,7 @@ export class ClusterSession implements ClusterMember {
 
   /** Stores a thread whose chat was started elsewhere. */
   onAdopted(entry: ThreadEntry): void {
-    if (this.#isOver) return;
+    if (this.#isReleased) return;
     this.#threads.set(entry.chatId, entry);
     this.#writeOrRegister(entry.chatId).catch((error: unknown) => this.#failed(entry.chatId, error));
   }
@@ -181,8 +182,8 @@ export class ClusterSession implements ClusterMember {
 
   /** Removes the session, once all its chats are ended. Never rejects: what stays is removed after a renewal. */
   async close(): Promise<void> {
-    if (this.#isOver) return;
-    this.#isOver = true;
+    if (this.#isReleased) return;
+    this.#isReleased = true;
     await this.#writes.add(async () => {
       if (this.#owned === undefined) return;
       await this.#node.store.close(this.#owned).catch((error: unknown) => {
@@ -196,7 +197,7 @@ export class ClusterSession implements ClusterMember {
   async registerAgain(boot: string): Promise<void> {
     const { store, node } = this.#node;
     const owned = this.#owned;
-    if (owned === undefined || this.#isOver) return;
+    if (owned === undefined || this.#isReleased) return;
     let described: SessionDescription;
     try {
       described = this.#describe();
@@ -215,24 +216,24 @@ export class ClusterSession implements ClusterMember {
 
   async flush(): Promise<boolean> {
     for (const key of [...this.#unwritten]) {
-      if (this.#isOver) return true;
+      if (this.#isReleased) return true;
       this.#unwritten.delete(key);
       // If the store does not know the session, the next renewal finds out whether data was lost or the session.
       await this.#writes.add(() => this.#write(key)).catch((error: unknown) => this.#writeLater(key, error));
     }
-    return this.#isOver || ((await this.#owner.writeJournal()) && this.#unwritten.size === 0);
+    return this.#isReleased || ((await this.#owner.writeJournal()) && this.#unwritten.size === 0);
   }
 
   lost(): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
+    if (this.#isReleased) return;
+    this.#isReleased = true;
     this.#owned = undefined;
     this.#node.remove(this);
     this.#owner.onLost();
   }
 
   #writeSoon(key: string): void {
-    if (this.#isOver || this.#owned === undefined) return;
+    if (this.#isReleased || this.#owned === undefined) return;
     this.#writeOrRegister(key).catch((error: unknown) => this.#failed(key, error));
   }
 
@@ -246,7 +247,7 @@ export class ClusterSession implements ClusterMember {
     } catch (error) {
       if (!(error instanceof FencedError)) throw error;
       await this.#node.renewAfresh();
-      if (this.#isOver) throw error;
+      if (this.#isReleased) throw error;
       await this.#writes.add(() => this.#write(key));
     }
   }
