@@ -59,7 +59,10 @@ export class Gateway implements ConnectionOwner, LinkEnd {
   readonly #controls = new Map<'valid' | 'invalid', string>();
   #isPassingControl = false;
   #writing: Promise<void> | undefined;
-  #isClosed = false;
+  /** The connection is closed, or has another owner. */
+  isClosed = false;
+  /** The session is this node's: the node that had it is not asked any more. */
+  #hasMoved = false;
   readonly #timer: NodeJS.Timeout;
 
   constructor(connection: SessionConnection, options: GatewayOptions) {
@@ -147,11 +150,12 @@ export class Gateway implements ConnectionOwner, LinkEnd {
   }
 
   onPeerLost(): void {
-    this.close(CloseCode.ServiceRestart, 'The session has moved');
+    // Of a session that has moved, that node has no link any more.
+    if (!this.#hasMoved) this.close(CloseCode.ServiceRestart, 'The session has moved');
   }
 
   close(code: number, reason: string): void {
-    if (this.#isClosed) return;
+    if (this.isClosed) return;
     this.leave();
     this.connection.releaseSlot();
     this.connection.close(code, reason);
@@ -159,8 +163,8 @@ export class Gateway implements ConnectionOwner, LinkEnd {
 
   /** The connection has another owner, or is closed. */
   leave(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
+    if (this.isClosed) return;
+    this.isClosed = true;
     clearInterval(this.#timer);
     this.#options.links.remove(this.#options.link);
     this.#options.onClosed(this);
@@ -174,7 +178,11 @@ export class Gateway implements ConnectionOwner, LinkEnd {
       this.connection.writeControl(encode(message.text));
     } else if (message.event === 'close') void this.#closeAfter(message.end, message.code, message.reason);
     else if (message.event === 'gone') this.onPeerLost();
-    else if (message.event === 'moved') void this.#options.onMoved(this);
+    else if (message.event === 'moved') {
+      this.#hasMoved = true;
+      clearInterval(this.#timer);
+      void this.#options.onMoved(this);
+    }
   }
 
   async #closeAfter(end: number, code: number, reason: string): Promise<void> {
@@ -195,9 +203,9 @@ export class Gateway implements ConnectionOwner, LinkEnd {
   async #write(): Promise<void> {
     const { store, sid } = this.#options;
     try {
-      while (!this.#isClosed && !this.connection.isFull) {
+      while (!this.isClosed && !this.connection.isFull) {
         const slice = await store.read(sid, this.written, MAX_ENTRIES);
-        if (slice === undefined || slice.frames.length === 0 || this.#isClosed) return;
+        if (slice === undefined || slice.frames.length === 0 || this.isClosed) return;
         if (slice.firstSeq !== this.written + 1) throw new Error('The journal has a gap');
         for (const frame of slice.frames) this.connection.write(encode(frame) as Bytes);
         this.written += slice.frames.length;
@@ -209,7 +217,7 @@ export class Gateway implements ConnectionOwner, LinkEnd {
 
   async #post(event: OwnerEvent): Promise<void> {
     const { links, owner, link } = this.#options;
-    if (!this.#isClosed) await links.post(owner, link, event);
+    if (!this.isClosed && !this.#hasMoved) await links.post(owner, link, event);
   }
 }
 

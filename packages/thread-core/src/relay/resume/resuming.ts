@@ -141,6 +141,8 @@ function openGateway<Member extends ResumingSession>(
     await gateway.write();
     const { written: seq } = gateway;
     const result = await cluster.moves.resume({ ...request, seq }, () => connection.isOpen);
+    // The client has left meanwhile. The session waits for it.
+    if (gateway.isClosed) return;
     const moved = host.resumables?.get(request.sid);
     if (result !== 'local' || moved?.resumption === undefined || moved.isEnding || moved.connection !== undefined) {
       return gateway.close(CloseCode.ServiceRestart, 'Try again');

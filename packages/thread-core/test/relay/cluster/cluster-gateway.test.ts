@@ -123,6 +123,58 @@ t.test('a handover while a chat.start runs: it is answered, and its chat continu
   t.equal(agent.counters.started, 1);
 });
 
+t.test('what the former owner says of a link that has moved ends no session [S-92]', async (t) => {
+  const { agent, store, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const links = new Set<string>();
+  const post = store.post.bind(store);
+  store.post = (to, message) => {
+    const { link } = Object(message) as { link?: string };
+    if (link !== undefined) links.add(link);
+    return post(to, message);
+  };
+  const [first, { session }] = await a.resume();
+  const gate = agent.hold('chat.start');
+  first.send(to('support', 'x', { id: 1 }));
+  await gate.arrived;
+  const [second] = await b.resume({ session, seq: 0, sent: 1 });
+  const claiming = deferred();
+  b.gates.claim = claiming.promise;
+  gate.release();
+  t.match(await second.next(), { type: 'response', id: 1, seq: 1 });
+  await until(() => a.relay.stats().sessions === 0, 'the session to be handed over');
+  second.send(to('support', 'y', { id: 2 }));
+  // The answer to a message that was under way when the session moved.
+  const [link = ''] = links;
+  await post('b', { type: 'link', link, from: 'a', event: { event: 'gone', code: 1006 } });
+  t.match(await second.ask({ type: 'ping', id: 'p' }), { type: 'pong' }, 'the node has read it by now');
+  claiming.resolve();
+  t.match(await second.next(), { type: 'response', id: 2, seq: 2 });
+  t.equal(agent.counters.started, 1);
+  t.equal(agent.counters.ended, 0);
+});
+
+t.test('a session that moves while its client leaves waits for it, no longer than the grace [S-93]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2, { resume: { grace: 300 } });
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  const gate = agent.hold('chat.start');
+  first.send(to('support', 'x', { id: 1 }));
+  await gate.arrived;
+  const [second] = await b.resume({ session, seq: 0, sent: 1 });
+  const claiming = deferred();
+  const reading = deferred();
+  b.gates.claim = claiming.promise;
+  gate.release();
+  t.match(await second.next(), { type: 'response', id: 1, seq: 1 });
+  await until(() => a.relay.stats().sessions === 0, 'the session to be handed over');
+  b.gates.read = reading.promise;
+  claiming.resolve();
+  await b.dropAll();
+  reading.resolve();
+  await until(() => agent.counters.ended === 1, 'the grace to end');
+});
+
 t.test('the owner dies while another node passes frames on: the client resumes and continues [S-66]', async (t) => {
   const { agent, nodes } = await cluster(t, 2);
   const [a, b] = nodes as Pair;
