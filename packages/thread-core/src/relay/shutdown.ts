@@ -70,7 +70,7 @@ async function leaveCluster(sessions: ClosingSession[], drainTimeout: number, cl
   const spacing = Math.min(drainTimeout / Math.max(sessions.length, 1), MAX_SPACING_MS);
   const close = async (session: ClosingSession, index: number): Promise<void> => {
     const turn = index === 0 ? Promise.resolve() : after(index * spacing);
-    if (session.resumption !== undefined && session.isWorthKeeping) {
+    if (session.resumption?.hasBegun) {
       return parkSession(session, { turn, deadline, cleanupTimeout });
     }
     await Promise.race([Promise.all([session.drain(), turn]), deadline]);

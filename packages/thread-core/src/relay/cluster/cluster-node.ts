@@ -69,6 +69,11 @@ export class ClusterNode {
     return this.#state;
   }
 
+  /** The store did not answer the last renewal. */
+  get isAway(): boolean {
+    return this.#isAway;
+  }
+
   /** The number of sessions that this node has or had in the store. */
   get memberCount(): number {
     return this.#members.size;

@@ -73,6 +73,7 @@ export class Reaper {
     try {
       await endChats(session);
       await node.store.close(owned);
+      if (about.chats === 0) return;
       this.reaped += 1;
       logger.info(about, "the chats of a dead node's session were ended");
     } catch (err) {

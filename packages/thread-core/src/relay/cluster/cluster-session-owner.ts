@@ -19,3 +19,23 @@ export interface ClusterSessionOwner {
   /** Another node owns the session: its chats are not this node's to end. */
   onLost(): void;
 }
+
+/** What a session says of itself; what it said last if a function of the application throws. */
+export class LatestDescription {
+  readonly #owner: ClusterSessionOwner;
+  #latest: SessionDescription | undefined;
+
+  constructor(owner: ClusterSessionOwner) {
+    this.#owner = owner;
+  }
+
+  /** @throws what functions of the application throw, the first time */
+  read(): SessionDescription {
+    try {
+      this.#latest = this.#owner.describe();
+    } catch (error) {
+      if (this.#latest === undefined) throw error;
+    }
+    return this.#latest;
+  }
+}

@@ -5,20 +5,24 @@ import { markFormer } from './claimed-session.js';
 import { ClusterUnavailableError } from './cluster-errors.js';
 import type { ClusterNode } from './cluster-node.js';
 import type { ClusterMember } from './cluster-reconcile.js';
-import type { ClaimedRecord, ClusterSessionOwner, SessionDescription } from './cluster-session-owner.js';
+import {
+  type ClaimedRecord,
+  type ClusterSessionOwner,
+  LatestDescription,
+  type SessionDescription,
+} from './cluster-session-owner.js';
 import { WriteQueue } from './write-queue.js';
 
 /**
  * Keeps one session in the store: each thread before its chat.start, so that others can end the chat whatever happens to
- * this process. A session is registered with its first thread, unless it was before.
+ * this process. A resumable session is registered when it begins, so that other nodes find it; any other one with its first thread.
  */
 export class ClusterSession implements ClusterMember {
   readonly sid: string;
   readonly #node: ClusterNode;
   readonly #owner: ClusterSessionOwner;
   #owned: Ownership | undefined;
-  /** The latest description of the session, for registering it again if `describe` throws. */
-  #description: SessionDescription | undefined;
+  readonly #description: LatestDescription;
   /** What the store should have, by the chat id that each thread began with: the agent may change it later. */
   readonly #threads = new Map<string, ThreadEntry>();
   /** The keys of threads whose chat id the agent has changed. */
@@ -34,6 +38,7 @@ export class ClusterSession implements ClusterMember {
     this.sid = sid;
     this.#node = node;
     this.#owner = owner;
+    this.#description = new LatestDescription(owner);
     if (claimed === undefined) return;
     this.#owned = claimed.owned;
     for (const [key, entry] of Object.entries(claimed.threads)) {
@@ -53,12 +58,18 @@ export class ClusterSession implements ClusterMember {
     return Object.fromEntries(this.#threads);
   }
 
+  /** Registers a session that has nothing yet. Never rejects: what the store does not take is registered with a thread. */
+  async enroll(): Promise<void> {
+    if (this.#node.isAway) return;
+    const enrolling = this.#node.joined().then(() => this.#writes.add(async () => void (await this.#registered())));
+    await enrolling.catch(() => undefined);
+  }
+
   /** Adds frames to the journal in the store. Registers the session if it is not registered yet. */
   append(slice: JournalSlice): Promise<void> {
     return this.#writes.add(async () => {
-      if (this.#isReleased) return;
-      if (this.#owned === undefined) await this.#register();
-      if (this.#owned !== undefined) await this.#node.store.append(this.#owned, slice);
+      const owned = await this.#registered();
+      if (owned !== undefined) await this.#node.store.append(owned, slice);
     });
   }
 
@@ -80,9 +91,8 @@ export class ClusterSession implements ClusterMember {
   /** Gives the session up for whichever node claims it. */
   async park(state: () => SessionState): Promise<void> {
     await this.#writes.add(async () => {
-      if (this.#isReleased) return;
-      if (this.#owned === undefined) await this.#register();
-      if (this.#owned !== undefined) await this.#node.store.park(this.#owned, state());
+      const owned = await this.#registered();
+      if (owned !== undefined) await this.#node.store.park(owned, state());
     });
     this.release();
   }
@@ -128,7 +138,7 @@ export class ClusterSession implements ClusterMember {
     if (this.#isReleased) throw new ClusterUnavailableError();
     try {
       // A function of the application that throws is no failure of the store, and changes nothing for other sessions.
-      if (this.#owned === undefined) this.#describe();
+      if (this.#owned === undefined) this.#description.read();
     } catch (error) {
       throw new ClusterUnavailableError(error);
     }
@@ -200,7 +210,7 @@ export class ClusterSession implements ClusterMember {
     if (owned === undefined || this.#isReleased) return;
     let described: SessionDescription;
     try {
-      described = this.#describe();
+      described = this.#description.read();
     } catch {
       // It stays out of the store. Throwing would keep all other sessions out as well.
       return;
@@ -262,21 +272,16 @@ export class ClusterSession implements ClusterMember {
     await this.#node.store.thread(this.#owned, key, entry ?? null);
   }
 
-  /** @throws what functions of the application throw, the first time */
-  #describe(): SessionDescription {
-    try {
-      this.#description = this.#owner.describe();
-    } catch (error) {
-      if (this.#description === undefined) throw error;
-    }
-    return this.#description;
+  async #registered(): Promise<Ownership | undefined> {
+    if (!this.#isReleased && this.#owned === undefined) await this.#register();
+    return this.#isReleased ? undefined : this.#owned;
   }
 
   async #register(): Promise<void> {
     const { store, node } = this.#node;
     this.#node.add(this);
     try {
-      this.#owned = await store.open(node, { ...this.#describe(), threads: Object.fromEntries(this.#threads) });
+      this.#owned = await store.open(node, { ...this.#description.read(), threads: Object.fromEntries(this.#threads) });
     } catch (error) {
       // The store may have opened it nevertheless. Then no node knows it, and it is ended after a renewal.
       this.#node.remove(this);

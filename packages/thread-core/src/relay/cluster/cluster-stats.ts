@@ -4,7 +4,7 @@ import type { ClusterState } from './cluster-node.js';
 export interface ClusterStats {
   /** Whether the store answers, and whether this node may write to it. */
   state: ClusterState;
-  /** Sessions that this node has in the store: those with threads. */
+  /** Sessions that this node has in the store: those that can be resumed, and those with threads. */
   sessions: number;
   /** Sessions of dead nodes whose chats this node has ended. */
   reaped: number;

@@ -45,6 +45,8 @@ export interface ResumingSession extends Session, ConnectionOwner, ResumptionOwn
   readonly record: ClusterSession | undefined;
   /** Nothing is left but to end the chats. */
   complete(): void;
+  /** In a cluster: gives the session, in which nothing runs, up for whichever node its client connects to. */
+  park(): void;
 }
 
 /** The first frame of a connection asks for a resumable session, or for one that the client had before. */
@@ -64,15 +66,12 @@ export function answerResume<Member extends ResumingSession>(
     session.refuse(new InvalidRequestError('type: this identity cannot resume'), {});
     return undefined;
   }
-  if (frame.session === undefined) {
-    begin(host, session, key, undefined);
-    return undefined;
-  }
+  if (frame.session === undefined) return begin(host, session, key, undefined);
   const found = resumables.find(frame.session, key);
-  const isElsewhere = found === 'unknown' || (typeof found !== 'string' && found.resumption?.moving !== undefined);
-  if (cluster !== undefined && isElsewhere) return resumeFromCluster(host, cluster, session, key, frame);
-  resumeHere(host, session, key, frame);
-  return undefined;
+  const moving = typeof found === 'string' ? undefined : found.resumption?.moving;
+  const isElsewhere = found === 'unknown' || moving !== undefined;
+  if (cluster !== undefined && isElsewhere) return resumeFromCluster(host, cluster, session, key, frame, moving);
+  return resumeHere(host, session, key, frame);
 }
 
 /** The client must not send anything before `ready`: it cannot know yet in which session that would be handled. */
@@ -86,7 +85,7 @@ function resumeHere<Member extends ResumingSession>(
   session: Member,
   key: string,
   frame: ContinueSessionFrame,
-): void {
+): Promise<void> | undefined {
   const { connection } = session;
   const found = host.resumables?.find(frame.session, key);
   if (found === undefined || typeof found === 'string') {
@@ -97,6 +96,7 @@ function resumeHere<Member extends ResumingSession>(
   }
   if (!found.resumption?.canResume(frame.seq, frame.sent)) return begin(host, session, key, 'gap');
   if (connection !== undefined) takeOver(host, found, session, connection, frame);
+  return undefined;
 }
 
 /** Looks for the session on the other nodes. Never rejects. */
@@ -106,20 +106,22 @@ async function resumeFromCluster<Member extends ResumingSession>(
   session: Member,
   key: string,
   frame: ContinueSessionFrame,
+  moving: Promise<unknown> | undefined,
 ): Promise<void> {
   const isWanted = (): boolean => session.connection?.isOpen === true && !session.isEnding;
   try {
     const { sid, secret } = readToken(frame.session) ?? { sid: '', secret: '' };
     const { seq, sent } = frame;
     const request = { sid, secretHash: hashSecret(secret), identityKey: key, seq, sent };
+    await moving;
     const result = await cluster.moves.resume(request, isWanted);
     if (!isWanted()) return;
     if (session.holdsFrames) closeHasty(session);
     else if (typeof result === 'object') openGateway(host, cluster, session, request, frame.session, result);
-    else if (result === 'local') resumeHere(host, session, key, frame);
+    else if (result === 'local') await resumeHere(host, session, key, frame);
     else if (result === 'replaced') session.close(CloseCode.SessionTakenOver, 'Taken over by a newer connection');
     else if (result === 'unavailable') session.close(CloseCode.TryAgainLater, 'Try again later');
-    else if (result !== 'unwanted') begin(host, session, key, result);
+    else if (result !== 'unwanted') await begin(host, session, key, result);
   } catch (error) {
     session.onFailure(error);
   }
@@ -168,7 +170,8 @@ function openGateway<Member extends ResumingSession>(
 
 /**
  * Makes a session resumable. `reason`: why it replaces the one that the client asked for. `received`: how many frames of
- * the client had arrived in that one, if it is known.
+ * the client had arrived in that one, if it is known. In a cluster the store knows the session before its client does: so
+ * every node finds it, even if its first message is lost with the connection.
  */
 function begin<Member extends ResumingSession>(
   { config, resumables }: SessionHost<Member>,
@@ -176,11 +179,21 @@ function begin<Member extends ResumingSession>(
   key: string,
   reason: NotResumedReason | undefined,
   received?: number,
-): void {
-  if (config.resume === undefined || resumables === undefined || session.connection === undefined) return;
-  session.resumption = new Resumption(session, config.resume, session.id, key);
+): Promise<void> | undefined {
+  if (config.resume === undefined || resumables === undefined || session.connection === undefined) return undefined;
+  const resumption = new Resumption(session, config.resume, session.id, key);
+  session.resumption = resumption;
   resumables.add(session);
-  session.resumption.begin(session.connection, reason, received);
+  const { record } = session;
+  if (record === undefined) {
+    resumption.begin(session.connection, reason, received);
+    return undefined;
+  }
+  return record.enroll().then(() => {
+    if (session.connection === undefined || session.isEnding) return;
+    if (session.holdsFrames) closeHasty(session);
+    else resumption.begin(session.connection, reason, received);
+  });
 }
 
 /** A session continues with the connection of another one, which ends. The connection that it had is closed. */
@@ -219,7 +232,8 @@ export function disconnect<Member extends ResumingSession>(
 
 /**
  * A connection has ended. Returns true if it was lost: then the session waits for another one, or ends here if it has
- * nothing worth keeping. Returns false if the caller has to end the session.
+ * nothing worth keeping. In a cluster the store keeps that, because frames may be under way that the client is to send again.
+ * Returns false if the caller has to end the session.
  */
 export function detach<Member extends ResumingSession>(
   host: SessionHost<Member>,
@@ -233,7 +247,8 @@ export function detach<Member extends ResumingSession>(
   session.connection = undefined;
   resumption.stop();
   if (!session.isWorthKeeping) {
-    session.complete();
+    if (host.cluster !== undefined && resumption.hasBegun) session.park();
+    else session.complete();
     return true;
   }
   host.config.logger.info({ session: session.id }, 'a connection was lost; its session waits for the client');

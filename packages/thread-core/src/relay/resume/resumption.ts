@@ -89,6 +89,11 @@ export class Resumption implements FrameWriting {
     }
   }
 
+  /** The client may know the session: its `ready` was written. */
+  get hasBegun(): boolean {
+    return this.#token === undefined;
+  }
+
   /** How many frames of the client have arrived. */
   get got(): number {
     return this.#count.got;

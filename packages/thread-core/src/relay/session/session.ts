@@ -10,7 +10,7 @@ import type { AttachOptions } from '../api.js';
 import { readFormer, readThreads } from '../cluster/claimed-session.js';
 import type { ClusteredSession } from '../cluster/cluster.js';
 import type { ClusterSession } from '../cluster/cluster-session.js';
-import type { MovableSession } from '../cluster/handover.js';
+import { type MovableSession, parkSession } from '../cluster/handover.js';
 import type { ClaimedSession } from '../cluster/session-moves.js';
 import { Connection } from '../connection/connection.js';
 import type { RelaySocket } from '../connection/socket.js';
@@ -209,6 +209,11 @@ export class ClientSession
     const isComplete = this.isEnding && this.connection === undefined;
     this.close(CloseCode.ServiceRestart, 'The session has moved');
     if (isComplete) this.complete();
+  }
+
+  park(): void {
+    const { cleanupTimeout } = this.#host.config;
+    void parkSession(this, { turn: Promise.resolve(), deadline: Promise.resolve(), cleanupTimeout });
   }
 
   /** Ends a detached session, because its grace is over or its room is needed. */

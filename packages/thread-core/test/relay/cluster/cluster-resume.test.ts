@@ -330,3 +330,89 @@ t.test('a thread whose former chat is being ended continues in its new one after
   t.equal(agent.counters.started, 2, 'the former one is ended');
   gate.release();
 });
+
+t.test('a message that was lost on its way into a session that has nothing yet is sent again [S-94]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  for (const [name, node] of Object.entries({ same: a, other: b })) {
+    const [, { session }] = await a.resume();
+    await a.dropAll();
+    const [second, ready] = await node.resume({ session, seq: 0, sent: 1 });
+    t.match(ready, { resumed: true, session, seq: 0, got: 0 }, `at the ${name} node`);
+    t.match(await second.ask(to('support', 'x', { id: 1 })), { type: 'response', seq: 1 });
+    // The same when its threads are ended, and all frames are acknowledged.
+    await second.ask({ type: 'end', agent_id: 'support', id: 2 });
+    second.send({ type: 'ack', seq: 2 });
+    await second.ask({ type: 'ping', id: 'p' });
+    await node.dropAll();
+    const [third, again] = await a.resume({ session, seq: 2, sent: 3 });
+    t.match(again, { resumed: true, seq: 2, got: 2 });
+    t.match(await third.ask(to('support', 'x', { id: 3 })), { type: 'response', seq: 3 });
+    third.socket.close();
+  }
+  await until(() => agent.counters.open === 0, 'the chats to be ended');
+  t.equal(agent.counters.started, 4);
+});
+
+t.test('a session that has nothing yet is found although its former connection counts as open [S-94]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  const closed = once(first.socket, 'close');
+  const [second, ready] = await b.resume({ session, seq: 0, sent: 1 });
+  t.match(ready, { resumed: true, got: 0 });
+  t.equal((await closed)[0], 4409);
+  t.match(await second.ask(to('support', 'x', { id: 1 })), { type: 'response', seq: 1 });
+  t.equal(agent.counters.started, 1);
+});
+
+t.test(
+  'the first message of a session is interrupted if its node dies, and the session continues [S-94]',
+  async (t) => {
+    const { nodes } = await cluster(t, 2);
+    const [a, b] = nodes as Pair;
+    const [, { session }] = await a.resume();
+    a.isCutOff = true;
+    const [second, ready] = await b.resume({ session, seq: 0, sent: 1 });
+    t.match(ready, { resumed: true, got: 1, pending: [] });
+    t.match(await second.ask(to('support', 'x', { id: 2 })), { type: 'response', seq: 1 });
+  },
+);
+
+t.test('a session is left to the other nodes at shutdown although it has nothing yet [S-94]', async (t) => {
+  const { nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  const closed = once(first.socket, 'close');
+  await a.relay.close();
+  t.equal((await closed)[0], 1012);
+  const [second, ready] = await b.resume({ session, seq: 0, sent: 1 });
+  t.match(ready, { resumed: true, got: 0 });
+  t.match(await second.ask(to('support', 'x', { id: 1 })), { type: 'response', seq: 1 });
+});
+
+t.test(
+  'while the store is away clients get sessions that other nodes do not know, and no frame before ready',
+  async (t) => {
+    const { store, nodes } = await cluster(t, 1, { lease: 60_000 });
+    const [a] = nodes as [ClusterNode];
+    a.isCutOff = true;
+    const [first, ready] = await a.resume();
+    t.notOk('resumed' in ready);
+    t.match(await first.ask(to('support', 'x', { id: 1 })), { type: 'error', data: { code: -41002 } });
+    a.isCutOff = false;
+    t.match(await first.ask(to('support', 'x', { id: 2 })), { type: 'response' });
+    const opening = deferred();
+    a.gates.open = opening.promise;
+    const [hasty, quitter] = [await a.connect(), await a.connect()];
+    for (const client of [hasty, quitter]) client.send({ type: 'resume' });
+    hasty.send(to('support', 'hasty', { id: 1 }));
+    await until(() => a.relay.stats().sessions === 3, 'both to have arrived');
+    const gone = a.dropAll();
+    opening.resolve();
+    await gone;
+    t.strictSame([...hasty.texts, ...quitter.texts], []);
+    const { store: own, node } = { store, node: 'a' };
+    await until(async () => (await own.sessionsOf('me')).length === 1, `the others to be removed at ${node}`);
+  },
+);
