@@ -24,10 +24,10 @@ t.test(
     const { agent, redis } = cluster;
     const [one, two] = cluster.nodes as [Node, Node];
     let node = one;
-    const moved = connect(t, () => node.url);
     const ended = connect(t, () => two.url);
     t.equal(await say(ended, 'b'), 'support #1: b');
     const [endedKey = ''] = await cluster.client.keys('arc:s:*');
+    const moved = connect(t, () => node.url);
     t.equal(await say(moved, 'a'), 'support #1: a');
     await cluster.client.save();
     t.equal(await cluster.client.exists(endedKey), 1, 'what is saved has the session that ends');
