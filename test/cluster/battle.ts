@@ -9,6 +9,8 @@ import { Cluster } from './cluster.js';
 import { type Attack, type Crowd, excusesOf, Nemesis } from './nemesis.js';
 
 const LEASE = 1000;
+/** The agent is in this process, among all clients: after a battle it has hundreds of chats to end at once. */
+const CLEANUP_TIMEOUT = 5000;
 /** Longer than everything that the nemesis does: no session may expire. */
 const GRACE = 60_000;
 
@@ -42,7 +44,8 @@ export class Battlefield {
       () => (field as Battlefield).#history,
       () => Promise.resolve(),
     );
-    const cluster = await Cluster.start(t, { lease: LEASE, grace, heartbeat: 1000, redis, env, agent: { handler } });
+    const settings = { lease: LEASE, cleanupTimeout: CLEANUP_TIMEOUT, grace, heartbeat: 1000, redis, env };
+    const cluster = await Cluster.start(t, { ...settings, agent: { handler } });
     const proxy = await CuttingProxy.start(() => (field as Battlefield).#pickPort());
     t.teardown(() => proxy.close());
     field = new Battlefield(cluster, proxy, options);

@@ -38,10 +38,15 @@ export const attacks = (Object.keys(ATTACKS) as Attack[]).filter((attack) => att
 /** Those that send clients to other nodes. A session that is being handed over is in the store, and nowhere else. */
 const MOVES_SESSIONS: readonly Attack[] = ['cut', 'black hole'];
 
-/** What attacks excuse that happen at once. Lost data is no excuse while every session has a living owner. */
+/**
+ * What attacks excuse that happen at once. Lost data is no excuse while every session has a living owner. A pause of Redis
+ * lasts as long as a lease, which no node can renew meanwhile: whoever is asked for a session then may claim it.
+ */
 export function excusesOf(atOnce: readonly Attack[]): Set<Excuse> {
   const excuses = new Set<Excuse>(atOnce.flatMap((attack) => ATTACKS[attack]));
-  const isOwned = !excuses.has('crash') && !atOnce.some((attack) => MOVES_SESSIONS.includes(attack));
+  const moves = atOnce.some((attack) => MOVES_SESSIONS.includes(attack));
+  if (moves && atOnce.includes('pause Redis')) excuses.add('lapse');
+  const isOwned = !excuses.has('crash') && !moves;
   if (!isOwned && atOnce.some((attack) => LOSES_DATA.includes(attack))) excuses.add('data');
   return excuses;
 }

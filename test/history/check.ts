@@ -3,7 +3,7 @@ import type { ClientRecord, Excuse, History, SendRecord } from './history.js';
 
 /** Excuses for each way in which a send may fail. */
 const ALLOWED: Record<string, readonly Excuse[]> = {
-  InterruptedError: ['end', 'expiry', 'stolen', 'crash'],
+  InterruptedError: ['end', 'expiry', 'stolen', 'crash', 'lapse'],
   SessionLostError: ['expiry', 'stolen', 'data'],
   ClosedError: ['stolen', 'closed'],
   // The relay answers so if it may not own the session any more.

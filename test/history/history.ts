@@ -12,6 +12,8 @@ export type Excuse =
   | 'closed'
   /** A node that may have owned the session was killed, frozen, or shut down. */
   | 'crash'
+  /** The store was away for a lease while clients went to other nodes: their owners were alive, and their leases were over. */
+  | 'lapse'
   /** The store was away, or has lost data that its owners still have. */
   | 'store'
   /** The store has lost its data while nodes were dead. */

@@ -81,7 +81,8 @@ export async function giveSession<Member extends MovableSession>(
     return 'retry';
   }
   void moveAtRest(host, session, resumption, record, remote, to);
-  return session.connection === remote ? offer : 'replaced';
+  // Without a connection the link was lost meanwhile, and no newer connection has the session.
+  return session.connection === remote ? offer : session.connection === undefined ? 'retry' : 'replaced';
 }
 
 /** Hands the session over. Resolves to whether that node has it now; never rejects. */

@@ -123,6 +123,24 @@ t.test('a handover while a chat.start runs: it is answered, and its chat continu
   t.equal(agent.counters.started, 1);
 });
 
+t.test('a link that is lost before the client is served is made again [S-95]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2, { heartbeat: 100 });
+  const [a, b] = nodes as Pair;
+  const { gate, session } = await stream(agent, a, 2);
+  const appending = deferred();
+  a.gates.append = appending.promise;
+  const second = await b.connect();
+  second.send({ type: 'resume', session, seq: 2, sent: 1 });
+  // The node of the client does not know the link yet, and says so when it is asked.
+  await until(() => a.relay.stats().detached === 1, 'the link to be lost');
+  appending.resolve();
+  t.match(await nextOf(second), { type: 'ready', resumed: true, session });
+  gate.resolve();
+  let frame = await nextOf(second);
+  while (frame.type !== 'done') frame = await nextOf(second);
+  t.equal(agent.counters.started, 1);
+});
+
 t.test('what the former owner says of a link that has moved ends no session [S-92]', async (t) => {
   const { agent, store, nodes } = await cluster(t, 2);
   const [a, b] = nodes as Pair;
