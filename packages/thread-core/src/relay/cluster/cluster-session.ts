@@ -5,12 +5,7 @@ import { markFormer } from './claimed-session.js';
 import { ClusterUnavailableError } from './cluster-errors.js';
 import type { ClusterNode } from './cluster-node.js';
 import type { ClusterMember } from './cluster-reconcile.js';
-import {
-  type ClaimedRecord,
-  type ClusterSessionOwner,
-  LatestDescription,
-  type SessionDescription,
-} from './cluster-session-owner.js';
+import { type ClaimedRecord, type ClusterSessionOwner, LatestDescription } from './cluster-session-owner.js';
 import { WriteQueue } from './write-queue.js';
 
 /**
@@ -208,7 +203,7 @@ export class ClusterSession implements ClusterMember {
     const { store, node } = this.#node;
     const owned = this.#owned;
     if (owned === undefined || this.#isReleased) return;
-    let described: SessionDescription;
+    let described: ReturnType<LatestDescription['read']>;
     try {
       described = this.#description.read();
     } catch {
