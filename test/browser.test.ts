@@ -77,7 +77,8 @@ t.test('without streaming the answer comes as a whole', async (t) => {
 
 t.test('agents answer side by side, and what was not looked at is marked as unread', async (t) => {
   const chat = await open(t);
-  await chat.field('Support').fill('My printer is broken');
+  // Slowly, so that the answer is not complete before the other agent is chosen.
+  await chat.field('Support').fill('My printer is broken, help me slowly');
   await chat.field('Support').press('Enter');
   await chat.choose('HR');
   await chat.say('HR', 'How many days are left?');
