@@ -185,15 +185,12 @@ async function build(name, tarballs) {
   return { project, columns, isTested };
 }
 
-/**
- * The programs of a README: those that say so in a comment above their block. Programs that need a page or a Redis server are
- * left to test/docs.test.ts.
- */
+/** The programs of a README: those that say so in a comment above their block. */
 function programsOf(name) {
   const path = join(root, 'packages', name, 'README.md');
   const text = existsSync(path) ? readFileSync(path, 'utf8') : '';
   return Array.from(
-    text.matchAll(/^<!-- run: (server|script)\b[^\n]* -->\n```\w+\n(.*?)^```$/gms),
+    text.matchAll(/^<!-- run: (server|script|page|redis)\b[^\n]* -->\n```\w+\n(.*?)^```$/gms),
     ([, kind, code]) => ({
       kind,
       code,
@@ -201,11 +198,16 @@ function programsOf(name) {
   );
 }
 
-/** Runs a README's program: a script to its end, a server until it listens and has answered one message. */
+/**
+ * Runs a README's program: a script to its end, a server until it listens and has answered one message, what is for a page in the
+ * parts of a page that it uses, what is for Redis beside a server.
+ */
 async function runProgram(node, project, { kind, code }, index) {
   const file = `readme-${index}.mjs`;
-  writeFileSync(join(project, file), code);
-  if (kind === 'script') return failureOf(node, [file], project);
+  const around = AROUND[kind] ?? { before: '', after: '' };
+  // Not the port of a server that may run here already.
+  writeFileSync(join(project, file), `${around.before}${code}${around.after}`.replaceAll('6379', '16379'));
+  if (kind !== 'server') return failureOf(node, [file], project);
   const isFree = `import { Server } from 'node:net';
     const { listen } = Server.prototype;
     Server.prototype.listen = function (...args) {
@@ -242,6 +244,53 @@ if (JSON.parse(data).type !== 'response') throw new Error(String(data));
 socket.terminate();
 await agent.close();
 `;
+
+/** What stands before and after a README's program that does not run by itself. */
+const AROUND = {
+  page: {
+    before: `import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { createRelay } from '@arc/thread-core';
+import { serveRelay } from '@arc/thread-core/host';
+import { startTestAgent } from '@arc/thread-core/testing';
+import { WebSocket } from 'ws';
+const agent = await startTestAgent();
+const relay = createRelay({ endpoint: agent.endpoint });
+const server = createServer();
+serveRelay(server, relay, { path: '/ws' });
+server.listen(0, '127.0.0.1');
+await once(server, 'listening');
+let shown = '';
+globalThis.WebSocket ??= WebSocket;
+globalThis.window = new EventTarget();
+globalThis.location = { href: \`http://127.0.0.1:\${server.address().port}/\` };
+const body = { append: (text) => { shown += text; } };
+globalThis.document = Object.assign(new EventTarget(), { body, visibilityState: 'visible' });
+`,
+    after: `
+if (!shown.includes('printer')) throw new Error(shown);
+await client.close();
+await relay.close();
+server.close();
+await agent.close();
+`,
+  },
+  redis: {
+    before: `import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+const redis = spawn(process.env.REDIS_SERVER_PATH || 'redis-server', ['--port', '6379', '--bind', '127.0.0.1', '--save', '']);
+process.on('exit', () => redis.kill());
+for await (const line of createInterface(redis.stdout)) if (line.includes('Ready to accept connections')) break;
+`,
+    after: `
+const node = { name: 'a', incarnation: 'b', lease: 10_000 };
+await store.join(node);
+await store.leave(node);
+client.destroy();
+process.exit();
+`,
+  },
+};
 
 const failures = [];
 const rows = [];
