@@ -34,7 +34,8 @@ export function frame(random: Random, id: string): string {
 /** Whether the relay answers a frame: all but a right `cancel`, whose answer is that of the send. */
 export function isAnswered(text: string): boolean {
   try {
-    const value = JSON.parse(text) as unknown;
+    // As it arrives: in UTF-8, half of a surrogate pair is U+FFFD.
+    const value = JSON.parse(Buffer.from(text).toString()) as unknown;
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return true;
     const { type, id } = value as { type?: unknown; id?: unknown };
     const isId =
