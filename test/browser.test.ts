@@ -110,7 +110,7 @@ t.test('a chat that is ended is gone, and the next message starts another', asyn
 
 t.test('an answer can be stopped', async (t) => {
   const chat = await open(t);
-  await chat.field('Support').fill('My printer is broken');
+  await chat.field('Support').fill('My printer is broken, help me slowly');
   await chat.field('Support').press('Enter');
   await chat.page.getByRole('button', { name: 'Stop' }).click();
   await chat
