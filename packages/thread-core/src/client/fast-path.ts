@@ -1,5 +1,5 @@
 /**
- * Internal switch of what only saves time: `json-shape.ts`, without which every event is parsed, and `direct-handler.ts`. It
- * changes no result, which tests with and without it show. It holds for requests that begin afterwards.
+ * Internal switch of what only saves time (`json-shape.ts`): every event is parsed without it. It changes no result, which tests
+ * with and without it show. It holds for streams that begin afterwards.
  */
 export const fastPath = { isEnabled: process.env.ARC_THREADS_FAST_PATH !== 'off' };

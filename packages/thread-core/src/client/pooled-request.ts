@@ -1,7 +1,5 @@
 import type { Client, Dispatcher } from 'undici';
-import { DirectHandler } from './direct-handler.js';
 import type { Waiting } from './fair-queue.js';
-import { fastPath } from './fast-path.js';
 import type { AnswerHeaders, Controller, RequestHandler } from './request-handler.js';
 
 /** What a session uses of a pool. */
@@ -17,10 +15,7 @@ export interface PooledRequestOwner {
   becameStream(): void;
 }
 
-/**
- * One request and its answer on one of the pool's connections. What is known of undici's handlers is here, and in the fast path
- * `DirectHandler`.
- */
+/** One request and its answer on one of the pool's connections. Everything that is known of undici's handlers is here. */
 export class PooledRequest implements Dispatcher.DispatchHandler, Waiting<PooledRequest> {
   /** The next one in the wait queue. */
   next: PooledRequest | undefined;
@@ -58,9 +53,8 @@ export class PooledRequest implements Dispatcher.DispatchHandler, Waiting<Pooled
     this.#options = undefined;
     this.#client = client;
     const { run } = this.#handler;
-    const handler = fastPath.isEnabled ? new DirectHandler(this) : this;
-    if (run === undefined) client.dispatch(options, handler);
-    else run(() => client.dispatch(options, handler));
+    if (run === undefined) client.dispatch(options, this);
+    else run(() => client.dispatch(options, this));
   }
 
   /** Fails it before it was sent. */
