@@ -14,7 +14,6 @@ import {
   warnOfUnknownPath,
 } from '@arc/thread-core/host';
 import type { Application, NextFunction, Request, RequestHandler, Response } from 'express';
-import { addExpressProperties, learnExpressSymbols } from './request-shape.js';
 
 /** All of the relay's options, and where it is. `authenticate` gets the request as its second argument. */
 export interface ExpressArcOptions<Identity = unknown> extends RelayOptions<Identity, Request> {
@@ -55,7 +54,6 @@ function arc<Identity = unknown>(options: ExpressArcOptions<Identity> & AgentSou
     if (req.path !== '/') return next();
     const answer = await rejectUpgrade(relay, req, { ...aboutOf(req), adapter: 'express-arc' });
     if (answer !== undefined) return res.status(answer.status).set(answer.headers).json(answer.body);
-    learnExpressSymbols(req);
     // A session keeps its request. The response and the way to it would stay in memory as long, and Express makes the
     // parameters without a prototype, which takes more than twice the room.
     Object.assign(req, { res: undefined, next: undefined, _parsedUrl: undefined, params: { ...req.params } });
@@ -67,8 +65,7 @@ function arc<Identity = unknown>(options: ExpressArcOptions<Identity> & AgentSou
     // Express tells a sub-app where it is mounted, but a Router does not.
     const isUnknown = (): boolean => path === undefined && self.mountpath === undefined;
     warnOfUnknownPath(server, relay, 'express-arc', isUnknown);
-    const isOwn = ({ url }: IncomingMessage) => isPathOf(url, path === undefined ? pathsOf(self) : [path]);
-    serveUpgrades(server, relay, isOwn, addExpressProperties);
+    serveUpgrades(server, relay, ({ url }) => isPathOf(url, path === undefined ? pathsOf(self) : [path]));
   };
   const refuse = verifyClient(relay, (request) => hostOf(request, self.parent));
   const verify: VerifyClient = (info, done) => {
@@ -111,10 +108,8 @@ function pathsOf({ mountpath, parent }: Mount): string[] {
 
 /** The host that the client asked for: X-Forwarded-Host, where the app's setting `trust proxy` names the peer. */
 function hostOf(request: IncomingMessage, app: Application | undefined): string | undefined {
-  // The address is not read in vain, because its socket would keep it.
-  if (!app?.enabled('trust proxy')) return requestedHost(request, false);
-  const trusts = app.get('trust proxy fn') as (address: string | undefined, hop: number) => boolean;
-  return requestedHost(request, trusts(request.socket.remoteAddress, 0));
+  const trusts = app?.get('trust proxy fn') as ((address: string | undefined, hop: number) => boolean) | undefined;
+  return requestedHost(request, trusts?.(request.socket.remoteAddress, 0) ?? false);
 }
 
 function serverOf({ socket }: IncomingMessage): Server {

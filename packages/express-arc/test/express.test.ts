@@ -1,6 +1,5 @@
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
-import { setFlagsFromString } from 'node:v8';
 import {
   Client,
   closed,
@@ -87,23 +86,6 @@ t.test('a session keeps its request, and releases the unused response', async (t
   const { params, originalUrl, res, next, socket } = request as express.Request;
   t.same({ ...params, originalUrl, res, next }, { tenant: 'ann', originalUrl: '/of/ann/ws' });
   t.equal(socket.listenerCount('error'), 1, 'that of the WebSocket');
-});
-
-t.test('requests of sessions share their hidden class, which takes a kilobyte', async (t) => {
-  const app = express();
-  const requests: object[] = [];
-  app.use(
-    '/ws',
-    arc({ endpoint: agent.endpoint, hooks: { onOpen: ({ request = {} }) => void requests.push(request) } }),
-  );
-  const port = await listen(t, app);
-  for (let count = 0; count < 3; count += 1) await says(port, '/ws');
-  setFlagsFromString('--allow-natives-syntax');
-  const share = new Function('one', 'other', 'return %HaveSameMap(one, other)');
-  setFlagsFromString('--no-allow-natives-syntax');
-  // What Express adds is learnt from the first.
-  t.equal(requests.length, 3);
-  t.ok(share(requests[1], requests[2]));
 });
 
 t.test('an upgrade with a body is answered with 400', async (t) => {

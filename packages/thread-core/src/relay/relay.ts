@@ -146,14 +146,9 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
   /** Completes the handshake of an upgrade that `admit` has decided about. @internal */
   completeUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Session<Identity> | undefined {
     let session: Session<Identity> | undefined;
-    this.#admission.beginHandshake(request);
-    try {
-      this.#handshake.accept(request, socket, head, (webSocket) => {
-        session = this.attach(webSocket, request);
-      });
-    } finally {
-      if (session === undefined) this.#admission.cancel(request);
-    }
+    this.#handshake.accept(request, socket, head, (webSocket) => {
+      session = this.attach(webSocket, request);
+    });
     return session;
   }
 

@@ -34,18 +34,11 @@ type Checked = { identity: unknown } | { refused: Refusal; err?: unknown };
 /** What `admit` decided about a request whose socket is not attached yet. */
 interface Decision {
   admission: Admission;
-  /** Stops waiting for the client to leave. */
-  stopListening(): void;
-  /** The slot is the session's from now on. */
+  /** Stops waiting for the client to leave; its slot is the session's from now on. */
   keepSlot(): void;
-  /** There is no session. */
-  release(): void;
   /** Whether the sessions of its user were ended meanwhile. */
   isEnded(): boolean;
 }
-
-/** A refused request has no slot. */
-const NO_SLOT = { stopListening: () => {}, keepSlot: () => {}, release: () => {}, isEnded: () => false };
 
 /**
  * Decides which connections a relay accepts: by capacity, Host, Origin and authentication, in this order. A connection
@@ -119,7 +112,7 @@ export class AdmissionControl {
         stopListening();
       };
       const isEnded = (): boolean => 'refused' in this.#recheck(admission, waiting);
-      this.#decisions.set(request, { admission, stopListening, keepSlot, release, isEnded });
+      this.#decisions.set(request, { admission, keepSlot, isEnded });
       return admission;
     } catch (error) {
       release();
@@ -143,16 +136,6 @@ export class AdmissionControl {
   /** What `admit` decided about a request whose socket is not attached yet. */
   decisionOn(request: IncomingMessage): Admission | undefined {
     return this.#decisions.get(request)?.admission;
-  }
-
-  /** Before a handshake, which calls `takeSlot` or `cancel` in the same turn: listeners beside those of ws take memory. */
-  beginHandshake(request: IncomingMessage): void {
-    this.#decisions.get(request)?.stopListening();
-  }
-
-  /** The request gets no session. */
-  cancel(request: IncomingMessage): void {
-    this.#decisions.get(request)?.release();
   }
 
   /** A session takes its slot, or the one that `admit` has reserved. Gives why it is to be closed at once, if so. */
@@ -182,7 +165,7 @@ export class AdmissionControl {
     const isAccepted = this.#config.refuseWith === 'close';
     const admission = { refused };
     // The host still accepts the upgrade, so that the client gets a close code.
-    if (isAccepted) this.#decisions.set(request, { ...NO_SLOT, admission });
+    if (isAccepted) this.#decisions.set(request, { admission, keepSlot: () => {}, isEnded: () => false });
     this.#report(request, refused, isAccepted, err);
     return admission;
   }
