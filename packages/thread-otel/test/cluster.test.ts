@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { type Client, type Frame, type Json, to, until } from '@arc/test-client';
+import type { TestAgent } from '@arc/thread-core/testing';
 import { registerInstrumentations } from '@opentelemetry/instrumentation';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace-base';
 import t, { type Test } from 'tap';
@@ -20,6 +21,16 @@ async function resume(node: ClusterNode, more: object = {}): Promise<[Client, Fr
   const client = await node.connect();
   client.send({ type: 'resume', ...more });
   return [client, (await client.next()) as Frame & { session: string }];
+}
+
+/** A session in which one message runs until the gate is released, and another waits for it. */
+async function runAndWait(agent: TestAgent, node: ClusterNode) {
+  const [first, { session }] = await resume(node);
+  await first.ask(frame('x', 1));
+  const gate = agent.hold('chat.message');
+  first.send(frame('running', 2), frame('waiting', 3));
+  await gate.arrived;
+  return { first, session, gate };
 }
 
 /** How the sends ended, in the order in which they did. */
@@ -65,11 +76,7 @@ t.test(
   async (t) => {
     const { agent, nodes } = await cluster(t);
     const [a, b] = nodes;
-    const [first, { session }] = await resume(a);
-    await first.ask(frame('x', 1));
-    const gate = agent.hold('chat.message');
-    first.send(frame('running', 2), frame('waiting', 3));
-    await gate.arrived;
+    const { first, session, gate } = await runAndWait(agent, a);
     const closed = once(first.socket, 'close');
     const closing = a.relay.close({ timeout: 30_000 });
     gate.release();
@@ -110,11 +117,7 @@ t.test(
   async (t) => {
     const { agent, nodes } = await cluster(t);
     const [a, b] = nodes;
-    const [first, { session }] = await resume(a);
-    await first.ask(frame('x', 1));
-    const gate = agent.hold('chat.message');
-    first.send(frame('running', 2), frame('waiting', 3));
-    await gate.arrived;
+    const { first, session, gate } = await runAndWait(agent, a);
     a.isCutOff = true;
     first.socket.terminate();
     const [second, ready] = await resume(b, { session, seq: 1, sent: 3 });

@@ -2,8 +2,7 @@ import { canDecode, readContentEncoding } from './content-decoder.js';
 import { DecodedBody, type DecodedBodyOwner } from './decoded-body.js';
 import type { Endpoint } from './endpoint.js';
 import type { StreamEvent } from './event.js';
-import { isEventStream } from './pooled-request.js';
-import type { AnswerHeaders, Controller, RequestHandler } from './request-handler.js';
+import { type AnswerHeaders, type Controller, isEventStream, type RequestHandler } from './pooled-request.js';
 import { readRetryAfter } from './retry.js';
 import { SseReader, type SseReaderOwner } from './sse-reader.js';
 

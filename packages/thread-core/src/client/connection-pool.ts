@@ -1,7 +1,6 @@
 import { Client, type Dispatcher, errors } from 'undici';
 import { FairQueue } from './fair-queue.js';
-import { type ConnectionUsage, PooledRequest, type PooledRequestOwner } from './pooled-request.js';
-import type { RequestHandler } from './request-handler.js';
+import { type ConnectionUsage, PooledRequest, type PooledRequestOwner, type RequestHandler } from './pooled-request.js';
 
 /** Requests at a time before others wait: more connections cost more, and a quick agent answers no faster over them. */
 const BASE_CONCURRENCY = 64;

@@ -2,7 +2,7 @@ import type { Client, Dispatcher } from 'undici';
 import type { Breaker, EndpointState } from './breaker.js';
 import { ConnectionPool } from './connection-pool.js';
 import { createConnector } from './connector.js';
-import type { RequestHandler } from './request-handler.js';
+import type { RequestHandler } from './pooled-request.js';
 
 /** The option: one URL for all agents, or a function from agent id to URL. */
 export type EndpointOption = string | URL | ((agentId: string) => string | URL | null | undefined);

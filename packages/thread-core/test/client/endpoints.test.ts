@@ -3,7 +3,7 @@
 import t, { type Test } from 'tap';
 import { Breaker } from '../../src/client/breaker.js';
 import { EndpointRegistry } from '../../src/client/endpoint.js';
-import type { RequestHandler } from '../../src/client/request-handler.js';
+import type { RequestHandler } from '../../src/client/pooled-request.js';
 import { answer, LAST_CHUNK, type Peer, STREAM_HEAD, serve } from './support.js';
 
 /** A registry that keeps the connections to two origins, and a request to one of them. */

@@ -5,12 +5,14 @@ import { markFormer } from './claimed-session.js';
 import { ClusterUnavailableError } from './cluster-errors.js';
 import type { ClusterNode } from './cluster-node.js';
 import type { ClusterMember } from './cluster-reconcile.js';
-import { type ClaimedRecord, type ClusterSessionOwner, LatestDescription } from './cluster-session-owner.js';
+import type { ClaimedRecord, ClusterSessionOwner, SessionDescription } from './cluster-session-owner.js';
+import { LatestDescription } from './cluster-session-owner.js';
 import { WriteQueue } from './write-queue.js';
 
 /**
  * Keeps one session in the store: each thread before its chat.start, so that others can end the chat whatever happens to
- * this process. A resumable session is registered when it begins, so that other nodes find it; any other one with its first thread.
+ * this process. A resumable session is registered when it begins, so that other nodes find it, and any other one with its
+ * first thread.
  */
 export class ClusterSession implements ClusterMember {
   readonly sid: string;
@@ -203,7 +205,7 @@ export class ClusterSession implements ClusterMember {
     const { store, node } = this.#node;
     const owned = this.#owned;
     if (owned === undefined || this.#isReleased) return;
-    let described: ReturnType<LatestDescription['read']>;
+    let described: SessionDescription;
     try {
       described = this.#description.read();
     } catch {

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
-import t from 'tap';
+import t, { type Test } from 'tap';
+import type { TestAgent } from '../../../src/testing/index.js';
 import { type Client, deferred, type Frame, textOf, to, until } from '../helpers.js';
 import { type ClusterNode, cluster, LEASE } from './cluster-helpers.js';
 
@@ -18,10 +19,6 @@ async function nextOf(client: Client): Promise<Frame> {
   return frame.type === 'ack' ? nextOf(client) : frame;
 }
 
-interface Agent {
-  script(method: 'chat.start', handler: () => AsyncGenerator<string>): unknown;
-}
-
 interface Streaming {
   gate: { resolve(): void };
   first: Client;
@@ -31,7 +28,7 @@ interface Streaming {
 }
 
 /** Begins a session with a stream of ten pieces, whose second half comes when `gate` is resolved, and reads some frames. */
-async function stream(agent: Agent, node: ClusterNode, frames: number): Promise<Streaming> {
+async function stream(agent: TestAgent, node: ClusterNode, frames: number): Promise<Streaming> {
   const gate = deferred();
   agent.script('chat.start', async function* () {
     for (let piece = 0; piece < 5; piece += 1) yield `${piece} `;
@@ -141,6 +138,21 @@ t.test('a link that is lost before the client is served is made again [S-95]', a
   t.equal(agent.counters.started, 1);
 });
 
+/** Hands a session over whose client is at the new node already. That node claims it when `claiming` is resolved. */
+async function handOver(t: Test, agent: TestAgent, from: ClusterNode, target: ClusterNode) {
+  const [first, { session }] = await from.resume();
+  const gate = agent.hold('chat.start');
+  first.send(to('support', 'x', { id: 1 }));
+  await gate.arrived;
+  const [second] = await target.resume({ session, seq: 0, sent: 1 });
+  const claiming = deferred();
+  target.gates.claim = claiming.promise;
+  gate.release();
+  t.match(await second.next(), { type: 'response', id: 1, seq: 1 });
+  await until(() => from.relay.stats().sessions === 0, 'the session to be handed over');
+  return { second, claiming };
+}
+
 t.test('what the former owner says of a link that has moved ends no session [S-92]', async (t) => {
   const { agent, store, nodes } = await cluster(t, 2);
   const [a, b] = nodes as Pair;
@@ -151,16 +163,7 @@ t.test('what the former owner says of a link that has moved ends no session [S-9
     if (link !== undefined) links.add(link);
     return post(to, message);
   };
-  const [first, { session }] = await a.resume();
-  const gate = agent.hold('chat.start');
-  first.send(to('support', 'x', { id: 1 }));
-  await gate.arrived;
-  const [second] = await b.resume({ session, seq: 0, sent: 1 });
-  const claiming = deferred();
-  b.gates.claim = claiming.promise;
-  gate.release();
-  t.match(await second.next(), { type: 'response', id: 1, seq: 1 });
-  await until(() => a.relay.stats().sessions === 0, 'the session to be handed over');
+  const { second, claiming } = await handOver(t, agent, a, b);
   second.send(to('support', 'y', { id: 2 }));
   // The answer to a message that was under way when the session moved.
   const [link = ''] = links;
@@ -175,17 +178,8 @@ t.test('what the former owner says of a link that has moved ends no session [S-9
 t.test('a session that moves while its client leaves waits for it, no longer than the grace [S-93]', async (t) => {
   const { agent, nodes } = await cluster(t, 2, { resume: { grace: 300 } });
   const [a, b] = nodes as Pair;
-  const [first, { session }] = await a.resume();
-  const gate = agent.hold('chat.start');
-  first.send(to('support', 'x', { id: 1 }));
-  await gate.arrived;
-  const [second] = await b.resume({ session, seq: 0, sent: 1 });
-  const claiming = deferred();
+  const { claiming } = await handOver(t, agent, a, b);
   const reading = deferred();
-  b.gates.claim = claiming.promise;
-  gate.release();
-  t.match(await second.next(), { type: 'response', id: 1, seq: 1 });
-  await until(() => a.relay.stats().sessions === 0, 'the session to be handed over');
   b.gates.read = reading.promise;
   claiming.resolve();
   await b.dropAll();
