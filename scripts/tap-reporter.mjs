@@ -87,6 +87,8 @@ export class TestLines extends Transform {
       const failuresBefore = this.failures.length;
       const seen = { name: next.name, isGroup: false, failed: () => this.failures.length > failuresBefore };
       child = seen;
+      // A program of shared-run.mjs: the files are what it runs.
+      if (next.name.startsWith('.tap/shared/')) return this.#follow(next, []);
       next.on('child', () => {
         seen.isGroup = true;
       });

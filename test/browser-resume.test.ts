@@ -17,6 +17,9 @@ const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 
 t.setTimeout(isAll ? 1_800_000 : 300_000);
 
+// The tests wait for answers that are slow: two of them at a time.
+t.jobs = 2;
+
 let browser: Browser;
 t.before(async () => {
   browser = await launchChromium();

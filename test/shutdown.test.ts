@@ -8,7 +8,7 @@ import { hosts } from './shutdown/hosts.js';
 for (const name of Object.keys(hosts)) {
   t.test(`${name}: SIGTERM ends 100 chats, gives 1001, and the process exits by itself`, async (t) => {
     const agent = await startTestAgent();
-    const server = fork(new URL('shutdown/server.ts', import.meta.url), [name, agent.endpoint]);
+    const server = fork(new URL('shutdown/server.ts', import.meta.url), [name, agent.endpoint], { execArgv: [] });
     const exited = once(server, 'exit');
     t.teardown(async () => {
       server.kill('SIGKILL');

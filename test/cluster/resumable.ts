@@ -27,7 +27,7 @@ export class ResumableCluster {
   static async start(t: Test, count = 3): Promise<ResumableCluster> {
     const cluster = new ResumableCluster(await RedisServer.start(), await startTestAgent());
     t.teardown(() => cluster.stop());
-    for (let added = 0; added < count; added += 1) await cluster.add();
+    await Promise.all(Array.from({ length: count }, () => cluster.add()));
     return cluster;
   }
 
@@ -42,6 +42,7 @@ export class ResumableCluster {
   async add(env: NodeJS.ProcessEnv = process.env): Promise<ResumableNode> {
     const options = { endpoint: this.agent.endpoint, redis: this.redis.url, lease: this.lease };
     const child = fork(new URL('resumable-node.ts', import.meta.url), [JSON.stringify(options)], {
+      execArgv: [],
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       env,
     });

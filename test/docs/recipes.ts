@@ -6,6 +6,7 @@ import { type AddressInfo, connect as connectTo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
+import { until } from '@arc/test-client';
 import { createRelay } from '@arc/thread-core';
 import { serveRelay } from '@arc/thread-core/host';
 import { text } from '@arc/thread-protocol';
@@ -13,6 +14,7 @@ import { SignJWT } from 'jose';
 import { io } from 'socket.io-client';
 import type { Test } from 'tap';
 import { type Block, blocks } from './documents.js';
+import { PostgresServer } from './postgres-server.js';
 import { Program } from './program.js';
 import { answering, ask, connect, pageAt, put, refusal, type Scenario, serve, startAgent } from './support.js';
 
@@ -299,5 +301,38 @@ export const recipes: Readonly<Record<string, Scenario>> = {
       { user: 'ada', agent: 'support', question: 'Hello', answer: 'support #1: Hello', state: 'response' },
     ]);
     t.equal((await fetch(`http://127.0.0.1:${second.port}/history`)).status, 401);
+  },
+
+  'run: history in Postgres': async (t, _block, code) => {
+    const agent = await startAgent(t);
+    const postgres = await PostgresServer.start();
+    t.teardown(() => postgres.stop());
+    const { port, program } = await serve(t, code, agent, { DATABASE_URL: postgres.url });
+    const history = (user: string) => fetch(`http://127.0.0.1:${port}/history`, { headers: { 'x-user': user } });
+    const rowsOf = async (user: string) => (await (await history(user)).json()) as unknown[];
+    const ada = await connect(t, port, { headers: { 'x-user': 'ada' } });
+    const bob = await connect(t, port, { headers: { 'x-user': 'bob' } });
+    t.match(await ask(ada, HELLO), ANSWER);
+    await ask(bob, HELLO);
+    // The client has its answer before the row is written.
+    await until(async () => (await rowsOf('ada')).length > 0, 'the row to be written');
+    t.match(await rowsOf('ada'), [
+      {
+        account: 'ada',
+        agent: 'support',
+        context: null,
+        question: 'Hello',
+        answer: 'support #1: Hello',
+        state: 'response',
+      },
+    ]);
+    t.equal((await fetch(`http://127.0.0.1:${port}/history`)).status, 401);
+    await postgres.stop();
+    t.match(await ask(ada, HELLO), { type: 'response' }, 'an answer needs no database');
+    t.equal((await history('ada')).status, 500);
+    program.stop();
+    const { output } = await program.ended;
+    t.match(output, /A connection to Postgres was lost/);
+    t.match(output, /the hook onTurn threw/);
   },
 };

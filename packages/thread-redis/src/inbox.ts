@@ -31,8 +31,14 @@ export class InboxReader {
   /** Stops reading. The listener is not called afterwards. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    this.#connection?.close();
+    this.#close();
     await this.#done;
+  }
+
+  /** Once: ioredis waits two seconds for a connection that is closed already to be closed, and keeps the process alive. */
+  #close(): void {
+    this.#connection?.close();
+    this.#connection = undefined;
   }
 
   async #run(): Promise<void> {
@@ -48,7 +54,8 @@ export class InboxReader {
         pause = Math.min(pause * 2, MAX_PAUSE);
       }
     }
-    this.#connection?.close();
+    // It may have been opened after `stop`.
+    this.#close();
   }
 
   async #read(): Promise<void> {

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort, RedisServer } from '@arc/test-client';
+import { freePort, RedisServer, until } from '@arc/test-client';
 import type { JsonValue } from '@arc/thread-core';
 import { createClientPool, createCluster, createSentinel } from '@redis/client';
 import { createCluster as createCluster5 } from '@redis/client5';
@@ -117,3 +117,19 @@ t.test('clients that find the primary by Sentinel work, inboxes included', async
     await byNodeRedis.destroy();
   });
 });
+
+for (const name of Object.keys(clients)) {
+  t.test(`${name}: a process exits by itself as soon as the inbox and the client are closed`, async (t) => {
+    const server = await RedisServer.start();
+    t.teardown(() => server.stop());
+    const { client, command, close } = await (clients[name] as (typeof clients)[string])(server.url);
+    const timers = (): number => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
+    const before = timers();
+    const stop = await redisStore(client).onPost(node, () => undefined);
+    await until(async () => /cmd=xread/.test(String(await command('CLIENT', 'LIST'))), 'the inbox to be read');
+    await stop();
+    // Until Redis has closed the connection, there may be one that would cut it.
+    await until(() => timers() <= before, 'no timer to be left', 1000);
+    await close();
+  });
+}

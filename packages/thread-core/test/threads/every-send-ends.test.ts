@@ -129,7 +129,10 @@ function count(ends: readonly (string | undefined)[]): Record<string, number> {
 }
 
 t.test('a process that has ended its chats and closed its client exits by itself', async (t) => {
-  const child = fork(new URL('exits-by-itself.ts', import.meta.url), { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] });
+  const child = fork(new URL('exits-by-itself.ts', import.meta.url), {
+    execArgv: [],
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+  });
   let output = '';
   child.stdout?.setEncoding('utf8').on('data', (text: string) => {
     output += text;
