@@ -87,7 +87,7 @@ t.test('a Redis that is full keeps the cluster together: no new threads, no chat
   t.same(await cluster.shutDown(), []);
 });
 
-t.test('messages on open threads send no command to Redis: 200 of them, or ARC_MESSAGES, under MONITOR', async (t) => {
+t.test('1,000 messages on an open thread send no command to Redis, under MONITOR', async (t) => {
   const cluster = await Cluster.start(t, { nodes: 1, lease: 60_000 });
   const client = await cluster.nodes[0]?.connect();
   await client?.send('support');
@@ -100,9 +100,9 @@ t.test('messages on open threads send no command to Redis: 200 of them, or ARC_M
       else commands.push(command.toLowerCase());
     });
   });
-  for (let count = 0; count < Number(process.env.ARC_MESSAGES ?? 200); count += 1) {
-    t.match(await client?.send('support', `message ${count}`), { type: 'response' });
-  }
+  const types = new Set<string | undefined>();
+  for (let count = 0; count < 1000; count += 1) types.add((await client?.send('support', `message ${count}`))?.type);
+  t.same(types, new Set(['response']));
   await cluster.client.echo('the end');
   await isOver;
   // It listens for what other nodes tell it.
