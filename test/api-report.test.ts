@@ -1,12 +1,15 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { plainNode } from './child-process.js';
+
+const { execPath, execArgv } = plainNode();
 
 const script = fileURLToPath(new URL('../scripts/api-report.mjs', import.meta.url));
 
 /** The lines about what has no doc comment. */
 function undocumented(...args: string[]): string[] {
-  const { stderr } = spawnSync(process.execPath, [script, '--check', ...args], { encoding: 'utf8' });
+  const { stderr } = spawnSync(execPath, [...execArgv, script, '--check', ...args], { encoding: 'utf8' });
   return stderr.split('\n').filter((line) => !line.includes('is not up to date') && line !== '');
 }
 

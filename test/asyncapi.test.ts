@@ -4,6 +4,9 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { Ajv } from 'ajv';
 import t from 'tap';
+import { plainNode } from './child-process.js';
+
+const { execPath, execArgv } = plainNode();
 
 type Json = Record<string, unknown>;
 interface AsyncApi extends Json {
@@ -21,7 +24,7 @@ const frames = readJson('packages/thread-core/frames.schema.json') as {
 
 t.test('asyncapi.json and frames.schema.json are made of what the relay checks frames with', async (t) => {
   const script = fileURLToPath(new URL('packages/thread-core/scripts/write-schema.mjs', root));
-  const { status, stderr } = spawnSync(process.execPath, [script, '--check'], { encoding: 'utf8' });
+  const { status, stderr } = spawnSync(execPath, [...execArgv, script, '--check'], { encoding: 'utf8' });
   t.equal(stderr, '');
   t.equal(status, 0);
 });

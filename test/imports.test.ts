@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
+import { plainNode } from './child-process.js';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
@@ -13,8 +14,9 @@ interface Outcome {
 }
 
 function run(file: string, args: readonly string[], cwd: string): Promise<Outcome> {
+  const { execPath, execArgv } = plainNode();
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, [file, ...args], { cwd });
+    const child = spawn(execPath, [...execArgv, file, ...args], { cwd });
     let output = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (data: Buffer) => (output += data.toString()));
     child.on('close', (code) => resolve({ code, output }));

@@ -1,15 +1,15 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { CuttingProxy, until } from '@arc/test-client';
 import type { Test } from 'tap';
-import { recordingAgent } from '../history/answers.js';
 import { check } from '../history/check.js';
 import { type ClientRecord, createHistory, type History } from '../history/history.js';
 import { RecordedClient, type RecordedSend } from '../history/recorded-client.js';
+import { AgentProcess } from './agent.js';
 import { Cluster } from './cluster.js';
 import { type Attack, type Crowd, excusesOf, Nemesis } from './nemesis.js';
 
 const LEASE = 1000;
-/** The agent is in this process, among all clients: after a battle it has hundreds of chats to end at once. */
+/** After a battle the agent has hundreds of chats to end at once. */
 const CLEANUP_TIMEOUT = 5000;
 /** Longer than everything that the nemesis does: no session may expire. */
 const GRACE = 60_000;
@@ -28,6 +28,7 @@ export interface BattleOptions {
 /** A cluster, the proxy in front of it, and the clients that talk to it while a nemesis attacks. */
 export class Battlefield {
   readonly cluster: Cluster;
+  readonly #agent: AgentProcess;
   readonly #proxy: CuttingProxy;
   readonly #options: BattleOptions;
   /** That of the battle that is fought now. */
@@ -40,21 +41,20 @@ export class Battlefield {
     const { redis = [], grace = GRACE, env = process.env } = options;
     let field: Battlefield | undefined;
     // A message that reaches the agent late belongs to the history in which it was sent.
-    const handler = recordingAgent(
-      () => (field as Battlefield).#history,
-      () => Promise.resolve(),
-    );
+    const agent = await AgentProcess.start((record) => (field as Battlefield).#history.reached.push(record));
+    t.teardown(() => agent.stop());
     const settings = { lease: LEASE, cleanupTimeout: CLEANUP_TIMEOUT, grace, heartbeat: 1000, redis, env };
-    const cluster = await Cluster.start(t, { ...settings, agent: { handler } });
+    const cluster = await Cluster.start(t, { ...settings, endpoint: agent.endpoint });
     const proxy = await CuttingProxy.start(() => (field as Battlefield).#pickPort());
     t.teardown(() => proxy.close());
-    field = new Battlefield(cluster, proxy, options);
+    field = new Battlefield(cluster, agent, proxy, options);
     return field;
   }
 
-  private constructor(cluster: Cluster, proxy: CuttingProxy, options: BattleOptions) {
+  private constructor(cluster: Cluster, agent: AgentProcess, proxy: CuttingProxy, options: BattleOptions) {
     this.#options = options;
     this.cluster = cluster;
+    this.#agent = agent;
     this.#proxy = proxy;
   }
 
@@ -66,7 +66,7 @@ export class Battlefield {
     const history = createHistory();
     this.#history = history;
     this.#former = new Set(await this.cluster.client.keys('arc:s:*'));
-    const nemesis = new Nemesis(seed, this.cluster, this.#proxy);
+    const nemesis = new Nemesis(seed, this.cluster, this.#agent, this.#proxy);
     const clients = Array.from(
       { length: clientCount },
       (_, index) => new RecordedClient(history, `seed ${seed} client ${index}`, this.#proxy.url),
@@ -112,18 +112,20 @@ export class Battlefield {
    * of such a session is kept for the grace.
    */
   async #recordLeft(history: History, mayLoseData: boolean): Promise<void> {
-    const { agent, client } = this.cluster;
+    const { client } = this.cluster;
     const isExcused = ({ log }: ClientRecord): boolean => mayLoseData && log.some(({ type }) => type === 'lost');
     const excused = new Set(history.clients.filter(isExcused).flatMap(({ log }) => log.map(labelOf)));
+    // What the agent has got until now is in the history when it has answered.
+    await this.#agent.ask('countOpen', []);
     const chats = new Set(history.reached.filter(({ label }) => !excused.has(label)).map(({ chatId }) => chatId));
-    const openChats = (): number => [...chats].filter((id) => agent.chats.get(id)?.status === 'ACTIVE').length;
+    const openChats = (): Promise<number> => this.#agent.ask('countOpen', [...chats]);
     const sessionKeys = async (): Promise<string[]> => {
       const keys = excused.size > 0 ? [] : await client.keys('arc:s:*');
       return keys.filter((key) => !this.#former.has(key));
     };
-    const isGone = async (): Promise<boolean> => openChats() === 0 && (await sessionKeys()).length === 0;
+    const isGone = async (): Promise<boolean> => (await openChats()) === 0 && (await sessionKeys()).length === 0;
     await until(isGone, 'all chats and sessions to be gone', this.#patience).catch(() => undefined);
-    Object.assign(history.left, { chats: openChats(), keys: (await sessionKeys()).length });
+    Object.assign(history.left, { chats: await openChats(), keys: (await sessionKeys()).length });
   }
 }
 

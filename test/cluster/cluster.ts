@@ -6,6 +6,7 @@ import { startTestAgent, type TestAgent, type TestAgentOptions } from '@arc/thre
 import { Redis } from 'ioredis';
 import type { Test } from 'tap';
 import { WebSocket } from 'ws';
+import { typescriptNode } from '../child-process.js';
 
 export interface Report {
   stats: RelayStats;
@@ -106,6 +107,8 @@ export interface ClusterOptions {
   lease?: number;
   cleanupTimeout?: number;
   agent?: TestAgentOptions;
+  /** Where an agent is that the cluster need not start. */
+  endpoint?: string;
   redis?: string[];
   /** Milliseconds that a session is kept without a connection. Without it sessions are not resumable. */
   grace?: number;
@@ -117,8 +120,8 @@ export interface ClusterOptions {
 
 /** A Redis server, an agent, and relays in processes of their own. */
 export class Cluster {
-  readonly agent: TestAgent;
   readonly redis: RedisServer;
+  readonly #agent: TestAgent | undefined;
   /** For the test itself. */
   readonly client: Redis;
   readonly nodes: Node[] = [];
@@ -129,22 +132,28 @@ export class Cluster {
 
   static async start(t: Test, options: ClusterOptions = {}): Promise<Cluster> {
     const redis = await RedisServer.start(...(options.redis ?? []));
-    const agent = await startTestAgent(options.agent);
+    const agent = options.endpoint === undefined ? await startTestAgent(options.agent) : undefined;
     const cluster = new Cluster(redis, agent, options);
     t.teardown(() => cluster.stop());
     await Promise.all(Array.from({ length: options.nodes ?? 3 }, () => cluster.add()));
     return cluster;
   }
 
-  private constructor(redis: RedisServer, agent: TestAgent, options: ClusterOptions) {
+  private constructor(redis: RedisServer, agent: TestAgent | undefined, options: ClusterOptions) {
     const { lease = 500, cleanupTimeout = 1000 } = options;
     this.#options = options;
     this.redis = redis;
-    this.agent = agent;
+    this.#agent = agent;
     this.lease = lease;
     this.cleanupTimeout = cleanupTimeout;
     this.client = new Redis(redis.url, { retryStrategy: () => 50 });
     this.client.on('error', () => undefined);
+  }
+
+  /** The agent that the cluster has started. */
+  get agent(): TestAgent {
+    if (this.#agent === undefined) throw new Error('The agent is in a process of its own');
+    return this.#agent;
   }
 
   /** Milliseconds within which the chats of a dead node must be ended. */
@@ -156,15 +165,14 @@ export class Cluster {
     this.#added += 1;
     const name = given ?? `node-${this.#added}`;
     const { lease, cleanupTimeout } = this;
-    const { grace, heartbeat, env } = this.#options;
+    const { grace, heartbeat, env = process.env } = this.#options;
     // The agent serves every path, and so can tell which node asks.
-    const where = { endpoint: `${this.agent.endpoint}/${name}`, redis: this.redis.url };
+    const where = { endpoint: `${this.#options.endpoint ?? this.agent.endpoint}/${name}`, redis: this.redis.url };
     const options = { ...where, lease, cleanupTimeout, node: name, grace, heartbeat };
     const child = fork(new URL('node-process.ts', import.meta.url), [JSON.stringify(options)], {
-      // What tap adds to a test's process would only make this one start more slowly.
-      execArgv: [],
+      ...typescriptNode(env),
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-      env: env ?? process.env,
+      env,
     });
     const [{ url }] = (await once(child, 'message')) as [{ url: string }];
     const added = new Node(name, child, url);
@@ -188,7 +196,7 @@ export class Cluster {
   async stop(): Promise<void> {
     await Promise.all(this.nodes.map((node) => node.kill()));
     this.client.disconnect();
-    await this.agent.close();
+    await this.#agent?.close();
     await this.redis.stop();
   }
 }

@@ -3,6 +3,7 @@ import type { CuttingProxy } from '@arc/test-client';
 import { until } from '@arc/test-client';
 import { Random } from '../fuzz/random.js';
 import type { Excuse } from '../history/history.js';
+import type { AgentProcess } from './agent.js';
 import type { Cluster, Node } from './cluster.js';
 import { ReaperHunt, type Stranded } from './reaper-hunt.js';
 
@@ -57,13 +58,15 @@ export class Nemesis {
   /** What it has done so far, in words. */
   readonly log: string[] = [];
   readonly #cluster: Cluster;
+  readonly #agent: AgentProcess;
   readonly #proxy: CuttingProxy;
   /** The nodes that are under attack. */
   readonly #victims = new Set<Node>();
 
-  constructor(seed: number, cluster: Cluster, proxy: CuttingProxy) {
+  constructor(seed: number, cluster: Cluster, agent: AgentProcess, proxy: CuttingProxy) {
     this.random = new Random(seed);
     this.#cluster = cluster;
+    this.#agent = agent;
     this.#proxy = proxy;
   }
 
@@ -136,7 +139,7 @@ export class Nemesis {
 
   /** Kills a node, some of whose clients do not come back, and then the node that ends the chats of those. */
   async #killReaper(node: Node, crowd: Crowd): Promise<void> {
-    const hunt = new ReaperHunt(this.#cluster);
+    const hunt = new ReaperHunt(this.#cluster, this.#agent);
     await hunt.strand(node, crowd.clients);
     await this.#cluster.remove(node, 'SIGKILL');
     // The chats may be given up while a new node starts.

@@ -1,5 +1,5 @@
 import { until } from '@arc/test-client';
-import type { Gate, RecordedRequest } from '@arc/thread-core/testing';
+import type { AgentProcess } from './agent.js';
 import type { Cluster, Node } from './cluster.js';
 
 /** A client that can be kept from coming back. */
@@ -13,11 +13,11 @@ export interface Stranded {
 export class ReaperHunt {
   readonly #cluster: Cluster;
   readonly #stranded: Stranded[] = [];
-  readonly #held: RecordedRequest[] = [];
-  #gate: Gate | undefined;
+  readonly #agent: AgentProcess;
 
-  constructor(cluster: Cluster) {
+  constructor(cluster: Cluster, agent: AgentProcess) {
     this.#cluster = cluster;
+    this.#agent = agent;
   }
 
   /** Every second client of a node will not come back when its connection is lost. Their chats cannot be ended. */
@@ -32,23 +32,25 @@ export class ReaperHunt {
       this.#stranded.push(client);
       for (const name of Object.keys(fields)) if (name.startsWith('t:')) chats.add(name.slice(2));
     }
-    this.#gate = this.#cluster.agent.hold((request) => {
-      const isHeld = request.method === 'chat.end' && chats.has(request.chatId ?? '');
-      if (isHeld) this.#held.push(request);
-      return isHeld;
-    });
+    await this.#agent.ask('hold', [...chats]);
   }
 
   /** The node that has begun to end them. */
   async find(): Promise<Node> {
-    await until(() => this.#held.length > 0, 'a node to end the chats of the dead one');
-    return this.#cluster.nodes.find(({ name }) => this.#held[0]?.path.endsWith(`/${name}`)) as Node;
+    let path = '';
+    const isFound = async (): Promise<boolean> => {
+      path = (await this.#agent.ask('held'))[0]?.path ?? '';
+      return path !== '';
+    };
+    await until(isFound, 'a node to end the chats of the dead one');
+    return this.#cluster.nodes.find(({ name }) => path.endsWith(`/${name}`)) as Node;
   }
 
   /** That node is dead. From now on the chats can be ended, and the clients come back. */
   async over(): Promise<void> {
-    await until(() => this.#held.every(({ aborted }) => aborted), 'the requests of the dead node to be cut off');
-    this.#gate?.release();
+    const isCutOff = async (): Promise<boolean> => (await this.#agent.ask('held')).every(({ aborted }) => aborted);
+    await until(isCutOff, 'the requests of the dead node to be cut off');
+    await this.#agent.ask('release');
     for (const client of this.#stranded) client.goOnline();
   }
 }

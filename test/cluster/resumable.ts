@@ -7,6 +7,7 @@ import { startTestAgent, type TestAgent } from '@arc/thread-core/testing';
 import { Redis } from 'ioredis';
 import type { Test } from 'tap';
 import { WebSocket } from 'ws';
+import { typescriptNode } from '../child-process.js';
 
 /** A relay in a process of its own, with resumable sessions. */
 export interface ResumableNode {
@@ -42,7 +43,7 @@ export class ResumableCluster {
   async add(env: NodeJS.ProcessEnv = process.env): Promise<ResumableNode> {
     const options = { endpoint: this.agent.endpoint, redis: this.redis.url, lease: this.lease };
     const child = fork(new URL('resumable-node.ts', import.meta.url), [JSON.stringify(options)], {
-      execArgv: [],
+      ...typescriptNode(env),
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       env,
     });

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
+import { plainNode } from '../child-process.js';
 
 /** A folder inside the workspace, so that imports resolve as they do in an application. */
 export const folder = new URL(`../.tap/docs-${process.pid}/`, import.meta.url);
@@ -39,8 +40,8 @@ export class Program {
   constructor(t: Test, code: string, env: Record<string, string> = {}) {
     const path = fileURLToPath(new URL(`${++Program.#count}.mjs`, folder));
     writeFileSync(path, code);
-    const execArgv = ['--import', new URL('preload.mjs', folder).href];
-    this.#process = fork(path, { execArgv, env: { PATH: process.env.PATH ?? '', ...env }, silent: true });
+    const node = plainNode('--import', new URL('preload.mjs', folder).href);
+    this.#process = fork(path, { ...node, env: { PATH: process.env.PATH ?? '', ...env }, silent: true });
     let output = '';
     let errors = '';
     this.#process.stdout?.on('data', (chunk) => {

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import { plainNode } from '../child-process.js';
 import { folder } from './program.js';
 
 const types = new URL('types/', folder);
@@ -38,7 +39,8 @@ export function compile(sources: ReadonlyMap<string, string>): string[] {
   const include = ['*.mts', '*.tsx'];
   writeFileSync(new URL('tsconfig.json', types), JSON.stringify({ compilerOptions: OPTIONS, include }));
   const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
-  const { stdout } = spawnSync(process.execPath, [tsc, '-p', '.', '--pretty', 'false'], {
+  const { execPath, execArgv } = plainNode();
+  const { stdout } = spawnSync(execPath, [...execArgv, tsc, '-p', '.', '--pretty', 'false'], {
     cwd: fileURLToPath(types),
     encoding: 'utf8',
   });

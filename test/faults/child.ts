@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
+import { typescriptNode } from '../child-process.js';
 import { soon } from './world.js';
 
 /** What a relay in a child process reports. */
@@ -17,10 +18,10 @@ export interface Report {
   errors: string[];
 }
 
-/** Starts a TypeScript file in a child process. Its loader is in NODE_OPTIONS; what tap adds to a test's process would only slow it down. */
+/** Starts a TypeScript file in a child process. */
 export function start(file: URL, args: string[] = []): ChildProcess {
   return fork(file, args, {
-    execArgv: ['--expose-gc'],
+    ...typescriptNode(process.env, '--expose-gc'),
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
   });
 }

@@ -1,6 +1,6 @@
 import type { AgentHandler } from '@arc/thread-core/testing';
 import { textOf } from '@arc/thread-core/testing';
-import type { History } from './history.js';
+import type { ReachedRecord } from './history.js';
 
 /** What a message asks its agent for. */
 export interface Question {
@@ -24,11 +24,11 @@ export function answerTo({ label, pieces, size }: Question): string[] {
   return Array.from({ length: pieces }, (_, index) => `${label}/${index} `.padEnd(size, '.'));
 }
 
-/** The agent of these tests: records every message that it is given, and answers as the message asks. */
-export function recordingAgent(history: () => History, released: () => Promise<void>): AgentHandler {
+/** The agent of these tests: tells of every message that it is given, and answers as the message asks. */
+export function recordingAgent(record: (reached: ReachedRecord) => void, released: () => Promise<void>): AgentHandler {
   return async function* answer({ message, chatId, signal }) {
     const [label = '', pieces, size, delay, held] = textOf(message).split(' ');
-    history().reached.push({ label, chatId });
+    record({ label, chatId });
     const question = { label, pieces: Number(pieces), size: Number(size), delay: Number(delay), held: held === 'held' };
     const texts = answerTo(question);
     for (const [index, text] of texts.entries()) {

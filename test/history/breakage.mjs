@@ -1,4 +1,4 @@
 // `--import` of this file breaks the build that a process runs on: see breakage.ts.
 import { register } from 'node:module';
 
-if (process.env.BREAKAGE !== undefined) register('./breakage-hooks.mjs', import.meta.url);
+register('./breakage-hooks.mjs', import.meta.url);

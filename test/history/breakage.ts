@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { typescriptNode } from '../child-process.js';
 
 /** A replacement in a package's emitted JavaScript. */
 export interface Breakage {
@@ -14,14 +15,16 @@ export interface Breakage {
 /** Environment of processes that run on a build that is broken, or on the intact one. */
 export function brokenBuild(breakage: Breakage | undefined): NodeJS.ProcessEnv {
   if (breakage === undefined) return process.env;
-  const hook = new URL('breakage.mjs', import.meta.url).href;
-  const NODE_OPTIONS = `${process.env.NODE_OPTIONS ?? ''} --import=${hook}`;
-  return { ...process.env, NODE_OPTIONS, BREAKAGE: JSON.stringify(breakage) };
+  return { ...process.env, BREAKAGE: JSON.stringify(breakage) };
 }
 
 /** Runs a program of the tests. Resolves to what it writes; rejects if it fails. */
 export async function runProgram(program: URL, args: string[], env: NodeJS.ProcessEnv): Promise<string> {
-  const child = spawn(process.execPath, [fileURLToPath(program), ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const { execPath, execArgv } = typescriptNode(env);
+  const child = spawn(execPath, [...execArgv, fileURLToPath(program), ...args], {
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let output = '';
   let errors = '';
   child.stdout.on('data', (chunk) => (output += chunk));

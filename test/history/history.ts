@@ -64,7 +64,7 @@ export interface ClientRecord {
 }
 
 /** A message that an agent has been given. Those of a history are in the order in which agents got them. */
-interface ReachedRecord {
+export interface ReachedRecord {
   readonly label: string;
   readonly chatId: string;
 }

@@ -45,7 +45,7 @@ export class ResumePlay {
     const gate = new Gate();
     const agent = await startTestAgent({
       handler: recordingAgent(
-        () => history,
+        (reached) => history.reached.push(reached),
         () => gate.pass(),
       ),
     });

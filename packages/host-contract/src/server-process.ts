@@ -20,9 +20,9 @@ export class ServerProcess {
     command: readonly [program: string, ...args: string[]],
     { variables = {}, cwd }: { variables?: Readonly<Record<string, string>>; cwd?: string } = {},
   ) {
-    const [program, ...args] = command;
     const { PATH = '' } = process.env;
-    this.#process = spawn(program, args, {
+    // tap would add its own loaders to NODE_OPTIONS, and the server would start more slowly than without a test.
+    this.#process = spawn('env', ['-u', 'NODE_OPTIONS', ...command], {
       env: { PATH, PORT: '0', ...variables },
       stdio: ['ignore', 'pipe', 'pipe'],
       ...(cwd === undefined ? {} : { cwd }),
