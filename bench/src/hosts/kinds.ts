@@ -12,6 +12,7 @@ const KINDS = {
   koa: { path: '/ws', load: async (): Promise<Start> => (await import('./koa.js')).start },
   'resume-unused': { path: '/', load: async (): Promise<Start> => (await import('./features.js')).startResume },
   resume: { path: '/?resume', load: async (): Promise<Start> => (await import('./features.js')).startResume },
+  cut: { path: '/?resume&cut', load: async (): Promise<Start> => (await import('./features.js')).startResume },
   cluster: { path: '/', load: async (): Promise<Start> => (await import('./features.js')).startCluster },
   traced: { path: '/', load: async (): Promise<Start> => (await import('./features.js')).startTraced },
   'ws echo': { path: '/', load: async (): Promise<Start> => (await import('./echo.js')).onWs },
@@ -26,7 +27,7 @@ export type HostKind = keyof typeof KINDS;
 export const RELAYS: readonly HostKind[] = ['floor', 'plain', 'core', 'fastify', 'express', 'koa'];
 
 /** The core with one more feature each. They are compared with the core. */
-export const FEATURES: readonly HostKind[] = ['resume-unused', 'resume', 'cluster', 'traced'];
+export const FEATURES: readonly HostKind[] = ['resume-unused', 'resume', 'cut', 'cluster', 'traced'];
 
 /** What an idle connection is compared with: the echo server on the same framework, and for a resumable session the core. */
 export const ECHO: Partial<Record<HostKind, HostKind>> = {

@@ -34,20 +34,24 @@ const A = 'a'.charCodeAt(0);
 const COMMA = ','.charCodeAt(0);
 const OPEN = '{'.charCodeAt(0);
 
-/** Acknowledges the numbered frames of one resumable session, as often as PROTOCOL.md asks for. */
-export class Acknowledger {
-  #seq = 0;
-  readonly #send: (frame: string) => void;
+/** A resumable session, as its client knows it. */
+export class Session {
+  /** Its secret. */
+  token: string;
+  /** The number of the last frame that has arrived. */
+  seq = 0;
+  /** Number of messages that were sent. */
+  sent = 0;
 
-  constructor(send: (frame: string) => void) {
-    this.#send = send;
+  constructor(token: string) {
+    this.token = token;
   }
 
-  /** The frame without its number; undefined for an acknowledgement of the relay. */
-  read(frame: Buffer): Buffer | undefined {
+  /** Counts a frame, and acknowledges as often as PROTOCOL.md asks for. Returns it without its number, or undefined for an `ack`. */
+  read(frame: Buffer, send: (frame: string) => void): Buffer | undefined {
     if (frame[2] !== S) return frame[9] === A ? undefined : frame;
-    this.#seq += 1;
-    if (this.#seq % 32 === 0) this.#send(`{"type":"ack","seq":${this.#seq}}`);
+    this.seq += 1;
+    if (this.seq % 32 === 0) send(`{"type":"ack","seq":${this.seq}}`);
     const rest = frame.subarray(frame.indexOf(COMMA));
     rest[0] = OPEN;
     return rest;

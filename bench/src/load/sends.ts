@@ -1,6 +1,6 @@
 import type WebSocket from 'ws';
-import { isResumable, socketsOf } from './connections.js';
-import { Acknowledger, FrameWriter, isLast } from './frames.js';
+import { isCut, reconnect, sessionOf, socketsOf } from './connections.js';
+import { FrameWriter, isLast } from './frames.js';
 import { type Outcome, outcomeOf } from './outcome.js';
 
 export interface Sends {
@@ -14,14 +14,6 @@ export interface Sends {
   bytes: number;
   /** Number of events of a streamed answer; 0: not streamed. */
   events: number;
-}
-
-const acknowledgers = new WeakMap<WebSocket, Acknowledger>();
-
-function acknowledgerOf(socket: WebSocket): Acknowledger {
-  const acknowledger = acknowledgers.get(socket) ?? new Acknowledger((frame) => socket.send(frame));
-  acknowledgers.set(socket, acknowledger);
-  return acknowledger;
 }
 
 /** Sends over all connections of a set, one message at a time on each. Rejects if an answer or an event is missing. */
@@ -39,24 +31,32 @@ export function runSends({ name, agents, count, bytes, events }: Sends): Promise
       if (error === undefined) resolve(outcomeOf(count, performance.now() - began, latencies));
       else reject(error);
     };
-    const drive = (socket: WebSocket): void => {
+    const drive = (first: WebSocket): void => {
+      let socket = first;
       let n = 0;
       let received = 0;
       let at = 0;
-      const acknowledger = isResumable(socket.url) ? acknowledgerOf(socket) : undefined;
+      const session = sessionOf(first);
       const send = (): void => {
         if (n === each) return;
         received = 0;
         at = performance.now();
         socket.send(frames.write(n++));
+        if (session !== undefined) session.sent += 1;
       };
-      socket.on('close', (code) => finish(new Error(`A host closed a connection: ${code}`)));
-      socket.on('message', (data) => {
+      const onClose = (code: number): void => finish(new Error(`A host closed a connection: ${code}`));
+      const cut = async (): Promise<void> => {
+        if (session === undefined) throw new Error('Only a resumable session can be cut');
+        socket = await reconnect(name, socket, session, onMessage);
+        socket.on('close', onClose);
+      };
+      const onMessage = (data: Buffer): void => {
         try {
-          const frame = acknowledger === undefined ? (data as Buffer) : acknowledger.read(data as Buffer);
+          const frame = session === undefined ? data : session.read(data, (ack) => socket.send(ack));
           // An acknowledgement is no part of an answer.
           if (frame === undefined) return;
           received += 1;
+          if (received === 1 && events > 0 && isCut(socket.url)) return void cut().catch(finish);
           if (!isLast(frame, events > 0)) return;
           if (events > 0 && received !== events + 1) throw new Error(`${received - 1} of ${events} events arrived`);
           latencies[answered] = performance.now() - at;
@@ -66,7 +66,9 @@ export function runSends({ name, agents, count, bytes, events }: Sends): Promise
         } catch (error) {
           finish(error);
         }
-      });
+      };
+      socket.on('close', onClose);
+      socket.on('message', onMessage);
       send();
     };
     for (const socket of sockets) drive(socket);
