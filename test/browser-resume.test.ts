@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { until } from '@arc/test-client';
 import type { Browser, Page } from 'playwright-core';
 import t, { type Test } from 'tap';
 import { ChatPage, launchChromium } from './browser/chat-page.js';
@@ -115,7 +116,8 @@ for (const name of isAll ? EXAMPLES : ['fastify']) {
     await page.evaluate("location.href = '/config.json'");
     await page.waitForURL(/config/);
     await page.goBack({ waitUntil: 'commit' });
-    await page.waitForFunction("document.title === 'persisted true'");
+    // Not waitForFunction, whose polling the page's Content-Security-Policy forbids.
+    await until(async () => (await page.title().catch(() => '')) === 'persisted true', 'the page to be shown from the cache');
     await chat.connected();
     await counted(t, chat);
   });

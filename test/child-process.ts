@@ -1,5 +1,6 @@
 // Processes that tests start without what tap adds to NODE_OPTIONS, which more than doubles the time that a process takes to start.
 // What is started this way runs as it would without tap.
+import { type ChildProcess, fork } from 'node:child_process';
 
 const register = new URL('../scripts/typescript/register.mjs', import.meta.url).href;
 const breakage = new URL('history/breakage.mjs', import.meta.url).href;
@@ -18,4 +19,9 @@ export function plainNode(...options: readonly string[]): Command {
 export function typescriptNode(env: NodeJS.ProcessEnv = process.env, ...options: readonly string[]): Command {
   const broken = env.BREAKAGE === undefined ? [] : ['--import', breakage];
   return plainNode('--import', register, ...broken, ...options);
+}
+
+/** Starts a file in TypeScript, with a channel for messages. What it prints is printed. */
+export function forkTypescript(file: URL, args: readonly string[] = [], env = process.env): ChildProcess {
+  return fork(file, args, { ...typescriptNode(env), env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
 }

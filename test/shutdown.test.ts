@@ -1,15 +1,14 @@
-import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { Client, RawClient, upgradeText } from '@arc/host-contract';
 import { startTestAgent } from '@arc/thread-core/testing';
 import t from 'tap';
-import { typescriptNode } from './child-process.js';
+import { forkTypescript } from './child-process.js';
 import { hosts } from './shutdown/hosts.js';
 
 for (const name of Object.keys(hosts)) {
   t.test(`${name}: SIGTERM ends 100 chats, gives 1001, and the process exits by itself`, async (t) => {
     const agent = await startTestAgent();
-    const server = fork(new URL('shutdown/server.ts', import.meta.url), [name, agent.endpoint], typescriptNode());
+    const server = forkTypescript(new URL('shutdown/server.ts', import.meta.url), [name, agent.endpoint]);
     const exited = once(server, 'exit');
     t.teardown(async () => {
       server.kill('SIGKILL');

@@ -1,6 +1,6 @@
-import { type ChildProcess, fork } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { typescriptNode } from '../child-process.js';
+import { forkTypescript } from '../child-process.js';
 import type { ReachedRecord } from '../history/history.js';
 import type { AgentQuestions, Question } from './agent-process.js';
 
@@ -15,10 +15,7 @@ export class AgentProcess {
 
   /** `onReached` is called with each message that the agent gets. */
   static async start(onReached: (record: ReachedRecord) => void): Promise<AgentProcess> {
-    const child = fork(new URL('agent-process.ts', import.meta.url), {
-      ...typescriptNode(),
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    });
+    const child = forkTypescript(new URL('agent-process.ts', import.meta.url));
     const [{ endpoint }] = (await once(child, 'message')) as [{ endpoint: string }];
     return new AgentProcess(child, endpoint, onReached);
   }

@@ -1,4 +1,4 @@
-import { type ChildProcess, fork } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { RedisServer, until } from '@arc/test-client';
 import type { RelayStats } from '@arc/thread-core';
@@ -6,7 +6,7 @@ import { startTestAgent, type TestAgent, type TestAgentOptions } from '@arc/thre
 import { Redis } from 'ioredis';
 import type { Test } from 'tap';
 import { WebSocket } from 'ws';
-import { typescriptNode } from '../child-process.js';
+import { forkTypescript } from '../child-process.js';
 
 export interface Report {
   stats: RelayStats;
@@ -169,11 +169,7 @@ export class Cluster {
     // The agent serves every path, and so can tell which node asks.
     const where = { endpoint: `${this.#options.endpoint ?? this.agent.endpoint}/${name}`, redis: this.redis.url };
     const options = { ...where, lease, cleanupTimeout, node: name, grace, heartbeat };
-    const child = fork(new URL('node-process.ts', import.meta.url), [JSON.stringify(options)], {
-      ...typescriptNode(env),
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-      env,
-    });
+    const child = forkTypescript(new URL('node-process.ts', import.meta.url), [JSON.stringify(options)], env);
     const [{ url }] = (await once(child, 'message')) as [{ url: string }];
     const added = new Node(name, child, url);
     this.nodes.push(added);

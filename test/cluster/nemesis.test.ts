@@ -7,7 +7,7 @@ import { type Attack, attacks } from './nemesis.js';
 
 const { NEMESIS_CLIENTS = 30, NEMESIS_ATTACKS = '' } = process.env;
 const first = Number(process.env.NEMESIS_SEED ?? 1);
-const count = Number(process.env.NEMESIS_SEEDS ?? 6);
+const count = Number(process.env.NEMESIS_SEEDS ?? 20);
 const seeds = Array.from({ length: count }, (_, index) => first + index);
 
 const chosen = NEMESIS_ATTACKS === '' ? attacks : attacks.filter((attack) => NEMESIS_ATTACKS.includes(attack));

@@ -1,4 +1,4 @@
-import { type ChildProcess, fork } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { RedisServer } from '@arc/test-client';
 import { createThreadClient, type ThreadClient } from '@arc/thread-client';
@@ -7,7 +7,7 @@ import { startTestAgent, type TestAgent } from '@arc/thread-core/testing';
 import { Redis } from 'ioredis';
 import type { Test } from 'tap';
 import { WebSocket } from 'ws';
-import { typescriptNode } from '../child-process.js';
+import { forkTypescript } from '../child-process.js';
 
 /** A relay in a process of its own, with resumable sessions. */
 export interface ResumableNode {
@@ -42,11 +42,7 @@ export class ResumableCluster {
   /** `env`: the environment of the node, if it is another one than that of the test. */
   async add(env: NodeJS.ProcessEnv = process.env): Promise<ResumableNode> {
     const options = { endpoint: this.agent.endpoint, redis: this.redis.url, lease: this.lease };
-    const child = fork(new URL('resumable-node.ts', import.meta.url), [JSON.stringify(options)], {
-      ...typescriptNode(env),
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-      env,
-    });
+    const child = forkTypescript(new URL('resumable-node.ts', import.meta.url), [JSON.stringify(options)], env);
     const [{ url }] = (await once(child, 'message')) as [{ url: string }];
     const node = { child, url };
     this.nodes.push(node);

@@ -1,4 +1,5 @@
 // FUZZ_SEED=… plays a run again that has failed; the seed is in the names of the tests.
+// `npm run test:faults` plays longer runs.
 import { startTestAgent } from '@arc/thread-core/testing';
 import t, { type Test } from 'tap';
 import { RelayProcess, type Report } from '../faults/child.js';
@@ -8,8 +9,8 @@ import { startFuzzAgent } from './fuzz-agent.js';
 import { Random } from './random.js';
 
 const SEED = Number(process.env.FUZZ_SEED ?? Math.floor(Math.random() * 2 ** 31));
-const FRAMES = Number(process.env.FUZZ_FRAMES ?? 100_000);
-const ANSWERS = Number(process.env.FUZZ_ANSWERS ?? 20_000);
+const FRAMES = Number(process.env.FUZZ_FRAMES ?? 50_000);
+const ANSWERS = Number(process.env.FUZZ_ANSWERS ?? 10_000);
 const MB = 1024 * 1024;
 
 t.setTimeout(300_000);
