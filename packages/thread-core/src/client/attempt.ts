@@ -5,9 +5,12 @@ import type { StreamEvent } from './event.js';
 import { type AnswerHeaders, type Controller, isEventStream, type RequestHandler } from './pooled-request.js';
 import { readRetryAfter } from './retry.js';
 import { SseReader, type SseReaderOwner } from './sse-reader.js';
+import { NotOwnerError } from './transport-error.js';
 
 /** The call that makes an attempt. What one of these methods throws ends the call, by `onFault`. */
 export interface AttemptOwner {
+  /** Whether the request may be written now. */
+  readonly mayWrite: boolean;
   /** Whether cookies that the answer sets are wanted. */
   readonly keepsCookies: boolean;
   onCookies(setCookie: string | string[], endpoint: Endpoint): void;
@@ -138,6 +141,7 @@ export class Attempt implements RequestHandler, SseReaderOwner, DecodedBodyOwner
   onRequestStart(controller: Controller): void {
     // Cancelled while it waited. To abort would close the connection; to throw leaves it to the next request.
     if (this.isSettled) throw new Error('The call was cancelled');
+    if (!this.#owner.mayWrite) throw new NotOwnerError();
     this.#controller = controller;
     this.wasWritten = true;
   }

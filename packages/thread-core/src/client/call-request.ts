@@ -55,4 +55,6 @@ export interface CallOwner {
   readonly tokens?: TokenSource | undefined;
   /** Handed to the client's `headers` function. */
   readonly session?: unknown;
+  /** Asked right before a message is written. If it is false, the message waits as if the connection had failed. */
+  readonly mayWrite?: (() => boolean) | undefined;
 }

@@ -140,6 +140,11 @@ export class Call extends CallLifecycle implements AttemptOwner {
   }
 
   /** @internal */
+  get mayWrite(): boolean {
+    return this.request.method === 'chat.end' || this.owner?.mayWrite?.() !== false;
+  }
+
+  /** @internal */
   get keepsCookies(): boolean {
     return this.config.cookies !== undefined && this.request.chat !== undefined;
   }

@@ -16,16 +16,25 @@ const REASONS: Record<string, string> = {
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'its content-length is wrong',
   UND_ERR_INVALID_ARG: 'a header cannot be sent',
   UND_ERR_ABORTED: 'the proxy refused the connection',
+  ARC_NOT_OWNER: 'another process may own the session by now',
 };
 
 /** Codes of Node and OpenSSL for a TLS handshake that failed. */
 const TLS = /^ERR_TLS|^ERR_SSL|^EPROTO$|CERT|SIGNATURE/;
 
 /** Codes of errors that tell of this side, not of the endpoint. */
-const OWN = new Set(['', 'UND_ERR_DESTROYED', 'UND_ERR_CLOSED', 'UND_ERR_INVALID_ARG', 'UND_ERR_HEADERS_OVERFLOW']);
+const OWN = new Set([
+  '',
+  'ARC_NOT_OWNER',
+  'UND_ERR_DESTROYED',
+  'UND_ERR_CLOSED',
+  'UND_ERR_INVALID_ARG',
+  'UND_ERR_HEADERS_OVERFLOW',
+]);
 
 /** Codes of failures that may be over a moment later. */
 const PASSING = new Set([
+  'ARC_NOT_OWNER',
   'ECONNREFUSED',
   'ECONNRESET',
   'EPIPE',
@@ -36,6 +45,11 @@ const PASSING = new Set([
   'UND_ERR_CONNECT_TIMEOUT',
   'UND_ERR_SOCKET',
 ]);
+
+/** Nothing was written, because another process may own the session by now. */
+export class NotOwnerError extends Error {
+  readonly code = 'ARC_NOT_OWNER';
+}
 
 /** Describes a failure of the transport: `connection refused (ECONNREFUSED)`. */
 export function describeTransportError(error: unknown): string {

@@ -16,6 +16,8 @@ export interface ThreadObserver {
    * send fails with that error.
    */
   beforeWaiting?(): Promise<void> | undefined;
+  /** Asked right before the first byte of a chat.start or chat.message is written, which may wait for a connection. */
+  mayWrite?(): boolean;
   /** A thread was taken over whose chat was started elsewhere. */
   onAdopted?(entry: ThreadEntry): void;
   /** The agent gave the chat another id than `previous`, or another field of the entry changed. */

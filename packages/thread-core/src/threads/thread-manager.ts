@@ -38,7 +38,9 @@ export class ThreadManager implements AsyncDisposable {
     const { store, busy = 'queue', token, cleanupTimeout = 5000, session } = options;
     const { logger = silentLogger, hooks = {}, observer } = options;
     const tokens = token === undefined ? undefined : new TokenSource(token);
-    this.#table = new ThreadTable(client, store, busy, { tokens, session }, cleanupTimeout, logger, hooks, observer);
+    const mayWrite = observer?.mayWrite && ((): boolean => observer.mayWrite?.() !== false);
+    const owner = { tokens, session, mayWrite };
+    this.#table = new ThreadTable(client, store, busy, owner, cleanupTimeout, logger, hooks, observer);
   }
 
   /**

@@ -126,10 +126,16 @@ export class ClusterNode {
 
   async #checkAgain(isConnected: boolean): Promise<void> {
     if (!this.#isAway && !this.#isFenced) await this.renew();
-    // No other node ends these sessions before lease and grace are over. Half of the grace is for the last send.
-    const limit = isConnected ? this.node.lease + this.grace / 2 : this.node.lease;
-    const isSafe = this.#hasJoined && this.#clock.age < limit;
-    if (this.#isFenced || !isSafe) throw new ClusterUnavailableError();
+    if (!this.#hasJoined || !this.mayWrite(isConnected)) throw new ClusterUnavailableError();
+  }
+
+  /**
+   * As `check`, for what passed it and was delayed since then: the process may have been frozen meanwhile. Without the store
+   * connected sessions have more time: no other node ends them before lease and grace are over. Half of the grace is for the last send.
+   */
+  mayWrite(isConnected: boolean): boolean {
+    const limit = isConnected && this.#isAway ? this.node.lease + this.grace / 2 : this.node.lease;
+    return !this.#isFenced && this.#clock.age < limit;
   }
 
   /** Whether no other node can have claimed a session of this one. */

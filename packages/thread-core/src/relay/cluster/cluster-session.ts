@@ -10,9 +10,8 @@ import { LatestDescription } from './cluster-session-owner.js';
 import { WriteQueue } from './write-queue.js';
 
 /**
- * Keeps one session in the store: each thread before its chat.start, so that others can end the chat whatever happens to
- * this process. A resumable session is registered when it begins, so that other nodes find it, and any other one with its
- * first thread.
+ * Keeps one session in the store: each thread before its chat.start, so that others can end the chat if this process dies.
+ * A resumable session is registered when it begins, so that other nodes find it, and any other one with its first thread.
  */
 export class ClusterSession implements ClusterMember {
   readonly sid: string;
@@ -46,8 +45,7 @@ export class ClusterSession implements ClusterMember {
   }
 
   get registration(): 'yes' | 'no' | 'maybe' {
-    if (!this.#writes.isEmpty) return 'maybe';
-    return this.#owned === undefined ? 'no' : 'yes';
+    return !this.#writes.isEmpty ? 'maybe' : this.#owned === undefined ? 'no' : 'yes';
   }
 
   /** Its threads, by the chat id that each began with. */
@@ -153,6 +151,10 @@ export class ClusterSession implements ClusterMember {
 
   beforeWaiting(): Promise<void> | undefined {
     return this.#node.check(this.#owner.isConnected());
+  }
+
+  mayWrite(): boolean {
+    return this.#node.mayWrite(this.#owner.isConnected());
   }
 
   /** Stores a thread whose chat was started elsewhere. */

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import t, { type Test } from 'tap';
 import {
   createRelay,
@@ -309,6 +310,41 @@ t.test('while the store is away open threads continue, new ones fail, and the st
   const changes = all.log.lines.filter(({ about }) => about.state !== undefined).map(({ about }) => about.state);
   t.same(changes, ['ok', 'away', 'fenced', 'ok'], 'each change is logged once');
 });
+
+t.test(
+  'what waited for a connection while the process was frozen is not written before its lease is renewed [S-96]',
+  async (t) => {
+    const { store, before } = watched();
+    const lease = 300;
+    const all = await world(t, { cluster: { store, lease } });
+    const client = await all.connect();
+    await client.ask(to('support', 'hello'));
+    await client.ask(to('hr', 'hello'));
+    // This one keeps the only connection, so that the next one has to open another.
+    const held = all.agent.hold(({ agentId }) => agentId === 'support');
+    client.send(to('support', 'keep the connection', { id: 1 }));
+    await held.arrived;
+    const isWritten = deferred<boolean>();
+    const note = (written: boolean) => () => isWritten.resolve(written);
+    const channels = { 'undici:client:sendHeaders': note(true), 'undici:request:error': note(false) };
+    for (const [name, listener] of Object.entries(channels)) subscribe(name, listener);
+    t.teardown(() => {
+      for (const [name, listener] of Object.entries(channels)) unsubscribe(name, listener);
+    });
+    const gate = deferred();
+    before.renew = () => gate.promise;
+    client.send(to('hr', 'are you there?', { id: 2 }));
+    await all.received(4);
+    // It is being connected. Now nothing runs for longer than the lease.
+    for (const end = performance.now() + lease * 2; performance.now() < end; );
+    t.equal(await isWritten.promise, false);
+    t.equal(all.agent.requests.filter(({ agentId }) => agentId === 'hr').length, 1);
+    gate.resolve();
+    t.match(await client.next(), { type: 'response', id: 2 }, 'it is sent when the lease is good again');
+    held.release();
+    t.match(await client.next(), { type: 'response', id: 1 });
+  },
+);
 
 t.test('relay.endSessions ends the sessions of a user on all nodes, and those of dead nodes', async (t) => {
   const store = memoryStore();
