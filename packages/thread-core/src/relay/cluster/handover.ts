@@ -6,7 +6,7 @@ import { disconnect, type ResumingSession, waitForClient } from '../resume/resum
 import type { Resumption } from '../resume/resumption.js';
 import type { PendingSends } from '../sends/pending-sends.js';
 import type { SessionHost } from '../session/session-host.js';
-import type { SessionState } from '../store/session-store.js';
+import { FencedError, type SessionState } from '../store/session-store.js';
 import type { ClusterSession } from './cluster-session.js';
 import { RemoteConnection } from './remote-connection.js';
 import type { MoveAnswer, ResumeRequest } from './session-moves.js';
@@ -157,15 +157,30 @@ export interface ParkOptions {
   readonly deadline: Promise<unknown>;
   /** Milliseconds for chats that are being ended. */
   readonly cleanupTimeout: number;
+  /** The store has not taken it: it stays here. Default: nobody has it, and other nodes claim it when this one is gone. */
+  readonly onKept?: (() => void) | undefined;
+}
+
+/** Attempts to park a session. One that got no answer may have been carried out: the next one tells. */
+const PARK_ATTEMPTS = 3;
+
+async function park(record: ClusterSession, state: () => SessionState): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await record.park(state);
+    } catch (error) {
+      if (error instanceof FencedError || attempt === PARK_ATTEMPTS) throw error;
+    }
+  }
 }
 
 /**
- * Gives a session up for the other nodes, because this one shuts down. Its sends may end until the deadline; those that
- * have not begun move with it.
+ * Gives a session up for the other nodes: this one shuts down, or the session has no connection and nothing in it. Its sends
+ * may end until the deadline; those that have not begun move with it.
  */
 export async function parkSession(
   session: MovableSession,
-  { turn, deadline, cleanupTimeout }: ParkOptions,
+  { turn, deadline, cleanupTimeout, onKept }: ParkOptions,
 ): Promise<void> {
   const { resumption, record } = session;
   if (session.isEnding || resumption === undefined || record === undefined) return;
@@ -181,14 +196,19 @@ export async function parkSession(
     await withTimeout(session.whenAtRest(), cleanupTimeout);
     if (session.isEnding) return;
     const pending = ids.filter((id) => !running.has(id));
-    await record.park(() => stateOf(resumption, record, waiting, pending));
+    await park(record, () => stateOf(resumption, record, waiting, pending));
   })();
   resumption.moving = parking.catch(() => undefined);
   try {
     await parking;
   } catch (error) {
-    // The store has the threads. Other nodes can claim them when this one is gone.
     record.failed(error);
+    if (onKept !== undefined && !session.isEnding) {
+      resumption.isLeaving = false;
+      resumption.moving = undefined;
+      return onKept();
+    }
+    // The store has the threads.
     record.release();
   }
   if (!session.isEnding) session.onLost();

@@ -251,11 +251,16 @@ export function detach<Member extends ResumingSession>(
     else session.complete();
     return true;
   }
+  waitDetached(host, session);
+  return true;
+}
+
+/** A session has lost its connection, and waits here for another one. */
+export function waitDetached<Member extends ResumingSession>(host: SessionHost<Member>, session: Member): void {
   host.config.logger.info({ session: session.id }, 'a connection was lost; its session waits for the client');
   session.onBackpressure();
   host.telemetry.sessionDetached(session);
-  if (!session.isEnding) waitForClient(host, session, resumption);
-  return true;
+  if (!session.isEnding && session.resumption !== undefined) waitForClient(host, session, session.resumption);
 }
 
 /** A session has no connection: it waits for one for the grace period. In a cluster its frames are in the store. */

@@ -17,7 +17,7 @@ import type { RelaySocket } from '../connection/socket.js';
 import { closeFailed, writeErrorFrame } from '../frames/error-frame.js';
 import type { FrameEcho } from '../frames/frame-reader.js';
 import type { CountedSession } from '../monitoring/stats.js';
-import { answerResume, detach, endDetached, waitForClient } from '../resume/resuming.js';
+import { answerResume, detach, endDetached, waitDetached, waitForClient } from '../resume/resuming.js';
 import { Resumption } from '../resume/resumption.js';
 import { PendingSends, type SendingSession } from '../sends/pending-sends.js';
 import { writeEcho } from '../sends/reply.js';
@@ -213,7 +213,9 @@ export class ClientSession
 
   park(): void {
     const { cleanupTimeout } = this.#host.config;
-    void parkSession(this, { turn: Promise.resolve(), deadline: Promise.resolve(), cleanupTimeout });
+    const now = Promise.resolve();
+    const onKept = (): void => waitDetached(this.#host, this);
+    void parkSession(this, { turn: now, deadline: now, cleanupTimeout, onKept });
   }
 
   /** Ends a detached session, because its grace is over or its room is needed. */

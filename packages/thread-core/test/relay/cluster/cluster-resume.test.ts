@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import t from 'tap';
+import { StoreError } from '../../../src/index.js';
 import { deferred, textOf, to, until } from '../helpers.js';
 import { type ClusterNode, cluster } from './cluster-helpers.js';
 
@@ -352,6 +353,19 @@ t.test('a message that was lost on its way into a session that has nothing yet i
   }
   await until(() => agent.counters.open === 0, 'the chats to be ended');
   t.equal(agent.counters.started, 4);
+});
+
+t.test('a session that has nothing yet stays where it is if the store does not take it [S-97]', async (t) => {
+  const { nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const [, { session }] = await a.resume();
+  const away = Promise.reject(new StoreError('away', 'no answer'));
+  away.catch(() => undefined);
+  a.gates.park = away;
+  await a.dropAll();
+  const [second, ready] = await b.resume({ session, seq: 0, sent: 1 });
+  t.match(ready, { resumed: true, session, got: 0 });
+  t.match(await second.ask(to('support', 'x', { id: 1 })), { type: 'response', seq: 1 });
 });
 
 t.test('a session that has nothing yet is found although its former connection counts as open [S-94]', async (t) => {
