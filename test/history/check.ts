@@ -123,18 +123,18 @@ function checkThreads({ name, log }: ClientRecord, { reached }: History): string
  */
 function checkLate(client: ClientRecord, { reached }: History): string[] {
   const order = new Map(reached.map(({ label }, index) => [label, index]));
-  const failures = new Map<string, { label: string; at: number }[]>();
+  const failures = new Map<string, { label: string; at: number; error: string }[]>();
   const problems: string[] = [];
   for (const { label, thread, sentAt, outcomes, cancelled, excuses } of sends(client)) {
     const known = failures.get(thread) ?? [];
     const place = order.get(label) ?? Number.POSITIVE_INFINITY;
     for (const failed of known) {
       const isLate = failed.at < sentAt && (order.get(failed.label) ?? -1) > place;
-      if (isLate) problems.push(`${failed.label} reached the agent late, after ${label}`);
+      if (isLate) problems.push(`${failed.label} (${failed.error}) reached the agent late, after ${label}`);
     }
     const [outcome] = outcomes;
     if (outcome?.type === 'failed' && !cancelled && !excuses.has('end'))
-      failures.set(thread, [...known, { label, at: outcome.at }]);
+      failures.set(thread, [...known, { label, at: outcome.at, error: outcome.error }]);
   }
   return problems;
 }

@@ -52,7 +52,7 @@ export async function duplicate(client: RedisClient): Promise<OwnConnection> {
     const copy = client.duplicate();
     // Without a listener an error would be logged by ioredis, and would end the process with node-redis.
     copy.on('error', () => undefined);
-    return { ...toConnection(copy), close: () => copy.disconnect() };
+    return rejecting(toConnection(copy), () => copy.disconnect());
   }
   const copy = client.duplicate();
   copy.on('error', () => undefined);
@@ -63,7 +63,24 @@ export async function duplicate(client: RedisClient): Promise<OwnConnection> {
       .then(() => copy.destroy())
       .catch(() => undefined);
   };
-  return { ...toConnection(copy), close };
+  return rejecting(toConnection(copy), close);
+}
+
+/** ioredis leaves calls unanswered that wait for a connection when it is closed. */
+function rejecting(connection: Connection, close: () => void): OwnConnection {
+  const waiting = new Set<(error: Error) => void>();
+  return {
+    call: (args, signal) =>
+      new Promise((resolve, reject) => {
+        waiting.add(reject);
+        const answered = connection.call(args, signal).finally(() => waiting.delete(reject));
+        answered.then(resolve, reject);
+      }),
+    close: () => {
+      close();
+      for (const reject of waiting) reject(new Error('The connection was closed'));
+    },
+  };
 }
 
 function optionsOf(abortSignal: AbortSignal | undefined): SendOptions {

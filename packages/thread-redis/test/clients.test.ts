@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort, RedisServer, until } from '@arc/test-client';
+import { freePort, RedisServer, soon, until } from '@arc/test-client';
 import type { JsonValue } from '@arc/thread-core';
 import { createClientPool, createCluster, createSentinel } from '@redis/client';
 import { createCluster as createCluster5 } from '@redis/client5';
@@ -131,5 +131,23 @@ for (const name of Object.keys(clients)) {
     // Until Redis has closed the connection, there may be one that would cut it.
     await until(() => timers() <= before, 'no timer to be left', 1000);
     await close();
+  });
+}
+
+/** Connections of this process, those of other tests included. */
+const openSockets = (): number => process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap').length;
+
+for (const name of Object.keys(clients)) {
+  t.test(`${name}: an inbox can be closed while Redis is away`, async (t) => {
+    const server = await RedisServer.start();
+    t.teardown(() => server.stop());
+    const { client, command, close } = await (clients[name] as (typeof clients)[string])(server.url, 2000);
+    t.teardown(close);
+    const stop = await redisStore(client).onPost(node, () => undefined);
+    await until(async () => /cmd=xread/.test(String(await command('CLIENT', 'LIST'))), 'the inbox to be read');
+    await server.kill();
+    // Both connections are lost by then, and wait for their next attempts.
+    await until(() => openSockets() === 0, 'the connections to be lost');
+    await soon(stop(), 'the inbox to be closed', 5000);
   });
 }

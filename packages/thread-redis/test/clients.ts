@@ -13,9 +13,13 @@ export interface TestClient {
   end(): Promise<unknown>;
 }
 
-type Connect = (url: string) => Promise<TestClient>;
+/** `pause`: milliseconds between two attempts to connect again. */
+type Connect = (url: string, pause?: number) => Promise<TestClient>;
 
-const reconnectStrategy = (): number => 20;
+const after =
+  (pause = 20) =>
+  (): number =>
+    pause;
 
 async function nodeRedis(
   client: NodeRedisClient & {
@@ -48,10 +52,11 @@ function ioRedis(client: IoRedisClient & { quit(): Promise<unknown> }): TestClie
 
 /** All client libraries that the store works with. */
 export const clients: Record<string, Connect> = {
-  'node-redis 6': (url) => nodeRedis(createClient({ url, socket: { reconnectStrategy } })),
-  'node-redis 6 with RESP 2': (url) => nodeRedis(createClient({ url, RESP: 2, socket: { reconnectStrategy } })),
-  'node-redis 5': (url) => nodeRedis(createClient5({ url, socket: { reconnectStrategy } })),
-  'ioredis 6': async (url) => ioRedis(new Redis(url, { retryStrategy: reconnectStrategy })),
-  'ioredis 6 with RESP 3': async (url) => ioRedis(new Redis(url, { retryStrategy: reconnectStrategy, protocol: 3 })),
-  'ioredis 5': async (url) => ioRedis(new Redis5(url, { retryStrategy: reconnectStrategy })),
+  'node-redis 6': (url, pause) => nodeRedis(createClient({ url, socket: { reconnectStrategy: after(pause) } })),
+  'node-redis 6 with RESP 2': (url, pause) =>
+    nodeRedis(createClient({ url, RESP: 2, socket: { reconnectStrategy: after(pause) } })),
+  'node-redis 5': (url, pause) => nodeRedis(createClient5({ url, socket: { reconnectStrategy: after(pause) } })),
+  'ioredis 6': async (url, pause) => ioRedis(new Redis(url, { retryStrategy: after(pause) })),
+  'ioredis 6 with RESP 3': async (url, pause) => ioRedis(new Redis(url, { retryStrategy: after(pause), protocol: 3 })),
+  'ioredis 5': async (url, pause) => ioRedis(new Redis5(url, { retryStrategy: after(pause) })),
 };
