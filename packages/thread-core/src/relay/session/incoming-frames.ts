@@ -47,6 +47,9 @@ export class IncomingFrames implements InboxOwner {
   #inbox: Inbox | undefined;
   /** The `end` frames that are not answered yet, and their ids. */
   #ends: Map<Promise<void>, FrameId | undefined> | undefined;
+  /** The frame for which the session's ownership is being checked. */
+  #checked: ClientFrame | undefined;
+  #isCheckedCancelled = false;
   /** No frame was handled yet: a session can still become resumable. */
   #isFirst = true;
   /** Pongs of a resumable session since its connection is full: they are written although the client does not read. */
@@ -72,14 +75,16 @@ export class IncomingFrames implements InboxOwner {
     return (this.#inbox?.size ?? 0) === 0 && (this.#ends?.size ?? 0) === 0;
   }
 
-  /** Ids of the messages that are held. */
+  /** Ids of the messages that are held, or are being checked. */
   get messageIds(): FrameId[] {
-    return this.#inbox?.messageIds() ?? [];
+    const { id } = this.#checked !== undefined && isMessage(this.#checked) ? this.#checked : {};
+    return [...(id === undefined ? [] : [id]), ...(this.#inbox?.messageIds() ?? [])];
   }
 
   /** Ids of the `end` frames that are held or not answered yet. */
   get endIds(): FrameId[] {
-    const running = Array.from(this.#ends?.values() ?? []).filter((id) => id !== undefined);
+    const checked = this.#checked?.type === 'end' ? [this.#checked.id] : [];
+    const running = [...(this.#ends?.values() ?? []), ...checked].filter((id) => id !== undefined);
     return [...running, ...(this.#inbox?.endIds() ?? [])];
   }
 
@@ -182,11 +187,18 @@ export class IncomingFrames implements InboxOwner {
 
   /** After a gap in which another node may have taken the session over, or while the cluster's store is away. */
   async #handleAfter(checked: Promise<void>, frame: ClientFrame, text: string, bytes: number): Promise<void> {
+    this.#checked = frame;
     try {
-      await checked;
-      if (this.#session.isReceiving) await this.#handleAtOnce(frame, text, bytes);
+      await checked.finally(() => {
+        this.#checked = undefined;
+      });
+      if (!this.#session.isReceiving) return;
+      if (this.#isCheckedCancelled) this.#session.sends.reject(echoOf(frame));
+      else await this.#handleAtOnce(frame, text, bytes);
     } catch (error) {
       this.#session.writeError(error, writeEcho(echoOf(frame)));
+    } finally {
+      this.#isCheckedCancelled = false;
     }
   }
 
@@ -220,6 +232,9 @@ export class IncomingFrames implements InboxOwner {
     this.#session.acceptFrame();
     const held = this.take((frame) => frame.isMessage && frame.echo.id === id);
     this.#session.existingSends?.cancel(id);
+    if (this.#checked !== undefined && isMessage(this.#checked) && this.#checked.id === id) {
+      this.#isCheckedCancelled = true;
+    }
     for (const { echo } of held) this.#session.sends.reject(echo);
   }
 

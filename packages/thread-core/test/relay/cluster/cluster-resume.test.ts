@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import t from 'tap';
 import { StoreError } from '../../../src/index.js';
 import { deferred, textOf, to, until } from '../helpers.js';
-import { type ClusterNode, cluster } from './cluster-helpers.js';
+import { type ClusterNode, cluster, LEASE } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
 
@@ -354,6 +354,33 @@ t.test('a message that was lost on its way into a session that has nothing yet i
   await until(() => agent.counters.open === 0, 'the chats to be ended');
   t.equal(agent.counters.started, 4);
 });
+
+t.test(
+  'a message is pending, and can be cancelled, while its node makes sure that it owns the session [S-98]',
+  async (t) => {
+    const { agent, nodes } = await cluster(t, 1);
+    const [a] = nodes as [ClusterNode];
+    for (const cancels of [false, true]) {
+      const [first, { session }] = await a.resume();
+      const renewal = deferred();
+      a.gates.renew = renewal.promise;
+      // Nothing runs for so long that the lease has to be renewed before a message is sent.
+      for (const end = performance.now() + LEASE * 0.9; performance.now() < end; );
+      first.send(to('support', 'x', { id: 1 }));
+      first.send({ type: 'end', agent_id: 'hr', id: 2 });
+      await first.ask({ type: 'ping', id: 'p' });
+      const [second, ready] = await a.resume({ session, seq: 0, sent: 2 });
+      t.match(ready, { resumed: true, got: 2, pending: [1, 2] });
+      if (cancels) second.send({ type: 'cancel', id: 1 });
+      await second.ask({ type: 'ping', id: 'p' });
+      renewal.resolve();
+      const answers = [await second.next(), await second.next()].map(({ id, type }) => `${id}: ${type}`);
+      t.strictSame(answers.sort(), [cancels ? '1: cancelled' : '1: response', '2: ended']);
+      second.socket.close();
+    }
+    t.equal(agent.counters.started, 1);
+  },
+);
 
 t.test('a session that has nothing yet stays where it is if the store does not take it [S-97]', async (t) => {
   const { nodes } = await cluster(t, 2);
