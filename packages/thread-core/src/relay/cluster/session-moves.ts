@@ -114,7 +114,9 @@ export class SessionMoves {
     const { store, node } = this.#node;
     // After a freeze of this process its sockets may be dead, and their clients elsewhere: nothing is taken from an owner for them.
     let mayAsk = this.#node.isLeaseGood;
-    while (isWanted()) {
+    // Given to this node: nobody else has it then, whether or not the client has left meanwhile.
+    let isGiven = false;
+    while (isGiven || isWanted()) {
       if (this.#host.hasSession(request.sid)) return 'local';
       const claim = await store.claim(node, request.sid, request.secretHash, request.identityKey);
       if (claim.state === 'claimed') {
@@ -128,8 +130,9 @@ export class SessionMoves {
       const answer = claim.owner === undefined ? undefined : await this.#ask(claim.owner, request, wait);
       if (typeof answer === 'object' && claim.owner !== undefined) return { ...answer, owner: claim.owner };
       if (answer === 'gap' || answer === 'expired' || answer === 'replaced') return answer;
+      isGiven = answer === 'moved';
       if (claim.owner === undefined) await delay(wait, undefined, { ref: false });
-      else if (answer !== 'moved') await delay(MIN_WAIT_MS, undefined, { ref: false });
+      else if (!isGiven) await delay(MIN_WAIT_MS, undefined, { ref: false });
       mayAsk = this.#node.isLeaseGood;
     }
     return 'unwanted';

@@ -382,6 +382,29 @@ t.test(
   },
 );
 
+t.test(
+  'a session is kept by the node that it was given to although the client has left meanwhile [S-99]',
+  async (t) => {
+    const { nodes } = await cluster(t, 2, { lease: 10_000 });
+    const [a, b] = nodes as Pair;
+    const [first, { session }] = await a.resume();
+    t.match(await first.ask(to('support', 'x', { id: 1 })), { type: 'response', seq: 1 });
+    const handover = deferred();
+    a.gates.handover = handover.promise;
+    const client = await b.connect();
+    const closed = once(first.socket, 'close');
+    client.send({ type: 'resume', session, seq: 1, sent: 1 });
+    // Its former connection is closed, so the session is about to be handed over.
+    await closed;
+    await b.dropAll();
+    handover.resolve();
+    await until(() => b.relay.stats().cluster?.sessions === 1, 'the session to be at its new node', 5000);
+    const [second, ready] = await a.resume({ session, seq: 1, sent: 1 });
+    t.match(ready, { resumed: true, session, seq: 1 });
+    t.match(await second.ask(to('support', 'x', { id: 2 })), { type: 'response', seq: 2 });
+  },
+);
+
 t.test('a session that has nothing yet stays where it is if the store does not take it [S-97]', async (t) => {
   const { nodes } = await cluster(t, 2);
   const [a, b] = nodes as Pair;

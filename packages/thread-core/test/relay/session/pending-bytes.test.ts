@@ -95,7 +95,9 @@ t.test('maxPendingBytes counts frames that wait for authorize together with pend
 
 t.test('a connection that is not admitted yet makes the relay keep at most 64 KiB [F-261] [S-40]', async (t) => {
   const asked = deferred<unknown>();
-  const all = await world(t, { attach: {}, authenticate: () => asked.promise, maxBadFrames: 1000 });
+  // A slow machine takes long to read these frames.
+  const patient = { authenticateTimeout: 60_000, stalledTimeout: 60_000 };
+  const all = await world(t, { attach: {}, authenticate: () => asked.promise, maxBadFrames: 1000, ...patient });
   const client = await all.connect();
   const before = usedHeap();
   for (let id = 0; id < 31; id++) client.send(amplifying(id));
