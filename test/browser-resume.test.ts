@@ -117,7 +117,10 @@ for (const name of isAll ? EXAMPLES : ['fastify']) {
     await page.waitForURL(/config/);
     await page.goBack({ waitUntil: 'commit' });
     // Not waitForFunction, whose polling the page's Content-Security-Policy forbids.
-    await until(async () => (await page.title().catch(() => '')) === 'persisted true', 'the page to be shown from the cache');
+    await until(
+      async () => (await page.title().catch(() => '')) === 'persisted true',
+      'the page to be shown from the cache',
+    );
     await chat.connected();
     await counted(t, chat);
   });
