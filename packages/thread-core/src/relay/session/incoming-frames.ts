@@ -189,15 +189,15 @@ export class IncomingFrames implements InboxOwner {
   async #handleAfter(checked: Promise<void>, frame: ClientFrame, text: string, bytes: number): Promise<void> {
     this.#checked = frame;
     try {
-      await checked.finally(() => {
-        this.#checked = undefined;
-      });
+      await checked;
+      this.#checked = undefined; // In the same turn it gets into the list of pending sends.
       if (!this.#session.isReceiving) return;
       if (this.#isCheckedCancelled) this.#session.sends.reject(echoOf(frame));
       else await this.#handleAtOnce(frame, text, bytes);
     } catch (error) {
       this.#session.writeError(error, writeEcho(echoOf(frame)));
     } finally {
+      this.#checked = undefined;
       this.#isCheckedCancelled = false;
     }
   }
