@@ -33,6 +33,7 @@ const SLOW = {
 /** The workspaces whose tests `npm run test:fast` runs. */
 export const WORKSPACES = Object.keys(SLOW);
 
+/** The test files of a workspace that are left to processes of their own, or, by `npm run test:fast`, out. */
 export function slowTestsOf(workspace) {
   const gone = SLOW[workspace].filter((path) => !existsSync(join(root, workspace, path)));
   if (gone.length > 0) throw new Error(`scripts/shared-tests.mjs names files that ${workspace} does not have: ${gone}`);

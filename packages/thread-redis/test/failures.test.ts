@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { RedisServer } from '@arc/test-client';
+import { RedisServer, until } from '@arc/test-client';
 import type { JsonValue, SessionState, SessionStore, StoreNode } from '@arc/thread-core';
 import t, { type Test } from 'tap';
 import { redisStore } from '../src/index.js';
@@ -24,12 +24,15 @@ function state(change: Partial<SessionState> = {}): SessionState {
   return { seq: 0, got: 0, pending: [], threads: {}, waiting: [], journal, ...change };
 }
 
-async function until<T>(ask: () => Promise<T>, isRight: (answer: T) => boolean): Promise<T> {
-  for (;;) {
-    const answer = await ask();
-    if (isRight(answer)) return answer;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+/** Asks until the answer is right, and returns it. */
+async function askUntil<T>(ask: () => Promise<T>, isRight: (answer: T) => boolean): Promise<T> {
+  let answer: T | undefined;
+  const isAnswered = async (): Promise<boolean> => {
+    answer = await ask();
+    return isRight(answer);
+  };
+  await until(isAnswered, () => `the answer is right, which is ${JSON.stringify(answer)}`);
+  return answer as T;
 }
 
 /** A server, a store that gives up on it soon, and two nodes that have joined, at a time when data is old enough. */
@@ -47,7 +50,7 @@ async function begin(t: Test, client: string, ...args: string[]): Promise<World>
   const world = { server, admin, store, node: node('a'), peer: node('b') };
   await store.join(world.node);
   await store.join(world.peer);
-  await until(
+  await askUntil(
     () => store.claim(world.node, 'none', 'x', undefined),
     (result) => result.state === 'unknown',
   );
@@ -80,7 +83,7 @@ for (const client of ['node-redis 6', 'ioredis 6']) {
     await t.rejects(store.thread(owned, 't1', { agentId: 'one', chatId: 'c1' }), { code: 'away' });
     await t.rejects(store.read('s1', 0), { code: 'away' });
     await server.start();
-    const renewal = await until(
+    const renewal = await askUntil(
       () => store.renew(node).catch(() => undefined),
       (answer) => answer !== undefined,
     );
@@ -96,7 +99,7 @@ for (const client of ['node-redis 6', 'ioredis 6']) {
     await store.leave(node);
     await server.kill();
     await server.start();
-    const result = await until(
+    const result = await askUntil(
       () => store.claim(peer, 's1', 'x', undefined).catch(() => undefined),
       (answer) => answer !== undefined,
     );
@@ -120,7 +123,7 @@ for (const client of ['node-redis 6', 'ioredis 6']) {
     const { admin, store, node } = await begin(t, client);
     await admin.command('CLIENT', 'PAUSE', '2500', 'ALL');
     await t.rejects(store.renew(node), { name: 'StoreError', code: 'away' });
-    await until(
+    await askUntil(
       () => store.renew(node).catch(() => undefined),
       (answer) => answer !== undefined,
     );
@@ -184,12 +187,12 @@ for (const client of ['node-redis 6', 'ioredis 6']) {
     const stop = await store.onPost(node, (message) => got.push(message));
     for (let number = 0; number < 40; number += 1) {
       if (number % 10 === 5) await admin.command('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
-      await until(
+      await askUntil(
         () => store.post('a', number).catch(() => false),
         (posted) => posted,
       );
     }
-    await until(
+    await askUntil(
       async () => got,
       (messages) => messages.includes(39),
     );
@@ -208,7 +211,7 @@ for (const client of ['node-redis 6', 'ioredis 6']) {
     const stop = await store.onPost(node, (message) => got.push(message));
     await store.post('a', 1);
     await store.post('a', 2);
-    await until(
+    await askUntil(
       () => admin.command('XLEN', `arc:in:${node.incarnation}:a`),
       (length) => got.length === 2 && length === 0,
     );

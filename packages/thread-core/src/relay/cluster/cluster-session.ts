@@ -45,7 +45,8 @@ export class ClusterSession implements ClusterMember {
   }
 
   get registration(): 'yes' | 'no' | 'maybe' {
-    return !this.#writes.isEmpty ? 'maybe' : this.#owned === undefined ? 'no' : 'yes';
+    if (!this.#writes.isEmpty) return 'maybe';
+    return this.#owned === undefined ? 'no' : 'yes';
   }
 
   /** Its threads, by the chat id that each began with. */
@@ -93,9 +94,8 @@ export class ClusterSession implements ClusterMember {
   }
 
   /**
-   * Marks the session as expired, so that it cannot be resumed while its chats are ended.
+   * Marks the session as expired, so that it cannot be resumed while its chats are ended. False if it has another owner by now.
    * @param cleanupTimeout milliseconds for its chats. Other nodes end later what is left of them.
-   * @returns false if it has another owner by now
    */
   async expire(cleanupTimeout: number): Promise<boolean> {
     const deadline = cleanupTimeout * 2 + this.#node.node.lease;

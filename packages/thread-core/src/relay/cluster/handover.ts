@@ -161,15 +161,15 @@ export interface ParkOptions {
   readonly onKept?: (() => void) | undefined;
 }
 
-/** Attempts to park a session. One that got no answer may have been carried out: the next one tells. */
+/** Attempts to park a session that stays here otherwise. One that got no answer may have been carried out: the next one tells. */
 const PARK_ATTEMPTS = 3;
 
-async function park(record: ClusterSession, state: () => SessionState): Promise<void> {
+async function park(record: ClusterSession, state: () => SessionState, attempts: number): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await record.park(state);
     } catch (error) {
-      if (error instanceof FencedError || attempt === PARK_ATTEMPTS) throw error;
+      if (error instanceof FencedError || attempt === attempts) throw error;
     }
   }
 }
@@ -196,7 +196,8 @@ export async function parkSession(
     await withTimeout(session.whenAtRest(), cleanupTimeout);
     if (session.isEnding) return;
     const pending = ids.filter((id) => !running.has(id));
-    await park(record, () => stateOf(resumption, record, waiting, pending));
+    const state = (): SessionState => stateOf(resumption, record, waiting, pending);
+    await park(record, state, onKept === undefined ? 1 : PARK_ATTEMPTS);
   })();
   resumption.moving = parking.catch(() => undefined);
   try {
@@ -208,7 +209,7 @@ export async function parkSession(
       resumption.moving = undefined;
       return onKept();
     }
-    // The store has the threads.
+    // The store has the threads. Other nodes can claim them when this one is gone.
     record.release();
   }
   if (!session.isEnding) session.onLost();

@@ -124,6 +124,7 @@ export class SessionMoves {
         return 'local';
       }
       if (claim.state !== 'busy') return claim.state;
+      if (!isWanted()) return 'unwanted';
       if (!mayAsk) return 'unavailable';
       // If the owner does not answer, its lease decides.
       const wait = Math.min(Math.max(claim.retryAfter, MIN_WAIT_MS), node.lease);
