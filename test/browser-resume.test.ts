@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { until } from '@arc/test-client';
 import type { Browser, Page } from 'playwright-core';
 import t, { type Test } from 'tap';
 import { ChatPage, launchChromium } from './browser/chat-page.js';
@@ -111,16 +110,12 @@ for (const name of isAll ? EXAMPLES : ['fastify']) {
     const { page } = chat;
     await startCounting(chat);
     await page.evaluate(
-      "addEventListener('pageshow', (event) => { document.title = 'persisted ' + event.persisted; })",
+      "addEventListener('pageshow', (event) => { document.body.dataset.persisted = event.persisted; })",
     );
     await page.evaluate("location.href = '/config.json'");
     await page.waitForURL(/config/);
     await page.goBack({ waitUntil: 'commit' });
-    // Not waitForFunction, whose polling the page's Content-Security-Policy forbids.
-    await until(
-      async () => (await page.title().catch(() => '')) === 'persisted true',
-      'the page to be shown from the cache',
-    );
+    await page.locator('body[data-persisted=true]').waitFor();
     await chat.connected();
     await counted(t, chat);
   });
