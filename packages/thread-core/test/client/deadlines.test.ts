@@ -7,6 +7,7 @@ function items(t: Test) {
   const deadlines = new Deadlines<Timed & { deadline: number }>();
   t.teardown(() => deadlines.stop());
   const told: string[] = [];
+  const early: string[] = [];
   let heard = (): void => {};
   const add = (name: string, delay: number, throws = false) => {
     const item = {
@@ -14,6 +15,8 @@ function items(t: Test) {
       deadline: performance.now() + delay,
       timeOut(): void {
         told.push(name);
+        // Timers may be early by a part of a millisecond.
+        if (performance.now() < item.deadline - 1) early.push(name);
         deadlines.delete(item);
         heard();
         if (throws) throw new Error('a listener of the application');
@@ -26,14 +29,14 @@ function items(t: Test) {
   const until = async (count: number): Promise<void> => {
     while (told.length < count) await new Promise<void>((resolve) => (heard = resolve));
   };
-  return { deadlines, told, add, until };
+  return { deadlines, told, early, add, until };
 }
 
 /** Timers that keep this process alive. */
 const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
 
 t.test('each hears when its own time is over, whatever the order in which they came and changed', async (t) => {
-  const { deadlines, told, add, until } = items(t);
+  const { deadlines, told, early, add, until } = items(t);
   add('last', 120);
   add('second', 60);
   add('first', 20);
@@ -46,11 +49,13 @@ t.test('each hears when its own time is over, whatever the order in which they c
   deadlines.delete(gone);
   deadlines.delete(gone);
   await until(4);
-  t.strictSame(told, ['first', 'second', 'moved back', 'last']);
+  // On a busy machine one sweep may find several, in any order.
+  t.strictSame([...told].sort(), ['first', 'last', 'moved back', 'second']);
   t.strictSame(deadlines.all(), [paused]);
   paused.deadline = performance.now() + 10;
   deadlines.note(paused.deadline);
   await until(5);
+  t.strictSame(early, []);
 });
 
 t.test('the timer keeps the process alive only while something is under way', async (t) => {
