@@ -14,7 +14,7 @@ const AGENTS = [
 ] as const;
 
 // A dozen servers are started, and as many pages opened.
-t.setTimeout(180_000);
+t.setTimeout(600_000);
 
 let browser: Browser;
 let example: Example;

@@ -66,27 +66,29 @@ export class Channel implements ConnectionHost, AckHost {
     this.acks = new Acks(this);
   }
 
-  /** Queued frames are sent at once. */
+  /** Queued frames are sent at once. Not during a replay: what it shows to be lost may have to be repeated before them. */
   get isLive(): boolean {
-    return this.#stage === 'established';
+    return this.#stage === 'established' && this.#replay === undefined;
   }
 
   /** What outlives the page. */
   get saved(): SavedChannel {
-    const { sent, entries } = this.#outbox;
-    return { session: this.#secret, seq: this.#seq, sent, outbox: entries };
+    return { session: this.#secret, seq: this.#seq, ...this.#outbox };
   }
 
-  restore({ session, seq, sent, outbox }: SavedChannel): void {
+  restore({ session, seq, sent, entries }: SavedChannel): void {
     this.#secret = session;
     this.#seq = seq;
-    this.#outbox.sent = sent;
-    this.#outbox.entries = outbox;
+    Object.assign(this.#outbox, { sent, entries });
   }
 
-  /** Queues a frame for `flush`. `id`: of the turn or `end` that it begins. False if too much waits already. */
-  add(frame: object, id?: string): boolean {
-    return this.#outbox.add({ text: JSON.stringify(frame), id, tries: 0 }, this.connection.buffered);
+  /**
+   * Queues a frame for `flush`. `id`: of the turn or `end` that it begins. False if too much waits already. `lost`: the relay
+   * had the frame and lost it, so that it goes before all that were never sent.
+   */
+  add(frame: object, id?: string, lost = false): boolean {
+    const entry = { text: JSON.stringify(frame), id, tries: 0 };
+    return lost ? this.#outbox.entries.unshift(entry) > 0 : this.#outbox.add(entry, this.connection.buffered);
   }
 
   /** Removes the frame of a turn that was never sent. */
@@ -108,7 +110,7 @@ export class Channel implements ConnectionHost, AckHost {
 
   /** Starts over with nothing, as if there had been no session. */
   forget(): void {
-    this.restore({ session: undefined, seq: 0, sent: 0, outbox: [] });
+    this.restore({ session: undefined, seq: 0, sent: 0, entries: [] });
   }
 
   isFull(): boolean {
@@ -155,7 +157,7 @@ export class Channel implements ConnectionHost, AckHost {
       return;
     }
     if (this.#stage === 'handshake') {
-      if (frame.type === 'ready') this.#ready(frame);
+      if (frame.type === 'ready') this.#onReady(frame);
       // A relay that cannot resume knows no such frame, and says so. Nothing else was sent.
       else if (frame.type === 'error' && frame.data.code === INVALID_REQUEST) this.#begin(undefined, 'unsupported');
     } else if (frame.type === 'ack') {
@@ -164,12 +166,12 @@ export class Channel implements ConnectionHost, AckHost {
     } else if (frame.type !== 'pong') this.#numbered(frame, text);
   }
 
-  #ready(frame: ReadyFrame): void {
+  #onReady(frame: ReadyFrame): void {
     this.acks.policy = frame.ack;
     if (frame.resumed === true) {
       this.#replay = frame;
       this.#outbox.arrived(frame.got);
-      this.#established(true);
+      this.#ready();
     } else this.#begin(frame.session, frame.reason ?? 'unknown', frame.received);
   }
 
@@ -177,7 +179,7 @@ export class Channel implements ConnectionHost, AckHost {
   #begin(secret: string | undefined, reason: SessionLostError['reason'], received?: number): void {
     this.#reset(reason, received);
     this.#secret = secret;
-    this.#established(secret !== undefined);
+    this.#ready();
   }
 
   /** Without `received` it is not known what has arrived: all of it may have. */
@@ -187,24 +189,28 @@ export class Channel implements ConnectionHost, AckHost {
     this.#host.onReset(reason, received);
   }
 
-  #established(resumable: boolean): void {
-    this.resumable = resumable;
+  #ready(): void {
+    this.resumable = this.#secret !== undefined;
     this.#stage = 'established';
     this.acks.start(this.#seq);
     this.connection.established();
-    this.flush(true);
-    if (this.#replay === undefined) this.#setState({ status: 'open', resumable, resumed: false });
     this.#judgeReplay();
   }
 
-  /** Once everything up to `ready.seq` has arrived it is known which sends have been lost. */
+  /**
+   * Once everything up to `ready.seq` has arrived it is known which frames the relay has lost. What was never sent waits for
+   * it: those may have to be repeated before.
+   */
   #judgeReplay(): void {
     const replay = this.#replay;
-    if (replay === undefined || this.#seq < replay.seq) return;
-    this.#replay = undefined;
-    this.#host.onReplayed(replay);
-    this.#setState({ status: 'open', resumable: true, resumed: true });
-    this.flush();
+    if (replay !== undefined) {
+      if (this.#seq < replay.seq) return;
+      this.#host.onReplayed(replay);
+      this.#replay = undefined;
+      this.#outbox.sent = replay.got;
+    }
+    this.flush(true);
+    this.#setState({ status: 'open', resumable: this.resumable as boolean, resumed: replay !== undefined });
   }
 
   #numbered(frame: RelayFrame, text: string): void {
@@ -215,7 +221,7 @@ export class Channel implements ConnectionHost, AckHost {
       this.#seq = seq;
       this.#host.onFrame(frame, text);
       this.acks.received(this.#seq, text.length);
-      this.#judgeReplay();
+      if (this.#replay !== undefined) this.#judgeReplay();
     }
   }
 

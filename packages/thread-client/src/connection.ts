@@ -3,8 +3,12 @@ import type { CloseInfo, ThreadClientOptions, WebSocketConstructor, WebSocketLik
 /** For one attempt, from asking for the address until the session is established. */
 const ATTEMPT_TIMEOUT_MS = 10_000;
 const PING_TIMEOUT_MS = 3_000;
+/** If the answer to a ping is looked for so late, the page was frozen. */
+const FROZEN_MS = 6_000;
 /** Turns are pending, and nothing was received for so long: ask whether the connection still works. */
 const SILENCE_MS = 10_000;
+/** How often the silence is looked at. */
+const WATCH_MS = 5_000;
 const CLOSE_TIMEOUT_MS = 2_000;
 
 /** Close codes after which the client does not reconnect: another attempt would fail as well, or is not wanted. */
@@ -68,13 +72,13 @@ export class Connection {
     if (this.phase.status === 'connecting' || this.phase.status === 'open') return;
     this.#stopTimers();
     const attempt = ++this.#attempt;
-    this.#timer = setTimeout(() => this.#lost(attempt, 'timed out'), ATTEMPT_TIMEOUT_MS);
+    this.#timer = setTimeout(() => this.drop('timed out', attempt), ATTEMPT_TIMEOUT_MS);
     this.#enter({ status: 'connecting' });
     const { url } = this.#options;
     Promise.resolve()
       .then(() => (typeof url === 'function' ? url() : url))
       .then((address) => this.#open(attempt, address))
-      .catch((error: unknown) => this.#lost(attempt, String(error)));
+      .catch((error: unknown) => this.drop(String(error), attempt));
   }
 
   send(frame: object | string): void {
@@ -90,7 +94,7 @@ export class Connection {
       // It has lasted for a while, so it counts as good.
       this.progressed();
       if (this.#host.isWaiting() && Date.now() - this.#heardAt >= SILENCE_MS) this.check();
-    }, SILENCE_MS / 2);
+    }, WATCH_MS);
     this.phase = { status: 'open' };
   }
 
@@ -116,14 +120,9 @@ export class Connection {
     this.#probe = setTimeout(() => {
       this.#probe = undefined;
       // The page was frozen meanwhile: the answer may not have been delivered yet.
-      if (Date.now() - askedAt > 2 * PING_TIMEOUT_MS) this.check();
-      else this.#lost(attempt, 'no answer');
+      if (Date.now() - askedAt > FROZEN_MS) this.check();
+      else this.drop('no answer', attempt);
     }, PING_TIMEOUT_MS);
-  }
-
-  /** Gives the socket up and connects again. */
-  drop(reason: string): void {
-    this.#lost(this.#attempt, reason);
   }
 
   /** Closes for good. Resolves when the relay has confirmed it, or after two seconds. */
@@ -167,7 +166,8 @@ export class Connection {
     socket.onerror = () => {};
   }
 
-  #lost(attempt: number, reason: string): void {
+  /** Gives the socket of an attempt up, and connects again. */
+  drop(reason: string, attempt = this.#attempt): void {
     if (attempt !== this.#attempt) return;
     const socket = this.#socket;
     if (socket?.terminate !== undefined) socket.terminate();
@@ -179,11 +179,14 @@ export class Connection {
 
   #ended(attempt: number, event: CloseInfo): void {
     if (attempt !== this.#attempt) return;
+    const retries = this.#retries(event);
+    // The application may have closed the client in `shouldRetry`.
+    if (attempt !== this.#attempt) return;
     this.#attempt += 1;
     this.#socket = undefined;
     this.#stopTimers();
     const { code, reason } = event;
-    if (!this.#retries(event)) return this.#enter({ status: 'closed', code, reason });
+    if (!retries) return this.#enter({ status: 'closed', code, reason });
     let retryAt: number | undefined;
     if (code !== IDLE) {
       const delay = this.#delay();

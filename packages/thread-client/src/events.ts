@@ -19,23 +19,27 @@ export interface ThreadClientEvents {
 type EventName = keyof ThreadClientEvents;
 type Listener<Name extends EventName> = (...args: ThreadClientEvents[Name]) => void;
 
-/** Calls listeners by the name of an event. If one throws, the others are still called, and the error becomes an `error` event. */
+/**
+ * Calls listeners by the name of an event, when the client has done what the event tells of: a listener may close it, or
+ * send. If one throws, the others are still called, and the error becomes an `error` event.
+ */
 export class Emitter {
-  readonly #listeners: { [Name in EventName]?: Set<Listener<Name>> } = {};
+  readonly #listeners: Partial<Record<EventName, Set<(...args: never) => void>>> = {};
 
   /** Returns a function that removes the listener. */
   on<Name extends EventName>(name: Name, listener: Listener<Name>): () => void {
-    const listeners: Set<Listener<Name>> = this.#listeners[name] ?? new Set();
-    Object.assign(this.#listeners, { [name]: listeners.add(listener) });
+    this.#listeners[name] ??= new Set();
+    const listeners = this.#listeners[name].add(listener);
     return () => void listeners.delete(listener);
   }
 
-  emit<Name extends EventName>(name: Name, ...args: ThreadClientEvents[Name]): void {
-    for (const listener of [...(this.#listeners[name] ?? [])]) {
+  async emit<Name extends EventName>(name: Name, ...args: ThreadClientEvents[Name]): Promise<void> {
+    await undefined;
+    for (const listener of [...(this.#listeners[name] ?? [])] as Listener<Name>[]) {
       try {
         listener(...args);
       } catch (error) {
-        if (name !== 'error') this.emit('error', error);
+        if (name !== 'error') void this.emit('error', error);
       }
     }
   }

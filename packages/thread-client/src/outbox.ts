@@ -29,12 +29,13 @@ export class Outbox {
   }
 
   /**
-   * Numbers the entries that were never sent, and gives them in order. With `again`, when a connection begins, gives all:
-   * what was sent before has not arrived. The first of them may be what loses the connections, so its tries are limited.
+   * Numbers the entries that were never sent, and gives them in order. With `again`, when a connection begins, gives all,
+   * counted from `sent`: what was sent before has not arrived. The first of them may be what loses the connections, so its
+   * tries are limited.
    */
   take(again: boolean): Entry[] {
     const due = this.entries.filter(({ number }) => again || number === undefined);
-    for (const entry of due) entry.number ??= ++this.sent;
+    for (const entry of due) entry.number = ++this.sent;
     const [first] = due;
     if (again && first?.id !== undefined && ++first.tries > MAX_TRIES) {
       // Another frame has to take its number. A cancel without its message changes nothing, and has no answer.
@@ -51,7 +52,6 @@ export class Outbox {
   /** A new session begins. What had not arrived in the one before is sent again, under new numbers. */
   restart(received: number): void {
     this.arrived(received);
-    for (const entry of this.entries) entry.number = undefined;
     this.sent = 0;
   }
 

@@ -104,7 +104,7 @@ export class Session implements ChannelHost, TurnHost {
     const request = this.#requests.get(id ?? '');
     if (request === undefined) {
       // An error with an id is about a turn that is settled.
-      if (frame.type === 'error' && id === undefined) this.#events.emit('error', new AgentError(frame.data));
+      if (frame.type === 'error' && id === undefined) void this.#events.emit('error', new AgentError(frame.data));
       return;
     }
     this.channel.connection.progressed();
@@ -131,7 +131,7 @@ export class Session implements ChannelHost, TurnHost {
       const { id, number, end } = request;
       if (number === undefined || number > got || pending.includes(id)) continue;
       if (end === undefined) this.#fail(request, new InterruptedError());
-      else this.channel.add(end, id);
+      else this.channel.add(end, id, true);
     }
   }
 
@@ -148,7 +148,7 @@ export class Session implements ChannelHost, TurnHost {
       else request.finish(undefined);
       this.#fail(request, error);
     }
-    if (isLost) this.#events.emit('lost', error);
+    if (isLost) void this.#events.emit('lost', error);
   }
 
   onClosed(code: number, reason: string): void {
@@ -157,7 +157,7 @@ export class Session implements ChannelHost, TurnHost {
   }
 
   onState(state: ClientState): void {
-    this.#events.emit('state', state);
+    void this.#events.emit('state', state);
   }
 
   save(): void {
@@ -185,7 +185,7 @@ export class Session implements ChannelHost, TurnHost {
 
   #remove(request: ClientTurn): void {
     this.#requests.delete(request.id);
-    if (request.error instanceof InterruptedError) this.#events.emit('interrupted', request, request.error);
+    if (request.error instanceof InterruptedError) void this.#events.emit('interrupted', request, request.error);
   }
 
   /** Ends everything, and starts over with nothing. */

@@ -9,7 +9,7 @@ export interface SavedChannel {
   readonly session: string | undefined;
   readonly seq: number;
   readonly sent: number;
-  readonly outbox: Entry[];
+  readonly entries: Entry[];
 }
 
 /** What is stored of a session, for the page after a reload. */
@@ -19,7 +19,7 @@ export interface SavedSession extends SavedChannel {
 }
 
 interface Head extends SavedSession {
-  readonly version: 1;
+  readonly version: 2;
   /** Names the tab: see `tabLock`. */
   readonly tab: string;
   /** How many chunks there are of each turn, by its id; 0 for a turn whose pieces were too many. */
@@ -55,7 +55,7 @@ export class SessionStore {
   load(): SavedSession | undefined {
     try {
       const head = JSON.parse(this.#storage.getItem(KEY) ?? 'null') as Head | null;
-      if (head?.version !== 1) return undefined;
+      if (head?.version !== 2) return undefined;
       this.tab = head.tab;
       for (const [id, count] of Object.entries(head.chunks)) {
         // Over the limit, so that nothing is added to a turn whose pieces were too many.
@@ -106,7 +106,7 @@ export class SessionStore {
         }
       }
       const chunks = Object.fromEntries(Array.from(this.#chunks, ([id, { count }]) => [id, count]));
-      const head: Head = { version: 1, tab: this.tab, ...session, chunks };
+      const head: Head = { version: 2, tab: this.tab, ...session, chunks };
       this.#storage.setItem(KEY, JSON.stringify(head));
     } catch (error) {
       this.#fail(error);

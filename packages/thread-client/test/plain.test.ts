@@ -1,6 +1,13 @@
 import { channel as diagnosticsChannel } from 'node:diagnostics_channel';
 import t from 'tap';
-import { AgentError, CancelledError, ClosedError, type Piece, SessionLostError } from '../src/index.js';
+import {
+  AgentError,
+  CancelledError,
+  ClosedError,
+  type Piece,
+  SessionLostError,
+  type ThreadClient,
+} from '../src/index.js';
 import { createWorld, failure, state, until } from './world.js';
 
 t.test('a message is answered piece by piece, and the result is what the agent said last', async (t) => {
@@ -180,6 +187,23 @@ t.test('shouldRetry overrules the close code, and one that throws decides nothin
   await state(one, 'closed');
   t.match(events, [{ code: 1001 }]);
   t.equal(two.state.status === 'closed', false);
+});
+
+t.test('a client that is closed in shouldRetry does not connect again', async (t) => {
+  const { client, relay } = await createWorld(t);
+  const states: string[] = [];
+  const one: ThreadClient = client({
+    shouldRetry: () => {
+      void one.close();
+      return true;
+    },
+  });
+  await state(one, 'open');
+  one.on('state', ({ status }) => states.push(status));
+  await relay.close();
+  await state(one, 'closed');
+  await one.close();
+  t.strictSame(states, ['closed']);
 });
 
 t.test('the url may be a function that is called on each attempt, and its failure is a failed attempt', async (t) => {

@@ -128,6 +128,52 @@ t.test('an end that arrived and was not answered is repeated [F-402]', async (t)
   );
 });
 
+t.test(
+  'ends are repeated before messages that were never sent, which follow them in their thread [F-515]',
+  async (t) => {
+    const { server, proxy, client } = await scripted(t);
+    const lost = client.send('support', 'lost');
+    const ends = [client.end('support'), client.end('sales')];
+    await until(() => server.sessions.size === 1 && server.session.frames.length === 3);
+    server.session.pending.clear();
+    // The replay is complete with this frame.
+    server.session.emit({ type: 'content', id: 'of another turn', data: 'a' });
+    server.onFrame = (session, frame) => {
+      if (frame.type === 'end') session.emit({ type: 'ended', id: frame.id ?? '', agent_id: frame.agent_id });
+      else pieces(session, frame, 1);
+    };
+    proxy.cut();
+    await state(client, 'waiting');
+    const turns = [client.send('support', 'a')];
+    client.on('interrupted', ({ id }) => {
+      if (id === lost.id) turns.push(client.send('support', 'lost, once more'));
+    });
+    await Promise.all([...ends, failure(lost.result), state(client, 'open')]);
+    await Promise.all(turns.map(({ result }) => result));
+    t.equal(turns.length, 2);
+    const [, , , ...later] = server.session.frames;
+    t.strictSame(
+      later.map((frame) => ('message' in frame ? frame.id : frame.type)),
+      ['end', 'end', ...turns.map(({ id }) => id)],
+    );
+  },
+);
+
+t.test('a client that is closed when it hears of an interrupted turn stays closed', async (t) => {
+  const { server, proxy, client } = await scripted(t);
+  const lost = client.send('support', 'lost');
+  await until(() => server.sessions.size === 1 && server.session.frames.length === 1);
+  server.session.pending.clear();
+  const states: string[] = [];
+  client.on('state', ({ status }) => states.push(status));
+  client.on('interrupted', () => client.close());
+  proxy.cut();
+  await failure(lost.result);
+  await client.close();
+  t.equal(states.at(-1), 'closed');
+  t.equal(client.state.status, 'closed');
+});
+
 t.test('a lost session fails sent turns, keeps unsent ones, and reports why', async (t) => {
   const { server, proxy, client } = await scripted(t);
   const lost: SessionLostError[] = [];
