@@ -145,7 +145,7 @@ export const recipes: Readonly<Record<string, Scenario>> = {
       });`;
     t.strictSame(await new Program(t, `${pageAt(port)}${page}${user}`).ended, {
       code: 0,
-      output: 'Please log in\nconnecting\nopen\nclosed\n',
+      output: 'connecting\nPlease log in\nconnecting\nopen\nclosed\n',
       errors: '',
     });
   },

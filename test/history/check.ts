@@ -53,7 +53,7 @@ function checkSend(send: SendRecord, reached: number): string[] {
   } else if (outcome !== undefined) {
     const isExcused = ALLOWED[outcome.error]?.some((excuse) => excuses.has(excuse)) === true;
     const isCancelled = cancelled && outcome.error === 'CancelledError';
-    if (!isExcused && !isCancelled) problems.push(`failed: ${outcome.error} ${outcome.code} ${outcome.reason ?? ''}`);
+    if (!isExcused && !isCancelled) problems.push(`failed: ${outcome.error} ${outcome.code} ${outcome.reason}`);
   }
   return problems.map((problem) => `${label}: ${problem}`);
 }

@@ -22,7 +22,7 @@ export type Excuse =
 /** How a send ended for the application, and when, on the clock of `sentAt`. */
 type Outcome = { readonly at: number } & (
   | { type: 'done'; restarted: boolean }
-  | { type: 'failed'; error: string; code: string | number; reason?: string }
+  | { type: 'failed'; error: string; code: string | number; reason: string }
 );
 
 /** A message that an application has sent, and how it ended for the application. */

@@ -167,9 +167,9 @@ async function listen(turn: Turn, record: SendRecord, reading: Promise<void> | u
   await turn.result.then(
     () => record.outcomes.push({ type: 'done', at: performance.now(), restarted: turn.restarted }),
     (error: ThreadClientError & { reason?: string }) => {
-      const { name, code, reason } = error;
+      const { name, code, reason = error.message } = error;
       const at = performance.now();
-      record.outcomes.push({ type: 'failed', at, error: name, code, ...(reason !== undefined && { reason }) });
+      record.outcomes.push({ type: 'failed', at, error: name, code, reason });
     },
   );
 }

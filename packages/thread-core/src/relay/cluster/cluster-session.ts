@@ -1,12 +1,12 @@
 import type { ChatOutcome } from '../../threads/ending.js';
 import type { ThreadEntry } from '../../threads/store.js';
 import { FencedError, type JournalSlice, type Ownership, type SessionState } from '../store/session-store.js';
-import { markFormer } from './claimed-session.js';
 import { ClusterUnavailableError } from './cluster-errors.js';
 import type { ClusterNode } from './cluster-node.js';
 import type { ClusterMember } from './cluster-reconcile.js';
 import type { ClaimedRecord, ClusterSessionOwner, SessionDescription } from './cluster-session-owner.js';
 import { LatestDescription } from './cluster-session-owner.js';
+import { StoredThreads } from './stored-threads.js';
 import { WriteQueue } from './write-queue.js';
 
 /**
@@ -18,11 +18,10 @@ export class ClusterSession implements ClusterMember {
   readonly #node: ClusterNode;
   readonly #owner: ClusterSessionOwner;
   #owned: Ownership | undefined;
+  /** The store was asked to register it, and has not answered that it did. */
+  #isUncertain = false;
   readonly #description: LatestDescription;
-  /** What the store should have, by the chat id that each thread began with: the agent may change it later. */
-  readonly #threads = new Map<string, ThreadEntry>();
-  /** The keys of threads whose chat id the agent has changed. */
-  readonly #renamed = new Map<string, string>();
+  readonly #threads: StoredThreads;
   /** Keys of threads that could not be written. */
   readonly #unwritten = new Set<string>();
   readonly #writes = new WriteQueue();
@@ -35,30 +34,28 @@ export class ClusterSession implements ClusterMember {
     this.#node = node;
     this.#owner = owner;
     this.#description = new LatestDescription(owner);
-    if (claimed === undefined) return;
-    this.#owned = claimed.owned;
-    for (const [key, entry] of Object.entries(claimed.threads)) {
-      this.#threads.set(key, entry);
-      if (entry.chatId !== key) this.#renamed.set(entry.chatId, key);
-    }
-    node.add(this);
+    this.#threads = new StoredThreads(claimed?.threads);
+    this.#owned = claimed?.owned;
+    if (claimed !== undefined) node.add(this);
   }
 
   get registration(): 'yes' | 'no' | 'maybe' {
-    if (!this.#writes.isEmpty) return 'maybe';
+    if (!this.#writes.isEmpty || this.#isUncertain) return 'maybe';
     return this.#owned === undefined ? 'no' : 'yes';
   }
 
   /** Its threads, by the chat id that each began with. */
   get threads(): Record<string, ThreadEntry> {
-    return Object.fromEntries(this.#threads);
+    return this.#threads.toRecord();
   }
 
-  /** Registers a session that has nothing yet. Never rejects: what the store does not take is registered with a thread. */
+  /** Registers a session that has nothing yet. Never rejects: it is tried again after a renewal, or with a thread. */
   async enroll(): Promise<void> {
     if (this.#node.isAway) return;
-    const enrolling = this.#node.joined().then(() => this.#writes.add(async () => void (await this.#registered())));
-    await enrolling.catch(() => undefined);
+    await this.#node.joined().then(
+      () => this.#enroll(),
+      () => undefined,
+    );
   }
 
   /** Adds frames to the journal in the store. Registers the session if it is not registered yet. */
@@ -137,8 +134,7 @@ export class ClusterSession implements ClusterMember {
     } catch (error) {
       throw new ClusterUnavailableError(error);
     }
-    for (const key of markFormer(this.#threads, entry)) this.#writeSoon(key);
-    this.#threads.set(entry.chatId, entry);
+    for (const key of this.#threads.start(entry)) this.#writeSoon(key);
     try {
       await this.#node.joined();
       await this.#node.check();
@@ -160,33 +156,19 @@ export class ClusterSession implements ClusterMember {
   /** Stores a thread whose chat was started elsewhere. */
   onAdopted(entry: ThreadEntry): void {
     if (this.#isReleased) return;
-    this.#threads.set(entry.chatId, entry);
+    this.#threads.add(entry);
     this.#writeOrRegister(entry.chatId).catch((error: unknown) => this.#failed(entry.chatId, error));
   }
 
   /** Stores what has changed of a thread: its chat id, or whether it is settled. */
   onChange(entry: ThreadEntry, previous: string): void {
-    const key = this.#renamed.get(previous) ?? previous;
-    const known = this.#threads.get(key);
-    if (known === undefined) return;
-    if (entry.chatId !== previous && previous !== key) {
-      // The second other id: the chat under the first one is ended, too.
-      this.#renamed.delete(previous);
-      this.#threads.set(previous, { ...known, ending: true });
-      this.#writeSoon(previous);
-    }
-    if (entry.chatId !== key) this.#renamed.set(entry.chatId, key);
-    this.#threads.set(key, known.ending ? { ...entry, ending: true } : entry);
-    this.#writeSoon(key);
+    for (const key of this.#threads.change(entry, previous)) this.#writeSoon(key);
   }
 
   /** Removes a thread whose chat is ended, or was never started. */
   onRemoved(entry: ThreadEntry, _outcome: ChatOutcome | undefined): void {
-    const key = this.#renamed.get(entry.chatId) ?? entry.chatId;
-    if (this.#threads.get(key)?.chatId !== entry.chatId) return;
-    this.#renamed.delete(entry.chatId);
-    this.#threads.delete(key);
-    this.#writeSoon(key);
+    const key = this.#threads.remove(entry);
+    if (key !== undefined) this.#writeSoon(key);
   }
 
   /** Removes the session, once all its chats are ended. Never rejects: what stays is removed after a renewal. */
@@ -214,7 +196,7 @@ export class ClusterSession implements ClusterMember {
       // It stays out of the store. Throwing would keep all other sessions out as well.
       return;
     }
-    const meta = { ...described, epoch: owned.epoch, boot, threads: Object.fromEntries(this.#threads) };
+    const meta = { ...described, epoch: owned.epoch, boot, threads: this.threads };
     try {
       await store.open(node, meta);
     } catch (error) {
@@ -224,13 +206,15 @@ export class ClusterSession implements ClusterMember {
   }
 
   async flush(): Promise<boolean> {
+    if (this.#isUncertain) await this.#enroll();
     for (const key of [...this.#unwritten]) {
       if (this.#isReleased) return true;
       this.#unwritten.delete(key);
       // If the store does not know the session, the next renewal finds out whether data was lost or the session.
       await this.#writes.add(() => this.#write(key)).catch((error: unknown) => this.#writeLater(key, error));
     }
-    return this.#isReleased || ((await this.#owner.writeJournal()) && this.#unwritten.size === 0);
+    if (this.#isReleased) return true;
+    return (await this.#owner.writeJournal()) && this.#unwritten.size === 0 && !this.#isUncertain;
   }
 
   lost(): void {
@@ -271,21 +255,22 @@ export class ClusterSession implements ClusterMember {
     await this.#node.store.thread(this.#owned, key, entry ?? null);
   }
 
+  async #enroll(): Promise<void> {
+    const enrolling = this.#writes.add(async () => void (await this.#registered()));
+    await enrolling.catch((error: unknown) => this.#isUncertain && this.failed(error));
+  }
+
   async #registered(): Promise<Ownership | undefined> {
     if (!this.#isReleased && this.#owned === undefined) await this.#register();
     return this.#isReleased ? undefined : this.#owned;
   }
 
   async #register(): Promise<void> {
-    const { store, node } = this.#node;
+    const meta = { ...this.#description.read(), threads: this.threads };
     this.#node.add(this);
-    try {
-      this.#owned = await store.open(node, { ...this.#description.read(), threads: Object.fromEntries(this.#threads) });
-    } catch (error) {
-      // The store may have opened it nevertheless. Then no node knows it, and it is ended after a renewal.
-      this.#node.remove(this);
-      throw error;
-    }
+    this.#isUncertain = true;
+    this.#owned = await this.#node.store.open(this.#node.node, meta);
+    this.#isUncertain = false;
   }
 
   #failed(key: string, error: unknown): void {

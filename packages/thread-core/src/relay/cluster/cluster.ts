@@ -183,15 +183,15 @@ export class Cluster {
 
   /**
    * A session that is handed over is in the store before this node knows it. So it is ended only if it is still unknown a
-   * lease later: renewals may follow each other at once.
+   * lease later: renewals may follow each other at once. One that a client has asked for here is taken instead.
    */
   async #onStray(sid: string): Promise<void> {
+    if (this.moves.isExpected(sid) || this.moves.adopt(sid)) return;
     const { lease } = this.#node.node;
     const now = performance.now();
     const age = now - (this.#strays.get(sid) ?? Number.NEGATIVE_INFINITY);
     if (age < lease) return;
     this.#strays.delete(sid);
-    if (this.moves.isExpected(sid)) return;
     if (age < lease * MAX_STRAY_LEASES) await this.#reaper.reapOne(sid);
     else if (this.#strays.size < MAX_STRAYS) this.#strays.set(sid, now);
     else this.#strays.clear();

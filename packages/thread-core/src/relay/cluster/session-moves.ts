@@ -73,6 +73,12 @@ interface AnswerMessage {
 
 export type MovesMessage = MoveMessage | AnswerMessage;
 
+/** After these the session may be this node's, or become it. */
+const UNCERTAIN: readonly unknown[] = ['unavailable', 'unwanted'] satisfies ResumeResult[];
+
+/** Requests that are remembered because the session may have come here. */
+const MAX_UNCERTAIN = 10_000;
+
 /** Milliseconds between two attempts if the owner did not give a time. */
 const MIN_WAIT_MS = 25;
 
@@ -83,6 +89,8 @@ export class SessionMoves {
   /** The last attempt for each session, on which the next one waits. */
   readonly #attempts = new Map<string, Promise<unknown>>();
   readonly #asked = new Map<string, Deferred<MoveAnswer>>();
+  /** By session id, what was asked for and may have come here without an answer that says so: the store's, or the owner's. */
+  readonly #uncertain = new Map<string, ResumeRequest>();
   /** Sessions that were taken over from other nodes, and sessions that were given to them. */
   claimed = 0;
   handedOver = 0;
@@ -97,14 +105,25 @@ export class SessionMoves {
     return this.#attempts.has(sid);
   }
 
+  /** Takes a session that the store has for this node, if a client has asked for it here. False if none has. */
+  adopt(sid: string): boolean {
+    const request = this.#uncertain.get(sid);
+    if (request !== undefined) void this.#accept(request);
+    return request !== undefined;
+  }
+
   /** Takes a session over for a client, as long as that waits. */
   resume(request: ResumeRequest, isWanted: () => boolean): Promise<ResumeResult> {
-    return this.#exclusively(request.sid, async () => {
+    const { sid } = request;
+    return this.#exclusively(sid, async () => {
       try {
         await this.#node.joined();
-        return await this.#resume(request, isWanted);
+        this.#remember(request);
+        const result = await this.#resume(request, isWanted);
+        if (!UNCERTAIN.includes(result)) this.#uncertain.delete(sid);
+        return result;
       } catch (err) {
-        this.#node.logger.warn({ session: request.sid, err }, 'a session could not be looked for in the cluster');
+        this.#node.logger.warn({ session: sid, err }, 'a session could not be looked for in the cluster');
         return 'unavailable';
       }
     });
@@ -155,6 +174,7 @@ export class SessionMoves {
 
   async #restore(owned: Ownership, session: StoredSession, request: ResumeRequest): Promise<void> {
     await this.#host.restore({ owned, session, request, journal: await this.#readJournal(owned.sid) });
+    this.#uncertain.delete(owned.sid);
     this.claimed += 1;
   }
 
@@ -205,6 +225,14 @@ export class SessionMoves {
         this.#node.logger.warn({ session: sid, err }, 'a session that was given to this node could not be taken');
       }
     });
+  }
+
+  #remember(request: ResumeRequest): void {
+    // The oldest go first.
+    this.#uncertain.delete(request.sid);
+    this.#uncertain.set(request.sid, request);
+    const [oldest] = this.#uncertain.keys();
+    if (this.#uncertain.size > MAX_UNCERTAIN && oldest !== undefined) this.#uncertain.delete(oldest);
   }
 
   #exclusively<T>(sid: string, attempt: () => Promise<T>): Promise<T> {

@@ -41,6 +41,8 @@ export class ClusterNode {
   isCutOff = false;
   /** What the node asks of the store waits for the promise of that name. */
   readonly gates: Partial<Record<keyof SessionStore, Promise<void>>> = {};
+  /** What is asked of the store under these names is done, and the answer is lost. */
+  readonly lost = new Set<keyof SessionStore>();
 
   constructor(store: SessionStore, agent: TestAgent, options: NodeOptions) {
     const { node, lease = LEASE, ...rest } = options;
@@ -51,7 +53,9 @@ export class ClusterNode {
         return async (...args: unknown[]) => {
           if (this.isCutOff) throw new StoreError('away', 'cut off');
           await this.gates[name as keyof SessionStore];
-          return method.apply(target, args);
+          const answer: unknown = await method.apply(target, args);
+          if (this.lost.has(name as keyof SessionStore)) throw new StoreError('away', 'the answer was lost');
+          return answer;
         };
       },
     });

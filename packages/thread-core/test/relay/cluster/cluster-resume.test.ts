@@ -480,3 +480,63 @@ t.test(
     await until(async () => (await own.sessionsOf('me')).length === 1, `the others to be removed at ${node}`);
   },
 );
+
+t.test('a session that a node has claimed without an answer of the store is not ended by it [S-100]', async (t) => {
+  const { agent, nodes } = await cluster(t, 3);
+  const [a, b, c] = nodes as [ClusterNode, ClusterNode, ClusterNode];
+  const [first, { session }] = await a.resume();
+  t.match(await first.ask(to('support', 'x', { id: 1 })), { type: 'response', seq: 1 });
+  a.isCutOff = true;
+  await until(() => a.state === 'fenced', 'its lease to be over');
+  b.lost.add('claim');
+  const client = await b.connect();
+  const closed = once(client.socket, 'close');
+  client.send({ type: 'resume', session, seq: 1, sent: 1 });
+  t.equal((await closed)[0], 1013);
+  b.lost.delete('claim');
+  await until(() => b.relay.stats().cluster?.sessions === 1, 'the session to be taken', 5000);
+  const [second, ready] = await c.resume({ session, seq: 1, sent: 1 });
+  t.match(ready, { resumed: true, session, seq: 1 });
+  t.match(await second.ask(to('support', 'x', { id: 2 })), { type: 'response', seq: 2 });
+  t.equal(agent.counters.started, 1, 'in the same chat');
+});
+
+t.test(
+  'a session that was handed over without an answer of the store is not ended by its new node [S-100]',
+  async (t) => {
+    const { nodes } = await cluster(t, 3);
+    const [a, b, c] = nodes as [ClusterNode, ClusterNode, ClusterNode];
+    const [first, { session }] = await a.resume();
+    t.match(await first.ask(to('support', 'x', { id: 1 })), { type: 'response', seq: 1 });
+    a.lost.add('handover');
+    const handover = deferred();
+    a.gates.handover = handover.promise;
+    const client = await b.connect();
+    const closed = once(first.socket, 'close');
+    client.send({ type: 'resume', session, seq: 1, sent: 1 });
+    await closed;
+    await b.dropAll();
+    handover.resolve();
+    await until(() => b.relay.stats().cluster?.sessions === 1, 'the session to be taken', 5000);
+    const [second, ready] = await c.resume({ session, seq: 1, sent: 1 });
+    t.match(ready, { resumed: true, session, seq: 1 });
+    t.match(await second.ask(to('support', 'x', { id: 2 })), { type: 'response', seq: 2 });
+  },
+);
+
+t.test(
+  'a session that was registered without an answer of the store can be resumed on another node [S-101]',
+  async (t) => {
+    const { nodes } = await cluster(t, 2);
+    const [a, b] = nodes as Pair;
+    a.lost.add('open');
+    const [first, { session }] = await a.resume();
+    a.lost.delete('open');
+    await until(() => a.relay.stats().cluster?.sessions === 1, 'the session to be registered', 5000);
+    const closed = once(first.socket, 'close');
+    const [second, ready] = await b.resume({ session, seq: 0, sent: 0 });
+    t.match(ready, { resumed: true, session, seq: 0 });
+    t.equal((await closed)[0], 4409);
+    t.match(await second.ask(to('support', 'x', { id: 1 })), { type: 'response', seq: 1 });
+  },
+);
