@@ -1,6 +1,12 @@
 import type { ChatOutcome } from '../../threads/ending.js';
 import type { ThreadEntry } from '../../threads/store.js';
-import { FencedError, type JournalSlice, type Ownership, type SessionState } from '../store/session-store.js';
+import {
+  FencedError,
+  type JournalSlice,
+  type Ownership,
+  type SessionState,
+  StoreError,
+} from '../store/session-store.js';
 import { ClusterUnavailableError } from './cluster-errors.js';
 import type { ClusterNode } from './cluster-node.js';
 import type { ClusterMember } from './cluster-reconcile.js';
@@ -74,7 +80,7 @@ export class ClusterSession implements ClusterMember {
   /** Gives the session to another node. False if that node is dead: the session stays here. Rejects as the store does. */
   async handover(to: string, state: () => SessionState): Promise<boolean> {
     let isDone = false;
-    await this.#writes.add(async () => {
+    await this.#write(async () => {
       if (this.#owned !== undefined) isDone = await this.#node.store.handover(this.#owned, to, state());
     });
     if (isDone) this.release();
@@ -83,7 +89,7 @@ export class ClusterSession implements ClusterMember {
 
   /** Gives the session up for whichever node claims it. */
   async park(state: () => SessionState): Promise<void> {
-    await this.#writes.add(async () => {
+    await this.#write(async () => {
       const owned = await this.#registered();
       if (owned !== undefined) await this.#node.store.park(owned, state());
     });
@@ -97,7 +103,7 @@ export class ClusterSession implements ClusterMember {
   async expire(cleanupTimeout: number): Promise<boolean> {
     const deadline = cleanupTimeout * 2 + this.#node.node.lease;
     try {
-      await this.#writes.add(async () => {
+      await this.#write(async () => {
         if (this.#owned !== undefined) await this.#node.store.expire(this.#owned, deadline);
       });
     } catch (error) {
@@ -118,7 +124,7 @@ export class ClusterSession implements ClusterMember {
 
   /** A write failed: it is tried again after the next renewal. */
   failed(error: unknown): void {
-    if (error instanceof FencedError) this.lost();
+    if (error instanceof FencedError) void this.#findOwner();
     else this.#node.noteFailedWrite(error);
   }
 
@@ -211,7 +217,7 @@ export class ClusterSession implements ClusterMember {
       if (this.#isReleased) return true;
       this.#unwritten.delete(key);
       // If the store does not know the session, the next renewal finds out whether data was lost or the session.
-      await this.#writes.add(() => this.#write(key)).catch((error: unknown) => this.#writeLater(key, error));
+      await this.#writes.add(() => this.#writeThread(key)).catch((error: unknown) => this.#writeLater(key, error));
     }
     if (this.#isReleased) return true;
     return (await this.#owner.writeJournal()) && this.#unwritten.size === 0 && !this.#isUncertain;
@@ -230,22 +236,29 @@ export class ClusterSession implements ClusterMember {
     this.#writeOrRegister(key).catch((error: unknown) => this.#failed(key, error));
   }
 
+  #writeOrRegister(key: string): Promise<void> {
+    return this.#write(() => this.#writeThread(key));
+  }
+
   /**
    * A store that does not know the session may have lost its data. Then a renewal registers the session again; it is not
    * awaited in the queue, in which it writes itself.
+   * @throws StoreError `away` if the renewal did not tell; FencedError if another node has the session
    */
-  async #writeOrRegister(key: string): Promise<void> {
+  async #write(write: () => Promise<void>): Promise<void> {
     try {
-      await this.#writes.add(() => this.#write(key));
+      await this.#writes.add(write);
     } catch (error) {
       if (!(error instanceof FencedError)) throw error;
       await this.#node.renewAfresh();
       if (this.#isReleased) throw error;
-      await this.#writes.add(() => this.#write(key));
+      if (this.#node.isAway)
+        throw new StoreError('away', 'The store did not say who owns the session', { cause: error });
+      await this.#writes.add(write);
     }
   }
 
-  async #write(key: string): Promise<void> {
+  async #writeThread(key: string): Promise<void> {
     const entry = this.#threads.get(key);
     if (this.#owned === undefined) {
       // What was removed before it was ever written need not be.
@@ -253,6 +266,13 @@ export class ClusterSession implements ClusterMember {
       return;
     }
     await this.#node.store.thread(this.#owned, key, entry ?? null);
+  }
+
+  /** The session is lost, unless it is the store's data that was. */
+  async #findOwner(): Promise<void> {
+    await this.#node.renewAfresh();
+    // Away: the next renewal finds it out.
+    if (!this.#node.isAway) await this.registerAgain(this.#node.boot).catch((error: unknown) => this.failed(error));
   }
 
   async #enroll(): Promise<void> {

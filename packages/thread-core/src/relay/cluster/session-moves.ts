@@ -73,8 +73,15 @@ interface AnswerMessage {
 
 export type MovesMessage = MoveMessage | AnswerMessage;
 
-/** After these the session may be this node's, or become it. */
-const UNCERTAIN: readonly unknown[] = ['unavailable', 'unwanted'] satisfies ResumeResult[];
+/** After these the session does not come to this node without another request, or is here. */
+const FINAL: readonly unknown[] = [
+  'local',
+  'gap',
+  'expired',
+  'replaced',
+  'unknown',
+  'forbidden',
+] satisfies ResumeResult[];
 
 /** Requests that are remembered because the session may have come here. */
 const MAX_UNCERTAIN = 10_000;
@@ -120,7 +127,7 @@ export class SessionMoves {
         await this.#node.joined();
         this.#remember(request);
         const result = await this.#resume(request, isWanted);
-        if (!UNCERTAIN.includes(result)) this.#uncertain.delete(sid);
+        if (FINAL.includes(result)) this.#uncertain.delete(sid);
         return result;
       } catch (err) {
         this.#node.logger.warn({ session: sid, err }, 'a session could not be looked for in the cluster');

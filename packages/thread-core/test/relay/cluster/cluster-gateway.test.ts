@@ -187,6 +187,26 @@ t.test('a session that moves while its client leaves waits for it, no longer tha
   await until(() => agent.counters.ended === 1, 'the grace to end');
 });
 
+t.test('a session that a gateway got without an answer of the store is not ended by its node [S-100]', async (t) => {
+  const { agent, nodes } = await cluster(t, 3);
+  const [a, b, c] = nodes as [ClusterNode, ClusterNode, ClusterNode];
+  const [first, { session }] = await a.resume();
+  const gate = agent.hold('chat.start');
+  first.send(to('support', 'x', { id: 1 }));
+  await gate.arrived;
+  const [second] = await b.resume({ session, seq: 0, sent: 1 });
+  a.lost.add('handover');
+  const closed = once(second.socket, 'close');
+  gate.release();
+  t.equal((await closed)[0], 1012);
+  await until(() => b.relay.stats().cluster?.sessions === 1, 'the session to be taken', 5000);
+  const [third, ready] = await c.resume({ session, seq: 0, sent: 1 });
+  t.match(ready, { resumed: true, session, seq: 1 });
+  t.match(await third.next(), { type: 'response', id: 1, seq: 1 });
+  t.match(await third.ask(to('support', 'y', { id: 2 })), { type: 'response', seq: 2 });
+  t.equal(agent.counters.started, 1);
+});
+
 t.test('the owner dies while another node passes frames on: the client resumes and continues [S-66]', async (t) => {
   const { agent, nodes } = await cluster(t, 2);
   const [a, b] = nodes as Pair;

@@ -4,6 +4,7 @@ import type { Test } from 'tap';
 import { type WebSocket, WebSocketServer } from 'ws';
 import {
   createRelay,
+  type MemoryStore,
   memoryStore,
   type Relay,
   type RelayOptions,
@@ -104,7 +105,7 @@ export class ClusterNode {
 
 export interface TestCluster {
   agent: TestAgent;
-  store: SessionStore;
+  store: MemoryStore;
   nodes: ClusterNode[];
 }
 

@@ -540,3 +540,44 @@ t.test(
     t.match(await second.ask(to('support', 'x', { id: 1 })), { type: 'response', seq: 1 });
   },
 );
+
+t.test('a session whose grace is over when the store has lost its data leaves no chat open [S-102]', async (t) => {
+  const { agent, nodes, store } = await cluster(t, 1, { lease: 10_000, resume: { grace: 200 } });
+  const [a] = nodes as [ClusterNode];
+  const [first] = await a.resume();
+  t.match(await first.ask(to('support', 'x', { id: 1 })), { type: 'response' });
+  store.lose();
+  await a.dropAll();
+  await until(() => agent.counters.open === 0, 'the chat to be ended', 5000);
+});
+
+t.test('a session that is handed over when the store has lost its data continues [S-102]', async (t) => {
+  const { nodes, store } = await cluster(t, 2, { lease: 1000 });
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  t.match(await first.ask(to('support', 'x', { id: 1 })), { type: 'response', seq: 1 });
+  const handover = deferred();
+  a.gates.handover = handover.promise;
+  const closed = once(first.socket, 'close');
+  const client = await b.connect();
+  client.send({ type: 'resume', session, seq: 1, sent: 1 });
+  await closed;
+  store.lose();
+  handover.resolve();
+  t.match(await client.next(), { type: 'ready', resumed: true, session, seq: 1 });
+  t.match(await client.ask(to('support', 'x', { id: 2 })), { type: 'response', seq: 2 });
+});
+
+t.test('a session that is idle when the store has lost its data can be parked [S-102]', async (t) => {
+  const { nodes, store } = await cluster(t, 2, { lease: 1000 });
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  t.match(await first.ask(to('support', 'x', { id: 1 })), { type: 'response', seq: 1 });
+  store.lose();
+  const closed = once(first.socket, 'close');
+  await a.relay.close();
+  t.equal((await closed)[0], 1012);
+  const [second, ready] = await b.resume({ session, seq: 1, sent: 1 });
+  t.match(ready, { resumed: true, session, seq: 1 });
+  t.match(await second.ask(to('support', 'x', { id: 2 })), { type: 'response', seq: 2 });
+});

@@ -7,6 +7,7 @@ import {
   memoryStore,
   type RelayOptions,
   type SessionStore,
+  StoreError,
 } from '../../../src/index.js';
 import { deferred, to, until, type World, world } from '../helpers.js';
 
@@ -221,6 +222,23 @@ t.test('after the store has lost its data a node registers its sessions again', 
   }, 'the session to be registered again');
   t.match(await client.ask(to('support', 'hello')), { type: 'response' });
 });
+
+t.test(
+  'a message that comes when data was lost and the store is away fails, and its session stays [S-102]',
+  async (t) => {
+    const { store, memory, before } = watched();
+    const all = await world(t, { cluster: { store, node: 'a', lease: 10_000 } });
+    const client = await all.connect();
+    await client.ask(to('support', 'hello'));
+    before.renew = () => Promise.reject(new StoreError('away', 'no answer'));
+    memory.lose();
+    t.match(await client.ask(to('sales', 'hello')), { type: 'error', data: { code: -41_002 } });
+    before.renew = () => Promise.resolve();
+    t.match(await client.ask(to('sales', 'hello')), { type: 'response' });
+    t.match(await client.ask(to('support', 'hello')), { type: 'response' });
+    t.equal(all.agent.counters.started, 2);
+  },
+);
 
 t.test('sessions are registered again although the first attempt after a loss of data failed', async (t) => {
   const { store, memory, before } = watched();
