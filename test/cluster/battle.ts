@@ -14,6 +14,9 @@ const CLEANUP_TIMEOUT = 5000;
 /** Longer than everything that the nemesis does: no session may expire. */
 const GRACE = 60_000;
 
+/** Between two looks at what is left. */
+const LOOK_MS = 50;
+
 export interface BattleOptions {
   /** Arguments of the redis-server. */
   redis?: string[];
@@ -123,7 +126,11 @@ export class Battlefield {
       const keys = excused.size > 0 ? [] : await client.keys('arc:s:*');
       return keys.filter((key) => !this.#former.has(key));
     };
-    const isGone = async (): Promise<boolean> => (await openChats()) === 0 && (await sessionKeys()).length === 0;
+    const isGone = async (): Promise<boolean> => {
+      // Each look takes the processor from the nodes.
+      await wait(LOOK_MS);
+      return (await openChats()) === 0 && (await sessionKeys()).length === 0;
+    };
     await until(isGone, 'all chats and sessions to be gone', this.#patience).catch(() => undefined);
     Object.assign(history.left, { chats: await openChats(), keys: (await sessionKeys()).length });
   }
@@ -181,7 +188,7 @@ class TalkingCrowd implements Crowd {
       if (random.chance(0.1)) client.cancel(send);
       await Promise.race([send.settled, wait(2000)]);
       if (random.chance(0.05)) void client.end(agentId, contextId);
-      await wait(random.below(200));
+      await wait(random.below(500));
     }
   }
 

@@ -7,7 +7,7 @@ import { type Attack, attacks } from './nemesis.js';
 
 const { NEMESIS_CLIENTS = 30, NEMESIS_ATTACKS = '' } = process.env;
 const first = Number(process.env.NEMESIS_SEED ?? 1);
-const count = Number(process.env.NEMESIS_SEEDS ?? 6);
+const count = Number(process.env.NEMESIS_SEEDS ?? 20);
 const seeds = Array.from({ length: count }, (_, index) => first + index);
 
 const chosen = NEMESIS_ATTACKS === '' ? attacks : attacks.filter((attack) => NEMESIS_ATTACKS.includes(attack));
@@ -35,7 +35,7 @@ for (const [name, redis, isMine] of [
       const what = `seed ${seed}: ${steps.map((atOnce) => atOnce.join(' + ')).join(', ')}`;
       t.same(problems, [], what);
       // tap prints nothing before all seeds of this Redis are played.
-      if (count > 6) console.error(`${problems.length === 0 ? 'ok' : 'FAILED'}  ${what}`);
+      if (count > 20) console.error(`${problems.length === 0 ? 'ok' : 'FAILED'}  ${what}`);
     }
   });
 }
