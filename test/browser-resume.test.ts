@@ -11,7 +11,7 @@ const EXAMPLES = ['fastify', 'express', 'express-ws', 'koa', 'ws'];
 /** Since the page is the same, most of it is tested on one example, or with `BROWSER_EXAMPLES=all` on all of them. */
 const isAll = process.env.BROWSER_EXAMPLES === 'all';
 if (isAll) EXAMPLES.push('hono', 'http');
-const LAST = 12;
+const LAST = 8;
 const NUMBERS = Array.from({ length: LAST }, (_, index) => index + 1).join(' ');
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
