@@ -144,7 +144,7 @@ export class ClusterSession implements ClusterMember {
     try {
       await this.#node.joined();
       await this.#node.check();
-      await this.#writeOrRegister(entry.chatId);
+      await this.#write(() => this.#writeThread(entry.chatId));
     } catch (error) {
       this.#failed(entry.chatId, error);
       throw error instanceof ClusterUnavailableError ? error : new ClusterUnavailableError(error);
@@ -163,7 +163,7 @@ export class ClusterSession implements ClusterMember {
   onAdopted(entry: ThreadEntry): void {
     if (this.#isReleased) return;
     this.#threads.add(entry);
-    this.#writeOrRegister(entry.chatId).catch((error: unknown) => this.#failed(entry.chatId, error));
+    this.#write(() => this.#writeThread(entry.chatId)).catch((error: unknown) => this.#failed(entry.chatId, error));
   }
 
   /** Stores what has changed of a thread: its chat id, or whether it is settled. */
@@ -233,11 +233,7 @@ export class ClusterSession implements ClusterMember {
 
   #writeSoon(key: string): void {
     if (this.#isReleased || this.#owned === undefined) return;
-    this.#writeOrRegister(key).catch((error: unknown) => this.#failed(key, error));
-  }
-
-  #writeOrRegister(key: string): Promise<void> {
-    return this.#write(() => this.#writeThread(key));
+    this.#write(() => this.#writeThread(key)).catch((error: unknown) => this.#failed(key, error));
   }
 
   /**
@@ -252,8 +248,7 @@ export class ClusterSession implements ClusterMember {
       if (!(error instanceof FencedError)) throw error;
       await this.#node.renewAfresh();
       if (this.#isReleased) throw error;
-      if (this.#node.isAway)
-        throw new StoreError('away', 'The store did not say who owns the session', { cause: error });
+      if (this.#node.isAway) throw new StoreError('away', 'The owner is not known', { cause: error });
       await this.#writes.add(write);
     }
   }
