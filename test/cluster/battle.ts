@@ -26,6 +26,8 @@ export interface BattleOptions {
   env?: NodeJS.ProcessEnv;
   /** Milliseconds for what must come. */
   patience?: number;
+  /** Whether the logs of the nodes are printed if there are problems. */
+  printsLogs?: boolean;
 }
 
 /** A cluster, the proxy in front of it, and the clients that talk to it while a nemesis attacks. */
@@ -67,6 +69,7 @@ export class Battlefield {
    */
   async fight(seed: number, steps: readonly (readonly Attack[])[], clientCount: number): Promise<string[]> {
     const history = createHistory();
+    const began = Date.now();
     this.#history = history;
     this.#former = new Set(await this.cluster.client.keys('arc:s:*'));
     const nemesis = new Nemesis(seed, this.cluster, this.#agent, this.#proxy);
@@ -96,7 +99,25 @@ export class Battlefield {
       history,
       steps.some((atOnce) => excusesOf(atOnce).has('data')),
     );
-    return [...check(history), ...crowd.unsettled()].map((problem) => `${problem} [${nemesis.log.join(', ')}]`);
+    const problems = [...check(history), ...crowd.unsettled()];
+    if (problems.length > 0 && this.#options.printsLogs) await this.#printLogs(began, history);
+    return problems.map((problem) => `${problem} [${nemesis.log.join(', ')}]`);
+  }
+
+  /** What the nodes have logged, and who has lost a session: a seed says what was attacked, and not how busy the machine was. */
+  async #printLogs(began: number, history: History): Promise<void> {
+    for (const { name, wire } of history.clients) {
+      for (const { frame } of wire) if ('reason' in frame) console.error(`${name} ${frame.reason}`);
+    }
+    for (const node of this.cluster.nodes) {
+      for (const { at, level, message, ...about } of (await node.report()).log) {
+        if (at < began) continue;
+        const { session, err } = about;
+        console.error(
+          `${node.name} +${at - began} ms ${level} ${message} ${session ?? ''} ${String(err ?? '').split('\n')[0]}`,
+        );
+      }
+    }
   }
 
   get #patience(): number | undefined {

@@ -10,7 +10,8 @@ import { forkTypescript } from '../child-process.js';
 
 export interface Report {
   stats: RelayStats;
-  log: { level: string; message: string; [field: string]: unknown }[];
+  /** `at`: milliseconds since 1970. */
+  log: { at: number; level: string; message: string; [field: string]: unknown }[];
 }
 
 export interface Answer {
@@ -33,9 +34,18 @@ export class Node {
     this.url = url;
   }
 
-  async report(): Promise<Report> {
+  report(): Promise<Report> {
+    return this.#ask('report');
+  }
+
+  /** Whether it is in the cluster, and can write to the store. */
+  async isOk(): Promise<boolean> {
+    return (await this.#ask('stats')).stats.cluster?.state === 'ok';
+  }
+
+  async #ask(what: 'report' | 'stats'): Promise<Report> {
     const answer = once(this.child, 'message');
-    this.child.send('report');
+    this.child.send(what);
     return (await answer)[0] as Report;
   }
 
@@ -173,7 +183,7 @@ export class Cluster {
     const [{ url }] = (await once(child, 'message')) as [{ url: string }];
     const added = new Node(name, child, url);
     this.nodes.push(added);
-    await until(async () => (await added.report()).stats.cluster?.state === 'ok', 'the node to join');
+    await until(() => added.isOk(), 'the node to join');
     return added;
   }
 

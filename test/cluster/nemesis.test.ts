@@ -28,7 +28,7 @@ for (const [name, redis, isMine] of [
   ['without persistence', [], (seed: number) => seed % 2 === 0],
 ] as const) {
   t.test(`with a Redis ${name} each promise is kept under every attack, and nothing is left`, async (t) => {
-    const field = await Battlefield.create(t, { redis: [...redis] });
+    const field = await Battlefield.create(t, { redis: [...redis], printsLogs: true });
     for (const seed of seeds.filter(isMine)) {
       const steps = stepsOf(seed);
       const problems = await field.fight(seed, steps, Number(NEMESIS_CLIENTS));

@@ -98,8 +98,7 @@ export class Nemesis {
 
   /** Waits until every node is in the cluster again. */
   async heal(): Promise<void> {
-    const isOk = async (node: Node): Promise<boolean> => (await node.report()).stats.cluster?.state === 'ok';
-    for (const node of this.#cluster.nodes) await until(() => isOk(node), 'a node to be in the cluster again');
+    for (const node of this.#cluster.nodes) await until(() => node.isOk(), 'a node to be in the cluster again');
   }
 
   #pick(): Node {

@@ -26,7 +26,7 @@ const write =
   (level: string) =>
   (about: object, message: string): void => {
     const { err } = about as { err?: Error };
-    log.push({ level, message, ...about, err: err?.stack });
+    log.push({ at: Date.now(), level, message, ...about, err: err?.stack });
   };
 const relay = createRelay({
   endpoint,
@@ -40,7 +40,8 @@ const server = new WebSocketServer({ host: '127.0.0.1', port: 0, ...relay.wsOpti
 server.on('connection', (socket, request) => relay.attach(socket, request, { identity: 'user' }));
 await once(server, 'listening');
 
-process.on('message', () => process.send?.({ stats: relay.stats(), log }));
+// A log may be long: whoever looks at the numbers again and again does not get it.
+process.on('message', (asked) => process.send?.({ stats: relay.stats(), log: asked === 'report' ? log : [] }));
 process.once('SIGTERM', async () => {
   server.close();
   await relay.close();

@@ -21,6 +21,7 @@ export function readFormer({ session, journal, request }: ClaimedSession): Forme
     acknowledged: isUsed ? journal.firstSeq - 1 : last,
     frames: isUsed ? journal.frames.map(encode) : [],
     stored: end,
+    isExact: exact,
   };
 }
 

@@ -110,6 +110,11 @@ export class Cluster {
     await this.#node.stop();
   }
 
+  /** Whether no other node can have claimed a session of this one. */
+  get isLeaseGood(): boolean {
+    return this.#node.isLeaseGood;
+  }
+
   /** Undefined if this node may act for its sessions at once; otherwise a promise that rejects if it may not. */
   check(): Promise<void> | undefined {
     return this.#node.check();

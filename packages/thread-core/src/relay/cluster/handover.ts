@@ -44,7 +44,7 @@ function stateOf(
 export async function giveSession<Member extends MovableSession>(
   host: SessionHost<Member>,
   session: Member | undefined,
-  { seq, sent }: ResumeRequest,
+  request: ResumeRequest,
   to: string,
 ): Promise<MoveAnswer> {
   if (session === undefined) return 'retry';
@@ -55,13 +55,13 @@ export async function giveSession<Member extends MovableSession>(
     await resumption.moving;
     return 'retry';
   }
-  if (!resumption.canResume(seq, sent)) return 'gap';
+  if (!resumption.canResume(request.seq, request.sent)) return 'gap';
   if (session.connection !== undefined) {
     disconnect(host, session, session.connection, CloseCode.SessionTakenOver, 'Taken over by a newer connection');
   }
   resumption.stop();
   host.resumables?.attach(session);
-  resumption.acknowledge(seq);
+  resumption.settle(request.seq, request.sent);
   if (session.isAtRest) {
     if (await handOver(session, resumption, record, to)) return 'moved';
     if (!session.isEnding) waitForClient(host, session, resumption);
@@ -71,7 +71,7 @@ export async function giveSession<Member extends MovableSession>(
   const link = randomUUID();
   const remote = new RemoteConnection(host.config, session, { links, link, peer: to }, resumption, spill);
   session.connection = remote;
-  resumption.resumeRemotely(remote, seq);
+  resumption.resumeRemotely(remote);
   const offer = { link, seq: resumption.journal.lastSeq, got: resumption.got, pending: session.pendingIds() };
   session.onBackpressure();
   host.telemetry.sessionResumed(session);

@@ -143,7 +143,7 @@ export class SessionMoves {
     // Given to this node: nobody else has it then, whether or not the client has left meanwhile.
     let isGiven = false;
     while (isGiven || isWanted()) {
-      if (this.#host.hasSession(request.sid)) return 'local';
+      if (await this.#isHere(request.sid)) return 'local';
       const claim = await store.claim(node, request.sid, request.secretHash, request.identityKey);
       if (claim.state === 'claimed') {
         await this.#restore(claim.owned, claim.session, request);
@@ -163,6 +163,12 @@ export class SessionMoves {
       mayAsk = this.#node.isLeaseGood;
     }
     return 'unwanted';
+  }
+
+  /** Once the lease is over, another node may have claimed a session of this one: a renewal tells. */
+  async #isHere(sid: string): Promise<boolean> {
+    if (this.#host.hasSession(sid) && !this.#node.isLeaseGood) await this.#node.check(false);
+    return this.#host.hasSession(sid);
   }
 
   async #ask(owner: string, request: ResumeRequest, timeout: number): Promise<MoveAnswer | undefined> {

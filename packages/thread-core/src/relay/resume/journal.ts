@@ -77,6 +77,12 @@ export class Journal {
     this.#start = 0;
   }
 
+  /** Continues the numbers after this one, which is no smaller than the last. */
+  skipTo(seq: number): void {
+    this.acknowledge(seq);
+    this.#acknowledged = seq;
+  }
+
   /** The frames that are kept, in order. */
   frames(): Bytes[] {
     return this.#frames.slice(this.#start);

@@ -70,7 +70,9 @@ export function answerResume<Member extends ResumingSession>(
   const found = resumables.find(frame.session, key);
   const moving = typeof found === 'string' ? undefined : found.resumption?.moving;
   const isElsewhere = found === 'unknown' || moving !== undefined;
-  if (cluster !== undefined && isElsewhere) return resumeFromCluster(host, cluster, session, key, frame, moving);
+  const mayBeElsewhere = typeof found !== 'string' && cluster?.isLeaseGood === false;
+  if (cluster !== undefined && (isElsewhere || mayBeElsewhere))
+    return resumeFromCluster(host, cluster, session, key, frame, moving);
   return resumeHere(host, session, key, frame);
 }
 
@@ -202,7 +204,7 @@ function takeOver<Member extends ResumingSession>(
   session: Member,
   other: Member,
   connection: SessionConnection,
-  { session: token, seq }: ContinueSessionFrame,
+  { session: token, seq, sent }: ContinueSessionFrame,
 ): void {
   const previous = session.connection;
   if (previous === undefined) host.resumables?.attach(session);
@@ -212,7 +214,7 @@ function takeOver<Member extends ResumingSession>(
   session.connection = connection;
   connection.owner = session;
   session.identity = other.identity;
-  session.resumption?.resume(connection, token, seq, session.pendingIds());
+  session.resumption?.resume(connection, token, { seq, sent }, session.pendingIds());
   session.onBackpressure();
   host.telemetry.sessionResumed(session);
 }

@@ -22,6 +22,12 @@ export interface ResumptionOwner {
   onAppended(bytes: number): void;
 }
 
+/** What a client says when it resumes: the number of the last frame that it has seen, and how many it has sent. */
+export interface ClientProgress {
+  readonly seq: number;
+  readonly sent: number;
+}
+
 /** How far a session had come on another node. */
 export interface FormerResumption {
   readonly secretHash: string;
@@ -33,6 +39,8 @@ export interface FormerResumption {
   readonly got: number;
   /** The number of the last frame that the store has; 0 if it has none. */
   readonly stored: number;
+  /** Whether its owner has told all this. Otherwise the owner died, and only the client knows how far it had come. */
+  readonly isExact: boolean;
 }
 
 /**
@@ -56,6 +64,8 @@ export class Resumption implements FrameWriting {
   moving: Promise<unknown> | undefined;
   /** The number of the last frame that the store had when this node took the session over. */
   readonly #stored: number = 0;
+  /** With this last number it was claimed from an owner that had died. Undefined once its client has come. */
+  #claimedSeq: number | undefined;
   #connection: SessionConnection | undefined;
   #isDiscarded = false;
   #graceTimer: NodeJS.Timeout | undefined;
@@ -86,6 +96,7 @@ export class Resumption implements FrameWriting {
       this.#stored = former.stored;
       this.#count.got = former.got;
       this.journal.restore(former.frames);
+      if (!former.isExact) this.#claimedSeq = this.journal.lastSeq;
     }
   }
 
@@ -154,14 +165,33 @@ export class Resumption implements FrameWriting {
   /** Whether a client that has seen frame `seq` and has sent `sent` frames can continue this session. */
   canResume(seq: number, sent: number): boolean {
     const isCount = Number.isSafeInteger(sent) && sent < MAX_CURSOR;
-    return isCount && sent >= this.got && seq < MAX_CURSOR && this.journal.isPossible(seq);
+    const isSeen = this.journal.isPossible(seq) || this.#isAhead(seq);
+    return isCount && sent >= this.got && seq < MAX_CURSOR && isSeen;
+  }
+
+  /**
+   * Whether the client has seen more than this node knows of. It may have asked here, continued with the owner, and come
+   * here when that had died.
+   */
+  #isAhead(seq: number): boolean {
+    const { lastSeq } = this.journal;
+    return this.#claimedSeq === lastSeq && Number.isSafeInteger(seq) && seq > lastSeq;
+  }
+
+  /** The client has come: it has seen the frames up to this one, and has sent so many. */
+  settle(seq: number, sent: number): void {
+    if (this.#isAhead(seq)) this.journal.skipTo(seq);
+    // All that it has sent counts as accepted: to accept a message twice is worse than not at all.
+    if (this.#claimedSeq !== undefined) this.#count.got = sent;
+    this.#claimedSeq = undefined;
+    this.acknowledge(seq);
   }
 
   /** Continues on another connection: writes `ready`, and replays the frames that the client has not seen. */
-  resume(connection: SessionConnection, token: string, seq: number, pending: FrameId[]): void {
+  resume(connection: SessionConnection, token: string, { seq, sent }: ClientProgress, pending: FrameId[]): void {
     this.#attach(connection);
     this.spill?.stop();
-    this.acknowledge(seq);
+    this.settle(seq, sent);
     const { lastSeq } = this.journal;
     connection.write(writeResumed(this.#config, token, { seq: lastSeq, got: this.got, pending }));
     for (const frame of this.journal.frames()) connection.write(frame);
@@ -175,9 +205,8 @@ export class Resumption implements FrameWriting {
   }
 
   /** Continues on a connection of another node, which reads the frames that the client has not seen from the store. */
-  resumeRemotely(connection: SessionConnection, seq: number): void {
+  resumeRemotely(connection: SessionConnection): void {
     this.#attach(connection);
-    this.acknowledge(seq);
   }
 
   /** The connection is lost. Calls back if the session gets no other within the grace period. */

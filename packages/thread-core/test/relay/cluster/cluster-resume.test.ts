@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import t, { type Test } from 'tap';
 import { StoreError } from '../../../src/index.js';
 import { deferred, textOf, to, until } from '../helpers.js';
-import { type ClusterNode, cluster, LEASE } from './cluster-helpers.js';
+import { type ClusterNode, cluster } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
 
@@ -358,14 +358,15 @@ t.test('a message that was lost on its way into a session that has nothing yet i
 t.test(
   'a message is pending, and can be cancelled, while its node makes sure that it owns the session [S-98]',
   async (t) => {
-    const { agent, nodes } = await cluster(t, 1);
+    const lease = 1500;
+    const { agent, nodes } = await cluster(t, 1, { lease });
     const [a] = nodes as [ClusterNode];
     for (const cancels of [false, true]) {
       const [first, { session }] = await a.resume();
       const renewal = deferred();
       a.gates.renew = renewal.promise;
-      // Nothing runs for so long that the lease has to be renewed before a message is sent.
-      for (const end = performance.now() + LEASE * 0.9; performance.now() < end; );
+      // Nothing runs for so long that the lease, which is still good, has to be renewed before a message is sent.
+      for (const end = performance.now() + lease * 0.7; performance.now() < end; );
       first.send(to('support', 'x', { id: 1 }));
       first.send({ type: 'end', agent_id: 'hr', id: 2 });
       await first.ask({ type: 'ping', id: 'p' });
@@ -505,6 +506,70 @@ t.test('a session that a node has claimed without an answer of the store is not 
   t.match(await second.ask(to('support', 'x', { id: 2 })), { type: 'response', seq: 2 });
   t.equal(agent.counters.started, 1, 'in the same chat');
 });
+
+t.test(
+  'a node whose lease is over resumes a session of its own when a renewal has told whose it is [S-103]',
+  async (t) => {
+    const { agent, store, nodes } = await cluster(t, 2);
+    const [a, b] = nodes as Pair;
+    const [first, { session }] = await a.resume();
+    t.match(await first.ask(to('support', 'x', { id: 1 })), { type: 'response', seq: 1 });
+    const renewing = deferred();
+    a.gates.renew = renewing.promise;
+    b.lost.add('claim');
+    const isAtB = async (): Promise<boolean> => (await store.sessionsOf('me')).some(({ owner }) => owner === 'b');
+    while (!(await isAtB())) {
+      const client = await b.connect();
+      const closed = once(client.socket, 'close');
+      client.send({ type: 'resume', session, seq: 1, sent: 1 });
+      t.equal((await closed)[0], 1013);
+    }
+    await a.dropAll();
+    const early = await a.connect();
+    const closed = once(early.socket, 'close');
+    early.send({ type: 'resume', session, seq: 1, sent: 1 });
+    t.match(await (await a.connect()).ask({ type: 'ping', id: 1 }), { type: 'pong' });
+    await b.dropAll();
+    t.strictSame(early.texts, []);
+    b.lost.delete('claim');
+    renewing.resolve();
+    t.equal((await closed)[0], 1013);
+    const [second, ready] = await a.resume({ session, seq: 1, sent: 1 });
+    t.match(ready, { resumed: true, session, seq: 1 });
+    t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', seq: 2 });
+    t.equal(agent.counters.started, 1, 'in the same chat');
+  },
+);
+
+t.test(
+  'a claimed session continues from what its client has seen when it comes, and not when it asked [S-104]',
+  async (t) => {
+    const { agent, store, nodes } = await cluster(t, 2);
+    const [a, b] = nodes as Pair;
+    const [first, { session }] = await a.resume();
+    t.match(await first.ask(to('support', 'x', { id: 1 })), { type: 'response', seq: 1 });
+    const [claiming, renewing] = [deferred(), deferred()];
+    b.gates.claim = claiming.promise;
+    const impatient = await b.connect();
+    impatient.send({ type: 'resume', session, seq: 1, sent: 1 });
+    t.match(await (await b.connect()).ask({ type: 'ping', id: 1 }), { type: 'pong' });
+    await b.dropAll();
+    const [second] = await a.resume({ session, seq: 1, sent: 1 });
+    const closed = once(second.socket, 'close');
+    t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', seq: 2 });
+    a.gates.renew = renewing.promise;
+    const owner = async (): Promise<string | undefined> => (await store.sessionsOf('me'))[0]?.owner;
+    await until(async () => (await owner()) === undefined, 'the lease to be over');
+    claiming.resolve();
+    await until(async () => (await owner()) === 'b', 'the session to be claimed');
+    renewing.resolve();
+    t.equal((await closed)[0], 1012);
+    const [third, ready] = await b.resume({ session, seq: 2, sent: 2 });
+    t.match(ready, { resumed: true, session, seq: 2, got: 2 });
+    t.match(await third.ask(to('support', 'z', { id: 3 })), { type: 'response', seq: 3 });
+    t.equal(agent.counters.started, 1, 'in the same chat');
+  },
+);
 
 t.test(
   'a session that was handed over without an answer of the store is not ended by its new node [S-100]',
