@@ -5,7 +5,7 @@ import { createServer, type Server } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Client, closed, portOf, runCoreContract, selfSigned, until } from '@arc/host-contract';
+import { Client, closeServer, portOf, runCoreContract, selfSigned, until } from '@arc/host-contract';
 import { freePort } from '@arc/test-client';
 import { createRelay } from '@arc/thread-core';
 import { serveRelay } from '@arc/thread-core/host';
@@ -111,7 +111,7 @@ t.test('behind nginx with TLS, its own pages are admitted, and those of another 
   const server = await relayServer(agent.endpoint);
   const nginx = await Nginx.start(portOf(server));
   t.teardown(async () => {
-    await closed(server);
+    await closeServer(server);
     await nginx.stop();
   });
   const url = `wss://127.0.0.1:${nginx.securePort}/chat/ws`;
@@ -130,7 +130,7 @@ t.test('pings that come more often than proxy_read_timeout keep an idle connecti
     await Nginx.start(portOf(silent), { readTimeout: '1s' }),
   ] as const;
   t.teardown(async () => {
-    await Promise.all([closed(pinging), closed(silent)]);
+    await Promise.all([closeServer(pinging), closeServer(silent)]);
     await Promise.all(proxies.map((nginx) => nginx.stop()));
   });
   const open = ({ port }: Nginx): Promise<Client> => Client.open(`ws://127.0.0.1:${port}/chat/ws`);

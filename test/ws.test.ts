@@ -2,5 +2,5 @@ import { runHostContract } from '@arc/host-contract';
 import { onWs } from '@arc/host-contract/hosts/ws';
 import t from 'tap';
 
-runHostContract(t, onWs({ asks: false }));
-runHostContract(t, onWs({ asks: true }));
+runHostContract(t, onWs({ verifies: false }));
+runHostContract(t, onWs({ verifies: true }));

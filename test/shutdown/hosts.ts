@@ -15,8 +15,8 @@ export const hosts: Readonly<Record<string, () => Promise<Host>>> = {
   'koa 3': async () => (await koa()).onKoa3((await import('koa-arc')).default),
   'koa 2': async () => (await koa()).onKoa2((await import('koa-arc')).default),
   'node:http': async () => (await import('@arc/host-contract/hosts/http')).onHttp(),
-  ws: async () => (await import('@arc/host-contract/hosts/ws')).onWs({ asks: false }),
-  'ws with verifyClient': async () => (await import('@arc/host-contract/hosts/ws')).onWs({ asks: true }),
+  ws: async () => (await import('@arc/host-contract/hosts/ws')).onWs({ verifies: false }),
+  'ws with verifyClient': async () => (await import('@arc/host-contract/hosts/ws')).onWs({ verifies: true }),
 };
 
 const express = () => import('@arc/host-contract/hosts/express');

@@ -2,7 +2,7 @@ import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import {
   Client,
-  closed,
+  closeServer,
   connectSocketIo,
   gate,
   listen,
@@ -62,7 +62,7 @@ t.test('beside Socket.IO, upgrades to several paths and patterns reach the relay
   const neighbour = socketIo();
   neighbour.attach(server);
   await listening(server);
-  t.teardown(() => Promise.all([neighbour.close(), closed(server)]));
+  t.teardown(() => Promise.all([neighbour.close(), closeServer(server)]));
   const port = portOf(server);
   for (const path of ['/one', '/two', '/of/ann/ws', '/']) t.equal(await says(port, path), 'a #1: hello', path);
   const talk = await connectSocketIo(t, port, ['websocket']);
@@ -153,7 +153,7 @@ t.test(
     const neighbour = socketIo();
     neighbour.attach(server);
     await listening(server);
-    t.teardown(() => Promise.all([neighbour.close(), closed(server)]));
+    t.teardown(() => Promise.all([neighbour.close(), closeServer(server)]));
     const port = portOf(server);
     t.equal((await upgrade(port, '/api/ws')).status, 401);
     const client = await Client.open(`ws://127.0.0.1:${port}/api/ws`, { headers: { authorization: 'ann' } });
@@ -247,7 +247,7 @@ for (const when of ['before it listens', 'after it listens'] as const) {
     if (when === 'before it listens') library.attach(server);
     server.listen(0, '127.0.0.1');
     await listening(server);
-    t.teardown(() => Promise.all([library.close(), closed(server)]));
+    t.teardown(() => Promise.all([library.close(), closeServer(server)]));
     t.equal(warnings.length, when === 'before it listens' ? 1 : 0);
     if (when === 'after it listens') library.attach(server);
     for (let count = 0; count < 2; count += 1) await Client.open(`ws://127.0.0.1:${portOf(server)}/ws`);

@@ -18,7 +18,7 @@ function hurry(server: Server): void {
 export function beginClocks(host: Host): (t: Test) => Promise<void> {
   const ends: (() => unknown)[] = [];
   const outcome = (async () => {
-    const { connect, port } = await world({ teardown: (end) => ends.push(end) }, host, { last: hurry });
+    const { connect, port } = await world({ teardown: (end) => ends.push(end) }, host, { afterAttach: hurry });
     // The first connection of all is the one that must be looked after.
     const first = await connect();
     const second = await connect();

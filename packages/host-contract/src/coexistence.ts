@@ -14,16 +14,16 @@ type SiteOf = (attach: (server: HttpServer) => void) => Wanted;
 /** Another library's WebSockets on the same server. */
 export function coexistence(declare: Declare, host: Host): void {
   const orders: [order: string, site: SiteOf][] = [
-    ['registered before', (attach) => ({ server: (listener) => createServer(listener), first: attach })],
-    ['registered after', (attach) => ({ server: (listener) => createServer(listener), last: attach })],
-    ['on the server that listen gave', (attach) => ({ last: attach })],
+    ['registered before', (attach) => ({ server: (listener) => createServer(listener), beforeAttach: attach })],
+    ['registered after', (attach) => ({ server: (listener) => createServer(listener), afterAttach: attach })],
+    ['on the server that listen gave', (attach) => ({ afterAttach: attach })],
   ];
   foreignListeners(declare, host, orders);
   declare('Socket.IO does not end an upgrade that authenticate holds for long', ['coexistence'], async (t) => {
     const held = heldAuthentication();
     const other = new Server({ serveClient: false, destroyUpgradeTimeout: 1 });
     const { url, port } = await world(t, host, {
-      last: (server) => void other.attach(server),
+      afterAttach: (server) => void other.attach(server),
       options: { authenticate: held.authenticate },
     });
     const client = new Client(url);

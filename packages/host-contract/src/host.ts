@@ -53,9 +53,9 @@ export interface Site {
   /** The app forgets to attach the relays to its own server. */
   isForgetful?: boolean | undefined;
   /** Called with a server of the app's own before the relays are attached to it. */
-  first?: ((server: Server) => void) | undefined;
+  beforeAttach?: ((server: Server) => void) | undefined;
   /** Called with the server when the relays are attached, and before anybody connects. */
-  last?: ((server: Server) => void) | undefined;
+  afterAttach?: ((server: Server) => void) | undefined;
   /** What the framework itself has to report. */
   onError: (error: unknown) => void;
 }
@@ -90,7 +90,7 @@ export function listening(server: Server): Promise<Server> {
 }
 
 /** `server.close()` as a promise; a server that is closed already is fine. */
-export function closed(server: Server): Promise<void> {
+export function closeServer(server: Server): Promise<void> {
   return new Promise((resolve) => server.close(() => resolve()));
 }
 
@@ -100,7 +100,7 @@ export async function listen(
   app: { listen(port: number, host: string): Server },
 ): Promise<number> {
   const server = await listening(app.listen(0, '127.0.0.1'));
-  t.teardown(() => closed(server));
+  t.teardown(() => closeServer(server));
   return portOf(server);
 }
 

@@ -2,7 +2,7 @@ import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import {
   Client,
-  closed,
+  closeServer,
   gate,
   heldAuthentication,
   listen,
@@ -102,7 +102,7 @@ t.test("without the option app, attach(server) is enough for a server of one's o
   const server = createServer(app.callback());
   threads.attach(server);
   await listening(server.listen(0, '127.0.0.1'));
-  t.teardown(() => closed(server));
+  t.teardown(() => closeServer(server));
   t.equal(await (await Client.open(`ws://127.0.0.1:${portOf(server)}/ws`)).say('a'), 'a #1: hello');
 });
 

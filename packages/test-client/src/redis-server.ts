@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
-/** A redis-server of a test's own, on a port and in a folder of its own. */
+/** A redis-server process for one test, with its own port and folder. */
 export class RedisServer {
   readonly port: number;
   readonly #folder: string;
@@ -55,10 +55,11 @@ export class RedisServer {
         if (line.includes('Ready to accept connections')) resolve();
       });
     });
+    // Reads on, so that the pipe does not fill up.
     lines.removeAllListeners('line').resume();
   }
 
-  /** Ends it with a signal, and waits until it is gone. */
+  /** Kills the process, and waits until it has exited. */
   async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     const child = this.#process;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
@@ -67,11 +68,12 @@ export class RedisServer {
     await exit;
   }
 
-  /** Freezes or continues it. */
+  /** Freezes or resumes the process. */
   signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
     this.#process?.kill(signal);
   }
 
+  /** Kills the process, and removes its folder. */
   async stop(): Promise<void> {
     await this.kill();
     await rm(this.#folder, { recursive: true, force: true });

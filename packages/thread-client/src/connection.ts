@@ -3,35 +3,41 @@ import type { CloseInfo, ThreadClientOptions, WebSocketConstructor, WebSocketLik
 /** For one attempt, from asking for the address until the session is established. */
 const ATTEMPT_TIMEOUT_MS = 10_000;
 const PING_TIMEOUT_MS = 3_000;
-/** If the answer to a ping is looked for so late, the page was frozen. */
+/** If the check for the pong runs this late, the page was frozen meanwhile. */
 const FROZEN_MS = 6_000;
-/** Turns are pending, and nothing was received for so long: ask whether the connection still works. */
+/** If turns are pending and nothing was received for this long, a ping is sent. */
 const SILENCE_MS = 10_000;
-/** How often the silence is looked at. */
-const WATCH_MS = 5_000;
+/** How often the silence is checked. */
+const SILENCE_CHECK_MS = 5_000;
 const CLOSE_TIMEOUT_MS = 2_000;
 
-/** Close codes after which the client does not reconnect: another attempt would fail as well, or is not wanted. */
-const FINAL = [1000, 1008, 4401, 4403, 4409];
+/** Close codes. They are before `FINAL`, so that esbuild can inline them. */
 const NORMAL = 1000;
-const IDLE = 4408;
 const LOST = 1006;
+const IDLE = 4408;
+
+/** States of a socket, as its `readyState` gives them. */
+const CONNECTING = 0;
+const CLOSED = 3;
+
+/** Close codes after which the client does not reconnect: another attempt would fail as well, or is not wanted. */
+const FINAL = [NORMAL, 1008, 4401, 4403, 4409];
 
 export type Phase =
   /** `connect` was not called yet. */
   | { status: 'idle' }
   | { status: 'connecting' }
-  | { status: 'open' }
+  | { status: 'established' }
   | ({ status: 'waiting'; retryAt: number | undefined } & CloseInfo)
   | ({ status: 'closed' } & CloseInfo);
 
-export type NewPhase = Exclude<Phase, { status: 'idle' | 'open' }>;
+export type NewPhase = Exclude<Phase, { status: 'idle' | 'established' }>;
 
 export interface ConnectionHost {
   /** The socket is open. The host establishes its session on it, and then calls `established()`. */
   onOpen(): void;
   onMessage(text: string): void;
-  /** The phase has changed. Not called for `open`, which the host itself brings about. */
+  /** The phase has changed. Not called when the session is established: the host calls `established()` itself. */
   onPhase(phase: NewPhase): void;
   /** Whether answers are outstanding, so that silence is suspicious. */
   isWaiting(): boolean;
@@ -49,13 +55,14 @@ export class Connection {
   /** Attempts that failed in a row. */
   #failures = 0;
   #socket: WebSocketLike | undefined;
-  /** A socket that is given up but not closed yet: a close frame would end the session for the relay. */
+  /** An abandoned socket that is not closed yet: on a close frame the relay would end the session. */
   #abandoned: WebSocketLike | undefined;
   /** Counts attempts. Whatever belongs to an earlier one is ignored. */
   #attempt = 0;
+  /** The time-out of the attempt, or the delay before the next one. */
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #watch: ReturnType<typeof setInterval> | undefined;
-  #probe: ReturnType<typeof setTimeout> | undefined;
+  #silenceTimer: ReturnType<typeof setInterval> | undefined;
+  #pongTimer: ReturnType<typeof setTimeout> | undefined;
   #heardAt = 0;
 
   constructor(options: ConnectionOptions, host: ConnectionHost) {
@@ -69,7 +76,7 @@ export class Connection {
   }
 
   connect(): void {
-    if (this.phase.status === 'connecting' || this.phase.status === 'open') return;
+    if (this.phase.status === 'connecting' || this.phase.status === 'established') return;
     this.#stopTimers();
     const attempt = ++this.#attempt;
     this.#timer = setTimeout(() => this.drop('timed out', attempt), ATTEMPT_TIMEOUT_MS);
@@ -90,16 +97,16 @@ export class Connection {
     clearTimeout(this.#timer);
     this.#abandoned?.close();
     this.#abandoned = undefined;
-    this.#watch = setInterval(() => {
+    this.#silenceTimer = setInterval(() => {
       // It has lasted for a while, so it counts as good.
-      this.progressed();
+      this.resetBackoff();
       if (this.#host.isWaiting() && Date.now() - this.#heardAt >= SILENCE_MS) this.check();
-    }, WATCH_MS);
-    this.phase = { status: 'open' };
+    }, SILENCE_CHECK_MS);
+    this.phase = { status: 'established' };
   }
 
   /** The connection works: after the next loss, delays start with the shortest. */
-  progressed(): void {
+  resetBackoff(): void {
     this.#failures = 0;
   }
 
@@ -112,13 +119,14 @@ export class Connection {
     else this.check();
   }
 
+  /** Sends a ping, and drops the connection if nothing arrives in time. */
   check(): void {
-    if (this.phase.status !== 'open' || this.#probe !== undefined) return;
+    if (this.phase.status !== 'established' || this.#pongTimer !== undefined) return;
     const attempt = this.#attempt;
     const askedAt = Date.now();
     this.send({ type: 'ping' });
-    this.#probe = setTimeout(() => {
-      this.#probe = undefined;
+    this.#pongTimer = setTimeout(() => {
+      this.#pongTimer = undefined;
       // The page was frozen meanwhile: the answer may not have been delivered yet.
       if (Date.now() - askedAt > FROZEN_MS) this.check();
       else this.drop('no answer', attempt);
@@ -132,7 +140,7 @@ export class Connection {
     this.#socket = undefined;
     this.#stopTimers();
     this.#enter({ status: 'closed', code: NORMAL, reason: 'closed here' });
-    if (socket === undefined || socket.readyState === 3) return;
+    if (socket === undefined || socket.readyState === CLOSED) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
       socket.onclose = () => {
@@ -148,7 +156,7 @@ export class Connection {
     const { WebSocket, protocols } = this.#options;
     const socket = new WebSocket(addressOf(url), protocols);
     this.#socket = socket;
-    // Handlers of a socket that was given up do nothing, since the attempt is another one by then.
+    // Handlers of an abandoned socket do nothing: the number of the attempt has changed.
     socket.onopen = () => {
       if (attempt !== this.#attempt) return;
       this.#heardAt = Date.now();
@@ -157,37 +165,38 @@ export class Connection {
     socket.onmessage = ({ data }: { data: unknown }) => {
       if (attempt !== this.#attempt) return;
       this.#heardAt = Date.now();
-      clearTimeout(this.#probe);
-      this.#probe = undefined;
+      clearTimeout(this.#pongTimer);
+      this.#pongTimer = undefined;
       if (typeof data === 'string') this.#host.onMessage(data);
     };
-    socket.onclose = (event: CloseInfo) => this.#ended(attempt, event);
+    socket.onclose = (event: CloseInfo) => this.#onDisconnect(attempt, event);
     // An `error` is always followed by `close`, which says more. Without a handler `ws` would throw it.
     socket.onerror = () => {};
   }
 
-  /** Gives the socket of an attempt up, and connects again. */
+  /** Abandons the socket of an attempt, and reconnects. */
   drop(reason: string, attempt = this.#attempt): void {
     if (attempt !== this.#attempt) return;
     const socket = this.#socket;
     if (socket?.terminate !== undefined) socket.terminate();
     // Nothing was sent on it yet, so it may be closed.
-    else if (socket?.readyState === 0) socket.close();
+    else if (socket?.readyState === CONNECTING) socket.close();
     else if (socket !== undefined) this.#abandoned = socket;
-    this.#ended(attempt, { code: LOST, reason });
+    this.#onDisconnect(attempt, { code: LOST, reason });
   }
 
-  #ended(attempt: number, event: CloseInfo): void {
+  #onDisconnect(attempt: number, event: CloseInfo): void {
     if (attempt !== this.#attempt) return;
-    const retries = this.#retries(event);
+    const shouldRetry = this.#shouldRetry(event);
     // The application may have closed the client in `shouldRetry`.
     if (attempt !== this.#attempt) return;
     this.#attempt += 1;
     this.#socket = undefined;
     this.#stopTimers();
     const { code, reason } = event;
-    if (!retries) return this.#enter({ status: 'closed', code, reason });
+    if (!shouldRetry) return this.#enter({ status: 'closed', code, reason });
     let retryAt: number | undefined;
+    // After an idle close the next send reconnects.
     if (code !== IDLE) {
       const delay = this.#delay();
       this.#timer = setTimeout(() => this.connect(), delay);
@@ -202,12 +211,12 @@ export class Connection {
     return Math.random() * Math.min(max, min * 2 ** this.#failures++);
   }
 
-  #retries(event: CloseInfo): boolean {
+  #shouldRetry(event: CloseInfo): boolean {
     let decided: boolean | undefined;
     try {
       decided = this.#options.shouldRetry?.(event);
     } catch {
-      // A function that fails has decided nothing.
+      // If `shouldRetry` throws, the close code decides.
     }
     return decided ?? !FINAL.includes(event.code);
   }
@@ -219,9 +228,9 @@ export class Connection {
 
   #stopTimers(): void {
     clearTimeout(this.#timer);
-    clearTimeout(this.#probe);
-    clearInterval(this.#watch);
-    this.#probe = undefined;
+    clearTimeout(this.#pongTimer);
+    clearInterval(this.#silenceTimer);
+    this.#pongTimer = undefined;
   }
 }
 

@@ -2,7 +2,7 @@ import type { InterruptedError, SessionLostError } from './errors.js';
 import type { ClientState } from './options.js';
 import type { Turn } from './turn.js';
 
-/** What `client.on` listens to, with the arguments of each listener. */
+/** The events of `client.on`, and the arguments of their listeners. */
 export interface ThreadClientEvents {
   /** The connection's state has changed. */
   state: [state: ClientState];
@@ -10,9 +10,9 @@ export interface ThreadClientEvents {
   interrupted: [turn: Turn, error: InterruptedError];
   /** The session was lost together with turns or threads. The agents have forgotten these conversations. */
   lost: [error: SessionLostError];
-  /** The storage failed, for example because it is full: a reload starts over from here on. */
+  /** The storage failed, for example because it is full: from now on a reload starts a new session. */
   storage: [error: unknown];
-  /** The relay complained about something that is no turn, or a listener threw. */
+  /** The relay sent an error that belongs to no turn, or a listener threw. */
   error: [error: unknown];
 }
 
@@ -20,8 +20,8 @@ type EventName = keyof ThreadClientEvents;
 type Listener<Name extends EventName> = (...args: ThreadClientEvents[Name]) => void;
 
 /**
- * Calls listeners by the name of an event, when the client has done what the event tells of: a listener may close it, or
- * send. If one throws, the others are still called, and the error becomes an `error` event.
+ * The listeners of the client's events. Listeners are called later, after the client has updated its state: they may send,
+ * or close it. If one throws, the others are still called, and the error becomes an `error` event.
  */
 export class Emitter {
   readonly #listeners: Partial<Record<EventName, Set<(...args: never) => void>>> = {};
@@ -34,6 +34,7 @@ export class Emitter {
   }
 
   async emit<Name extends EventName>(name: Name, ...args: ThreadClientEvents[Name]): Promise<void> {
+    // Not at once: the client is in the middle of a change.
     await undefined;
     for (const listener of [...(this.#listeners[name] ?? [])] as Listener<Name>[]) {
       try {

@@ -4,7 +4,7 @@ import { AgentError, ClosedError, InterruptedError, LimitError, SessionLostError
 import type { Emitter } from './events.js';
 import type { ClientState, EndOptions, SendOptions } from './options.js';
 import { type Entry, MAX_TRIES } from './outbox.js';
-import { randomName } from './random.js';
+import { randomName } from './random-name.js';
 import type { SavedSession, SessionStore } from './storage.js';
 import { OpenThreads } from './threads.js';
 import { ClientTurn, type TurnHost } from './turn.js';
@@ -19,9 +19,9 @@ export class Session implements ChannelHost, TurnHost {
   readonly threads = new OpenThreads();
   readonly #events: Emitter;
   readonly #store: SessionStore | undefined;
-  /** Messages and ends that have no answer yet, by id. */
+  /** Messages and `end` frames that have no answer yet, by id. */
   readonly #requests = new Map<string, ClientTurn>();
-  /** Makes ids that no other client, and no page before a reload, has used. */
+  /** Begins each id, so that no other client, and no page before a reload, has used it. */
   readonly #prefix = randomName();
   #ids = 0;
 
@@ -32,6 +32,7 @@ export class Session implements ChannelHost, TurnHost {
   }
 
   get turns(): ClientTurn[] {
+    // `end` frames are kept as requests, too.
     return [...this.#requests.values()].filter(({ end }) => end === undefined);
   }
 
@@ -40,7 +41,7 @@ export class Session implements ChannelHost, TurnHost {
     const turn = new ClientTurn({ id: this.#newId(), agentId, contextId, traceId }, this);
     if (signal?.aborted !== true) {
       const ids = { agent_id: agentId, context_id: contextId, trace_id: traceId };
-      this.#request(turn, { id: turn.id, ...ids, stream, metadata, ...traceContext, message });
+      this.#enqueue(turn, { id: turn.id, ...ids, stream, metadata, ...traceContext, message });
     }
     turn.cancelOn(signal);
     return turn;
@@ -50,27 +51,26 @@ export class Session implements ChannelHost, TurnHost {
     const id = this.#newId();
     const end = { type: 'end', id, agent_id: agentId, context_id: contextId, reason };
     const request = new ClientTurn({ id, agentId, contextId, end }, this);
-    this.#request(request, end);
+    this.#enqueue(request, end);
     return request.result as Promise<void>;
   }
 
   cancel(turn: ClientTurn): void {
     const { id, number } = turn;
     if (number === undefined) this.channel.withdraw(id);
+    const isQueued = number !== undefined && this.channel.add({ type: 'cancel', id });
     // If the relay can answer, its answer says how the turn ended.
-    if (number === undefined || !this.channel.add({ type: 'cancel', id }) || !this.channel.isLive) {
-      this.#fail(turn, turn.cancelled());
-    }
+    if (!isQueued || !this.channel.isLive) this.#fail(turn, turn.cancelled());
     this.channel.flush();
   }
 
-  changed(): void {
+  onFullChange(): void {
     this.channel.acks.look();
   }
 
   restore(saved: SavedSession): void {
     this.channel.restore(saved);
-    for (const thread of saved.threads) this.threads.open(thread);
+    for (const thread of saved.threads) this.threads.add(thread);
     for (const fields of saved.requests) {
       const request = new ClientTurn(fields, this);
       request.number = fields.number;
@@ -103,20 +103,20 @@ export class Session implements ChannelHost, TurnHost {
     const { id } = frame as { id?: string };
     const request = this.#requests.get(id ?? '');
     if (request === undefined) {
-      // An error with an id is about a turn that is settled.
+      // An error with an id belongs to a turn that has already ended.
       if (frame.type === 'error' && id === undefined) void this.#events.emit('error', new AgentError(frame.data));
       return;
     }
-    this.channel.connection.progressed();
-    // A thread is open from the first that the agent says in it.
-    if (frame.type === 'content' || frame.type === 'response' || frame.type === 'done') this.threads.open(request);
+    this.channel.connection.resetBackoff();
+    // A thread is open once the agent has said something in it.
+    if (frame.type === 'content' || frame.type === 'response' || frame.type === 'done') this.threads.add(request);
     request.receive(frame, text.length);
     if (!request.settled) return this.#store?.append(request.id, text);
     this.#remove(request);
-    if (frame.type === 'ended') this.threads.end(request);
-    if (this.threads.restart(request)) request.restarted = true;
+    if (frame.type === 'ended') this.threads.remove(request);
+    if (this.threads.takeLost(request)) request.restarted = true;
     this.save();
-    this.changed();
+    this.onFullChange();
   }
 
   onOffline(): void {
@@ -130,6 +130,7 @@ export class Session implements ChannelHost, TurnHost {
     for (const request of this.#requests.values()) {
       const { id, number, end } = request;
       if (number === undefined || number > got || pending.includes(id)) continue;
+      // It arrived, and the relay no longer works on it: its answer is lost. An `end` is repeated.
       if (end === undefined) this.#fail(request, new InterruptedError());
       else this.channel.add(end, id, true);
     }
@@ -144,7 +145,7 @@ export class Session implements ChannelHost, TurnHost {
       // What never arrived waits for the new session.
       if (number === undefined || number > received) continue;
       if (end === undefined) isLost = true;
-      // An `end` has nothing left to end.
+      // The thread is gone, so the `end` has succeeded. `#fail` then only removes it.
       else request.finish(undefined);
       this.#fail(request, error);
     }
@@ -168,7 +169,7 @@ export class Session implements ChannelHost, TurnHost {
     });
   }
 
-  #request(request: ClientTurn, frame: object): void {
+  #enqueue(request: ClientTurn, frame: object): void {
     const { state } = this.channel;
     if (state.status === 'closed') request.fail(state.error);
     else if (!this.channel.add(frame, request.id)) request.fail(new LimitError('QUEUE_FULL'));
@@ -183,12 +184,13 @@ export class Session implements ChannelHost, TurnHost {
     this.#remove(request);
   }
 
+  /** Forgets a request, and tells the application if it was interrupted. */
   #remove(request: ClientTurn): void {
     this.#requests.delete(request.id);
     if (request.error instanceof InterruptedError) void this.#events.emit('interrupted', request, request.error);
   }
 
-  /** Ends everything, and starts over with nothing. */
+  /** Fails all requests, and starts over without a session. */
   #forget(errorFor: (sent: boolean) => Error): void {
     for (const request of this.#requests.values()) this.#fail(request, errorFor(request.number !== undefined));
     this.threads.lose();

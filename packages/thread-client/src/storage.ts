@@ -1,7 +1,7 @@
 import type { StorageLike, ThreadInfo } from './options.js';
 import type { Entry } from './outbox.js';
 import { MAX_KEPT } from './piece-buffer.js';
-import { randomName } from './random.js';
+import { randomName } from './random-name.js';
 import type { RequestFields } from './turn.js';
 
 /** What is stored of a channel, for the page after a reload. */

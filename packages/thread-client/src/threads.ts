@@ -13,12 +13,12 @@ export class OpenThreads {
     return [...this.#open.values()];
   }
 
-  open({ agentId, contextId }: ThreadInfo): void {
+  add({ agentId, contextId }: ThreadInfo): void {
     const thread = { agentId, contextId };
     this.#open.set(keyOf(thread), thread);
   }
 
-  end(thread: ThreadInfo): void {
+  remove(thread: ThreadInfo): void {
     this.#open.delete(keyOf(thread));
   }
 
@@ -32,7 +32,7 @@ export class OpenThreads {
   }
 
   /** Whether a thread was lost and starts again. True once. */
-  restart(thread: ThreadInfo): boolean {
+  takeLost(thread: ThreadInfo): boolean {
     return this.#lost.delete(keyOf(thread));
   }
 }

@@ -42,7 +42,7 @@ export interface RequestFields {
 export interface TurnHost {
   cancel(turn: ClientTurn): void;
   /** The turn has become full, or is no longer full. */
-  changed(): void;
+  onFullChange(): void;
 }
 
 /** A message or an `end`, and what is known of its answer. */
@@ -79,7 +79,7 @@ export class ClientTurn implements Turn {
         this.#reject = reject;
       }),
     );
-    this.buffer = new PieceBuffer(() => host.changed());
+    this.buffer = new PieceBuffer(() => host.onFullChange());
   }
 
   text(): Promise<string> {

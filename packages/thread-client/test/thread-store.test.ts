@@ -81,22 +81,22 @@ t.test('turns that are pending already are shown once, however many look', async
 t.test('a registry makes its client when it is needed, and closes it when the last provider has gone', async (t) => {
   const { proxy, relay, client } = await createWorld(t);
   const registry = new ThreadRegistry({ ...FAST, url: proxy.url });
-  t.equal(registry.current, undefined);
+  t.equal(registry.existing, undefined);
   t.equal(registry.store('a', undefined), registry.store('a', undefined));
   t.not(registry.store('a', undefined), registry.store('a', 'c'));
   const unmount = registry.mount();
-  const made = registry.current;
+  const made = registry.existing;
   unmount();
   const unmountAgain = registry.mount();
-  t.equal(registry.current, made, 'StrictMode mounts twice');
+  t.equal(registry.existing, made, 'StrictMode mounts twice');
   await until(() => made?.state.status === 'open');
   unmountAgain();
-  await until(() => registry.current === undefined && relay.stats().sessions === 0);
+  await until(() => registry.existing === undefined && relay.stats().sessions === 0);
   t.equal(made?.state.status, 'closed');
 
   const own = client();
   const other = new ThreadRegistry(own);
   other.mount()();
-  t.equal(other.current, own);
+  t.equal(other.existing, own);
   t.equal(other.client(), own);
 });

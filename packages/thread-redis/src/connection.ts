@@ -36,7 +36,7 @@ type SendOverSentinel = (isReadonly: boolean, args: string[], options: SendOptio
 
 /** @throws TypeError if it is no client, or one that the store cannot work with */
 export function toConnection(client: RedisClient): Connection {
-  refuseUnfit(client);
+  checkClient(client);
   if (isIoRedis(client)) return { call: ([command = '', ...args]) => client.call(command, args) };
   const { sendCommand } = client as { sendCommand: unknown };
   if (isSentinel(client)) {
@@ -95,7 +95,7 @@ function isSentinel(client: object): boolean {
   return 'acquire' in client && 'setTracer' in client;
 }
 
-function refuseUnfit(client: unknown): void {
+function checkClient(client: unknown): void {
   const { isCluster, masters, call, sendCommand, duplicate: copy } = Object(client) as Record<string, unknown>;
   if (isCluster === true || masters !== undefined) {
     throw new TypeError(

@@ -1,4 +1,4 @@
-// The majors before, under names of this repository: the types are those of the newest.
+// The previous major versions, installed under these names. They use the types of the current one.
 declare module 'express4' {
   import express from 'express';
   export default express;

@@ -4,7 +4,7 @@ import type { Attachable, VerifyClient } from '@arc/thread-core/host';
 import express, { type ErrorRequestHandler, type Request, type RequestHandler } from 'express';
 import expressWs from 'express-ws';
 import express4 from 'express4';
-import { type App, answers, closed, type Host, listening, type Site } from '../host.js';
+import { type App, answers, closeServer, type Host, listening, type Site } from '../host.js';
 
 /** What the contract needs of the adapter. */
 type Arc = (
@@ -41,15 +41,15 @@ function onExpress(name: string, adapter: Arc, framework: typeof express): Host 
       app.use(errors(site));
       const server = site.server?.(app) ?? app.listen(0, '127.0.0.1');
       if (site.server !== undefined) {
-        site.first?.(server);
+        site.beforeAttach?.(server);
         if (!site.isForgetful) for (const relay of relays) relay.attach(server);
         server.listen(0, '127.0.0.1');
       } else if (site.below !== undefined) {
         for (const relay of relays.slice(1)) relay.attach(server);
       }
-      site.last?.(server);
+      site.afterAttach?.(server);
       await listening(server);
-      return { server, relays: relays.map(({ relay }) => relay), close: () => closed(server) };
+      return { server, relays: relays.map(({ relay }) => relay), close: () => closeServer(server) };
     },
   };
 }
@@ -67,7 +67,7 @@ export const onExpressWs = (adapter: Arc, { verifies }: { verifies: boolean }): 
     middleware: 'express-ws answers 101 before it runs the app: a later answer of middleware only closes the socket',
     'not found': 'express-ws answers 101 on every path, and closes sockets that no route takes',
     coexistence: "express-ws takes every upgrade of its server, another library's too",
-    pipelining: 'express-ws answers an upgrade at once, whatever is still to be answered before it',
+    pipelining: 'express-ws answers an upgrade at once, even if an earlier request has no answer yet',
     attach: 'express-ws listens for upgrades itself: there is nothing to attach',
   },
   userOf: (context) => (context as Known).user,
@@ -97,9 +97,9 @@ export const onExpressWs = (adapter: Arc, { verifies }: { verifies: boolean }): 
     if (isBelow) app.use(site.below as string, inner);
     app.use(errors(site));
     const listener = server?.listen(0, '127.0.0.1') ?? app.listen(0, '127.0.0.1');
-    site.last?.(listener);
+    site.afterAttach?.(listener);
     await listening(listener);
-    return { server: listener, relays: relays.map(({ relay }) => relay), close: () => closed(listener) };
+    return { server: listener, relays: relays.map(({ relay }) => relay), close: () => closeServer(listener) };
   },
 });
 

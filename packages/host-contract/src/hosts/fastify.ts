@@ -32,7 +32,7 @@ export const onFastify = (adapter: Arc): Host => ({
       if ('page' in said) return reply.send(said.page);
       Object.assign(request, said);
     });
-    site.first?.(app.server);
+    site.beforeAttach?.(app.server);
     const relays: Relay[] = [];
     const plugin = async (scope: FastifyInstance): Promise<void> => {
       for (const { path, options } of site.relays) {
@@ -45,7 +45,7 @@ export const onFastify = (adapter: Arc): Host => ({
     };
     await app.register(plugin, site.below === undefined ? {} : { prefix: site.below });
     await app.ready();
-    site.last?.(app.server);
+    site.afterAttach?.(app.server);
     await app.listen({ port: 0, host: '127.0.0.1' });
     return { server: app.server, relays, close: () => app.close() };
   },

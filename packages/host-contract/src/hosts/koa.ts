@@ -5,7 +5,7 @@ import type { Attachable } from '@arc/thread-core/host';
 import Koa from 'koa';
 import koaEasyWs from 'koa-easy-ws';
 import Koa2 from 'koa2';
-import { type App, answers, closed, type Host, listening } from '../host.js';
+import { type App, answers, closeServer, type Host, listening } from '../host.js';
 
 /** What the contract needs of the adapter. */
 type Arc = (options: RelayOptions & AgentSource & { app?: Koa; path?: string }) => Koa.Middleware & Attachable;
@@ -65,16 +65,16 @@ function onKoa(name: string, adapter: Arc, Framework: typeof Koa, own: Koa.Middl
       for (const relay of relays) app.use(mount(relay));
       const server: Server = makeServer?.(app.callback()) ?? app.listen(0, '127.0.0.1');
       if (makeServer !== undefined) {
-        site.first?.(server);
+        site.beforeAttach?.(server);
         const attached = site.isForgetful ? [] : relays;
         attached.forEach((relay, index) => {
           relay.attach(server, { path: below + (site.relays[index]?.path ?? '/ws') });
         });
         server.listen(0, '127.0.0.1');
       }
-      site.last?.(server);
+      site.afterAttach?.(server);
       await listening(server);
-      return { server, relays: relays.map(({ relay }) => relay), close: () => closed(server) };
+      return { server, relays: relays.map(({ relay }) => relay), close: () => closeServer(server) };
     },
   };
 }

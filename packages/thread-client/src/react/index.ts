@@ -62,7 +62,7 @@ export function useConnection(): ClientState {
   const [subscribe] = useState(() => (listener: () => void) => registry.client().on('state', listener));
   return useSyncExternalStore(
     subscribe,
-    () => (registry.current === undefined ? CONNECTING : registry.current.state),
+    () => (registry.existing === undefined ? CONNECTING : registry.existing.state),
     () => CONNECTING,
   );
 }

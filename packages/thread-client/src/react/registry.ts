@@ -1,11 +1,11 @@
 import { createThreadClient, type ThreadClient, type ThreadClientOptions } from '../index.js';
 import { ThreadStore } from './thread-store.js';
 
-/** The client of one provider, made when it is first needed, and the conversations that components look at. */
+/** The client of one provider, created on first use, and a ThreadStore for each conversation. */
 export class ThreadRegistry {
   readonly #source: ThreadClient | ThreadClientOptions;
   readonly #stores = new Map<string, ThreadStore>();
-  #created: ThreadClient | undefined;
+  #ownClient: ThreadClient | undefined;
   #users = 0;
 
   constructor(source: ThreadClient | ThreadClientOptions) {
@@ -14,13 +14,13 @@ export class ThreadRegistry {
 
   readonly client = (): ThreadClient => {
     if ('send' in this.#source) return this.#source;
-    this.#created ??= createThreadClient(this.#source);
-    return this.#created;
+    this.#ownClient ??= createThreadClient(this.#source);
+    return this.#ownClient;
   };
 
   /** The client, if there is one already. */
-  get current(): ThreadClient | undefined {
-    return 'send' in this.#source ? this.#source : this.#created;
+  get existing(): ThreadClient | undefined {
+    return 'send' in this.#source ? this.#source : this.#ownClient;
   }
 
   store(agentId: string, contextId: string | undefined): ThreadStore {
@@ -30,7 +30,7 @@ export class ThreadRegistry {
     return store;
   }
 
-  /** A provider is mounted. Returns the function for its unmounting, which closes a client that was made here. */
+  /** Called when a provider mounts. Returns its cleanup function, which closes the client if it was created here. */
   mount(): () => void {
     this.#users += 1;
     this.client();
@@ -39,8 +39,8 @@ export class ThreadRegistry {
       // StrictMode unmounts and mounts again at once.
       setTimeout(() => {
         if (this.#users > 0) return;
-        void this.#created?.close();
-        this.#created = undefined;
+        void this.#ownClient?.close();
+        this.#ownClient = undefined;
       });
     };
   }

@@ -64,7 +64,7 @@ export class Attempt implements RequestHandler, SseReaderOwner, DecodedBodyOwner
   /** Milliseconds that the answer's `Retry-After` asks for. */
   retryAfter: number | undefined;
   /** When the stream as a whole times out. */
-  streamEnd = Number.POSITIVE_INFINITY;
+  streamDeadline = Number.POSITIVE_INFINITY;
   readonly #owner: AttemptOwner;
   readonly #limits: AttemptLimits;
   /** A stream that was requested is limited by the size of each event, any other answer by its whole size. */
@@ -101,7 +101,7 @@ export class Attempt implements RequestHandler, SseReaderOwner, DecodedBodyOwner
   }
 
   /** It has its connection, and the answer is not complete. */
-  get isOpen(): boolean {
+  get hasConnection(): boolean {
     return this.#controller !== undefined;
   }
 

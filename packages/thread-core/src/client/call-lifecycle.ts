@@ -104,7 +104,7 @@ export abstract class CallLifecycle implements RunningCall {
   protected watch(): void {
     const delay = this.timeoutOf(this.attempt?.isStream ? 'streamIdleTimeout' : 'timeout');
     const end = delay > 0 && !this.isPaused ? performance.now() + delay : Number.POSITIVE_INFINITY;
-    this.deadline = Math.min(end, this.attempt?.streamEnd ?? Number.POSITIVE_INFINITY);
+    this.deadline = Math.min(end, this.attempt?.streamDeadline ?? Number.POSITIVE_INFINITY);
     this.config.deadlines.note(this.deadline);
   }
 
@@ -122,14 +122,14 @@ export abstract class CallLifecycle implements RunningCall {
     if (this.state === 'settled') return this.cancel();
     const { phase, limit } = this.#expired();
     // A call that still waits for a connection says nothing about the endpoint.
-    if (phase === 'answer' && this.attempt?.isOpen) this.endpoint?.breaker.failed(this.owner);
+    if (phase === 'answer' && this.attempt?.hasConnection) this.endpoint?.breaker.failed(this.owner);
     this.fail(failures.timedOut(this.facts(), phase, limit));
   }
 
   #expired(): { phase: failures.Phase; limit: number } {
     const attempt = this.attempt;
     if (attempt?.isStream) {
-      const isWhole = this.deadline === attempt.streamEnd;
+      const isWhole = this.deadline === attempt.streamDeadline;
       if (isWhole) return { phase: 'whole stream', limit: this.timeoutOf('streamTimeout') };
       return { phase: 'stream', limit: this.timeoutOf('streamIdleTimeout') };
     }

@@ -179,7 +179,7 @@ export class Call extends CallLifecycle implements AttemptOwner {
   /** @internal */
   onStreamStart(): void {
     const total = this.timeoutOf('streamTimeout');
-    if (total > 0 && this.attempt !== undefined) this.attempt.streamEnd = performance.now() + total;
+    if (total > 0 && this.attempt !== undefined) this.attempt.streamDeadline = performance.now() + total;
     this.watch();
   }
 
@@ -196,7 +196,7 @@ export class Call extends CallLifecycle implements AttemptOwner {
     if (event.event !== 'done' && event.event !== 'error') return this.listener.onEvent(event);
     this.settle(event.event, this.trace && event.event === 'error' ? readAgentError(event.data, {}) : undefined);
     // The agent may still have something to say, such as `done` after `error`, before it ends its answer.
-    if (attempt.isOpen) this.drain(attempt);
+    if (attempt.hasConnection) this.drain(attempt);
     else attempt.isSettled = true;
     this.listener.onEvent(event);
   }

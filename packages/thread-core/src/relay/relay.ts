@@ -209,7 +209,7 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
 
   /** @internal */
   endLocalSessions(key: string): void {
-    this.#admission.refuseUser(key);
+    this.#admission.refuseWaiting(key);
     for (const session of this.#sessions) {
       const isOfUser = session.isAdmitted && this.#identities.keyOf(session.identity) === key;
       if (isOfUser) session.close(CloseCode.Unauthorized, 'Signed out');
@@ -229,7 +229,7 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
         await endChatsOf(stored, config);
       },
       endLocalSessions: (key) => this.endLocalSessions(key),
-      onGatewayClosed: () => this.#stopSweeper(),
+      onGatewayLeft: () => this.#stopSweeper(),
       hasSession: (sid) => this.resumables?.has(sid) === true,
       restore: (claimed) => this.#restore(claimed),
       give: (request, to) => giveSession(this, this.resumables?.get(request.sid), request, to),

@@ -164,11 +164,11 @@ class NotificationCore {
       if (result === 'unsubscribe') return { status: 410, body: { success: false } };
       return { status: 200, body: resultOf(read.request) };
     } catch (error) {
-      return this.#refuse(error, read);
+      return this.#answerError(error, read);
     }
   }
 
-  #refuse(err: unknown, read: ReadNotification | undefined): Answer {
+  #answerError(err: unknown, read: ReadNotification | undefined): Answer {
     const isKnown = err instanceof ArcError && STATUS.has(err.code) && read === undefined;
     if (isKnown) this.#logger.warn({ err }, 'a task notification was refused');
     else this.#logger.error({ err, taskId: read?.notification.taskId }, 'a task notification could not be handled');

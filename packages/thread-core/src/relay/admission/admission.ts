@@ -64,7 +64,7 @@ export class AdmissionControl {
   #slots = 0;
   #isClosing = false;
 
-  /** `keyOf`: the key of an identity, as `refuseUser` is given it. */
+  /** `keyOf`: the key of an identity, as `refuseWaiting` is given it. */
   constructor(config: RelayConfig, keyOf: (identity: unknown) => string | undefined) {
     this.#config = config;
     this.#keyOf = keyOf;
@@ -77,7 +77,7 @@ export class AdmissionControl {
   }
 
   /** Refuses the connections of a user that have no session yet, because their identity may be out of date. */
-  refuseUser(key: string): void {
+  refuseWaiting(key: string): void {
     this.#endedUsers.add(key);
   }
 

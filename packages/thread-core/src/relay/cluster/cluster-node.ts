@@ -47,8 +47,8 @@ export class ClusterNode {
   #hasUnwritten = false;
   /** Data or the lease was lost, and not all members are registered again. */
   #isLost = false;
-  /** Sessions that were closed while a renewal was under way. */
-  #closed = 0;
+  /** Sessions that were removed while a renewal was under way. */
+  #removed = 0;
   #renewing: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
 
@@ -104,7 +104,7 @@ export class ClusterNode {
   }
 
   remove(member: ClusterMember): void {
-    if (this.#members.delete(member)) this.#closed += 1;
+    if (this.#members.delete(member)) this.#removed += 1;
   }
 
   /** A write failed: it is tried again after the next renewal. */
@@ -168,7 +168,7 @@ export class ClusterNode {
     const { store, node } = this;
     const asked = this.#clock.now();
     const atLeast = this.#count('yes');
-    this.#closed = 0;
+    this.#removed = 0;
     try {
       const renewal = await (this.#hasJoined ? store.renew(node) : store.join(node));
       if (renewal.fenced) return this.#fence();
@@ -210,10 +210,10 @@ export class ClusterNode {
     return count;
   }
 
-  /** Sessions may be opened and closed while a renewal is under way, so the count is right within bounds. */
+  /** Sessions may be added and removed while a renewal is under way, so the count is right within bounds. */
   #isExpected({ sessions }: Renewal, atLeast: number): boolean {
-    const atMost = this.#count('yes') + this.#count('maybe') + this.#closed;
-    return sessions >= atLeast - this.#closed - this.#count('maybe') && sessions <= atMost;
+    const atMost = this.#count('yes') + this.#count('maybe') + this.#removed;
+    return sessions >= atLeast - this.#removed - this.#count('maybe') && sessions <= atMost;
   }
 
   #fence(): void {

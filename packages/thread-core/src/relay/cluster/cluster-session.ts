@@ -178,7 +178,7 @@ export class ClusterSession implements ClusterMember {
   }
 
   /** Removes the session, once all its chats are ended. Never rejects: what stays is removed after a renewal. */
-  async close(): Promise<void> {
+  async unregister(): Promise<void> {
     if (this.#isReleased) return;
     this.#isReleased = true;
     await this.#writes.add(async () => {

@@ -42,8 +42,8 @@ export interface ClusterHost extends MovesHost {
   endChatsOf(session: StoredSession): Promise<void>;
   /** Ends the sessions of an identity on this node. */
   endLocalSessions(identityKey: string): void;
-  /** A gateway was closed, or its connection has got its session. */
-  onGatewayClosed(): void;
+  /** A gateway has left: its connection is closed, or has got its session. */
+  onGatewayLeft(): void;
 }
 
 /** Unknown sessions that are remembered. */
@@ -73,7 +73,7 @@ export class Cluster {
   /** Sessions that the store has of this node, and that this node does not know: when each was found first. */
   readonly #strays = new Map<string, number>();
   /** Sessions that are being removed from the store. */
-  readonly #closing = new Set<Promise<void>>();
+  readonly #unregistering = new Set<Promise<void>>();
   #listening: Promise<(() => Promise<void>) | undefined> | undefined;
 
   constructor({ store, node, lease }: ClusterConfig, host: ClusterHost) {
@@ -102,9 +102,9 @@ export class Cluster {
     this.#node.start();
   }
 
-  /** Leaves the cluster, when the sessions of this node are closed. */
+  /** Leaves the cluster, when the sessions of this node are removed from the store. */
   async stop(): Promise<void> {
-    await Promise.all([...this.#closing, this.#reaper.stop()]);
+    await Promise.all([...this.#unregistering, this.#reaper.stop()]);
     const stopListening = await this.#listening;
     await stopListening?.();
     await this.#node.stop();
@@ -143,16 +143,16 @@ export class Cluster {
   /** Connects a socket of this node to its session on another node. */
   openGateway(
     connection: SessionConnection,
-    options: Omit<GatewayOptions, 'links' | 'store' | 'maxKeptBytes' | 'interval' | 'onClosed'>,
+    options: Omit<GatewayOptions, 'links' | 'store' | 'maxKeptBytes' | 'interval' | 'onLeft'>,
   ): Gateway {
     const { store, node } = this.#node;
     const gateway = new Gateway(connection, {
       ...options,
       ...{ links: this.links, store, interval: node.lease / CHECKS_PER_LEASE },
       maxKeptBytes: this.#host.config.maxPendingBytes,
-      onClosed: (closed) => {
-        this.gateways.delete(closed);
-        this.#host.onGatewayClosed();
+      onLeft: (left) => {
+        this.gateways.delete(left);
+        this.#host.onGatewayLeft();
       },
     });
     this.gateways.add(gateway);
@@ -161,8 +161,8 @@ export class Cluster {
 
   /** Removes a session whose chats are ended. */
   unregister(session: ClusterSession): void {
-    const closing = session.close().finally(() => this.#closing.delete(closing));
-    this.#closing.add(closing);
+    const unregistering = session.unregister().finally(() => this.#unregistering.delete(unregistering));
+    this.#unregistering.add(unregistering);
   }
 
   /** Ends the sessions of an identity on all other nodes, and those that have no living node. */

@@ -6,7 +6,7 @@ import { isControl, isCounted, pong } from '../frames/control-frames.js';
 import { BadFrame } from '../frames/frame-reader.js';
 import type { ReadFrame } from '../session/inbox.js';
 import type { SessionStore } from '../store/session-store.js';
-import type { LinkEnd, LinkEvent, Links, OwnerEvent } from './links.js';
+import type { LinkEvent, LinkListener, Links, OwnerEvent } from './links.js';
 
 /** A client frame that the owner of the session may not have accepted yet. */
 export interface KeptFrame {
@@ -32,7 +32,7 @@ export interface GatewayOptions {
   readonly got: number;
   /** The session was handed over: this node claims it. */
   onMoved(gateway: Gateway): Promise<void>;
-  onClosed(gateway: Gateway): void;
+  onLeft(gateway: Gateway): void;
 }
 
 /** Frames of one read of the store. */
@@ -45,7 +45,7 @@ const FRAME_OVERHEAD_BYTES = 128;
  * A client's socket on this node, while its session is another node's: passes the client's frames on to the owner, and
  * writes what the owner has put into the store.
  */
-export class Gateway implements ConnectionOwner, LinkEnd {
+export class Gateway implements ConnectionOwner, LinkListener {
   readonly connection: SessionConnection;
   readonly isIdle = false;
   readonly #options: GatewayOptions;
@@ -60,7 +60,7 @@ export class Gateway implements ConnectionOwner, LinkEnd {
   #isPassingControl = false;
   #writing: Promise<void> | undefined;
   /** The connection is closed, or has another owner. */
-  isClosed = false;
+  hasLeft = false;
   /** The session is this node's: the node that had it is not asked any more. */
   #hasMoved = false;
   readonly #timer: NodeJS.Timeout;
@@ -155,7 +155,7 @@ export class Gateway implements ConnectionOwner, LinkEnd {
   }
 
   close(code: number, reason: string): void {
-    if (this.isClosed) return;
+    if (this.hasLeft) return;
     this.leave();
     this.connection.releaseSlot();
     this.connection.close(code, reason);
@@ -163,11 +163,11 @@ export class Gateway implements ConnectionOwner, LinkEnd {
 
   /** The connection has another owner, or is closed. */
   leave(): void {
-    if (this.isClosed) return;
-    this.isClosed = true;
+    if (this.hasLeft) return;
+    this.hasLeft = true;
     clearInterval(this.#timer);
     this.#options.links.remove(this.#options.link);
-    this.#options.onClosed(this);
+    this.#options.onLeft(this);
   }
 
   onMessage(message: LinkEvent): void {
@@ -203,9 +203,9 @@ export class Gateway implements ConnectionOwner, LinkEnd {
   async #write(): Promise<void> {
     const { store, sid } = this.#options;
     try {
-      while (!this.isClosed && !this.connection.isFull) {
+      while (!this.hasLeft && !this.connection.isFull) {
         const slice = await store.read(sid, this.written, MAX_ENTRIES);
-        if (slice === undefined || slice.frames.length === 0 || this.isClosed) return;
+        if (slice === undefined || slice.frames.length === 0 || this.hasLeft) return;
         if (slice.firstSeq !== this.written + 1) throw new Error('The journal has a gap');
         for (const frame of slice.frames) this.connection.write(encode(frame) as Bytes);
         this.written += slice.frames.length;
@@ -217,7 +217,7 @@ export class Gateway implements ConnectionOwner, LinkEnd {
 
   async #post(event: OwnerEvent): Promise<void> {
     const { links, owner, link } = this.#options;
-    if (!this.isClosed && !this.#hasMoved) await links.post(owner, link, event);
+    if (!this.hasLeft && !this.#hasMoved) await links.post(owner, link, event);
   }
 }
 

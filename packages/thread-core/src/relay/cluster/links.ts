@@ -38,8 +38,8 @@ export interface LinkMessage {
   event: LinkEvent;
 }
 
-/** One end of a link. */
-export interface LinkEnd {
+/** Hears the messages of one link. */
+export interface LinkListener {
   /** A message of the other end. */
   onMessage(event: LinkEvent): void;
   /** The other node is dead, or cannot be reached. */
@@ -49,7 +49,7 @@ export interface LinkEnd {
 /** The links of a node to others: each joins a session to a socket on another node. */
 export class Links {
   readonly #node: ClusterNode;
-  readonly #ends = new Map<string, LinkEnd>();
+  readonly #listeners = new Map<string, LinkListener>();
   /** The last message to each link's other end: they are posted in order. */
   readonly #posts = new Map<string, Promise<void>>();
 
@@ -58,15 +58,15 @@ export class Links {
   }
 
   get size(): number {
-    return this.#ends.size;
+    return this.#listeners.size;
   }
 
-  add(link: string, end: LinkEnd): void {
-    this.#ends.set(link, end);
+  add(link: string, listener: LinkListener): void {
+    this.#listeners.set(link, listener);
   }
 
   remove(link: string): void {
-    this.#ends.delete(link);
+    this.#listeners.delete(link);
   }
 
   /** Posts to the other end. Resolves when the store has the message, or could not take it; never rejects. */
@@ -79,7 +79,7 @@ export class Links {
         logger.warn({ peer, err }, 'a message to another node of the cluster could not be posted');
         return false;
       });
-      if (!isPosted) this.#ends.get(link)?.onPeerLost();
+      if (!isPosted) this.#listeners.get(link)?.onPeerLost();
       if (this.#posts.get(link) === posted) this.#posts.delete(link);
     });
     this.#posts.set(link, posted);
@@ -88,8 +88,8 @@ export class Links {
 
   /** A message of another node. If this node does not have its link any more, the answer is `gone`. */
   onMessage({ link, from, event }: LinkMessage): void {
-    const end = this.#ends.get(link);
-    if (end !== undefined) return end.onMessage(event);
+    const listener = this.#listeners.get(link);
+    if (listener !== undefined) return listener.onMessage(event);
     // The owner creates the link. What it sends before this node knows the link is not needed.
     const isQuestion = event.event === 'ping' || event.event === 'frame' || event.event === 'excess';
     if (isQuestion) void this.post(from, link, { event: 'gone', code: CloseCode.Abnormal });

@@ -7,7 +7,7 @@ import { readFrame } from '../frames/frame-reader.js';
 import type { Traffic } from '../monitoring/stats.js';
 import type { RelayConfig } from '../options.js';
 import type { JournalSpill } from '../resume/journal-spill.js';
-import type { GatewayEvent, LinkEnd, LinkEvent, Links } from './links.js';
+import type { GatewayEvent, LinkEvent, LinkListener, Links } from './links.js';
 
 /** The socket of a session of this node, which is on another node. */
 export interface RemoteSocket {
@@ -25,7 +25,7 @@ export interface RemoteProgress {
 }
 
 /** The connection of a session whose client is connected to another node. That node reads its frames from the store. */
-export class RemoteConnection extends LimitedConnection implements SessionConnection, LinkEnd {
+export class RemoteConnection extends LimitedConnection implements SessionConnection, LinkListener {
   readonly request = undefined;
   isOpen = true;
   readonly isFull = false;
@@ -51,7 +51,7 @@ export class RemoteConnection extends LimitedConnection implements SessionConnec
     socket.links.add(socket.link, this);
   }
 
-  get #end(): number {
+  get #lastSeq(): number {
     return this.#progress.journal.lastSeq;
   }
 
@@ -75,7 +75,7 @@ export class RemoteConnection extends LimitedConnection implements SessionConnec
   close(code: number, reason: string): void {
     const { owner } = this;
     if (!this.isOpen) return;
-    this.#post({ event: 'close', end: this.#end, code, reason });
+    this.#post({ event: 'close', end: this.#lastSeq, code, reason });
     // What is still to be written is in the store before the other node closes the socket.
     void this.#spill.write().then(() => {
       this.#leave();
@@ -102,7 +102,7 @@ export class RemoteConnection extends LimitedConnection implements SessionConnec
 
   /** The session is the other node's now. */
   hasMoved(): void {
-    this.#post({ event: 'moved', end: this.#end });
+    this.#post({ event: 'moved', end: this.#lastSeq });
     this.release();
   }
 

@@ -18,14 +18,15 @@ export interface ResumeRequest {
   readonly sent: number;
 }
 
-/** The session stays with its owner, because something runs: the asking node passes frames on. */
+/** The session stays with its owner while something runs. The asking node forwards frames over a link. */
 export interface GatewayOffer extends ResumedProgress {
+  /** The id of the link. */
   readonly link: string;
 }
 
 /**
  * `moved`: the asking node owns the session now. `gap`, `expired`: it cannot be resumed. `replaced`: a newer connection
- * has resumed it. `retry`: it has no such session now, or could not give it away.
+ * has resumed it. `retry`: the asked node does not have the session now, or could not hand it over.
  */
 export type MoveAnswer = 'moved' | 'gap' | 'expired' | 'replaced' | 'retry' | GatewayOffer;
 
@@ -73,7 +74,7 @@ interface AnswerMessage {
 
 export type MovesMessage = MoveMessage | AnswerMessage;
 
-/** After these the session does not come to this node without another request, or is here. */
+/** With these results the session is here (`local`), or comes here only if a client asks again. */
 const FINAL: readonly unknown[] = [
   'local',
   'gap',
@@ -83,20 +84,21 @@ const FINAL: readonly unknown[] = [
   'forbidden',
 ] satisfies ResumeResult[];
 
-/** Requests that are remembered because the session may have come here. */
+/** The most entries of `#uncertain`. */
 const MAX_UNCERTAIN = 10_000;
 
-/** Milliseconds between two attempts if the owner did not give a time. */
+/** The shortest pause between two claims. After a handover there is none. */
 const MIN_WAIT_MS = 25;
 
 /** Moves sessions from other nodes to this one, and away: at most one attempt for each session at a time. */
 export class SessionMoves {
   readonly #node: ClusterNode;
   readonly #host: MovesHost;
-  /** The last attempt for each session, on which the next one waits. */
+  /** The last attempt for each session, for which the next one waits. */
   readonly #attempts = new Map<string, Promise<unknown>>();
-  readonly #asked = new Map<string, Deferred<MoveAnswer>>();
-  /** By session id, what was asked for and may have come here without an answer that says so: the store's, or the owner's. */
+  /** The answers that are awaited, by the id of the question. */
+  readonly #answers = new Map<string, Deferred<MoveAnswer>>();
+  /** Requests, by session id, whose session may come here although the store's or the owner's answer gets lost. */
   readonly #uncertain = new Map<string, ResumeRequest>();
   /** Sessions that were taken over from other nodes, and sessions that were given to them. */
   claimed = 0;
@@ -107,19 +109,19 @@ export class SessionMoves {
     this.#host = host;
   }
 
-  /** Whether a session of that id may be about to come here. */
+  /** Whether an attempt to move this session here is running. */
   isExpected(sid: string): boolean {
     return this.#attempts.has(sid);
   }
 
-  /** Takes a session that the store has for this node, if a client has asked for it here. False if none has. */
+  /** Takes a session that the store has for this node. Returns false if no client has asked for it here. */
   adopt(sid: string): boolean {
     const request = this.#uncertain.get(sid);
     if (request !== undefined) void this.#accept(request);
     return request !== undefined;
   }
 
-  /** Takes a session over for a client, as long as that waits. */
+  /** Takes a session over for a client, as long as the client waits. */
   resume(request: ResumeRequest, isWanted: () => boolean): Promise<ResumeResult> {
     const { sid } = request;
     return this.#exclusively(sid, async () => {
@@ -138,9 +140,9 @@ export class SessionMoves {
 
   async #resume(request: ResumeRequest, isWanted: () => boolean): Promise<ResumeResult> {
     const { store, node } = this.#node;
-    // After a freeze of this process its sockets may be dead, and their clients elsewhere: nothing is taken from an owner for them.
+    // After a freeze this process's sockets may be dead and their clients elsewhere. Then no owner is asked for a session.
     let mayAsk = this.#node.isLeaseGood;
-    // Given to this node: nobody else has it then, whether or not the client has left meanwhile.
+    // The owner has handed it to this node: nobody else has it, even if the client has left.
     let isGiven = false;
     while (isGiven || isWanted()) {
       if (await this.#isHere(request.sid)) return 'local';
@@ -152,7 +154,7 @@ export class SessionMoves {
       if (claim.state !== 'busy') return claim.state;
       if (!isWanted()) return 'unwanted';
       if (!mayAsk) return 'unavailable';
-      // If the owner does not answer, its lease decides.
+      // If the owner does not answer, a later claim succeeds when its lease is over.
       const wait = Math.min(Math.max(claim.retryAfter, MIN_WAIT_MS), node.lease);
       const answer = claim.owner === undefined ? undefined : await this.#ask(claim.owner, request, wait);
       if (typeof answer === 'object' && claim.owner !== undefined) return { ...answer, owner: claim.owner };
@@ -175,13 +177,13 @@ export class SessionMoves {
     const { store, node } = this.#node;
     const answer = defer<MoveAnswer>();
     const ask = randomUUID();
-    this.#asked.set(ask, answer);
+    this.#answers.set(ask, answer);
     try {
       const message: MoveMessage = { type: 'move', from: node.name, ask, request };
       if (!(await store.post(owner, toJson(message)))) return undefined;
       return await withTimeout(answer.promise, timeout);
     } finally {
-      this.#asked.delete(ask);
+      this.#answers.delete(ask);
     }
   }
 
@@ -220,9 +222,9 @@ export class SessionMoves {
   }
 
   #onAnswer({ ask, answer, request }: AnswerMessage): void {
-    const asked = this.#asked.get(ask);
-    if (asked !== undefined) asked.resolve(answer);
-    // The client has left meanwhile. Its session waits for it here.
+    const answered = this.#answers.get(ask);
+    if (answered !== undefined) answered.resolve(answer);
+    // Nobody waits for this answer any more. The session waits here for its client.
     else if (answer === 'moved') void this.#accept(request);
   }
 
@@ -241,7 +243,7 @@ export class SessionMoves {
   }
 
   #remember(request: ResumeRequest): void {
-    // The oldest go first.
+    // Inserted again, so that the first entry is the oldest: it is dropped first.
     this.#uncertain.delete(request.sid);
     this.#uncertain.set(request.sid, request);
     const [oldest] = this.#uncertain.keys();

@@ -72,7 +72,7 @@ export function writeErrorFrame(error: unknown, echo: Bytes, session: string, lo
 }
 
 /** Closes a session after an unexpected failure. */
-export function closeFailed(session: FailingSession, err: unknown, logger: Logger): void {
+export function closeAfterFailure(session: FailingSession, err: unknown, logger: Logger): void {
   logger.error({ session: session.id, err }, 'a session failed');
   try {
     session.close(CloseCode.InternalError, 'The relay failed');

@@ -40,7 +40,7 @@ export interface ResumingSession extends Session, ConnectionOwner, ResumptionOwn
   messageIds(): FrameId[];
   /** Ids of the messages and `end` frames that are not answered yet. */
   pendingIds(): FrameId[];
-  refuse(error: unknown, echo: FrameEcho): void;
+  refuseFrame(error: unknown, echo: FrameEcho): void;
   /** In a cluster: what the store has of it. */
   readonly record: ClusterSession | undefined;
   /** Nothing is left but to end the chats. */
@@ -63,7 +63,7 @@ export function answerResume<Member extends ResumingSession>(
   }
   const key = host.identityKey(session.identity);
   if (key === undefined) {
-    session.refuse(new InvalidRequestError('type: this identity cannot resume'), {});
+    session.refuseFrame(new InvalidRequestError('type: this identity cannot resume'), {});
     return undefined;
   }
   if (frame.session === undefined) return begin(host, session, key, undefined);
@@ -146,7 +146,7 @@ function openGateway<Member extends ResumingSession>(
     const { written: seq } = gateway;
     const result = await cluster.moves.resume({ ...request, seq }, () => connection.isOpen);
     // The client has left meanwhile. The session waits for it.
-    if (gateway.isClosed) return;
+    if (gateway.hasLeft) return;
     const moved = host.resumables?.get(request.sid);
     if (result !== 'local' || moved?.resumption === undefined || moved.isEnding || moved.connection !== undefined) {
       return gateway.close(CloseCode.ServiceRestart, 'Try again');

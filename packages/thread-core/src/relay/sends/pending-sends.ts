@@ -18,7 +18,7 @@ export interface SendingSession extends Session, ReplyOutput {
   /** The application knows of the session: it was admitted. */
   readonly isAdmitted: boolean;
   /** Answers a frame that the client should not have sent, and counts it. */
-  refuse(error: unknown, echo: FrameEcho): void;
+  refuseFrame(error: unknown, echo: FrameEcho): void;
   /** A frame passed all checks. */
   acceptFrame(): void;
 }
@@ -74,9 +74,9 @@ export class PendingSends extends ReplySet implements ReplyOwner {
   add(frame: MessageFrame, text: string, bytes: number): Promise<void> | undefined {
     const { route, authorize } = this.#config;
     if (this.#isDraining) {
-      this.reject(frame);
+      this.answerCancelled(frame);
     } else if (frame.agent_id === undefined && route === undefined) {
-      this.#session.refuse(new InvalidRequestError('agent_id: is missing'), frame);
+      this.#session.refuseFrame(new InvalidRequestError('agent_id: is missing'), frame);
     } else if (frame.agent_id === undefined || authorize !== undefined) {
       return new Promise((proceed) => {
         this.#undecided = { frame, text, bytes, proceed };
@@ -108,7 +108,7 @@ export class PendingSends extends ReplySet implements ReplyOwner {
       const load = { pending: this.size, bytes: this.bytes + this.#session.heldBytes + bytes };
       checkMessage(this.#config, this.#session, frame, decision, load);
     } catch (error) {
-      if (isClientFault(error)) this.#session.refuse(error, frame);
+      if (isClientFault(error)) this.#session.refuseFrame(error, frame);
       else this.#session.writeError(error, writeEcho(frame));
       return;
     }
@@ -136,8 +136,8 @@ export class PendingSends extends ReplySet implements ReplyOwner {
     });
   }
 
-  /** Answers a message that was not started with `cancelled`. */
-  reject(echo: FrameEcho): void {
+  /** Answers a message that was never started, with a `cancelled` frame. */
+  answerCancelled(echo: FrameEcho): void {
     const { agent_id: agentId, context_id: contextId, trace_id: traceId } = echo;
     new Reply(this.#session, this, { agentId, contextId, traceId }, echo, 0).onCancelled();
   }
@@ -152,7 +152,7 @@ export class PendingSends extends ReplySet implements ReplyOwner {
     const undecided = this.#undecided;
     this.#undecided = undefined;
     if (undecided === undefined) return;
-    this.reject(undecided.frame);
+    this.answerCancelled(undecided.frame);
     undecided.proceed();
   }
 

@@ -15,7 +15,7 @@ export class Transcript implements SendListener {
   readonly #reply: TranscribedReply;
   readonly #request: { readonly agentId: string; readonly contextId: string | undefined; readonly message: ArcMessage };
   readonly #maxLength: number;
-  readonly #onEnd: (turn: SpokenTurn) => void;
+  readonly #onTurn: (turn: SpokenTurn) => void;
   #answer = '';
   #truncated = false;
 
@@ -23,12 +23,12 @@ export class Transcript implements SendListener {
     reply: TranscribedReply,
     request: { readonly agentId: string; readonly contextId: string | undefined; readonly message: ArcMessage },
     maxLength: number,
-    onEnd: (turn: SpokenTurn) => void,
+    onTurn: (turn: SpokenTurn) => void,
   ) {
     this.#reply = reply;
     this.#request = request;
     this.#maxLength = maxLength;
-    this.#onEnd = onEnd;
+    this.#onTurn = onTurn;
   }
 
   onResponse(text: Bytes, envelope: ArcEnvelope): void {
@@ -63,6 +63,6 @@ export class Transcript implements SendListener {
     const { agentId, contextId, message } = this.#request;
     const { id, send } = this.#reply;
     const [answer, truncated] = [this.#answer, this.#truncated];
-    this.#onEnd({ id, agentId, contextId, chatId: send?.chatId, message, answer, truncated, state });
+    this.#onTurn({ id, agentId, contextId, chatId: send?.chatId, message, answer, truncated, state });
   }
 }

@@ -24,7 +24,7 @@ export interface ReceivingSession extends ReplyOutput {
   /** The pending sends, if there have been any. */
   readonly existingSends: PendingSends | undefined;
   readonly sends: PendingSends;
-  refuse(error: unknown, echo: FrameEcho): void;
+  refuseFrame(error: unknown, echo: FrameEcho): void;
   acceptFrame(): void;
   /** A promise if this node must first make sure that it still owns the session. It may be rejected. */
   checkOwnership(): Promise<void> | undefined;
@@ -120,18 +120,18 @@ export class IncomingFrames implements InboxOwner {
 
   #refuseExcess(frame: ReadFrame, problem: string): void {
     const echo = frame instanceof BadFrame ? frame.echo : echoOf(frame);
-    this.#session.refuse(new RateLimitExceededError(problem), echo);
+    this.#session.refuseFrame(new RateLimitExceededError(problem), echo);
   }
 
   /** Handles what has no turn in a resumable session. Returns false for all other frames. */
   #handleControl(resumption: Resumption, frame: ReadFrame): boolean {
     if (frame instanceof BadFrame || !isControl(frame)) return false;
     if (frame.type === 'resume') {
-      this.#session.refuse(new InvalidRequestError('type: resume must be the first frame'), {});
+      this.#session.refuseFrame(new InvalidRequestError('type: resume must be the first frame'), {});
     } else if (frame.type === 'ack') {
       const { acknowledged } = resumption.journal;
       const isKnown = resumption.onAck(frame);
-      if (!isKnown) this.#session.refuse(new InvalidRequestError('seq: no frame has that number'), {});
+      if (!isKnown) this.#session.refuseFrame(new InvalidRequestError('seq: no frame has that number'), {});
       else if (resumption.journal.acknowledged > acknowledged) this.#session.onAck(true);
       else if (resumption.takeControl()) this.#session.onAck(false);
       else this.#refuseExcess(frame, 'Too many acknowledgements a second');
@@ -173,7 +173,7 @@ export class IncomingFrames implements InboxOwner {
     if (!this.#session.isReceiving) return;
     const isFirst = this.#isFirst;
     this.#isFirst = false;
-    if (frame instanceof BadFrame) return this.#session.refuse(frame.error, frame.echo);
+    if (frame instanceof BadFrame) return this.#session.refuseFrame(frame.error, frame.echo);
     if (frame.type === 'resume' && isFirst) {
       const resuming = this.#session.onResume(frame);
       if (resuming !== undefined) this.await(resuming);
@@ -192,7 +192,7 @@ export class IncomingFrames implements InboxOwner {
       await checked;
       this.#checked = undefined; // In the same turn it gets into the list of pending sends.
       if (!this.#session.isReceiving) return;
-      if (this.#isCheckedCancelled) this.#session.sends.reject(echoOf(frame));
+      if (this.#isCheckedCancelled) this.#session.sends.answerCancelled(echoOf(frame));
       else await this.#handleAtOnce(frame, text, bytes);
     } catch (error) {
       this.#session.writeError(error, writeEcho(echoOf(frame)));
@@ -207,12 +207,12 @@ export class IncomingFrames implements InboxOwner {
     if (isMessage(frame)) {
       const problem = this.#session.resumption === undefined ? undefined : this.#findIdProblem(frame.id);
       if (problem === undefined) return this.#session.sends.add(frame, text, bytes);
-      this.#session.refuse(new InvalidRequestError(problem), frame);
+      this.#session.refuseFrame(new InvalidRequestError(problem), frame);
       return undefined;
     }
     if (frame.type === 'resume' || frame.type === 'ack') {
       const problem = `type: ${frame.type} is allowed in resumable sessions only, and resume as the first frame only`;
-      this.#session.refuse(new InvalidRequestError(problem), {});
+      this.#session.refuseFrame(new InvalidRequestError(problem), {});
       return undefined;
     }
     this.#session.acceptFrame();
@@ -235,7 +235,7 @@ export class IncomingFrames implements InboxOwner {
     if (this.#checked !== undefined && isMessage(this.#checked) && this.#checked.id === id) {
       this.#isCheckedCancelled = true;
     }
-    for (const { echo } of held) this.#session.sends.reject(echo);
+    for (const { echo } of held) this.#session.sends.answerCancelled(echo);
   }
 
   #endThread(frame: EndFrame): void {
@@ -274,7 +274,7 @@ export class IncomingFrames implements InboxOwner {
   }
 
   /** Resolves when the `end` frames so far are answered. */
-  async whenEnded(): Promise<void> {
+  async whenEndsAnswered(): Promise<void> {
     await Promise.all(this.#ends?.keys() ?? []);
   }
 

@@ -72,7 +72,7 @@ export class SessionEnd {
   /** Answers the messages that are held with `cancelled`. Resolves when no send is pending. */
   async drainSends(): Promise<void> {
     const { sends } = this.#session;
-    for (const echo of this.#session.takeHeldMessages()) sends.reject(echo);
+    for (const echo of this.#session.takeHeldMessages()) sends.answerCancelled(echo);
     await sends.drain();
   }
 

@@ -23,7 +23,7 @@ export class SessionParts {
   resumption: Resumption | undefined;
   existingSends: PendingSends | undefined;
   protected frames: IncomingFrames | undefined;
-  protected openThreads: SessionThreads | undefined;
+  protected sessionThreads: SessionThreads | undefined;
   protected end: SessionEnd | undefined;
   protected sid: string | undefined;
 
@@ -39,7 +39,7 @@ export class SessionParts {
 
   /** Undefined if there never was a thread. */
   get existingThreads(): ThreadManager | undefined {
-    return this.openThreads?.manager;
+    return this.sessionThreads?.manager;
   }
 
   get pending(): number {
@@ -77,8 +77,8 @@ export class SessionParts {
   }
 
   get isIdle(): boolean {
-    const isEnding = this.existingThreads !== undefined && this.existingThreads.endingCount > 0;
-    return this.pending === 0 && !isEnding && this.frames?.isAwaiting !== true;
+    const isEndingChats = this.existingThreads !== undefined && this.existingThreads.endingCount > 0;
+    return this.pending === 0 && !isEndingChats && this.frames?.isAwaiting !== true;
   }
 
   /** Frames are held, or `end` frames are being answered. */
@@ -105,7 +105,7 @@ export class SessionParts {
     while (!this.isAtRest && !this.isEnding) {
       await this.frames?.whenReleased();
       await this.existingSends?.whenEmpty();
-      await this.frames?.whenEnded();
+      await this.frames?.whenEndsAnswered();
       await this.existingThreads?.whenEnded();
       // Frames of a client that does not read may wait for long, and no event says when that ends.
       if (!this.isAtRest) await delay(REST_INTERVAL_MS, undefined, { ref: false });

@@ -14,7 +14,7 @@ import { type MovableSession, parkSession } from '../cluster/handover.js';
 import type { ClaimedSession } from '../cluster/session-moves.js';
 import { Connection } from '../connection/connection.js';
 import type { RelaySocket } from '../connection/socket.js';
-import { closeFailed, writeErrorFrame } from '../frames/error-frame.js';
+import { closeAfterFailure, writeErrorFrame } from '../frames/error-frame.js';
 import type { FrameEcho } from '../frames/frame-reader.js';
 import type { CountedSession } from '../monitoring/stats.js';
 import { answerResume, detach, endDetached, waitDetached, waitForClient } from '../resume/resuming.js';
@@ -69,7 +69,7 @@ export class ClientSession
     this.isAdmitted = true;
     this.resumption = new Resumption(this, config.resume, owned.sid, request.identityKey, readFormer(claimed));
     const threads = readThreads(session);
-    this.openThreads = new SessionThreads(this, this.#client, this.#host, { owned, threads });
+    this.sessionThreads = new SessionThreads(this, this.#client, this.#host, { owned, threads });
     this.#incoming.restore(session.exact ? session.waiting : []);
     resumables?.add(this);
     waitForClient(this.#host, this, this.resumption);
@@ -79,7 +79,7 @@ export class ClientSession
   get record(): ClusterSession | undefined {
     if (this.#host.cluster === undefined) return undefined;
     void this.threads;
-    return this.openThreads?.record;
+    return this.sessionThreads?.record;
   }
 
   get closed(): Promise<ChatOutcome[]> {
@@ -87,8 +87,8 @@ export class ClientSession
   }
 
   get threads(): ThreadManager {
-    this.openThreads ??= new SessionThreads(this, this.#client, this.#host);
-    return this.openThreads.manager;
+    this.sessionThreads ??= new SessionThreads(this, this.#client, this.#host);
+    return this.sessionThreads.manager;
   }
 
   get sends(): PendingSends {
@@ -142,7 +142,7 @@ export class ClientSession
     this.#incoming.receiveExcess(frame, bytes);
   }
 
-  refuse(error: unknown, echo: FrameEcho): void {
+  refuseFrame(error: unknown, echo: FrameEcho): void {
     this.writeError(error, writeEcho(echo));
     if (this.connection?.countBadFrame()) this.close(CloseCode.TooManyBadFrames, 'Too many bad frames');
   }
@@ -252,7 +252,7 @@ export class ClientSession
   /** An unexpected failure ends this session, and no other. */
   onFailure(err: unknown): void {
     this.#host.telemetry.sessionFailed(this, err);
-    closeFailed(this, err, this.#host.config.logger);
+    closeAfterFailure(this, err, this.#host.config.logger);
   }
 
   onDisconnect(code: number): void {
@@ -275,7 +275,7 @@ export class ClientSession
 
   onEnded(outcomes: ChatOutcome[]): void {
     if (this.isAdmitted) this.#host.telemetry.sessionClosed(this, outcomes);
-    this.openThreads?.unregister();
+    this.sessionThreads?.unregister();
     this.#host.onSessionEnd(this);
   }
 
@@ -287,7 +287,7 @@ export class ClientSession
 
   /** Lets pending sends end, and starts no new ones. */
   async drain(): Promise<void> {
-    await Promise.all([this.#ending.drainSends(), this.frames?.whenEnded()]);
+    await Promise.all([this.#ending.drainSends(), this.frames?.whenEndsAnswered()]);
   }
 
   /** Cancels what is still pending, and closes the connection. */

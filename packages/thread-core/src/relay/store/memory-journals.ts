@@ -4,7 +4,7 @@ import { type JournalSlice, StoreError } from './session-store.js';
 interface Journal {
   entries: JournalSlice[];
   /** The number of the last frame that was ever added. */
-  end: number;
+  lastSeq: number;
 }
 
 /** The journals of a memory store. */
@@ -14,17 +14,17 @@ export class Journals {
   /** @returns the number of the last frame */
   append(sid: string, slice: JournalSlice): number {
     const { firstSeq, frames } = slice;
-    const journal = this.#journals.get(sid) ?? { entries: [], end: 0 };
+    const journal = this.#journals.get(sid) ?? { entries: [], lastSeq: 0 };
     this.#journals.set(sid, journal);
-    const end = lastSeqOf(slice);
-    if (end <= journal.end) return journal.end;
-    if (journal.entries.length > 0 && firstSeq > journal.end + 1) {
-      throw new StoreError('gap', `Frames ${journal.end + 1} to ${firstSeq - 1} of a journal are missing`);
+    const lastSeq = lastSeqOf(slice);
+    if (lastSeq <= journal.lastSeq) return journal.lastSeq;
+    if (journal.entries.length > 0 && firstSeq > journal.lastSeq + 1) {
+      throw new StoreError('gap', `Frames ${journal.lastSeq + 1} to ${firstSeq - 1} of a journal are missing`);
     }
-    const known = Math.max(0, journal.end + 1 - firstSeq);
+    const known = Math.max(0, journal.lastSeq + 1 - firstSeq);
     journal.entries.push({ firstSeq: firstSeq + known, frames: frames.slice(known) });
-    journal.end = end;
-    return end;
+    journal.lastSeq = lastSeq;
+    return lastSeq;
   }
 
   read(sid: string, afterSeq: number, limit: number): JournalSlice | undefined {
@@ -42,8 +42,8 @@ export class Journals {
     if (journal !== undefined) journal.entries = journal.entries.filter((entry) => lastSeqOf(entry) > seq);
   }
 
-  replace(sid: string, { firstSeq, frames }: JournalSlice, end: number): void {
-    this.#journals.set(sid, { entries: frames.length === 0 ? [] : [{ firstSeq, frames }], end });
+  replace(sid: string, { firstSeq, frames }: JournalSlice, lastSeq: number): void {
+    this.#journals.set(sid, { entries: frames.length === 0 ? [] : [{ firstSeq, frames }], lastSeq });
   }
 
   delete(sid: string): void {

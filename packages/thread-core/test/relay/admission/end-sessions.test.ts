@@ -156,7 +156,7 @@ t.test('a connection whose check throws after the upgrade does not stay among th
   });
   const broken = {} as IncomingMessage;
   await t.rejects(control.checkAdmission(broken, undefined, undefined), TypeError);
-  control.refuseUser('ann');
+  control.refuseWaiting('ann');
   const request = { headers: {} } as IncomingMessage;
   t.strictSame(await control.checkAdmission(request, undefined, undefined), { identity: 'bob' });
   t.strictSame(asked, [], 'no end of a user is remembered');
