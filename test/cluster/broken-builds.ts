@@ -25,9 +25,9 @@ export const builds: BrokenBuild[] = [
   {
     without: 'the check of the lease',
     breakage: {
-      file: '/thread-core/dist/relay/cluster/cluster-node.js',
-      find: 'return isFresh && !this.#isFenced ? undefined : this.#checkAgain(isConnected);',
-      replace: 'return undefined;',
+      file: '/thread-core/dist/relay/cluster/cluster-clock.js',
+      find: 'return Math.max(performance.now() - this.#renewed.monotonic, Date.now() - this.#renewed.wall);',
+      replace: 'return 0;',
     },
     steps: [['freeze']],
     complaint: /reached the agent late/,

@@ -10,6 +10,8 @@ import { forkTypescript } from '../child-process.js';
 
 export interface Report {
   stats: RelayStats;
+  /** How often the node has renewed its lease. */
+  renewals: number;
   /** `at`: milliseconds since 1970. */
   log: { at: number; level: string; message: string; [field: string]: unknown }[];
 }
@@ -41,6 +43,10 @@ export class Node {
   /** Whether it is in the cluster, and can write to the store. */
   async isOk(): Promise<boolean> {
     return (await this.#ask('stats')).stats.cluster?.state === 'ok';
+  }
+
+  async renewals(): Promise<number> {
+    return (await this.#ask('stats')).renewals;
   }
 
   async #ask(what: 'report' | 'stats'): Promise<Report> {

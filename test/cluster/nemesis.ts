@@ -52,6 +52,9 @@ export function excusesOf(atOnce: readonly Attack[]): Set<Excuse> {
   return excuses;
 }
 
+/** For a store that has its data to load, on a busy machine. */
+const HEALING_MS = 30_000;
+
 /** Attacks a cluster. A seed decides how. */
 export class Nemesis {
   readonly random: Random;
@@ -98,7 +101,14 @@ export class Nemesis {
 
   /** Waits until every node is in the cluster again. */
   async heal(): Promise<void> {
-    for (const node of this.#cluster.nodes) await until(() => node.isOk(), 'a node to be in the cluster again');
+    const { nodes } = this.#cluster;
+    const before = await Promise.all(nodes.map((node) => node.renewals()));
+    for (const [index, node] of nodes.entries()) {
+      // What it says of itself is as old as its last renewal, which may be from before the attack.
+      const isRenewed = async (): Promise<boolean> => (await node.renewals()) > (before[index] ?? 0);
+      await until(isRenewed, 'a node to renew its lease', HEALING_MS);
+      await until(() => node.isOk(), 'a node to be in the cluster again', HEALING_MS);
+    }
   }
 
   #pick(): Node {

@@ -18,7 +18,8 @@ interface NodeOptions {
 
 const options = JSON.parse(process.argv[2] as string) as NodeOptions;
 const { endpoint, redis, lease, node, cleanupTimeout, grace, heartbeat } = options;
-const client = new Redis(redis, { retryStrategy: () => 50 });
+// While Redis loads its data, ioredis would wait for up to 10 seconds.
+const client = new Redis(redis, { retryStrategy: () => 50, maxLoadingRetryTime: 50 });
 client.on('error', () => undefined);
 
 const log: unknown[] = [];
@@ -28,12 +29,20 @@ const write =
     const { err } = about as { err?: Error };
     log.push({ at: Date.now(), level, message, ...about, err: err?.stack });
   };
+const store = redisStore(client, { timeout: Math.max(500, lease) });
+let renewals = 0;
+const renew = store.renew.bind(store);
+store.renew = async (...args) => {
+  const renewal = await renew(...args);
+  renewals += 1;
+  return renewal;
+};
 const relay = createRelay({
   endpoint,
   cleanupTimeout,
   heartbeat,
   resume: grace === undefined ? undefined : { grace },
-  cluster: { store: redisStore(client, { timeout: Math.max(500, lease) }), lease, node },
+  cluster: { store, lease, node },
   logger: { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') },
 });
 const server = new WebSocketServer({ host: '127.0.0.1', port: 0, ...relay.wsOptions });
@@ -41,7 +50,9 @@ server.on('connection', (socket, request) => relay.attach(socket, request, { ide
 await once(server, 'listening');
 
 // A log may be long: whoever looks at the numbers again and again does not get it.
-process.on('message', (asked) => process.send?.({ stats: relay.stats(), log: asked === 'report' ? log : [] }));
+process.on('message', (asked) =>
+  process.send?.({ stats: relay.stats(), renewals, log: asked === 'report' ? log : [] }),
+);
 process.once('SIGTERM', async () => {
   server.close();
   await relay.close();

@@ -11,7 +11,7 @@ const { endpoint, redis, lease } = JSON.parse(process.argv[2] as string) as {
   redis: string;
   lease: number;
 };
-const client = new Redis(redis, { retryStrategy: () => 50 });
+const client = new Redis(redis, { retryStrategy: () => 50, maxLoadingRetryTime: 50 });
 client.on('error', () => undefined);
 const relay = createRelay({ endpoint, resume: { grace: 10_000 }, cluster: { store: redisStore(client), lease } });
 const server = new WebSocketServer({ host: '127.0.0.1', port: 0, ...relay.wsOptions });

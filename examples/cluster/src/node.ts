@@ -14,7 +14,8 @@ const { name, redis, endpoint, token, allowedHosts, agents, stream } = JSON.pars
 ) as NodeOptions;
 const asset = pageAssets({ agents, stream, nodes: true });
 
-const client = new Redis(redis);
+// A Redis that loads its data is asked again soon: by default ioredis waits for up to 10 seconds, longer than the lease.
+const client = new Redis(redis, { maxLoadingRetryTime: 500 });
 client.on('error', () => undefined);
 
 const server = createServer((req, res) => {

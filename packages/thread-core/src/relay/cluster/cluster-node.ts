@@ -167,13 +167,15 @@ export class ClusterNode {
     if (this.#isFenced) return;
     const { store, node } = this;
     const asked = this.#clock.now();
+    // The renewal that was told of it may have got no answer.
+    const mayHaveLapsed = !this.isLeaseGood;
     const atLeast = this.#count('yes');
     this.#removed = 0;
     try {
       const renewal = await (this.#hasJoined ? store.renew(node) : store.join(node));
       if (renewal.fenced) return this.#fence();
       // Remembered until everything is registered again: only one renewal reports that the lease had lapsed.
-      this.#isLost ||= this.#hasJoined && (renewal.lapsed || renewal.boot !== this.#boot);
+      this.#isLost ||= this.#hasJoined && (renewal.lapsed || mayHaveLapsed || renewal.boot !== this.#boot);
       this.#hasJoined = true;
       const differs = this.#isLost || !this.#isExpected(renewal, atLeast);
       if (differs || this.#hasUnwritten) await this.#reconcile(this.#boot, differs);

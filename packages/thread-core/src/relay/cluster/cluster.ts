@@ -115,6 +115,11 @@ export class Cluster {
     return this.#node.isLeaseGood;
   }
 
+  /** Renews the lease, and finds out which sessions this node has lost. Never rejects. */
+  renewAfresh(): Promise<void> {
+    return this.#node.renewAfresh();
+  }
+
   /** Undefined if this node may act for its sessions at once; otherwise a promise that rejects if it may not. */
   check(): Promise<void> | undefined {
     return this.#node.check();

@@ -63,8 +63,9 @@ export async function giveSession<Member extends MovableSession>(
   host.resumables?.attach(session);
   resumption.settle(request.seq, request.sent);
   if (session.isAtRest) {
-    if (await handOver(session, resumption, record, to)) return 'moved';
-    if (!session.isEnding) waitForClient(host, session, resumption);
+    if (await handOver(host, session, resumption, record, to)) return 'moved';
+    // A newer connection may have come meanwhile.
+    if (!session.isEnding && session.connection === undefined) waitForClient(host, session, resumption);
     return 'retry';
   }
   const spill = resumption.startSpill(record);
@@ -85,17 +86,35 @@ export async function giveSession<Member extends MovableSession>(
   return session.connection === remote ? offer : session.connection === undefined ? 'retry' : 'replaced';
 }
 
-/** Hands the session over. Resolves to whether that node has it now; never rejects. */
-async function handOver(
-  session: MovableSession,
+/**
+ * Hands a session in which nothing runs over. Resolves to whether that node has it now. Without an answer it may have it all the
+ * same: this rejects when a renewal has told.
+ */
+function attemptHandover<Member extends MovableSession>(
+  { cluster }: SessionHost<Member>,
   resumption: Resumption,
   record: ClusterSession,
   to: string,
 ): Promise<boolean> {
-  const attempt = record.handover(to, () => stateOf(resumption, record, [], []));
+  const state = (): SessionState => stateOf(resumption, record, [], []);
+  const attempt = record.handover(to, state).catch(async (error: unknown) => {
+    await cluster?.renewAfresh();
+    throw error;
+  });
   resumption.moving = attempt.catch(() => undefined);
+  return attempt;
+}
+
+/** Hands the session over. Resolves to whether that node has it now; never rejects. */
+async function handOver<Member extends MovableSession>(
+  host: SessionHost<Member>,
+  session: Member,
+  resumption: Resumption,
+  record: ClusterSession,
+  to: string,
+): Promise<boolean> {
   try {
-    if (!(await attempt)) return false;
+    if (!(await attemptHandover(host, resumption, record, to))) return false;
     session.onLost();
     return true;
   } catch (error) {
@@ -121,10 +140,8 @@ async function moveAtRest<Member extends MovableSession>(
   if (!isLinked()) return;
   // Frames that arrive from now on are left to the next owner.
   resumption.isLeaving = true;
-  const attempt = record.handover(to, () => stateOf(resumption, record, [], []));
-  resumption.moving = attempt.catch(() => undefined);
   try {
-    if (await attempt) {
+    if (await attemptHandover(host, resumption, record, to)) {
       session.connection = undefined;
       remote.hasMoved();
       session.onLost();
@@ -186,6 +203,11 @@ export async function parkSession(
   if (session.isEnding || resumption === undefined || record === undefined) return;
   await resumption.moving;
   if (session.isEnding) return;
+  if (resumption.isUnproven) {
+    // To write down how far it has come is to say that it is known. Whoever claims it asks the client.
+    record.release();
+    return session.onLost();
+  }
   resumption.isLeaving = true;
   const ids = session.messageIds();
   const waiting = [...(session.existingSends?.takeWaiting() ?? []), ...session.takeHeldTexts()];

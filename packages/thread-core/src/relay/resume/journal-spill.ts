@@ -61,9 +61,13 @@ export class JournalSpill {
   noteAck(): void {
     const { acknowledged } = this.#journal;
     if (this.#end === 0 || (!this.#isActive && acknowledged < this.#end)) return;
-    const isAll = acknowledged >= this.#end;
-    if (isAll) this.#end = 0;
-    this.#target.trim(acknowledged).catch((error: unknown) => this.#target.failed(error));
+    const end = this.#end;
+    if (acknowledged >= end) this.#end = 0;
+    this.#target.trim(acknowledged).catch((error: unknown) => {
+      // The frames may still be in the store. What follows them is written when they are gone.
+      if (this.#end === 0) this.#end = end;
+      this.#target.failed(error);
+    });
   }
 
   /** Writes what the store does not have. Resolves to whether it has everything. Never rejects. */

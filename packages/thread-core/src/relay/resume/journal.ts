@@ -79,7 +79,7 @@ export class Journal {
 
   /** Continues the numbers after this one, which is no smaller than the last. */
   skipTo(seq: number): void {
-    this.acknowledge(seq);
+    this.acknowledge(this.lastSeq);
     this.#acknowledged = seq;
   }
 

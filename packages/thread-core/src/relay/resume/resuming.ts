@@ -55,7 +55,7 @@ export function answerResume<Member extends ResumingSession>(
   session: Member,
   frame: ResumeFrame,
 ): Promise<void> | undefined {
-  const { config, resumables, cluster } = host;
+  const { config, resumables } = host;
   if (config.resume === undefined || resumables === undefined || session.connection === undefined) return undefined;
   if (!session.hasNoFrames) {
     closeHasty(session);
@@ -67,13 +67,23 @@ export function answerResume<Member extends ResumingSession>(
     return undefined;
   }
   if (frame.session === undefined) return begin(host, session, key, undefined);
-  const found = resumables.find(frame.session, key);
-  const moving = typeof found === 'string' ? undefined : found.resumption?.moving;
+  return continueSession(host, session, key, frame);
+}
+
+/** Continues a session of this node, or looks for it on the others. */
+function continueSession<Member extends ResumingSession>(
+  host: SessionHost<Member>,
+  session: Member,
+  key: string,
+  frame: ContinueSessionFrame,
+): Promise<void> | undefined {
+  const { resumables, cluster } = host;
+  const found = resumables?.find(frame.session, key);
+  const moving = typeof found === 'object' ? found.resumption?.moving : undefined;
   const isElsewhere = found === 'unknown' || moving !== undefined;
-  const mayBeElsewhere = typeof found !== 'string' && cluster?.isLeaseGood === false;
-  if (cluster !== undefined && (isElsewhere || mayBeElsewhere))
-    return resumeFromCluster(host, cluster, session, key, frame, moving);
-  return resumeHere(host, session, key, frame);
+  const mayBeElsewhere = typeof found === 'object' && cluster?.isLeaseGood === false;
+  if (cluster === undefined || !(isElsewhere || mayBeElsewhere)) return resumeHere(host, session, key, frame);
+  return resumeFromCluster(host, cluster, session, key, frame, moving);
 }
 
 /** The client must not send anything before `ready`: it cannot know yet in which session that would be handled. */
@@ -120,7 +130,8 @@ async function resumeFromCluster<Member extends ResumingSession>(
     if (!isWanted()) return;
     if (session.holdsFrames) closeHasty(session);
     else if (typeof result === 'object') openGateway(host, cluster, session, request, frame.session, result);
-    else if (result === 'local') await resumeHere(host, session, key, frame);
+    // It may have begun to move meanwhile.
+    else if (result === 'local') await continueSession(host, session, key, frame);
     else if (result === 'replaced') session.close(CloseCode.SessionTakenOver, 'Taken over by a newer connection');
     else if (result === 'unavailable') session.close(CloseCode.TryAgainLater, 'Try again later');
     else if (result !== 'unwanted') await begin(host, session, key, result);

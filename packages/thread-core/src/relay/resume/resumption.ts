@@ -39,7 +39,7 @@ export interface FormerResumption {
   readonly got: number;
   /** The number of the last frame that the store has; 0 if it has none. */
   readonly stored: number;
-  /** Whether its owner has told all this. Otherwise the owner died, and only the client knows how far it had come. */
+  /** Whether its owner has told all this. Otherwise its lease was over, and only the client knows how far it had come. */
   readonly isExact: boolean;
 }
 
@@ -64,8 +64,11 @@ export class Resumption implements FrameWriting {
   moving: Promise<unknown> | undefined;
   /** The number of the last frame that the store had when this node took the session over. */
   readonly #stored: number = 0;
-  /** With this last number it was claimed from an owner that had died. Undefined once its client has come. */
-  #claimedSeq: number | undefined;
+  /**
+   * It was claimed from an owner whose lease was over, and nothing has come from its client since. Requests to resume are no proof:
+   * one may be of a connection that the client has left, to continue with the owner.
+   */
+  isUnproven = false;
   #connection: SessionConnection | undefined;
   #isDiscarded = false;
   #graceTimer: NodeJS.Timeout | undefined;
@@ -96,7 +99,7 @@ export class Resumption implements FrameWriting {
       this.#stored = former.stored;
       this.#count.got = former.got;
       this.journal.restore(former.frames);
-      if (!former.isExact) this.#claimedSeq = this.journal.lastSeq;
+      this.isUnproven = !former.isExact;
     }
   }
 
@@ -119,6 +122,7 @@ export class Resumption implements FrameWriting {
 
   /** A frame of the client that counts has arrived. */
   count(bytes: number): void {
+    this.isUnproven = false;
     this.#count.add(bytes);
   }
 
@@ -130,6 +134,7 @@ export class Resumption implements FrameWriting {
   /** The client has received frames. False if it cannot have received these. Repeating an acknowledgement is allowed. */
   onAck({ seq }: AckFrame): boolean {
     if (!this.journal.isPossible(seq)) return false;
+    this.isUnproven = false;
     this.acknowledge(seq);
     return true;
   }
@@ -169,21 +174,16 @@ export class Resumption implements FrameWriting {
     return isCount && sent >= this.got && seq < MAX_CURSOR && isSeen;
   }
 
-  /**
-   * Whether the client has seen more than this node knows of. It may have asked here, continued with the owner, and come
-   * here when that had died.
-   */
+  /** Whether the client has seen more than this node knows of: it may have asked here, and then continued with the owner. */
   #isAhead(seq: number): boolean {
-    const { lastSeq } = this.journal;
-    return this.#claimedSeq === lastSeq && Number.isSafeInteger(seq) && seq > lastSeq;
+    return this.isUnproven && Number.isSafeInteger(seq) && seq > this.journal.lastSeq;
   }
 
-  /** The client has come: it has seen the frames up to this one, and has sent so many. */
+  /** A client that can continue the session has asked for it: it has seen the frames up to this one, and has sent so many. */
   settle(seq: number, sent: number): void {
     if (this.#isAhead(seq)) this.journal.skipTo(seq);
     // All that it has sent counts as accepted: to accept a message twice is worse than not at all.
-    if (this.#claimedSeq !== undefined) this.#count.got = sent;
-    this.#claimedSeq = undefined;
+    if (this.isUnproven) this.#count.got = sent;
     this.acknowledge(seq);
   }
 

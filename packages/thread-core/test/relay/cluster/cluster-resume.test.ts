@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import t, { type Test } from 'tap';
 import { StoreError } from '../../../src/index.js';
 import { deferred, textOf, to, until } from '../helpers.js';
-import { type ClusterNode, cluster } from './cluster-helpers.js';
+import { type ClusterNode, cluster, type TestCluster } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
 
@@ -541,35 +541,112 @@ t.test(
   },
 );
 
-t.test(
-  'a claimed session continues from what its client has seen when it comes, and not when it asked [S-104]',
-  async (t) => {
-    const { agent, store, nodes } = await cluster(t, 2);
-    const [a, b] = nodes as Pair;
-    const [first, { session }] = await a.resume();
-    t.match(await first.ask(to('support', 'x', { id: 1 })), { type: 'response', seq: 1 });
-    const [claiming, renewing] = [deferred(), deferred()];
-    b.gates.claim = claiming.promise;
-    const impatient = await b.connect();
-    impatient.send({ type: 'resume', session, seq: 1, sent: 1 });
-    t.match(await (await b.connect()).ask({ type: 'ping', id: 1 }), { type: 'pong' });
-    await b.dropAll();
-    const [second] = await a.resume({ session, seq: 1, sent: 1 });
-    const closed = once(second.socket, 'close');
-    t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', seq: 2 });
-    a.gates.renew = renewing.promise;
-    const owner = async (): Promise<string | undefined> => (await store.sessionsOf('me'))[0]?.owner;
-    await until(async () => (await owner()) === undefined, 'the lease to be over');
-    claiming.resolve();
-    await until(async () => (await owner()) === 'b', 'the session to be claimed');
-    renewing.resolve();
-    t.equal((await closed)[0], 1012);
-    const [third, ready] = await b.resume({ session, seq: 2, sent: 2 });
+/**
+ * The second node claims a session for a request that its client has left, to continue with the first one, whose lease is over then.
+ * Two messages of the client were taken there, and both are answered.
+ */
+async function claimBehindTheClient(t: Test, { store, nodes }: TestCluster, leaves: boolean): Promise<string> {
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  t.match(await first.ask(to('support', 'x', { id: 1 })), { type: 'response', seq: 1 });
+  const [claiming, renewing] = [deferred(), deferred()];
+  b.gates.claim = claiming.promise;
+  const left = await b.connect();
+  left.send({ type: 'resume', session, seq: 1, sent: 1 });
+  t.match(await (await b.connect()).ask({ type: 'ping', id: 1 }), { type: 'pong' });
+  if (leaves) await b.dropAll();
+  const [second] = await a.resume({ session, seq: 1, sent: 1 });
+  const closed = once(second.socket, 'close');
+  t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', seq: 2 });
+  a.gates.renew = renewing.promise;
+  const owner = async (): Promise<string | undefined> => (await store.sessionsOf('me'))[0]?.owner;
+  await until(async () => (await owner()) === undefined, 'the lease to be over');
+  claiming.resolve();
+  await until(async () => (await owner()) === 'b', 'the session to be claimed');
+  if (!leaves) t.match(await left.next(), { type: 'ready', resumed: true, seq: 1 });
+  renewing.resolve();
+  t.equal((await closed)[0], 1012);
+  return session;
+}
+
+for (const [name, leaves] of [
+  ['when it comes, and not when it asked', true],
+  ['also if a connection that it has left was served before', false],
+] as const) {
+  t.test(`a claimed session continues from what its client has seen ${name} [S-104]`, async (t) => {
+    const all = await cluster(t, 2);
+    const session = await claimBehindTheClient(t, all, leaves);
+    const [client, ready] = await (all.nodes[1] as ClusterNode).resume({ session, seq: 2, sent: 2 });
     t.match(ready, { resumed: true, session, seq: 2, got: 2 });
-    t.match(await third.ask(to('support', 'z', { id: 3 })), { type: 'response', seq: 3 });
-    t.equal(agent.counters.started, 1, 'in the same chat');
-  },
-);
+    t.match(await client.ask(to('support', 'z', { id: 3 })), { type: 'response', seq: 3 });
+    t.equal(all.agent.counters.started, 1, 'in the same chat');
+  });
+
+  t.test(`what the former owner has taken is not sent again, ${name} [S-104]`, async (t) => {
+    const all = await cluster(t, 2);
+    const session = await claimBehindTheClient(t, all, leaves);
+    const [, ready] = await (all.nodes[1] as ClusterNode).resume({ session, seq: 1, sent: 2 });
+    t.match(ready, { resumed: true, session, seq: 1, got: 2 });
+  });
+}
+
+t.test('a claimed session whose client has not come is not parked as if all of it were known [S-107]', async (t) => {
+  const all = await cluster(t, 3);
+  const session = await claimBehindTheClient(t, all, true);
+  const [, b, c] = all.nodes as [ClusterNode, ClusterNode, ClusterNode];
+  await b.relay.close();
+  const [client, ready] = await c.resume({ session, seq: 2, sent: 2 });
+  t.match(ready, { resumed: true, session, seq: 2, got: 2 });
+  t.match(await client.ask(to('support', 'z', { id: 3 })), { type: 'response', seq: 3 });
+  t.equal(all.agent.counters.started, 1, 'in the same chat');
+});
+
+t.test('a node that got no answer to a handover asks for the session before it goes on with it [S-105]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  t.match(await first.ask(to('support', 'x', { id: 1 })), { type: 'response', seq: 1 });
+  a.lost.add('handover');
+  const closed = once(first.socket, 'close');
+  const left = await b.connect();
+  left.send({ type: 'resume', session, seq: 1, sent: 1 });
+  await closed;
+  await b.dropAll();
+  const [second, ready] = await a.resume({ session, seq: 1, sent: 1 });
+  t.match(ready, { resumed: true, session, seq: 1, got: 1 });
+  t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', seq: 2 });
+  a.lost.delete('handover');
+  const [third, again] = await b.resume({ session, seq: 2, sent: 2 });
+  t.match(again, { resumed: true, session, seq: 2, got: 2 });
+  t.match(await third.ask(to('support', 'z', { id: 3 })), { type: 'response', seq: 3 });
+  t.equal(agent.counters.started, 1, 'in the same chat');
+});
+
+t.test('frames are stored although those before them could not be removed [S-106]', async (t) => {
+  const { store, nodes } = await cluster(t, 1);
+  const [a] = nodes as [ClusterNode];
+  const [first, { session }] = await a.resume();
+  const sid = session.slice(0, session.indexOf('.'));
+  const stored = async (): Promise<number | undefined> => (await store.read(sid, 0))?.firstSeq;
+  await first.ask(to('support', 'x', { id: 1 }));
+  await a.dropAll();
+  await until(async () => (await stored()) === 1, 'the frame to be stored');
+  const [second] = await a.resume({ session, seq: 0, sent: 1 });
+  await second.next();
+  t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', seq: 2 });
+  const away = Promise.reject(new StoreError('away', 'no answer'));
+  away.catch(() => undefined);
+  a.gates.trim = away;
+  second.send({ type: 'ack', seq: 2 });
+  await until(() => a.state === 'degraded', 'the removal to have failed');
+  delete a.gates.trim;
+  t.match(await second.ask(to('support', 'z', { id: 3 })), { type: 'response', seq: 3 });
+  await a.dropAll();
+  await until(async () => (await stored()) === 3, 'the frame after them to be stored');
+  const [third, ready] = await a.resume({ session, seq: 2, sent: 3 });
+  t.match(ready, { resumed: true, seq: 3 });
+  t.match(await third.next(), { type: 'response', seq: 3 });
+});
 
 t.test(
   'a session that was handed over without an answer of the store is not ended by its new node [S-100]',
