@@ -204,7 +204,8 @@ export async function parkSession(
   await resumption.moving;
   if (session.isEnding) return;
   if (resumption.isUnproven) {
-    // To write down how far it has come is to say that it is known. Whoever claims it asks the client.
+    // To write down how far it has come is to say that it is known. Whoever claims it goes by the client.
+    if (onKept !== undefined) return onKept();
     record.release();
     return session.onLost();
   }
