@@ -1,6 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { CuttingProxy, until } from '@arc/test-client';
 import type { Test } from 'tap';
+import { Random } from '../fuzz/random.js';
 import { check } from '../history/check.js';
 import { type ClientRecord, createHistory, type History } from '../history/history.js';
 import { RecordedClient, type RecordedSend } from '../history/recorded-client.js';
@@ -71,13 +72,13 @@ export class Battlefield {
     const history = createHistory();
     const began = Date.now();
     this.#history = history;
-    this.#former = new Set(await this.cluster.client.keys('arc:s:*'));
+    this.#former = new Set(await this.#keys());
     const nemesis = new Nemesis(seed, this.cluster, this.#agent, this.#proxy);
     const clients = Array.from(
       { length: clientCount },
       (_, index) => new RecordedClient(history, `seed ${seed} client ${index}`, this.#proxy.url),
     );
-    const crowd = new TalkingCrowd(seed, clients, nemesis, this.#patience);
+    const crowd = new TalkingCrowd(seed, clients, this.#patience);
     if (this.#options.grace !== undefined) for (const client of clients) client.excuse('expiry');
     await crowd.say('hello');
     const talking = crowd.talk();
@@ -124,6 +125,12 @@ export class Battlefield {
     return this.#options.patience;
   }
 
+  /** The keys of sessions, of users, and of what is parked or being reaped. All others are of nodes that live. */
+  async #keys(): Promise<string[]> {
+    const keys = await this.cluster.client.keys('arc:*');
+    return keys.filter((key) => /^arc:(?:s:|u:|parked$|reaping$)/.test(key));
+  }
+
   /** A balancer notices that a node is frozen. */
   #pickPort(): number {
     const nodes = this.cluster.nodes.filter(({ isFrozen }) => !isFrozen);
@@ -136,7 +143,6 @@ export class Battlefield {
    * of such a session is kept for the grace.
    */
   async #recordLeft(history: History, mayLoseData: boolean): Promise<void> {
-    const { client } = this.cluster;
     const isExcused = ({ log }: ClientRecord): boolean => mayLoseData && log.some(({ type }) => type === 'lost');
     const excused = new Set(history.clients.filter(isExcused).flatMap(({ log }) => log.map(labelOf)));
     // What the agent has got until now is in the history when it has answered.
@@ -144,7 +150,7 @@ export class Battlefield {
     const chats = new Set(history.reached.filter(({ label }) => !excused.has(label)).map(({ chatId }) => chatId));
     const openChats = (): Promise<number> => this.#agent.ask('countOpen', [...chats]);
     const sessionKeys = async (): Promise<string[]> => {
-      const keys = excused.size > 0 ? [] : await client.keys('arc:s:*');
+      const keys = excused.size > 0 ? [] : await this.#keys();
       return keys.filter((key) => !this.#former.has(key));
     };
     const isGone = async (): Promise<boolean> => {
@@ -165,16 +171,14 @@ function labelOf(entry: ClientRecord['log'][number]): string | undefined {
 class TalkingCrowd implements Crowd {
   readonly #seed: number;
   readonly clients: RecordedClient[];
-  readonly #nemesis: Nemesis;
   readonly #patience: number | undefined;
   #labels = 0;
   #stopped = false;
 
-  constructor(seed: number, clients: RecordedClient[], nemesis: Nemesis, patience: number | undefined) {
+  constructor(seed: number, clients: RecordedClient[], patience: number | undefined) {
     this.#patience = patience;
     this.#seed = seed;
     this.clients = clients;
-    this.#nemesis = nemesis;
   }
 
   /** Every client says something in a thread that it never ends. */
@@ -186,7 +190,7 @@ class TalkingCrowd implements Crowd {
 
   /** Until it is stopped, every client sends messages, cancels some, and ends threads. */
   async talk(): Promise<void> {
-    const all = Promise.all(this.clients.map((client) => this.#converse(client)));
+    const all = Promise.all(this.clients.map((client, index) => this.#converse(client, index)));
     await all;
     await until(() => this.unsettled().length === 0, 'all answers', this.#patience).catch(() => undefined);
   }
@@ -199,8 +203,9 @@ class TalkingCrowd implements Crowd {
     return this.clients.flatMap(({ pending }) => pending.map(({ record }) => `${record.label} is never answered`));
   }
 
-  async #converse(client: RecordedClient): Promise<void> {
-    const { random } = this.#nemesis;
+  async #converse(client: RecordedClient, index: number): Promise<void> {
+    // Of its own: what the nemesis does must not depend on how fast the clients are.
+    const random = new Random(this.#seed * 1000 + index);
     while (!this.#stopped) {
       const agentId = `agent-${random.below(2)}`;
       const contextId = `context-${random.below(2)}`;

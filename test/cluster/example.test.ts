@@ -2,6 +2,7 @@ import { until } from '@arc/test-client';
 import { createThreadClient } from '@arc/thread-client';
 import t from 'tap';
 import { WebSocket } from 'ws';
+import { ChatPage, launchChromium } from '../browser/chat-page.js';
 import { Example } from '../browser/example.js';
 
 interface ClusterNode {
@@ -9,7 +10,7 @@ interface ClusterNode {
   sessions?: number;
 }
 
-t.test('examples/cluster: a conversation lives on when its node is killed from the page', async (t) => {
+t.test('examples/cluster: a conversation lives on when its node is killed, which only the page may do', async (t) => {
   const example = new Example('cluster');
   t.teardown(() => example.stop('SIGKILL'));
   const url = await example.url;
@@ -29,5 +30,23 @@ t.test('examples/cluster: a conversation lives on when its node is killed from t
   t.equal(await client.send('support', 'What is my name?').text(), 'You are Ada.');
   t.match(client.state, { status: 'open', resumed: true });
   await client.close();
+  t.match(await example.stop(), { code: 0, signal: null });
+});
+
+t.test('examples/cluster: the page kills the node of its conversation, and the conversation goes on', async (t) => {
+  const example = new Example('cluster');
+  t.teardown(() => example.stop('SIGKILL'));
+  const browser = await launchChromium();
+  t.teardown(() => browser.close());
+  const chat = await ChatPage.open(browser, await example.url);
+  await chat.say('Support', 'My name is Ada');
+  await chat.log('Support').getByText('Ada').last().waitFor();
+  const owner = chat.page.getByRole('listitem').filter({ hasText: '1 session' });
+  const name = ((await owner.textContent()) ?? '').split(':')[0];
+  await owner.getByRole('button').click();
+  await chat.page.getByText(`${name}: down`).waitFor();
+  await chat.say('Support', 'What is my name?');
+  await chat.log('Support').getByText('You are Ada.').waitFor();
+  await chat.page.getByRole('button', { name: `Kill node ${name}` }).waitFor();
   t.match(await example.stop(), { code: 0, signal: null });
 });

@@ -17,6 +17,12 @@ async function openChats(cluster: Cluster, at: number, clients: number): Promise
   return clients <= BATCH ? connected : [...connected, ...(await openChats(cluster, at, clients - BATCH))];
 }
 
+/** The key of the only session. */
+async function sessionKey({ client }: Cluster): Promise<string> {
+  const [key = ''] = await client.keys('arc:s:*');
+  return key;
+}
+
 t.test(
   'kill -9 of a node with 1,000 chats leaves none of them open: the others end all of them, and no key is left',
   async (t) => {
@@ -59,6 +65,20 @@ t.test('kill -9 while chat.starts are in flight leaves no chat open', async (t) 
   await until(() => agent.counters.open === 0, 'the chats to be ended');
   t.equal(agent.counters.started, 20);
   t.same(await cluster.shutDown(), []);
+});
+
+t.test('kill -9: a chat is ended under the id that its agent has given it', async (t) => {
+  const cluster = await Cluster.start(t, { nodes: 2, agent: { chatIds: 'server' } });
+  const { agent } = cluster;
+  const [killed] = cluster.nodes;
+  const client = await killed?.connect();
+  t.match(await client?.send('support'), { type: 'response' });
+  const [chatId = ''] = agent.chats.keys();
+  const stored = async (): Promise<string> => JSON.stringify(await cluster.client.hgetall(await sessionKey(cluster)));
+  await until(async () => (await stored()).includes(chatId), 'the id to be stored');
+  await killed?.kill();
+  await until(() => agent.counters.open === 0, 'the chat to be ended');
+  t.match(agent.chats.get(chatId), { status: 'CLOSED' });
 });
 
 t.test('a reaper that is killed loses nothing: a third node ends what it had begun', async (t) => {

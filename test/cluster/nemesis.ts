@@ -20,7 +20,7 @@ const ATTACKS = {
   'black hole': [],
   kill: ['crash'],
   freeze: ['crash'],
-  roll: ['crash'],
+  roll: [],
   'same name': ['crash'],
   'kill Redis': ['store'],
   'pause Redis': ['store'],
@@ -37,7 +37,7 @@ const LOSES_DATA: readonly Attack[] = ['kill Redis', 'flush Redis'];
 export const attacks = (Object.keys(ATTACKS) as Attack[]).filter((attack) => attack !== 'kill reaper');
 
 /** Those that send clients to other nodes. A session that is being handed over is in the store, and nowhere else. */
-const MOVES_SESSIONS: readonly Attack[] = ['cut', 'black hole'];
+const MOVES_SESSIONS: readonly Attack[] = ['cut', 'black hole', 'roll'];
 
 /**
  * What attacks excuse that happen at once. Lost data is no excuse while every session has a living owner. A pause of Redis

@@ -84,6 +84,9 @@ t.test('a Redis that is full keeps the cluster together: no new threads, no chat
   await cluster.client.config('SET', 'maxmemory', '0');
   t.match(await client?.send('hr'), { type: 'response' });
   await isOk(one);
+  const { log } = (await one?.report()) ?? { log: [] };
+  const changes = log.filter(({ state }) => state !== undefined).map(({ level, state }) => `${level}: ${state}`);
+  t.strictSame(changes, ['info: ok', 'warn: degraded', 'info: ok'], 'each change is logged once');
   t.same(await cluster.shutDown(), []);
 });
 

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { RedisServer } from '@arc/test-client';
 import { createThreadClient, type ThreadClient } from '@arc/thread-client';
 import type { RelayStats } from '@arc/thread-core';
-import { startTestAgent, type TestAgent } from '@arc/thread-core/testing';
+import { type AgentHandler, startTestAgent, type TestAgent } from '@arc/thread-core/testing';
 import { Redis } from 'ioredis';
 import type { Test } from 'tap';
 import { WebSocket } from 'ws';
@@ -25,8 +25,9 @@ export class ResumableCluster {
   nodes: ResumableNode[] = [];
   #turn = 0;
 
-  static async start(t: Test, count = 3): Promise<ResumableCluster> {
-    const cluster = new ResumableCluster(await RedisServer.start(), await startTestAgent());
+  static async start(t: Test, count = 3, handler?: AgentHandler): Promise<ResumableCluster> {
+    const agent = await startTestAgent(handler === undefined ? {} : { handler });
+    const cluster = new ResumableCluster(await RedisServer.start(), agent);
     t.teardown(() => cluster.stop());
     await Promise.all(Array.from({ length: count }, () => cluster.add()));
     return cluster;

@@ -11,6 +11,11 @@ export function startResume(endpoints: Endpoints): Promise<number> {
   return start(endpoints, { resume });
 }
 
+/** Resumable sessions of a cluster: while they have no connection, their frames are written to the store. */
+export function startResumableCluster(endpoints: Endpoints): Promise<number> {
+  return start(endpoints, { resume, cluster: { store: memoryStore(), node: 'bench' } });
+}
+
 /** The core as one node of a cluster. The store is in memory, so this is the relay's own share of the cost. */
 export function startCluster(endpoints: Endpoints): Promise<number> {
   return start(endpoints, { cluster: { store: memoryStore(), node: 'bench' } });

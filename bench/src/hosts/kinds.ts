@@ -12,7 +12,10 @@ const KINDS = {
   koa: { path: '/ws', load: async (): Promise<Start> => (await import('./koa.js')).start },
   'resume-unused': { path: '/', load: async (): Promise<Start> => (await import('./features.js')).startResume },
   resume: { path: '/?resume', load: async (): Promise<Start> => (await import('./features.js')).startResume },
-  cut: { path: '/?resume&cut', load: async (): Promise<Start> => (await import('./features.js')).startResume },
+  cut: {
+    path: '/?resume&cut',
+    load: async (): Promise<Start> => (await import('./features.js')).startResumableCluster,
+  },
   cluster: { path: '/', load: async (): Promise<Start> => (await import('./features.js')).startCluster },
   traced: { path: '/', load: async (): Promise<Start> => (await import('./features.js')).startTraced },
   'ws echo': { path: '/', load: async (): Promise<Start> => (await import('./echo.js')).onWs },

@@ -40,7 +40,7 @@ export function families(hosts: readonly HostKind[], quick: boolean): Family[] {
     name: 'features',
     title: 'Features of the core',
     about:
-      'JSON round trips and streams of 100 events on 64 connections, and new chats. `resume-unused`: sessions are resumable, but the clients do not ask for it; `resume`: they do; `cut`: in addition each stream loses its connection after its first event, and is resumed; `cluster`: one node, with a store in memory; `traced`: with a subscriber on each tracing channel.',
+      'JSON round trips and streams of 100 events on 64 connections, and new chats. `resume-unused`: sessions are resumable, but the clients do not ask for it; `resume`: they do; `cut`: in addition the node is one of a cluster, and each stream loses its connection after its first event, and is resumed; `cluster`: one node, with a store in memory; `traced`: with a subscriber on each tracing channel.',
     workloads: [
       sends({ name: 'features-json', x: 0, connections: 64, count: 8000, goals: featureGoals }),
       sends({

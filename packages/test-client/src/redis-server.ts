@@ -9,17 +9,24 @@ import { createInterface } from 'node:readline';
 /** A redis-server process for one test, with its own port and folder. */
 export class RedisServer {
   readonly port: number;
+  readonly #program: string;
   readonly #folder: string;
   readonly #args: string[];
   #process: ChildProcess | undefined;
 
-  static async start(...args: string[]): Promise<RedisServer> {
-    const server = new RedisServer(await freePort(), await mkdtemp(join(tmpdir(), 'arc-redis-')), args);
+  static start(...args: string[]): Promise<RedisServer> {
+    return RedisServer.startProgram(process.env.REDIS_SERVER_PATH || 'redis-server', ...args);
+  }
+
+  /** Starts another program that speaks Redis, such as `valkey-server`. */
+  static async startProgram(program: string, ...args: string[]): Promise<RedisServer> {
+    const server = new RedisServer(program, await freePort(), await mkdtemp(join(tmpdir(), 'arc-redis-')), args);
     await server.start();
     return server;
   }
 
-  private constructor(port: number, folder: string, args: string[]) {
+  private constructor(program: string, port: number, folder: string, args: string[]) {
+    this.#program = program;
     this.port = port;
     this.#folder = folder;
     this.#args = args;
@@ -31,7 +38,6 @@ export class RedisServer {
 
   /** Starts it, on the same port and in the same folder as before. */
   async start(): Promise<void> {
-    const program = process.env.REDIS_SERVER_PATH || 'redis-server';
     const args = [
       '--port',
       String(this.port),
@@ -43,7 +49,7 @@ export class RedisServer {
       '',
       ...this.#args,
     ];
-    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'ignore'] });
+    const child = spawn(this.#program, args, { stdio: ['ignore', 'pipe', 'ignore'] });
     this.#process = child;
     const lines = createInterface({ input: child.stdout });
     const said: string[] = [];

@@ -1,4 +1,5 @@
-// Installs a Redis server where there is none and it can be done without asking. The tests start it themselves.
+// Installs a Redis server where there is none and it can be done without asking, and Valkey where the distribution has it. The tests
+// and `npm run cluster` start them themselves.
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
@@ -18,7 +19,7 @@ function isOnPath(name) {
 }
 
 function fail(problem) {
-  console.error(`${problem}\nThe tests need redis-server: install it, or set REDIS_SERVER_PATH to the program.`);
+  console.error(`${problem}\nredis-server is needed: install it, or set REDIS_SERVER_PATH to the program.`);
   process.exit(1);
 }
 
@@ -29,6 +30,18 @@ function run(...command) {
   if (error !== undefined || status !== 0) fail(`"${command.join(' ')}" failed${isRoot ? '' : ' (with sudo)'}.`);
 }
 
+function install(name) {
+  const options = ['-qq', '-y', '--no-install-recommends'];
+  // The package would start a server of its own, which nothing here needs.
+  run('env', 'DEBIAN_FRONTEND=noninteractive', 'RUNLEVEL=1', 'apt-get', 'install', ...options, name);
+  if (!isOnPath(name)) fail(`apt-get installed ${name}, but it is not on the PATH.`);
+}
+
+function isPackage(name) {
+  const { stdout } = spawnSync('apt-cache', ['policy', name], { encoding: 'utf8' });
+  return /Candidate: \d/.test(stdout ?? '');
+}
+
 const given = process.env.REDIS_SERVER_PATH;
 if (given !== undefined && given !== '') {
   if (!isProgram(given)) fail(`REDIS_SERVER_PATH is ${given}, which is no program.`);
@@ -36,8 +49,6 @@ if (given !== undefined && given !== '') {
   if (!isOnPath('apt-get')) fail('No redis-server was found, and no apt-get to install it with.');
   console.error('No redis-server was found: installing it with apt-get.');
   run('apt-get', 'update', '-qq');
-  const options = ['-qq', '-y', '--no-install-recommends'];
-  // The package would start a server of its own, which no test needs.
-  run('env', 'DEBIAN_FRONTEND=noninteractive', 'RUNLEVEL=1', 'apt-get', 'install', ...options, 'redis-server');
-  if (!isOnPath('redis-server')) fail('apt-get installed redis-server, but it is not on the PATH.');
+  install('redis-server');
+  if (isPackage('valkey-server')) install('valkey-server');
 }
