@@ -54,7 +54,7 @@ function parse(args: readonly string[]): Options {
   const asked = values.hosts?.split(',') ?? HOSTS;
   const unknown = asked.find((host) => !HOSTS.some((kind) => kind === host));
   if (unknown !== undefined) throw new Error(`--hosts: "${unknown}" is unknown`);
-  const rounds = Number(values.rounds ?? (quick ? 3 : 10));
+  const rounds = Number(values.rounds ?? (quick ? 4 : 12));
   if (!Number.isInteger(rounds) || rounds < 1 || rounds > 1000)
     throw new Error('--rounds: must be an integer from 1 to 1000');
   const pattern = only === undefined ? undefined : new RegExp(`^(?:${only})$`);

@@ -19,6 +19,8 @@ export function families(hosts: readonly HostKind[], quick: boolean): Family[] {
   const numbered = (length: number, name: string): string[] => Array.from({ length }, (_, n) => `${name}-${n}`);
   const base = { hosts: relays, servers: 1 };
   const fewer = { ...base, hosts: fewerHosts(relays, quick) };
+  // Of families with goals. Even, so that each host starts as often before another one as after it.
+  const processes = quick ? 2 : 4;
   // bench/README.md gives the reasons for the goals.
   const json = { core: 1.2, adapters: 1.25 };
   const streams = { burst: { core: 1.45, adapters: 1.45, plain: 0.8 }, tick: { core: 1.15, adapters: 1.15 } };
@@ -33,7 +35,7 @@ export function families(hosts: readonly HostKind[], quick: boolean): Family[] {
       startsChats: true,
     });
   const features = FEATURES.filter((kind) => hosts.includes(kind));
-  const feature = { hosts: ['core', ...features] as const, baseline: 'core' as const, servers: 1 };
+  const feature = { hosts: ['core', ...features] as const, baseline: 'core' as const, servers: 1, processes };
   const featureGoals = { hosts: { 'resume-unused': 1.02, resume: 1.08, cluster: 1.03 } };
   const withFeatures = (): Family => ({
     ...feature,
@@ -67,6 +69,7 @@ export function families(hosts: readonly HostKind[], quick: boolean): Family[] {
   return [
     {
       ...base,
+      processes,
       name: 'json',
       title: 'JSON round trips',
       about: 'A message, and its answer as one JSON document. Each connection has one message in flight.',
@@ -82,6 +85,7 @@ export function families(hosts: readonly HostKind[], quick: boolean): Family[] {
     },
     {
       ...base,
+      processes,
       name: 'stream',
       title: 'Streams of 100 events',
       about:

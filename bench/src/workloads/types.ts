@@ -43,6 +43,11 @@ export interface Family {
   readonly hosts: readonly HostKind[];
   /** The host that the others are compared with. Default: `floor`. */
   readonly baseline?: HostKind;
+  /**
+   * Number of processes of each host, one after the other: two processes of the same build differ by some per cent.
+   * Every second time the hosts start in reverse order. Default: 1.
+   */
+  readonly processes?: number | undefined;
   /** Number of agent servers for each host. */
   readonly servers: number;
   readonly workloads: readonly Workload[];

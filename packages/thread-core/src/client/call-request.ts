@@ -56,5 +56,5 @@ export interface CallOwner {
   /** Handed to the client's `headers` function. */
   readonly session?: unknown;
   /** Asked right before a message is written. If it is false, the message waits as if the connection had failed. */
-  readonly mayWrite?: (() => boolean) | undefined;
+  readonly observer?: { mayWrite?(): boolean } | undefined;
 }

@@ -141,7 +141,7 @@ export class Call extends CallLifecycle implements AttemptOwner {
 
   /** @internal */
   get mayWrite(): boolean {
-    return this.request.method === 'chat.end' || this.owner?.mayWrite?.() !== false;
+    return this.request.method === 'chat.end' || this.owner?.observer?.mayWrite?.() !== false;
   }
 
   /** @internal */

@@ -38,7 +38,7 @@ export class ThreadManager implements AsyncDisposable {
     const { store, busy = 'queue', token, cleanupTimeout = 5000, session } = options;
     const { logger = silentLogger, hooks = {}, observer } = options;
     const tokens = token === undefined ? undefined : new TokenSource(token);
-    const owner = { tokens, session, mayWrite: observer?.mayWrite?.bind(observer) };
+    const owner = { tokens, session, observer };
     this.#table = new ThreadTable(client, store, busy, owner, cleanupTimeout, logger, hooks, observer);
   }
 

@@ -20,9 +20,14 @@ export class LeaseClock {
     this.#renewed = asked;
   }
 
+  /** As `age`, by the wall clock alone: a cheap check of each message, whose request needs a good `age` to be written. */
+  get wallAge(): number {
+    return this.#renewed === undefined ? Number.POSITIVE_INFINITY : Date.now() - this.#renewed.wall;
+  }
+
   /** Milliseconds since the last renewal; infinite before the first. */
   get age(): number {
     if (this.#renewed === undefined) return Number.POSITIVE_INFINITY;
-    return Math.max(performance.now() - this.#renewed.monotonic, Date.now() - this.#renewed.wall);
+    return Math.max(performance.now() - this.#renewed.monotonic, this.wallAge);
   }
 }

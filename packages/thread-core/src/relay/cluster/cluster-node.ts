@@ -120,7 +120,7 @@ export class ClusterNode {
    * as the lease is over.
    */
   check(isConnected = true): Promise<void> | undefined {
-    const isFresh = this.#clock.age < (this.node.lease * 2) / RENEWALS_PER_LEASE;
+    const isFresh = this.#clock.wallAge < (this.node.lease * 2) / RENEWALS_PER_LEASE;
     return isFresh && !this.#isFenced ? undefined : this.#checkAgain(isConnected);
   }
 

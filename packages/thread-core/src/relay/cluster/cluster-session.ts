@@ -156,7 +156,7 @@ export class ClusterSession implements ClusterMember {
   }
 
   mayWrite(): boolean {
-    return this.#node.mayWrite(this.#owner.isConnected());
+    return this.#node.isLeaseGood || this.#node.mayWrite(this.#owner.isConnected());
   }
 
   /** Stores a thread whose chat was started elsewhere. */
