@@ -94,7 +94,10 @@ t.test('a reaper that is killed loses nothing: a third node ends what it had beg
   t.ok(reached > 0);
   gate.release();
   await cluster.add();
+  const began = performance.now();
   await until(() => agent.counters.open === 0, 'the chats to be ended');
+  const took = performance.now() - began;
+  t.ok(took < cluster.bound * 3, `within three times the bound of ${cluster.bound} ms: ${Math.round(took)} ms`);
   await until(async () => {
     const keys = await cluster.client.keys('arc:s:*');
     return keys.length === 0;

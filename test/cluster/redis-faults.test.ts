@@ -90,6 +90,33 @@ t.test('a Redis that is full keeps the cluster together: no new threads, no chat
   t.same(await cluster.shutDown(), []);
 });
 
+t.test(
+  'a Redis that becomes a read-only replica: open threads continue, and nothing is lost when it is one no more',
+  async (t) => {
+    const cluster = await Cluster.start(t, { nodes: 2, lease: 1500 });
+    const { agent } = cluster;
+    const [one, other] = cluster.nodes;
+    const client = await one?.connect();
+    t.match(await client?.send('support'), { type: 'response' });
+    // Of a primary that does not exist: it keeps its data, and refuses each write.
+    await cluster.client.call('REPLICAOF', '127.0.0.1', '1');
+    await until(async () => (await stateOf(one)) === 'away', 'the node to notice');
+    t.match(await client?.send('support'), { type: 'response' }, 'an open thread continues');
+    t.match(await client?.send('hr'), { type: 'error', data: { code: -41002 } }, 'a new one cannot be started');
+    const { log } = (await one?.report()) ?? { log: [] };
+    t.match(JSON.stringify(log.find(({ state }) => state === 'away')), /read-only/, 'the log says why');
+    await cluster.client.call('REPLICAOF', 'NO', 'ONE');
+    await isOk(one);
+    await isOk(other);
+    t.match(await client?.send('hr'), { type: 'response' });
+    t.match(await client?.send('support'), { type: 'response' });
+    t.match(agent.counters, { started: 2, ended: 0 });
+    await one?.kill();
+    await until(() => agent.counters.open === 0, 'the chats to be ended');
+    t.same(await cluster.shutDown(), []);
+  },
+);
+
 t.test('1,000 messages on an open thread send no command to Redis, under MONITOR', async (t) => {
   const cluster = await Cluster.start(t, { nodes: 1, lease: 60_000 });
   const client = await cluster.nodes[0]?.connect();

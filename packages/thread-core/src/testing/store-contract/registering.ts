@@ -32,6 +32,8 @@ export const registering: Part = (test) => {
     const identity = { name: 'Änn "✓"', roles: ['admin', null], nested: { n: 1.5 } };
     const owned = await a.open('s1', { identity, grace: LONG - 1, seq: 7, got: 3, pending: ['q1', 2] });
     const entry = { agentId: 'one', contextId: 'ctx:1', chatId: 'c1', unsettled: true };
+    await a.store.thread(owned, ':5:ctx:1:one', { ...entry, chatId: 'an earlier one' });
+    await a.store.thread(owned, ':5:ctx:1:one', entry);
     await a.store.thread(owned, ':5:ctx:1:one', entry);
     entry.chatId = 'changed afterwards';
     await a.store.thread(owned, 'gone', { agentId: 'two', chatId: 'c2' });

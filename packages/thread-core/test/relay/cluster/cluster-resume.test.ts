@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { mock } from 'node:test';
 import t, { type Test } from 'tap';
 import { StoreError } from '../../../src/index.js';
 import { deferred, textOf, to, until } from '../helpers.js';
@@ -301,6 +302,33 @@ t.test('at shutdown clients are closed one after the other, and all within drain
   t.strictSame(await Promise.all(resumed), Array(10).fill(true));
   t.ok((closedAt.at(-1) ?? 0) > (closedAt[0] ?? 0), `others had resumed before the last was closed: ${closedAt}`);
 });
+
+for (const [drainTimeout, spacing] of [
+  [50, 5],
+  [30_000, 20],
+] as const) {
+  t.test(
+    `at shutdown ten clients get their turns ${spacing} ms apart if drainTimeout is ${drainTimeout} ms [S-62]`,
+    async (t) => {
+      const { nodes } = await cluster(t, 2);
+      const [a] = nodes as Pair;
+      const clients = await Promise.all(Array.from({ length: 10 }, () => a.resume()));
+      const codes = clients.map(async ([{ socket }]) => (await once(socket, 'close'))[0]);
+      const timers = mock.method(globalThis, 'setTimeout');
+      const closing = a.relay.close({ timeout: drainTimeout });
+      const delays = timers.mock.calls.map(({ arguments: [, delay] }) => delay);
+      timers.mock.restore();
+      const turns = Array.from({ length: 9 }, (_, before) => (before + 1) * spacing);
+      t.strictSame(
+        turns.filter((turn) => !delays.includes(turn)),
+        [],
+        `timers of ${delays} ms`,
+      );
+      await closing;
+      t.strictSame(await Promise.all(codes), Array(10).fill(1012));
+    },
+  );
+}
 
 t.test('a thread whose former chat is being ended continues in its new one after kill -9 [S-83]', async (t) => {
   const { agent, store, nodes } = await cluster(t, 2);
