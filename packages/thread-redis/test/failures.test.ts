@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { RedisServer, until } from '@arc/test-client';
 import type { JsonValue, SessionState, SessionStore, StoreNode } from '@arc/thread-core';
 import t, { type Test } from 'tap';
-import { redisStore } from '../src/index.js';
+import { type IoRedisClient, redisStore } from '../src/index.js';
 import { clients, type TestClient } from './clients.js';
 
 const LONG = 60_000;
@@ -271,6 +271,41 @@ for (const client of ['node-redis 6', 'ioredis 6']) {
       await t.rejects(store.reapOne(peer, 's1', LONG), version);
       t.same(await store.reap(peer, { limit: 10, deadline: LONG }), []);
       t.equal(await admin.command('HGET', 'arc:s:s1', 'version'), '2');
+    },
+  );
+}
+
+for (const loss of ['is flushed', 'is restarted']) {
+  t.test(
+    `a renewal that its client repeats after Redis ${loss} gives the new data a name of its own [S-108]`,
+    async (t) => {
+      const { server, admin, store, node: a, peer: b } = await begin(t, 'ioredis 6');
+      const meta = { sid: 's1', grace: LONG };
+      const { boot } = await store.renew(b);
+      await store.open(b, meta);
+      const lose = async (): Promise<void> => {
+        if (loss === 'is flushed') return void (await admin.command('FLUSHALL'));
+        await server.kill();
+        await server.start();
+      };
+      await lose();
+      // Clients send a command again whose answer was lost with the connection.
+      const io = admin.client as IoRedisClient;
+      let last: Parameters<IoRedisClient['call']> = ['PING', []];
+      const call = (...command: typeof last): Promise<unknown> => {
+        last = command;
+        return io.call(...command);
+      };
+      const recorder = { call, duplicate: () => io, disconnect: () => {}, on: () => {} };
+      await redisStore(recorder).renew(a);
+      const renewed = await store.renew(b);
+      t.not(renewed.boot, boot);
+      await store.open(b, { ...meta, epoch: 1, boot });
+      await lose();
+      await io.call(...last);
+      t.not((await store.renew(b)).boot, renewed.boot);
+      await store.open(b, { ...meta, epoch: 1, boot: renewed.boot });
+      t.strictSame(await store.sessionsOn(b), ['s1'], 'the session is registered again');
     },
   );
 }

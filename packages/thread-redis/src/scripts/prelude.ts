@@ -62,8 +62,10 @@ local function boot(time, nonce, lease)
   local known = redis.call('HMGET', P .. 'boot', 'run', 'id', 'until')
   if known[1] == run then return known[2], tonumber(known[3]) end
   local settles = time + tonumber(lease)
-  redis.call('HSET', P .. 'boot', 'run', run, 'id', nonce, 'until', int(settles))
-  return nonce, settles
+  -- A client that lost its connection sends a command again: its nonce may have named the data that was lost since.
+  local id = nonce .. ':' .. run .. ':' .. int(time)
+  redis.call('HSET', P .. 'boot', 'run', run, 'id', id, 'until', int(settles))
+  return id, settles
 end
 
 -- Removes a session from the lists in which it is found.
