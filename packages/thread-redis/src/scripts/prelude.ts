@@ -80,7 +80,9 @@ local function take(sid, held, status, due)
   unlist(sid, held)
   redis.call('HSET', session(sid), 'status', status, 'epoch', int(held.epoch + 1), 'owner', NAME, 'incarnation', INC,
     'until', int(due))
-  if status == 'owned' then redis.call('ZADD', sessionsOf(idOf(NAME, INC)), int(held.grace), sid)
+  if status == 'owned' then
+    redis.call('ZADD', sessionsOf(idOf(NAME, INC)), int(held.grace), sid)
+    redis.call('ZADD', P .. 'nodes', 'NX', int(now()), idOf(NAME, INC))
   else redis.call('ZADD', P .. 'reaping', int(due), sid) end
 end
 

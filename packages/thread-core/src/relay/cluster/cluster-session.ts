@@ -1,19 +1,13 @@
 import type { ChatOutcome } from '../../threads/ending.js';
 import type { ThreadEntry } from '../../threads/store.js';
-import {
-  FencedError,
-  type JournalSlice,
-  type Ownership,
-  type SessionState,
-  StoreError,
-} from '../store/session-store.js';
+import { FencedError, type JournalSlice, type Ownership, type SessionState } from '../store/session-store.js';
 import { ClusterUnavailableError } from './cluster-errors.js';
 import type { ClusterNode } from './cluster-node.js';
 import type { ClusterMember } from './cluster-reconcile.js';
 import type { ClaimedRecord, ClusterSessionOwner, SessionDescription } from './cluster-session-owner.js';
 import { LatestDescription } from './cluster-session-owner.js';
+import { OwnedWrites } from './owned-writes.js';
 import { StoredThreads } from './stored-threads.js';
-import { WriteQueue } from './write-queue.js';
 
 /**
  * Keeps one session in the store: each thread before its chat.start, so that others can end the chat if this process dies.
@@ -30,15 +24,16 @@ export class ClusterSession implements ClusterMember {
   readonly #threads: StoredThreads;
   /** Keys of threads that could not be written. */
   readonly #unwritten = new Set<string>();
-  readonly #writes = new WriteQueue();
+  readonly #writes: OwnedWrites;
   /** This node is done with the session: it has ended, or is left to others. */
-  #isReleased = false;
+  isReleased = false;
 
   /** `claimed`: how the node owns the session already, and its threads as they were stored. */
   constructor(node: ClusterNode, sid: string, owner: ClusterSessionOwner, claimed?: ClaimedRecord) {
     this.sid = sid;
     this.#node = node;
     this.#owner = owner;
+    this.#writes = new OwnedWrites(node, this);
     this.#description = new LatestDescription(owner);
     this.#threads = new StoredThreads(claimed?.threads);
     this.#owned = claimed?.owned;
@@ -80,7 +75,7 @@ export class ClusterSession implements ClusterMember {
   /** Gives the session to another node. False if that node is dead: the session stays here. Rejects as the store does. */
   async handover(to: string, state: () => SessionState): Promise<boolean> {
     let isDone = false;
-    await this.#write(async () => {
+    await this.#writes.addOwned(async () => {
       if (this.#owned !== undefined) isDone = await this.#node.store.handover(this.#owned, to, state());
     });
     if (isDone) this.release();
@@ -89,7 +84,7 @@ export class ClusterSession implements ClusterMember {
 
   /** Gives the session up for whichever node claims it. */
   async park(state: () => SessionState): Promise<void> {
-    await this.#write(async () => {
+    await this.#writes.addOwned(async () => {
       const owned = await this.#registered();
       if (owned !== undefined) await this.#node.store.park(owned, state());
     });
@@ -103,7 +98,7 @@ export class ClusterSession implements ClusterMember {
   async expire(cleanupTimeout: number): Promise<boolean> {
     const deadline = cleanupTimeout * 2 + this.#node.node.lease;
     try {
-      await this.#write(async () => {
+      await this.#writes.addOwned(async () => {
         if (this.#owned !== undefined) await this.#node.store.expire(this.#owned, deadline);
       });
     } catch (error) {
@@ -112,12 +107,12 @@ export class ClusterSession implements ClusterMember {
       // Another node may have claimed it by now. If none has, its chats are ended after the next renewal.
       if (!this.#node.isLeaseGood) return false;
     }
-    return !this.#isReleased;
+    return !this.isReleased;
   }
 
   /** The session is not this node's any more, and stays in the store. */
   release(): void {
-    this.#isReleased = true;
+    this.isReleased = true;
     this.#owned = undefined;
     this.#node.remove(this);
   }
@@ -133,7 +128,7 @@ export class ClusterSession implements ClusterMember {
    * @throws ClusterUnavailableError if it could not be stored: the chat must not be started
    */
   async beforeStart(entry: ThreadEntry): Promise<void> {
-    if (this.#isReleased) throw new ClusterUnavailableError();
+    if (this.isReleased) throw new ClusterUnavailableError();
     try {
       // A function of the application that throws is no failure of the store, and changes nothing for other sessions.
       if (this.#owned === undefined) this.#description.read();
@@ -144,7 +139,7 @@ export class ClusterSession implements ClusterMember {
     try {
       await this.#node.joined();
       await this.#node.check();
-      await this.#write(() => this.#writeThread(entry.chatId));
+      await this.#writes.addOwned(() => this.#writeThread(entry.chatId));
     } catch (error) {
       this.#failed(entry.chatId, error);
       throw error instanceof ClusterUnavailableError ? error : new ClusterUnavailableError(error);
@@ -161,9 +156,11 @@ export class ClusterSession implements ClusterMember {
 
   /** Stores a thread whose chat was started elsewhere. */
   onAdopted(entry: ThreadEntry): void {
-    if (this.#isReleased) return;
+    if (this.isReleased) return;
     this.#threads.add(entry);
-    this.#write(() => this.#writeThread(entry.chatId)).catch((error: unknown) => this.#failed(entry.chatId, error));
+    this.#writes
+      .addOwned(() => this.#writeThread(entry.chatId))
+      .catch((error: unknown) => this.#failed(entry.chatId, error));
   }
 
   /** Stores what has changed of a thread: its chat id, or whether it is settled. */
@@ -179,8 +176,8 @@ export class ClusterSession implements ClusterMember {
 
   /** Removes the session, once all its chats are ended. Never rejects: what stays is removed after a renewal. */
   async unregister(): Promise<void> {
-    if (this.#isReleased) return;
-    this.#isReleased = true;
+    if (this.isReleased) return;
+    this.isReleased = true;
     await this.#writes.add(async () => {
       if (this.#owned === undefined) return;
       await this.#node.store.close(this.#owned).catch((error: unknown) => {
@@ -194,7 +191,7 @@ export class ClusterSession implements ClusterMember {
   async registerAgain(boot: string): Promise<void> {
     const { store, node } = this.#node;
     const owned = this.#owned;
-    if (owned === undefined || this.#isReleased) return;
+    if (owned === undefined || this.isReleased) return;
     let described: SessionDescription;
     try {
       described = this.#description.read();
@@ -205,6 +202,7 @@ export class ClusterSession implements ClusterMember {
     const meta = { ...described, epoch: owned.epoch, boot, threads: this.threads };
     try {
       await store.open(node, meta);
+      this.#owner.onRegisteredAgain();
     } catch (error) {
       if (!(error instanceof FencedError)) throw error;
       this.lost();
@@ -214,43 +212,26 @@ export class ClusterSession implements ClusterMember {
   async flush(): Promise<boolean> {
     if (this.#isUncertain) await this.#enroll();
     for (const key of [...this.#unwritten]) {
-      if (this.#isReleased) return true;
+      if (this.isReleased) return true;
       this.#unwritten.delete(key);
       // If the store does not know the session, the next renewal finds out whether data was lost or the session.
       await this.#writes.add(() => this.#writeThread(key)).catch((error: unknown) => this.#writeLater(key, error));
     }
-    if (this.#isReleased) return true;
+    if (this.isReleased) return true;
     return (await this.#owner.writeJournal()) && this.#unwritten.size === 0 && !this.#isUncertain;
   }
 
   lost(): void {
-    if (this.#isReleased) return;
-    this.#isReleased = true;
+    if (this.isReleased) return;
+    this.isReleased = true;
     this.#owned = undefined;
     this.#node.remove(this);
     this.#owner.onLost();
   }
 
   #writeSoon(key: string): void {
-    if (this.#isReleased || this.#owned === undefined) return;
-    this.#write(() => this.#writeThread(key)).catch((error: unknown) => this.#failed(key, error));
-  }
-
-  /**
-   * A store that does not know the session may have lost its data. Then a renewal registers the session again; it is not
-   * awaited in the queue, in which it writes itself.
-   * @throws StoreError `away` if the renewal did not tell; FencedError if another node has the session
-   */
-  async #write(write: () => Promise<void>): Promise<void> {
-    try {
-      await this.#writes.add(write);
-    } catch (error) {
-      if (!(error instanceof FencedError)) throw error;
-      await this.#node.renewAfresh();
-      if (this.#isReleased) throw error;
-      if (this.#node.isAway) throw new StoreError('away', 'The owner is not known', { cause: error });
-      await this.#writes.add(write);
-    }
+    if (this.isReleased || this.#owned === undefined) return;
+    this.#writes.addOwned(() => this.#writeThread(key)).catch((error: unknown) => this.#failed(key, error));
   }
 
   async #writeThread(key: string): Promise<void> {
@@ -272,12 +253,16 @@ export class ClusterSession implements ClusterMember {
 
   async #enroll(): Promise<void> {
     const enrolling = this.#writes.add(async () => void (await this.#registered()));
-    await enrolling.catch((error: unknown) => this.#isUncertain && this.failed(error));
+    await enrolling.catch((error: unknown) => {
+      // It creates the session where data was lost, so another node has it.
+      if (error instanceof FencedError) this.lost();
+      else if (this.#isUncertain) this.failed(error);
+    });
   }
 
   async #registered(): Promise<Ownership | undefined> {
-    if (!this.#isReleased && this.#owned === undefined) await this.#register();
-    return this.#isReleased ? undefined : this.#owned;
+    if (!this.isReleased && this.#owned === undefined) await this.#register();
+    return this.isReleased ? undefined : this.#owned;
   }
 
   async #register(): Promise<void> {
@@ -289,8 +274,7 @@ export class ClusterSession implements ClusterMember {
   }
 
   #failed(key: string, error: unknown): void {
-    if (error instanceof FencedError) this.lost();
-    else this.#writeLater(key, error);
+    if (!(error instanceof FencedError)) this.#writeLater(key, error);
   }
 
   #writeLater(key: string, error: unknown): void {

@@ -87,6 +87,9 @@ const FINAL: readonly unknown[] = [
 /** The most entries of `#uncertain`. */
 const MAX_UNCERTAIN = 10_000;
 
+/** The most questions that are remembered, to recognise one that was posted twice. */
+const MAX_ASKED = 10_000;
+
 /** The shortest pause between two claims. After a handover there is none. */
 const MIN_WAIT_MS = 25;
 
@@ -98,6 +101,8 @@ export class SessionMoves {
   readonly #attempts = new Map<string, Promise<unknown>>();
   /** The answers that are awaited, by the id of the question. */
   readonly #answers = new Map<string, Deferred<MoveAnswer>>();
+  /** Questions of other nodes that were taken. A client of the store may post one again whose answer was lost. */
+  readonly #asked = new Set<string>();
   /** Requests, by session id, whose session may come here although the store's or the owner's answer gets lost. */
   readonly #uncertain = new Map<string, ResumeRequest>();
   /** Sessions that were taken over from other nodes, and sessions that were given to them. */
@@ -204,8 +209,16 @@ export class SessionMoves {
   }
 
   onMessage(message: MovesMessage): void {
-    if (message.type === 'move') void this.#give(message);
-    else this.#onAnswer(message);
+    if (message.type === 'move-answer') this.#onAnswer(message);
+    else if (this.#isNew(message)) void this.#give(message);
+  }
+
+  #isNew({ ask }: MoveMessage): boolean {
+    if (this.#asked.has(ask)) return false;
+    this.#asked.add(ask);
+    const [oldest] = this.#asked;
+    if (this.#asked.size > MAX_ASKED && oldest !== undefined) this.#asked.delete(oldest);
+    return true;
   }
 
   async #give({ from, ask, request }: MoveMessage): Promise<void> {

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import t from 'tap';
-import { FencedError, type JsonValue } from '../../../src/index.js';
+import { FencedError, type JsonValue, StoreError } from '../../../src/index.js';
 import { type Client, deferred, type Frame, textOf, to, until } from '../helpers.js';
 import { type ClusterNode, cluster } from './cluster-helpers.js';
 
@@ -171,4 +171,215 @@ t.test('a node whose lease is over takes no session from the node that has its c
   await until(() => renewals === 3, 'the other node to be back');
   const [, ready] = await b.resume({ session, seq: 2, sent: 2 });
   t.match(ready, { resumed: true });
+});
+
+t.test('a store that loses its data twice in a row takes no session away from its node [S-109]', async (t) => {
+  const { agent, store, nodes } = await cluster(t, 2);
+  const [a] = nodes as Pair;
+  const [client] = await a.resume();
+  await client.ask(to('support', 'x', { id: 1 }));
+  const thread = store.thread.bind(store);
+  let losses = 2;
+  store.thread = (...args) => {
+    if (losses > 0) {
+      losses -= 1;
+      store.lose();
+    }
+    return thread(...args);
+  };
+  t.match(await client.ask(to('hr', 'y', { id: 2 })), { type: 'response' });
+  t.match(await client.ask(to('support', 'z', { id: 3 })), { type: 'response' });
+  t.match(agent.counters, { started: 2, ended: 0 });
+  t.equal(losses, 0);
+});
+
+t.test('a session whose grace ends while the store loses its data twice is ended by its node [S-109]', async (t) => {
+  const { agent, store, nodes } = await cluster(t, 2, { resume: { grace: 50 } });
+  const [a] = nodes as Pair;
+  const [client] = await a.resume();
+  await client.ask(to('support', 'x', { id: 1 }));
+  const expire = store.expire.bind(store);
+  let losses = 2;
+  store.expire = (...args) => {
+    if (losses > 0) {
+      losses -= 1;
+      store.lose();
+    }
+    return expire(...args);
+  };
+  await a.dropAll();
+  await agent.waitFor(({ counters }) => counters.open === 0);
+  t.equal(losses, 0);
+});
+
+t.test(
+  'a registration without an answer, whose session another node has claimed since, is given up [S-110]',
+  async (t) => {
+    const { store, nodes } = await cluster(t, 2);
+    const [a, b] = nodes as Pair;
+    let opened = 0;
+    const open = store.open.bind(store);
+    store.open = (...args) => {
+      opened += 1;
+      return open(...args);
+    };
+    a.lost.add('open');
+    const [first, { session }] = await a.resume();
+    await until(() => opened === 1, 'the registration');
+    a.isCutOff = true;
+    const post = store.post.bind(store);
+    store.post = (to, message) => (to === 'a' && a.isCutOff ? Promise.resolve(true) : post(to, message));
+    const closed = once(first.socket, 'close');
+    const [, ready] = await b.resume({ session, seq: 0, sent: 0 });
+    t.match(ready, { resumed: true });
+    a.lost.clear();
+    a.isCutOff = false;
+    t.equal((await closed)[0], 1012);
+    t.equal(opened, 2, 'it was asked for once more');
+  },
+);
+
+t.test('a question for a session that is posted twice is answered once [S-111]', async (t) => {
+  const { agent, store, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const gate = deferred();
+  agent.script('chat.start', async function* () {
+    yield 'one ';
+    await gate.promise;
+    yield 'two';
+  });
+  const [first, { session }] = await a.resume();
+  first.send(to('support', 'x', { id: 1, stream: true }));
+  t.match(await first.next(), { type: 'content', seq: 1 });
+  await a.dropAll();
+  let question: [string, JsonValue] | undefined;
+  const post = store.post.bind(store);
+  store.post = (...args) => {
+    const [, message] = args;
+    if ((message as { type?: string }).type === 'move') question = args;
+    return post(...args);
+  };
+  const [second, ready] = await b.resume({ session, seq: 1, sent: 1 });
+  t.match(ready, { resumed: true });
+  // As a client of Redis does that has lost its connection before the answer came.
+  await post(...(question as [string, JsonValue]));
+  const asked = question?.[1] as { request: { [name: string]: JsonValue } };
+  // A question of somebody else comes after it.
+  await post('a', {
+    type: 'move',
+    from: 'b',
+    ask: 'other',
+    request: { ...asked.request, sid: 'x' },
+  });
+  gate.resolve();
+  t.match(await second.next(), { type: 'content', seq: 2 });
+  t.match(await second.next(), { type: 'done', seq: 3 });
+  t.equal(second.socket.readyState, second.socket.OPEN);
+});
+
+t.test('while the store is away after a handover without an answer, nobody gets the session [S-105]', async (t) => {
+  const { agent, store, nodes } = await cluster(t, 2, { lease: 2000 });
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  let renewals = 0;
+  const renew = store.renew.bind(store);
+  // Of the node whose client comes back: it fails as often as is waited for.
+  store.renew = (node) => {
+    if (node.name !== 'a' || isBack) return renew(node);
+    renewals += 1;
+    return Promise.reject(new StoreError('away', 'cut off'));
+  };
+  let isBack = true;
+  const handover = store.handover.bind(store);
+  // It is carried out later than its node waits for it.
+  let late: (() => Promise<unknown>) | undefined;
+  store.handover = (...args) => {
+    isBack = false;
+    late = () => handover(...args);
+    return Promise.reject(new StoreError('away', 'no answer'));
+  };
+  const other = await b.connect();
+  other.send({ type: 'resume', session, seq: 1, sent: 1 });
+  await until(() => renewals > 0, 'the handover, and a renewal');
+  other.socket.terminate();
+  const client = await a.connect();
+  client.send({ type: 'resume', session, seq: 1, sent: 1 });
+  let isEarly = true;
+  const answered = client.next().then((frame) => ({ frame, isEarly }));
+  const before = renewals;
+  await until(() => renewals > before + 1, 'two more renewals');
+  await late?.();
+  store.handover = handover;
+  isEarly = false;
+  isBack = true;
+  const { frame, isEarly: wasEarly } = await answered;
+  t.equal(wasEarly, false, 'the client waits');
+  t.match(frame, { type: 'ready', resumed: true, seq: 1, got: 1 });
+  t.equal(textOf(await client.ask(to('support', 'y', { id: 2 }))), 'support #2: y');
+  t.equal(agent.counters.requests, 2);
+});
+
+t.test('a session that was detached when the store lost its data moves with all its frames [S-112]', async (t) => {
+  const { agent, store, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const gate = deferred();
+  agent.script('chat.start', async function* () {
+    for (const piece of ['1', '2', '3']) yield piece;
+    await gate.promise;
+    yield '4';
+  });
+  const [first, { session }] = await a.resume();
+  first.send(to('support', 'x', { id: 1, stream: true }));
+  await first.all(3);
+  await a.dropAll();
+  const stored = async (seq: number): Promise<boolean> =>
+    ((await store.read(session.split('.')[0] as string, 0))?.frames.length ?? 0) >= seq;
+  await until(() => stored(3), 'the frames to be stored');
+  store.lose();
+  await until(() => stored(3), 'them to be stored again');
+  gate.resolve();
+  const [second, ready] = await b.resume({ session, seq: 1, sent: 1 });
+  t.match(ready, { resumed: true });
+  t.match(await second.all(4), [{ seq: 2 }, { seq: 3 }, { seq: 4 }, { type: 'done', seq: 5 }]);
+});
+
+t.test('frames are stored although a write before them got no answer, and was carried out late [S-106]', async (t) => {
+  const { agent, store, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const gates = [deferred(), deferred(), deferred()];
+  agent.script('chat.start', async function* () {
+    yield '1';
+    yield '2';
+    await gates[0]?.promise;
+    yield '3';
+    await gates[1]?.promise;
+    yield '4';
+    await gates[2]?.promise;
+  });
+  const [first, { session }] = await a.resume();
+  first.send(to('support', 'x', { id: 1, stream: true }));
+  await first.all(2);
+  const append = store.append.bind(store);
+  let late: (() => Promise<unknown>) | undefined;
+  store.append = (...args) => {
+    late = () => append(...args);
+    return Promise.reject(new StoreError('away', 'no answer'));
+  };
+  await a.dropAll();
+  await until(() => late !== undefined, 'the write');
+  const [second] = await a.resume({ session, seq: 1, sent: 1 });
+  await late?.();
+  store.append = append;
+  gates[0]?.resolve();
+  t.match(await second.all(2), [{ seq: 2 }, { seq: 3 }]);
+  second.send({ type: 'ack', seq: 3 });
+  await second.ask({ type: 'ping' });
+  await a.dropAll();
+  gates[1]?.resolve();
+  const [third, ready] = await b.resume({ session, seq: 3, sent: 1 });
+  t.match(ready, { resumed: true });
+  t.match(await third.next(), { type: 'content', seq: 4 });
+  gates[2]?.resolve();
+  t.match(await third.next(), { type: 'done', seq: 5 });
 });

@@ -1,0 +1,45 @@
+import { FencedError, StoreError } from '../store/session-store.js';
+import type { ClusterNode } from './cluster-node.js';
+import { WriteQueue } from './write-queue.js';
+
+/** What writing needs of a session. */
+export interface WrittenSession {
+  /** This node is done with the session. */
+  readonly isReleased: boolean;
+  /** Registers it again; if another node owns it, it is released. */
+  registerAgain(boot: string): Promise<void>;
+}
+
+/** How often one write is tried again because the store does not know the session. */
+const MAX_LOSSES = 3;
+
+/** The writes of one session that only its owner may make. */
+export class OwnedWrites extends WriteQueue {
+  readonly #node: ClusterNode;
+  readonly #session: WrittenSession;
+
+  constructor(node: ClusterNode, session: WrittenSession) {
+    super();
+    this.#node = node;
+    this.#session = session;
+  }
+
+  /**
+   * A store that does not know the session may have lost its data, more than once. A renewal then registers the session
+   * again; it is not awaited in the queue, in which it writes itself.
+   * @throws StoreError `away` if it remains unknown who owns the session; FencedError if another node does
+   */
+  async addOwned(write: () => Promise<void>, losses = 0): Promise<void> {
+    try {
+      await this.add(write);
+    } catch (error) {
+      if (!(error instanceof FencedError)) throw error;
+      await this.#node.renewAfresh();
+      if (losses > 0 && !this.#node.isAway) await this.#session.registerAgain(this.#node.boot);
+      if (this.#session.isReleased) throw error;
+      const isUnknown = this.#node.isAway || losses === MAX_LOSSES;
+      if (isUnknown) throw new StoreError('away', 'The owner is not known', { cause: error });
+      await this.addOwned(write, losses + 1);
+    }
+  }
+}
