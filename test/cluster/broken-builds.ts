@@ -16,8 +16,8 @@ export const builds: BrokenBuild[] = [
     without: 'the write-ahead of threads',
     breakage: {
       file: '/thread-core/dist/relay/cluster/cluster-session.js',
-      find: 'await this.#write(() => this.#writeThread(entry.chatId));',
-      replace: 'setTimeout(() => this.#write(() => this.#writeThread(entry.chatId)).catch(() => undefined), 3000);',
+      find: 'await this.#writes.addOwned(() => this.#writeThread(entry.chatId));',
+      replace: 'setTimeout(() => this.#writes.addOwned(() => this.#writeThread(entry.chatId)).catch(() => undefined), 3000);',
     },
     steps: [['kill'], ['kill']],
     complaint: /chats left/,
