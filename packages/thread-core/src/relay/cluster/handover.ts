@@ -88,7 +88,7 @@ export async function giveSession<Member extends MovableSession>(
 
 /**
  * Hands a session in which nothing runs over. Resolves to whether that node has it now. Without an answer it may have it all the
- * same: this rejects when a renewal has told, or when only a renewal lets this node act again.
+ * same: this rejects when a renewal has told.
  */
 function attemptHandover<Member extends MovableSession>(
   { cluster }: SessionHost<Member>,
@@ -98,7 +98,7 @@ function attemptHandover<Member extends MovableSession>(
 ): Promise<boolean> {
   const state = (): SessionState => stateOf(resumption, record, [], []);
   const attempt = record.handover(to, state).catch(async (error: unknown) => {
-    await cluster?.renewUntilTold();
+    await cluster?.renewAfresh();
     throw error;
   });
   resumption.moving = attempt.catch(() => undefined);
@@ -201,10 +201,9 @@ export async function parkSession(
 ): Promise<void> {
   const { resumption, record } = session;
   if (session.isEnding || resumption === undefined || record === undefined) return;
-  const hasMoved = Promise.resolve(resumption.moving).then(() => true);
-  const isKnown = await Promise.race([hasMoved, deadline.then(() => false)]);
+  await resumption.moving;
   if (session.isEnding) return;
-  if (!isKnown || resumption.isUnproven) {
+  if (resumption.isUnproven) {
     // To write down how far it has come is to say that it is known. Whoever claims it goes by the client.
     if (onKept !== undefined) return onKept();
     record.release();

@@ -1,7 +1,7 @@
 import { setImmediate as endOfTurn } from 'node:timers/promises';
 import { decode } from '../../bytes.js';
 import { lastSeqOf } from '../store/journal-slice.js';
-import { type JournalSlice, StoreError } from '../store/session-store.js';
+import type { JournalSlice } from '../store/session-store.js';
 import type { Journal } from './journal.js';
 
 /** Where the journal is copied to. */
@@ -39,11 +39,6 @@ export class JournalSpill {
   /** The number of the last frame in the store. */
   get end(): number {
     return this.#end;
-  }
-
-  /** The store may have lost the frames: everything that is not acknowledged is copied again. */
-  forgetStored(): void {
-    this.#end = 0;
   }
 
   /** Copies what is not acknowledged, and everything that follows. */
@@ -88,12 +83,15 @@ export class JournalSpill {
       await endOfTurn();
       while (this.#isActive) {
         // There must be no gap between what the store has and what follows.
-        if (this.#end > 0 && this.#end < this.#journal.acknowledged) await this.#removeAcknowledged();
+        if (this.#end > 0 && this.#end < this.#journal.acknowledged) {
+          await this.#target.trim(this.#end);
+          this.#end = 0;
+        }
         const firstSeq = Math.max(this.#end, this.#journal.acknowledged) + 1;
         const frames = this.#journal.framesAfter(firstSeq - 1).slice(0, MAX_FRAMES);
         if (frames.length === 0) break;
         const slice = { firstSeq, frames: frames.map(decode) };
-        await this.#append(slice);
+        await this.#target.append(slice);
         this.#end = lastSeqOf(slice);
         this.onWritten?.(this.#end);
       }
@@ -102,21 +100,5 @@ export class JournalSpill {
       this.#target.failed(error);
       return false;
     }
-  }
-
-  async #append(slice: JournalSlice): Promise<void> {
-    try {
-      await this.#target.append(slice);
-    } catch (error) {
-      if (!(error instanceof StoreError && error.code === 'gap')) throw error;
-      // The store has frames of a write that got no answer, and which the client has acknowledged since.
-      await this.#removeAcknowledged();
-      await this.#target.append(slice);
-    }
-  }
-
-  async #removeAcknowledged(): Promise<void> {
-    await this.#target.trim(this.#journal.acknowledged);
-    this.#end = 0;
   }
 }
