@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../../logger.js';
 import { FencedError, type Renewal, type SessionStore, StoreError, type StoreNode } from '../store/session-store.js';
 import { LeaseClock } from './cluster-clock.js';
@@ -27,6 +28,9 @@ export interface ClusterNodeOptions {
 
 /** A renewal each third of the lease. */
 const RENEWALS_PER_LEASE = 3;
+
+/** How often it is checked whether a renewal has told. */
+const CHECKS_PER_LEASE = 20;
 
 /** This process as a node of the cluster: renews its lease, and knows whether it may still act for its sessions. */
 export class ClusterNode {
@@ -161,6 +165,12 @@ export class ClusterNode {
   async renewAfresh(): Promise<void> {
     await this.#renewing;
     await this.renew();
+  }
+
+  /** As `renewAfresh`, but waits for a renewal in which the store answers, or until the lease is over. */
+  async renewUntilTold(): Promise<void> {
+    await this.renewAfresh();
+    while (this.#isAway && this.isLeaseGood) await delay(this.node.lease / CHECKS_PER_LEASE, undefined, { ref: false });
   }
 
   async #renew(): Promise<void> {

@@ -16,6 +16,8 @@ export interface ClusterSessionOwner {
   describe(): SessionDescription;
   /** Writes what the journal in the store does not have. Resolves to whether it has all of it. */
   writeJournal(): Promise<boolean>;
+  /** The session was registered again: the store may have lost its journal. */
+  onRegisteredAgain(): void;
   /** Another node owns the session: its chats are not this node's to end. */
   onLost(): void;
 }

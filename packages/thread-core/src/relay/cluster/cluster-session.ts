@@ -202,6 +202,7 @@ export class ClusterSession implements ClusterMember {
     const meta = { ...described, epoch: owned.epoch, boot, threads: this.threads };
     try {
       await store.open(node, meta);
+      this.#owner.onRegisteredAgain();
     } catch (error) {
       if (!(error instanceof FencedError)) throw error;
       this.lost();

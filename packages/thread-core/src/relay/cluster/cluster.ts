@@ -22,7 +22,7 @@ export interface ClusteredSession {
         readonly secretHash: string;
         readonly identityKey: string;
         /** Writes what the journal in the store does not have. Resolves to whether it has all of it. */
-        readonly spill: { write(): Promise<boolean> } | undefined;
+        readonly spill: { write(): Promise<boolean>; forgetStored(): void } | undefined;
       }
     | undefined;
   /** Another node owns the session now: its chats are not this node's to end. */
@@ -115,9 +115,9 @@ export class Cluster {
     return this.#node.isLeaseGood;
   }
 
-  /** Renews the lease, and finds out which sessions this node has lost. Never rejects. */
-  renewAfresh(): Promise<void> {
-    return this.#node.renewAfresh();
+  /** Waits for a renewal that tells which sessions this node has lost, or until its lease is over. Never rejects. */
+  renewUntilTold(): Promise<void> {
+    return this.#node.renewUntilTold();
   }
 
   /** Undefined if this node may act for its sessions at once; otherwise a promise that rejects if it may not. */
@@ -137,12 +137,12 @@ export class Cluster {
       return { sid, grace, ...described, secretHash, identityKey };
     };
     const writeJournal = async (): Promise<boolean> => (await session.resumption?.spill?.write()) !== false;
-    return new ClusterSession(
-      this.#node,
-      session.id,
-      { describe, writeJournal, isConnected: () => session.request !== undefined, onLost: () => session.onLost() },
-      claimed,
-    );
+    const owner: ClusterSessionOwner = {
+      ...{ describe, writeJournal, isConnected: () => session.request !== undefined },
+      onRegisteredAgain: () => session.resumption?.spill?.forgetStored(),
+      onLost: () => session.onLost(),
+    };
+    return new ClusterSession(this.#node, session.id, owner, claimed);
   }
 
   /** Connects a socket of this node to its session on another node. */

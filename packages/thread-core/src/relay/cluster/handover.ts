@@ -88,7 +88,7 @@ export async function giveSession<Member extends MovableSession>(
 
 /**
  * Hands a session in which nothing runs over. Resolves to whether that node has it now. Without an answer it may have it all the
- * same: this rejects when a renewal has told.
+ * same: this rejects when a renewal has told, or when only a renewal lets this node act again.
  */
 function attemptHandover<Member extends MovableSession>(
   { cluster }: SessionHost<Member>,
@@ -98,7 +98,7 @@ function attemptHandover<Member extends MovableSession>(
 ): Promise<boolean> {
   const state = (): SessionState => stateOf(resumption, record, [], []);
   const attempt = record.handover(to, state).catch(async (error: unknown) => {
-    await cluster?.renewAfresh();
+    await cluster?.renewUntilTold();
     throw error;
   });
   resumption.moving = attempt.catch(() => undefined);
@@ -201,9 +201,13 @@ export async function parkSession(
 ): Promise<void> {
   const { resumption, record } = session;
   if (session.isEnding || resumption === undefined || record === undefined) return;
-  await resumption.moving;
+  const { moving } = resumption;
+  // Nothing else may come before what follows, unless the session moves: the next message of the client's node may ask for it.
+  const isKnown = await (moving === undefined
+    ? true
+    : Promise.race([moving.then(() => true), deadline.then(() => false)]));
   if (session.isEnding) return;
-  if (resumption.isUnproven) {
+  if (!isKnown || resumption.isUnproven) {
     // To write down how far it has come is to say that it is known. Whoever claims it goes by the client.
     if (onKept !== undefined) return onKept();
     record.release();

@@ -1,7 +1,7 @@
 import { setImmediate as endOfTurn } from 'node:timers/promises';
 import { decode } from '../../bytes.js';
 import { lastSeqOf } from '../store/journal-slice.js';
-import type { JournalSlice } from '../store/session-store.js';
+import { type JournalSlice, StoreError } from '../store/session-store.js';
 import type { Journal } from './journal.js';
 
 /** Where the journal is copied to. */
@@ -39,6 +39,11 @@ export class JournalSpill {
   /** The number of the last frame in the store. */
   get end(): number {
     return this.#end;
+  }
+
+  /** The store may have lost the frames: everything that is not acknowledged is copied again. */
+  forgetStored(): void {
+    this.#end = 0;
   }
 
   /** Copies what is not acknowledged, and everything that follows. */
@@ -79,19 +84,25 @@ export class JournalSpill {
   }
 
   async #write(): Promise<boolean> {
+    let hadGap = false;
     try {
       await endOfTurn();
       while (this.#isActive) {
         // There must be no gap between what the store has and what follows.
-        if (this.#end > 0 && this.#end < this.#journal.acknowledged) {
-          await this.#target.trim(this.#end);
-          this.#end = 0;
-        }
+        if (this.#end > 0 && this.#end < this.#journal.acknowledged) await this.#removeAcknowledged();
         const firstSeq = Math.max(this.#end, this.#journal.acknowledged) + 1;
         const frames = this.#journal.framesAfter(firstSeq - 1).slice(0, MAX_FRAMES);
         if (frames.length === 0) break;
         const slice = { firstSeq, frames: frames.map(decode) };
-        await this.#target.append(slice);
+        try {
+          await this.#target.append(slice);
+        } catch (error) {
+          if (hadGap || !(error instanceof StoreError && error.code === 'gap')) throw error;
+          // The store has frames of a write that got no answer, and which the client has acknowledged since.
+          hadGap = true;
+          await this.#removeAcknowledged();
+          continue;
+        }
         this.#end = lastSeqOf(slice);
         this.onWritten?.(this.#end);
       }
@@ -100,5 +111,10 @@ export class JournalSpill {
       this.#target.failed(error);
       return false;
     }
+  }
+
+  async #removeAcknowledged(): Promise<void> {
+    await this.#target.trim(this.#journal.acknowledged);
+    this.#end = 0;
   }
 }

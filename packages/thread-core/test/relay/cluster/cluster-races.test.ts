@@ -276,3 +276,110 @@ t.test('a question for a session that is posted twice is answered once [S-111]',
   t.match(await second.next(), { type: 'done', seq: 3 });
   t.equal(second.socket.readyState, second.socket.OPEN);
 });
+
+t.test('while the store is away after a handover without an answer, nobody gets the session [S-105]', async (t) => {
+  const { agent, store, nodes } = await cluster(t, 2, { lease: 2000 });
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  let renewals = 0;
+  const renew = store.renew.bind(store);
+  // Of the node whose client comes back: it fails as often as is waited for.
+  store.renew = (node) => {
+    if (node.name !== 'a' || isBack) return renew(node);
+    renewals += 1;
+    return Promise.reject(new StoreError('away', 'cut off'));
+  };
+  let isBack = true;
+  const handover = store.handover.bind(store);
+  // It is carried out later than its node waits for it.
+  let late: (() => Promise<unknown>) | undefined;
+  store.handover = (...args) => {
+    isBack = false;
+    late = () => handover(...args);
+    return Promise.reject(new StoreError('away', 'no answer'));
+  };
+  const other = await b.connect();
+  other.send({ type: 'resume', session, seq: 1, sent: 1 });
+  await until(() => renewals > 0, 'the handover, and a renewal');
+  other.socket.terminate();
+  const client = await a.connect();
+  client.send({ type: 'resume', session, seq: 1, sent: 1 });
+  let isEarly = true;
+  const answered = client.next().then((frame) => ({ frame, isEarly }));
+  const before = renewals;
+  await until(() => renewals > before + 1, 'two more renewals');
+  await late?.();
+  store.handover = handover;
+  isEarly = false;
+  isBack = true;
+  const { frame, isEarly: wasEarly } = await answered;
+  t.equal(wasEarly, false, 'the client waits');
+  t.match(frame, { type: 'ready', resumed: true, seq: 1, got: 1 });
+  t.equal(textOf(await client.ask(to('support', 'y', { id: 2 }))), 'support #2: y');
+  t.equal(agent.counters.requests, 2);
+});
+
+t.test('a session that was detached when the store lost its data moves with all its frames [S-112]', async (t) => {
+  const { agent, store, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const gate = deferred();
+  agent.script('chat.start', async function* () {
+    for (const piece of ['1', '2', '3']) yield piece;
+    await gate.promise;
+    yield '4';
+  });
+  const [first, { session }] = await a.resume();
+  first.send(to('support', 'x', { id: 1, stream: true }));
+  await first.all(3);
+  await a.dropAll();
+  const stored = async (seq: number): Promise<boolean> =>
+    ((await store.read(session.split('.')[0] as string, 0))?.frames.length ?? 0) >= seq;
+  await until(() => stored(3), 'the frames to be stored');
+  store.lose();
+  await until(() => stored(3), 'them to be stored again');
+  gate.resolve();
+  const [second, ready] = await b.resume({ session, seq: 1, sent: 1 });
+  t.match(ready, { resumed: true });
+  t.match(await second.all(4), [{ seq: 2 }, { seq: 3 }, { seq: 4 }, { type: 'done', seq: 5 }]);
+});
+
+t.test('frames are stored although a write before them got no answer, and was carried out late [S-106]', async (t) => {
+  const { agent, store, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const gates = [deferred(), deferred(), deferred()];
+  agent.script('chat.start', async function* () {
+    yield '1';
+    yield '2';
+    await gates[0]?.promise;
+    yield '3';
+    await gates[1]?.promise;
+    yield '4';
+    await gates[2]?.promise;
+  });
+  const [first, { session }] = await a.resume();
+  first.send(to('support', 'x', { id: 1, stream: true }));
+  await first.all(2);
+  const append = store.append.bind(store);
+  let late: (() => Promise<unknown>) | undefined;
+  store.append = (...args) => {
+    late = () => append(...args);
+    return Promise.reject(new StoreError('away', 'no answer'));
+  };
+  await a.dropAll();
+  await until(() => late !== undefined, 'the write');
+  const [second] = await a.resume({ session, seq: 1, sent: 1 });
+  await late?.();
+  store.append = append;
+  gates[0]?.resolve();
+  t.match(await second.all(2), [{ seq: 2 }, { seq: 3 }]);
+  second.send({ type: 'ack', seq: 3 });
+  await second.ask({ type: 'ping' });
+  await a.dropAll();
+  gates[1]?.resolve();
+  const [third, ready] = await b.resume({ session, seq: 3, sent: 1 });
+  t.match(ready, { resumed: true });
+  t.match(await third.next(), { type: 'content', seq: 4 });
+  gates[2]?.resolve();
+  t.match(await third.next(), { type: 'done', seq: 5 });
+});
