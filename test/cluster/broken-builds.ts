@@ -17,7 +17,8 @@ export const builds: BrokenBuild[] = [
     breakage: {
       file: '/thread-core/dist/relay/cluster/cluster-session.js',
       find: 'await this.#writes.addOwned(() => this.#writeThread(entry.chatId));',
-      replace: 'setTimeout(() => this.#writes.addOwned(() => this.#writeThread(entry.chatId)).catch(() => undefined), 3000);',
+      replace:
+        'setTimeout(() => this.#writes.addOwned(() => this.#writeThread(entry.chatId)).catch(() => undefined), 3000);',
     },
     steps: [['kill'], ['kill']],
     complaint: /chats left/,
