@@ -202,7 +202,7 @@ export async function parkSession(
   const { resumption, record } = session;
   if (session.isEnding || resumption === undefined || record === undefined) return;
   const { moving } = resumption;
-  // Nothing else may come before what follows, unless the session moves: the next message of the client's node may ask for it.
+  // Without a move it goes on at once: the next message of another node may ask for the session, and must find it leaving.
   const isKnown = await (moving === undefined
     ? true
     : Promise.race([moving.then(() => true), deadline.then(() => false)]));
