@@ -202,7 +202,7 @@ export async function parkSession(
   const { resumption, record } = session;
   if (session.isEnding || resumption === undefined || record === undefined) return;
   const { moving } = resumption;
-  // Without a move it goes on at once: the next message of another node may ask for the session, and must find it leaving.
+  // If it does not move, it is marked as leaving at once: the next message may be another node's question for it.
   const isKnown = await (moving === undefined
     ? true
     : Promise.race([moving.then(() => true), deadline.then(() => false)]));

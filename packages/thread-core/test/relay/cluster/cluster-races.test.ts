@@ -6,6 +6,22 @@ import { type ClusterNode, cluster } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
 
+/** The call, before each of whose first two times the store loses its data; and how many losses are still to come. */
+function losingDataTwice<Args extends unknown[], Result>(
+  store: { lose(): void },
+  call: (...args: Args) => Result,
+): [(...args: Args) => Result, () => number] {
+  let left = 2;
+  const losing = (...args: Args): Result => {
+    if (left > 0) {
+      left -= 1;
+      store.lose();
+    }
+    return call(...args);
+  };
+  return [losing, () => left];
+}
+
 t.test('grace that ends while the session is being handed over ends nothing [S-84]', async (t) => {
   const grace = 50;
   const { agent, nodes } = await cluster(t, 2, { resume: { grace } });
@@ -178,19 +194,12 @@ t.test('a store that loses its data twice in a row takes no session away from it
   const [a] = nodes as Pair;
   const [client] = await a.resume();
   await client.ask(to('support', 'x', { id: 1 }));
-  const thread = store.thread.bind(store);
-  let losses = 2;
-  store.thread = (...args) => {
-    if (losses > 0) {
-      losses -= 1;
-      store.lose();
-    }
-    return thread(...args);
-  };
+  const [thread, lossesLeft] = losingDataTwice(store, store.thread.bind(store));
+  store.thread = thread;
   t.match(await client.ask(to('hr', 'y', { id: 2 })), { type: 'response' });
   t.match(await client.ask(to('support', 'z', { id: 3 })), { type: 'response' });
   t.match(agent.counters, { started: 2, ended: 0 });
-  t.equal(losses, 0);
+  t.equal(lossesLeft(), 0);
 });
 
 t.test('a session whose grace ends while the store loses its data twice is ended by its node [S-109]', async (t) => {
@@ -198,18 +207,11 @@ t.test('a session whose grace ends while the store loses its data twice is ended
   const [a] = nodes as Pair;
   const [client] = await a.resume();
   await client.ask(to('support', 'x', { id: 1 }));
-  const expire = store.expire.bind(store);
-  let losses = 2;
-  store.expire = (...args) => {
-    if (losses > 0) {
-      losses -= 1;
-      store.lose();
-    }
-    return expire(...args);
-  };
+  const [expire, lossesLeft] = losingDataTwice(store, store.expire.bind(store));
+  store.expire = expire;
   await a.dropAll();
   await agent.waitFor(({ counters }) => counters.open === 0);
-  t.equal(losses, 0);
+  t.equal(lossesLeft(), 0);
 });
 
 t.test(
