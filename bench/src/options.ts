@@ -15,7 +15,7 @@ export interface Options {
 const HOSTS = [...RELAYS, ...FEATURES];
 
 const USAGE = `npm run bench -- [options]
-  --quick              smaller batches and fewer rounds, in less than two minutes
+  --quick              smaller batches and fewer rounds, in two to three minutes
   --only <regex>       workloads whose full name, or family name, matches: json, json-64, 'stream|size'
   --hosts <list>       ${HOSTS.join(',')}
   --rounds <number>    number of measured rounds
