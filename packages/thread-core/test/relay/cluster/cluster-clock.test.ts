@@ -2,9 +2,12 @@ import { mock } from 'node:test';
 import t, { type Test } from 'tap';
 import { LeaseClock } from '../../../src/relay/cluster/cluster-clock.js';
 
-/** Both clocks stand still, except for what they are moved by, in milliseconds. */
+/**
+ * Both clocks stand still, except for what they are moved by, in milliseconds. They start at whole numbers: a sum with
+ * the fractions of the real monotonic clock is rounded, and a test of equality fails now and then.
+ */
 const stopClocks = (t: Test) => {
-  const moment = { monotonic: performance.now(), wall: Date.now() };
+  const moment = { monotonic: 1_000_000, wall: 1_800_000_000_000 };
   const clocks = [mock.method(Date, 'now', () => moment.wall), mock.method(performance, 'now', () => moment.monotonic)];
   t.teardown(() => {
     for (const clock of clocks) clock.mock.restore();
