@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import { CloseCode } from '@arc/thread-protocol';
 import { decode } from '../../bytes.js';
 import { withTimeout } from '../../timers.js';
@@ -170,7 +171,7 @@ function release<Member extends MovableSession>(
 export interface ParkOptions {
   /** Fulfilled when it may be parked. */
   readonly turn: Promise<unknown>;
-  /** Fulfilled when its sends may run no longer. */
+  /** Fulfilled when its sends may run no longer, and the store is asked for the last time. */
   readonly deadline: Promise<unknown>;
   /** Milliseconds for chats that are being ended. */
   readonly cleanupTimeout: number;
@@ -178,16 +179,25 @@ export interface ParkOptions {
   readonly onKept?: (() => void) | undefined;
 }
 
-/** Attempts to park a session that stays here otherwise. One that got no answer may have been carried out: the next one tells. */
-const PARK_ATTEMPTS = 3;
+/** Attempts to park a session, at least. One that got no answer may have been carried out: the next one tells. */
+const MIN_PARK_ATTEMPTS = 2;
 
-async function park(record: ClusterSession, state: () => SessionState, attempts: number): Promise<void> {
+/** Between two attempts. */
+const PARK_PAUSE_MS = 50;
+
+/** What waits in a session is lost if the store does not take it. So this asks again until the deadline: Redis may be restarting. */
+async function park(record: ClusterSession, state: () => SessionState, deadline: Promise<unknown>): Promise<void> {
+  let isOver = false;
+  void deadline.then(() => {
+    isOver = true;
+  });
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await record.park(state);
     } catch (error) {
-      if (error instanceof FencedError || attempt === attempts) throw error;
+      if (error instanceof FencedError || (isOver && attempt >= MIN_PARK_ATTEMPTS)) throw error;
     }
+    await delay(PARK_PAUSE_MS);
   }
 }
 
@@ -224,7 +234,7 @@ export async function parkSession(
     if (session.isEnding) return;
     const pending = ids.filter((id) => !running.has(id));
     const state = (): SessionState => stateOf(resumption, record, waiting, pending);
-    await park(record, state, onKept === undefined ? 1 : PARK_ATTEMPTS);
+    await park(record, state, deadline);
   })();
   resumption.moving = parking.catch(() => undefined);
   try {

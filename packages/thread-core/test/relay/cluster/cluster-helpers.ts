@@ -44,6 +44,8 @@ export class ClusterNode {
   readonly gates: Partial<Record<keyof SessionStore, Promise<void>>> = {};
   /** What is asked of the store under these names is done, and the answer is lost. */
   readonly lost = new Set<keyof SessionStore>();
+  /** Called with the name of each function of the store that the node calls. */
+  onCall: (name: keyof SessionStore) => void = () => undefined;
 
   constructor(store: SessionStore, agent: TestAgent, options: NodeOptions) {
     const { node, lease = LEASE, ...rest } = options;
@@ -52,6 +54,7 @@ export class ClusterNode {
         const method = Reflect.get(target, name) as unknown;
         if (typeof method !== 'function') return method;
         return async (...args: unknown[]) => {
+          this.onCall(name as keyof SessionStore);
           if (this.isCutOff) throw new StoreError('away', 'cut off');
           await this.gates[name as keyof SessionStore];
           const answer: unknown = await method.apply(target, args);

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { mock } from 'node:test';
 import t, { type Test } from 'tap';
-import { StoreError } from '../../../src/index.js';
+import { type SessionStore, StoreError } from '../../../src/index.js';
 import { deferred, textOf, to, until } from '../helpers.js';
 import { type ClusterNode, cluster, type TestCluster } from './cluster-helpers.js';
 
@@ -198,6 +198,60 @@ t.test(
     t.equal(agent.counters.started, 1);
   },
 );
+
+t.test(
+  'a session is parked although the store is away for a part of drainTimeout, and loses nothing [S-113]',
+  async (t) => {
+    const { agent, nodes } = await cluster(t, 2, { lease: 10_000 });
+    const [a, b] = nodes as Pair;
+    const [first, { session }] = await a.resume();
+    await first.ask(to('support', 'x', { id: 1 }));
+    const gate = agent.hold('chat.message');
+    first.send(to('support', 'running', { id: 2 }), to('support', 'waiting', { id: 3 }));
+    await gate.arrived;
+    const closed = once(first.socket, 'close');
+    const parked = countCalls(a, 'park');
+    const closing = a.relay.close({ timeout: 30_000 });
+    a.isCutOff = true;
+    gate.release();
+    t.match(await first.next(), { id: 2, seq: 2, type: 'response' });
+    await until(() => parked.count > 4, 'the node to ask several times', 10_000);
+    a.isCutOff = false;
+    t.equal((await closed)[0], 1012);
+    await closing;
+    const [second, ready] = await b.resume({ session, seq: 2, sent: 3 });
+    t.match(ready, { resumed: true, seq: 2, got: 3, pending: [3] });
+    t.match(await second.next(), { id: 3, type: 'response', seq: 3 });
+    t.equal(agent.counters.started, 1);
+  },
+);
+
+t.test(
+  'a store that stays away delays the end of a shutdown by no more than drainTimeout and a few attempts [S-113]',
+  async (t) => {
+    const { agent, nodes } = await cluster(t, 2);
+    const [a, b] = nodes as Pair;
+    const [first, { session }] = await a.resume();
+    await first.ask(to('support', 'x', { id: 1 }));
+    const parked = countCalls(a, 'park');
+    a.isCutOff = true;
+    t.match(await a.relay.close({ timeout: 0 }), { sessions: 1, ended: 0 });
+    t.equal(parked.count, 2);
+    const [second, ready] = await b.resume({ session, seq: 1, sent: 1 });
+    t.match(ready, { resumed: true, seq: 1, got: 1 }, 'another node claims it when the lease is over');
+    t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', seq: 2 });
+    t.equal(agent.counters.started, 1);
+  },
+);
+
+/** Counts what a node asks of its store, answered or not. */
+function countCalls(node: ClusterNode, name: keyof SessionStore): { count: number } {
+  const calls = { count: 0 };
+  node.onCall = (called) => {
+    if (called === name) calls.count += 1;
+  };
+  return calls;
+}
 
 t.test(
   'a send that runs longer than drainTimeout is cancelled, and its thread continues elsewhere [S-58] [F-441]',
