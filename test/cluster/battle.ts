@@ -105,8 +105,14 @@ export class Battlefield {
     return problems.map((problem) => `${problem} [${nemesis.log.join(', ')}]`);
   }
 
-  /** What the nodes have logged, and who has lost a session: a seed says what was attacked, and not how busy the machine was. */
+  /**
+   * What the nodes have logged, who has lost a session, and what is left in the store: a seed says what was attacked, and not
+   * how busy the machine was.
+   */
   async #printLogs(began: number, history: History): Promise<void> {
+    if (history.left.keys !== 0) {
+      for (const key of await this.#keys()) console.error(key, await this.cluster.client.hgetall(key).catch(() => ''));
+    }
     for (const { name, wire } of history.clients) {
       for (const { frame } of wire) if ('reason' in frame) console.error(`${name} ${frame.reason}`);
     }

@@ -60,16 +60,18 @@ export class ClusterSession implements ClusterMember {
   }
 
   /** Adds frames to the journal in the store. Registers the session if it is not registered yet. */
-  append(slice: JournalSlice): Promise<void> {
+  append(next: () => JournalSlice): Promise<void> {
     return this.#writes.add(async () => {
       const owned = await this.#registered();
-      if (owned !== undefined) await this.#node.store.append(owned, slice);
+      if (owned !== undefined) await this.#node.store.append(owned, next());
     });
   }
 
-  /** Drops frames from the journal in the store, up to a number. */
+  /** Drops frames from the journal in the store, up to a number. The store does not check whose session it is. */
   trim(seq: number): Promise<void> {
-    return this.#writes.add(() => this.#node.store.trim(this.sid, seq));
+    return this.#writes.add(async () => {
+      if (!this.isReleased) await this.#node.store.trim(this.sid, seq);
+    });
   }
 
   /** Gives the session to another node. False if that node is dead: the session stays here. Rejects as the store does. */
@@ -77,8 +79,9 @@ export class ClusterSession implements ClusterMember {
     let isDone = false;
     await this.#writes.addOwned(async () => {
       if (this.#owned !== undefined) isDone = await this.#node.store.handover(this.#owned, to, state());
+      // In the queue: what is written next must know.
+      if (isDone) this.release();
     });
-    if (isDone) this.release();
     return isDone;
   }
 
@@ -87,8 +90,8 @@ export class ClusterSession implements ClusterMember {
     await this.#writes.addOwned(async () => {
       const owned = await this.#registered();
       if (owned !== undefined) await this.#node.store.park(owned, state());
+      this.release();
     });
-    this.release();
   }
 
   /**
@@ -188,7 +191,12 @@ export class ClusterSession implements ClusterMember {
     this.#node.remove(this);
   }
 
-  async registerAgain(boot: string): Promise<void> {
+  /** In the queue, so that no frames are written before it is known that those before them are to be written again. */
+  registerAgain(boot: string): Promise<void> {
+    return this.#writes.add(() => this.#registerAgain(boot));
+  }
+
+  async #registerAgain(boot: string): Promise<void> {
     const { store, node } = this.#node;
     const owned = this.#owned;
     if (owned === undefined || this.isReleased) return;

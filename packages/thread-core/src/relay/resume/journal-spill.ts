@@ -6,7 +6,8 @@ import type { Journal } from './journal.js';
 
 /** Where the journal is copied to. */
 export interface SpillTarget {
-  append(slice: JournalSlice): Promise<void>;
+  /** `next` gives the frames when it is their turn to be written: others may have to be written again first. */
+  append(next: () => JournalSlice): Promise<void>;
   trim(seq: number): Promise<void>;
   /** Something could not be written. It is tried again with the next frame, or by `write`. */
   failed(error: unknown): void;
@@ -90,12 +91,14 @@ export class JournalSpill {
       while (this.#isActive) {
         // There must be no gap between what the store has and what follows.
         if (this.#end > 0 && this.#end < this.#journal.acknowledged) await this.#removeAcknowledged();
-        const firstSeq = Math.max(this.#end, this.#journal.acknowledged) + 1;
-        const frames = this.#journal.framesAfter(firstSeq - 1).slice(0, MAX_FRAMES);
-        if (frames.length === 0) break;
-        const slice = { firstSeq, frames: frames.map(decode) };
+        const end = this.#end;
+        let slice = this.#next();
+        if (slice.frames.length === 0) break;
         try {
-          await this.#target.append(slice);
+          await this.#target.append(() => {
+            if (this.#end !== end) slice = this.#next();
+            return slice;
+          });
         } catch (error) {
           if (hadGap || !(error instanceof StoreError && error.code === 'gap')) throw error;
           // The store has frames of a write that got no answer, and which the client has acknowledged since.
@@ -103,6 +106,7 @@ export class JournalSpill {
           await this.#removeAcknowledged();
           continue;
         }
+        hadGap = false;
         this.#end = lastSeqOf(slice);
         this.onWritten?.(this.#end);
       }
@@ -111,6 +115,13 @@ export class JournalSpill {
       this.#target.failed(error);
       return false;
     }
+  }
+
+  /** What the store does not have, as far as one entry takes it. */
+  #next(): JournalSlice {
+    const firstSeq = Math.max(this.#end, this.#journal.acknowledged) + 1;
+    const frames = this.#journal.framesAfter(firstSeq - 1).slice(0, MAX_FRAMES);
+    return { firstSeq, frames: frames.map(decode) };
   }
 
   async #removeAcknowledged(): Promise<void> {

@@ -218,6 +218,8 @@ export class Resumption implements FrameWriting {
   /** No client will read the frames: keeps nothing from now on. */
   discard(): void {
     this.stop();
+    // What the store has may be another node's by now.
+    this.spill?.stop();
     this.#isDiscarded = true;
     this.journal.acknowledge(this.journal.lastSeq);
   }

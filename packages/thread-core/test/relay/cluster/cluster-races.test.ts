@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { setImmediate as endOfTurn } from 'node:timers/promises';
 import t from 'tap';
 import { FencedError, type JsonValue, StoreError } from '../../../src/index.js';
 import { type Client, deferred, type Frame, textOf, to, until } from '../helpers.js';
@@ -345,6 +346,80 @@ t.test('a session that was detached when the store lost its data moves with all 
   t.match(ready, { resumed: true });
   t.match(await second.all(4), [{ seq: 2 }, { seq: 3 }, { seq: 4 }, { type: 'done', seq: 5 }]);
 });
+
+t.test(
+  'a frame that is written while its session is registered again does not keep those before it out [S-112]',
+  async (t) => {
+    const { agent, store, nodes } = await cluster(t, 2, { lease: 1000 });
+    const [a, b] = nodes as Pair;
+    const gate = deferred();
+    agent.script('chat.start', async function* () {
+      for (const piece of ['1', '2', '3']) yield piece;
+      await gate.promise;
+      yield '4';
+    });
+    const [first, { session }] = await a.resume();
+    first.send(to('support', 'x', { id: 1, stream: true }));
+    await first.all(3);
+    await a.dropAll();
+    const stored = async (): Promise<number[]> => {
+      const slice = await store.read(session.split('.')[0] as string, 0);
+      return slice?.frames.map((_, index) => slice.firstSeq + index) ?? [];
+    };
+    await until(async () => (await stored()).length === 3, 'the frames to be stored');
+    const opened = deferred();
+    const answer = deferred();
+    const open = store.open.bind(store);
+    store.open = async (...args) => {
+      const result = await open(...args);
+      opened.resolve();
+      await answer.promise;
+      return result;
+    };
+    store.lose();
+    await opened.promise;
+    gate.resolve();
+    await until(() => a.relay.stats().pending === 0, 'the answer to be complete');
+    // Frames are written at the end of the turn in which they come.
+    for (let turn = 0; turn < 5; turn += 1) await endOfTurn();
+    answer.resolve();
+    await until(async () => (await stored()).at(-1) === 5, 'all frames to be stored');
+    t.strictSame(await stored(), [1, 2, 3, 4, 5]);
+    const [second, ready] = await b.resume({ session, seq: 1, sent: 1 });
+    t.match(ready, { resumed: true });
+    t.match(await second.all(4), [{ seq: 2 }, { seq: 3 }, { seq: 4 }, { type: 'done', seq: 5 }]);
+  },
+);
+
+t.test(
+  'a node that has handed a session over removes no frames of it, in the same turn or later [S-114]',
+  async (t) => {
+    const { agent, store, nodes } = await cluster(t, 2, { lease: 10_000 });
+    const [a, b] = nodes as Pair;
+    const gate = deferred();
+    agent.script('chat.start', async function* () {
+      for (const piece of ['1', '2', '3']) yield piece;
+      await gate.promise;
+      yield '4';
+    });
+    const [first, { session }] = await a.resume();
+    first.send(to('support', 'x', { id: 1, stream: true }));
+    await first.all(3);
+    await a.dropAll();
+    const [second, ready] = await b.resume({ session, seq: 1, sent: 1 });
+    t.match(ready, { resumed: true, pending: [1] });
+    const claim = deferred();
+    b.gates.claim = claim.promise;
+    gate.resolve();
+    await until(() => a.relay.stats().sessions === 0, 'the session to be handed over');
+    // Frames are written at the end of the turn in which they come.
+    for (let turn = 0; turn < 5; turn += 1) await endOfTurn();
+    const sid = session.split('.')[0] as string;
+    t.equal((await store.read(sid, 0))?.frames.length, 4, 'what the client has not acknowledged is in the store');
+    claim.resolve();
+    t.match(await second.all(4), [{ seq: 2 }, { seq: 3 }, { seq: 4 }, { type: 'done', seq: 5 }]);
+  },
+);
 
 t.test('frames are stored although a write before them got no answer, and was carried out late [S-106]', async (t) => {
   const { agent, store, nodes } = await cluster(t, 2);
