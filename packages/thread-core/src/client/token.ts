@@ -16,43 +16,60 @@ export function isTokenRefused(error: ArcError): boolean {
 /** If a token function has not answered for this many milliseconds, the next call calls it again. */
 const SHARED_FOR_MS = 10_000;
 
-/** Keeps the current token. Calls that are refused at the same time share one refresh. */
+/** A token that is younger than this, in milliseconds, is not replaced: what refuses it is about something else. */
+const NEW_FOR_MS = 10_000;
+
+/**
+ * Keeps the current token. Calls that are refused at the same time share one refresh. Until it has a result all others use
+ * the token that was refused: one client may have an agent refuse it that accepts it for everybody else.
+ */
 export class TokenSource {
   readonly #ask: (() => string | Promise<string>) | undefined;
   readonly #sharedFor: number;
+  readonly #newFor: number;
   #token: string | undefined;
-  /** The function's latest result, until it settles. */
+  /** Which of the function's results the token is, and when it replaced another one. */
+  #number = 0;
+  #replacedAt = Number.NEGATIVE_INFINITY;
+  /** The function's latest result, until it settles, and its number. */
   #asked: Promise<string> | undefined;
+  #askedNumber = 0;
   #askedAt = 0;
 
-  constructor(token: Token | undefined, sharedFor = SHARED_FOR_MS) {
+  constructor(token: Token | undefined, sharedFor = SHARED_FOR_MS, newFor = NEW_FOR_MS) {
     if (typeof token === 'function') this.#ask = token;
     else this.#token = token;
     this.#sharedFor = sharedFor;
+    this.#newFor = newFor;
   }
 
   /** The token to send, or a promise of it if the function has to be called first. */
   get(): string | Promise<string> | undefined {
-    if (this.#token !== undefined || this.#ask === undefined) return this.#token;
-    const isShared = this.#asked !== undefined && performance.now() - this.#askedAt < this.#sharedFor;
-    return isShared ? this.#asked : this.#renew(this.#ask);
+    return this.#token ?? (this.#ask && this.#request(this.#ask));
   }
 
   /** A newer token than the one that was refused; undefined if there can be none. */
   refresh(refused: string | undefined): string | Promise<string> | undefined {
     if (this.#ask === undefined) return undefined;
-    if (this.#token === refused) this.#token = undefined;
-    return this.get();
+    if (this.#token !== undefined && this.#token !== refused) return this.#token;
+    if (performance.now() - this.#replacedAt < this.#newFor) return undefined;
+    return this.#request(this.#ask);
+  }
+
+  #request(ask: () => string | Promise<string>): Promise<string> {
+    const isShared = performance.now() - this.#askedAt < this.#sharedFor;
+    return this.#asked !== undefined && isShared ? this.#asked : this.#renew(ask);
   }
 
   #renew(ask: () => string | Promise<string>): Promise<string> {
+    this.#askedNumber += 1;
+    const number = this.#askedNumber;
     const asked = Promise.resolve()
       .then(ask)
       .then((token) => {
         if (!isToken(token))
           throw new TypeError('token or sessionToken: the function must return a string that can be sent in a header');
-        // A token of an earlier call is used only if there is none of a later one.
-        if (this.#asked === asked || this.#token === undefined) this.#token = token;
+        this.#replace(token, number);
         return token;
       });
     this.#asked = asked;
@@ -63,5 +80,13 @@ export class TokenSource {
     };
     asked.then(forget, forget);
     return asked;
+  }
+
+  #replace(token: string, number: number): void {
+    // The result of a later call is newer.
+    if (number < this.#number) return;
+    this.#number = number;
+    if (this.#token !== undefined && this.#token !== token) this.#replacedAt = performance.now();
+    this.#token = token;
   }
 }

@@ -216,6 +216,56 @@ t.test('a token function that fails at a renewal fails its call, and the next ca
   t.equal((await client.chat.start(START)).result.chat.chatId, 'c1');
 });
 
+const NEVER = new Promise<string>(() => {});
+
+/** Refuses what Eve says, as an agent does whose tool needs another login, and answers everybody else. */
+const refusesEve: Reply = (socket, { json }) =>
+  socket.write(json.traceId === 'eve' ? refusal({ code: -44001, message: 'log in' }, 401) : answer());
+const EVE = { ...START, traceId: 'eve' };
+
+t.test('[F-200] a token that was refused stays the token of others until there is a newer one', async (t) => {
+  const failing = (): never => {
+    throw new Error('429');
+  };
+  for (const next of [failing, () => NEVER]) {
+    let asked = 0;
+    const token = () => (++asked === 1 ? 't1' : next());
+    const { peer, client } = await pair(t, refusesEve, { token, timeout: 1000 });
+    const eve = failure(client.chat.start(EVE));
+    await peer.until(() => asked === 2);
+    await client.chat.start(START);
+    t.ok((await eve) instanceof AuthenticationError);
+    await client.chat.start(START);
+    t.strictSame(bearers(peer.requests), ['Bearer t1', 'Bearer t1', 'Bearer t1']);
+  }
+});
+
+t.test('[F-200] calls that are refused whatever their token is do not ask for one each', async (t) => {
+  const { token, asked } = counting();
+  const { client } = await pair(t, refusesEve, { token });
+  for (let times = 0; times < 10; times += 1) t.equal((await failure(client.chat.start(EVE)))?.code, -44001);
+  t.equal(asked(), 2);
+});
+
+t.test('a token is requested again if the last request for one was long ago, or failed', async (t) => {
+  let asked = 0;
+  const ask = (): string => {
+    if (++asked === 2) throw new Error('down');
+    return `t${asked}`;
+  };
+  const tokens = new TokenSource(ask, 10_000, 0);
+  t.equal(await tokens.get(), 't1');
+  await t.rejects(Promise.resolve(tokens.refresh('t1')), { message: 'down' });
+  t.equal(tokens.get(), 't1');
+  t.equal(await tokens.refresh('t1'), 't3');
+  t.equal(await tokens.refresh('t3'), 't4');
+  const patient = new TokenSource(() => `p${++asked}`);
+  t.equal(await patient.get(), 'p5');
+  t.equal(await patient.refresh('p5'), 'p6');
+  t.equal(patient.refresh('p6'), undefined, 'it is new');
+  t.equal(patient.refresh('p5'), 'p6', 'the refused one was older');
+});
+
 t.test('what a token function gives must be a token', async (t) => {
   for (const value of ['', undefined, null, 5, 'a\nb', 'ü']) {
     const { client } = await pair(t, answer(), { token: () => value as string });
@@ -233,8 +283,6 @@ t.test('a token function that returns the same token again is not called for eve
   t.ok((await failure(client.chat.start(START))) instanceof TokenExpiredError);
   t.equal(peer.requests.length, 2);
 });
-
-const NEVER = new Promise<string>(() => {});
 
 t.test('the time-out also covers the wait for a token, and its error says so', async (t) => {
   const { peer, client } = await pair(t, answer(), { token: () => NEVER, timeout: 30 });
