@@ -53,15 +53,24 @@ const register: FastifyPluginAsync<FastifyArcOptions & AgentSource> = async (app
       relay.attach(socket, request.raw);
     },
   };
-  const url = prefix + path;
+  const url = prefix.replace(/\/$/, '') + path;
   app.route({ ...route, url });
-  if (!app.hasRoute({ method: 'GET', url: `${url}/` })) app.route({ ...route, url: `${url}/` });
+  addRouteUnlessThere(app, { ...route, url: `${url}/` });
   serveUpgrades(app.server, relay, isOneOf(app, [app.prefix + url]));
 
   app.addHook('preClose', async () => {
     await relay.close();
   });
 };
+
+/** `hasRoute` does not know of an app's `ignoreTrailingSlash`. */
+function addRouteUnlessThere(app: FastifyInstance, route: RouteOptions): void {
+  try {
+    app.route(route);
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== 'FST_ERR_DUPLICATED_ROUTE') throw error;
+  }
+}
 
 /** Registers @fastify/websocket if this scope has none. */
 async function useWebsocket(app: FastifyInstance, relay: Relay): Promise<void> {

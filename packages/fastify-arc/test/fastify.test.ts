@@ -154,6 +154,15 @@ t.test('relays work in sibling scopes that do not share a registered plugin', as
   }
 });
 
+t.test('an app that ignores a slash at the end, and a prefix that ends with one [F-330]', async (t) => {
+  for (const ignoreTrailingSlash of [true, false]) {
+    const app = Fastify({ routerOptions: { ignoreTrailingSlash } });
+    await app.register(arc, { endpoint, prefix: '/api/' });
+    const port = await listen(t, app);
+    for (const path of ['/api/ws', '/api/ws/']) t.equal(await says(port, path), 'a #1: hello');
+  }
+});
+
 t.test('prefixes work: of the plugin, of the scope, of both, and with a parameter', async (t) => {
   const app = Fastify();
   await app.register(arc, { endpoint, prefix: '/own' });

@@ -33,3 +33,17 @@ export function hasLoneSurrogate(json: string): boolean {
   }
   return false;
 }
+
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (Object(value) as { then?: unknown }).then === 'function';
+}
+
+/**
+ * What a function of the application gave that is not awaited.
+ * @throws TypeError if it is a promise, whose rejection would end the process
+ */
+export function atOnce<Value>(value: Value, name: string): Value {
+  if (!isThenable(value)) return value;
+  Promise.resolve(value).catch(() => undefined);
+  throw new TypeError(`${name}: the function must not be async`);
+}

@@ -1,4 +1,5 @@
 import type { Client, Dispatcher } from 'undici';
+import { atOnce } from '../values.js';
 import type { Breaker, EndpointState } from './breaker.js';
 import { ConnectionPool } from './connection-pool.js';
 import { createConnector } from './connector.js';
@@ -66,7 +67,8 @@ export class EndpointRegistry {
    */
   of(agentId: string): Endpoint | undefined {
     if (this.#fixed !== undefined) return this.#fixed;
-    const url = (this.#option as (agentId: string) => string | URL | null | undefined)(agentId);
+    const ask = this.#option as (agentId: string) => string | URL | null | undefined;
+    const url = atOnce(ask(agentId), 'endpoint');
     return url === null || url === undefined || url === '' ? undefined : this.resolve(url);
   }
 

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { invokeHook } from '../../hooks.js';
 import { LogLimiter } from '../../log-limiter.js';
+import { isThenable } from '../../values.js';
 import type { RelayConfig } from '../options.js';
 import { EndedUsers, type WaitingConnection } from './ended-users.js';
 import { isHostAllowed, isOriginAllowed, requestedHost } from './origin.js';
@@ -259,10 +260,6 @@ function onLeave(request: IncomingMessage, callback: () => void): () => void {
 function hasLeft(request: IncomingMessage): boolean {
   const socket = socketOf(request);
   return socket !== undefined && (socket.destroyed || socket.readableEnded);
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof (Object(value) as { then?: unknown }).then === 'function';
 }
 
 function cut(header: string | undefined): string | undefined {

@@ -52,6 +52,8 @@ const KINDS: ReadonlyMap<unknown, readonly Field[]> = new Map([
   ['end', fieldsOf(endFrame)],
   ['ping', fieldsOf(pingFrame)],
 ]);
+/** Fields whose value is ignored unless it is valid. Their depth has no limit. */
+const LENIENT: ReadonlySet<string> = new Set(['traceparent', 'tracestate', 'baggage']);
 const NEW_SESSION = fieldsOf(newSessionFrame);
 const CONTINUE_SESSION = fieldsOf(continueSessionFrame);
 const ACK = fieldsOf(ackFrame);
@@ -184,7 +186,9 @@ function isDeeper(value: unknown, levels: number): boolean {
 
 function findIllFormedField(frame: Json, fields: readonly Field[]): string | undefined {
   for (const { name } of fields) {
-    if (!isWellFormed(frame[name])) return `${name}: must be well-formed Unicode, without half of a surrogate pair`;
+    // Whatever is in those of the trace: the frame is valid, and what is not valid in them is not sent.
+    if (!LENIENT.has(name) && !isWellFormed(frame[name]))
+      return `${name}: must be well-formed Unicode, without half of a surrogate pair`;
   }
   return undefined;
 }

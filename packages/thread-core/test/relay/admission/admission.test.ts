@@ -69,6 +69,16 @@ t.test('an origin function that throws refuses the connection', async (t) => {
   t.match(log.lines, [{ level: 'warn', about: { err: { message: 'broken' } } }]);
 });
 
+t.test('an origin function that is async refuses the connection, and says why', async (t) => {
+  const allowedOrigins = (async () => {
+    throw new Error('broken');
+  }) as never;
+  const { ask, log } = await gatekeeper(t, { allowedOrigins });
+  t.match(await ask({ origin: 'http://a' }), { refused: { status: Number } });
+  const message = 'allowedOrigins: the function must not be async';
+  t.match(log.lines, [{ level: 'warn', about: { err: { name: 'TypeError', message } } }]);
+});
+
 t.test('authenticate gives the identity, or refuses; it knows the request and the context', async (t) => {
   const answers: unknown[] = [{ user: 1 }, 0, '', true, null, undefined, false];
   const asked: unknown[] = [];

@@ -216,6 +216,12 @@ t.test(
       t.match(await client.ask(to('support', 'hello', more)), { type: 'response' }, JSON.stringify(traceparent));
       t.strictSame(sends.last().traceContext, NONE, 'tracestate is nothing without traceparent');
     }
+    for (const value of ['"\\ud800"', `${'['.repeat(20_000)}${']'.repeat(20_000)}`]) {
+      const text = JSON.stringify(to('support', '😀', { traceparent: 0, tracestate: 0, baggage: 0 }));
+      client.socket.send(text.replaceAll(':0', `:${value}`).replace('😀', '\\ud83d\\ude00'));
+      t.match(await client.next(), { type: 'response' });
+      t.strictSame(sends.last().traceContext, NONE);
+    }
     const zeros = (text: string): string => TRACEPARENT.replace(text, '0'.repeat(text.length));
     const later = `01${TRACEPARENT.slice(2)}-more`;
     for (const [fields, expected] of [

@@ -52,6 +52,24 @@ t.test('-32603 of an agent goes without its details, which are in the log [F-40]
   t.match(log.at('error'), [{ about: { err: { details } } }, { about: { err: { details } } }]);
 });
 
+t.test('[F-201] a function that must not be async ends its send with -32603, and the log names it', async (t) => {
+  const resolves = async (): Promise<unknown> => ({});
+  const rejects = async (): Promise<unknown> => {
+    throw new Error('broken');
+  };
+  for (const name of ['headers', 'endpoint', 'agents'] as const) {
+    for (const given of [resolves, rejects]) {
+      const { agent, connect, log } = await world(t, { ...quick, [name]: given });
+      const client = await connect();
+      t.match(await client.ask(to('a')), { type: 'error', data: { code: -32_603 } }, name);
+      const message = `${name}: the function must not be async`;
+      const [{ err }] = log.at('error').map(({ about }) => about) as [{ err: Error }];
+      t.match(err.cause ?? err, { name: 'TypeError', message });
+      t.equal(agent.counters.requests, 0);
+    }
+  }
+});
+
 t.test('error events in every form that agents use [F-41] [F-96]', async (t) => {
   const { agent, connect } = await world(t, quick);
   const client = await connect();
