@@ -46,27 +46,28 @@ export function toConnection(client: RedisClient): Connection {
   return { call: (args, signal) => (sendCommand as Send).call(client, args, optionsOf(signal)) };
 }
 
-/** Opens another connection with the client's settings. It reconnects by itself as that one does. */
-export async function duplicate(client: RedisClient): Promise<OwnConnection> {
-  if (isIoRedis(client)) {
-    const copy = client.duplicate();
-    // Without a listener an error would be logged by ioredis, and would end the process with node-redis.
-    copy.on('error', () => undefined);
-    return rejecting(toConnection(copy), () => copy.disconnect());
-  }
+/**
+ * Opens another connection with the client's settings, which reconnects by itself as that one does. Calls wait until it is open,
+ * and it can be closed before that.
+ */
+export function duplicate(client: RedisClient): OwnConnection {
   const copy = client.duplicate();
+  // Without a listener an error would be logged by ioredis, and would end the process with node-redis.
   copy.on('error', () => undefined);
-  await copy.connect();
+  const connection = toConnection(copy);
+  if (isIoRedis(copy)) return rejecting(connection, () => copy.disconnect());
+  const connected = copy.connect();
+  connected.catch(() => undefined);
   const close = (): void => {
     // It throws if the connection is closed already.
     void Promise.resolve()
       .then(() => copy.destroy())
       .catch(() => undefined);
   };
-  return rejecting(toConnection(copy), close);
+  return rejecting({ call: (args, signal) => connected.then(() => connection.call(args, signal)) }, close);
 }
 
-/** ioredis leaves calls unanswered that wait for a connection when it is closed. */
+/** Clients leave calls unanswered that wait for a connection when it is closed. */
 function rejecting(connection: Connection, close: () => void): OwnConnection {
   const waiting = new Set<(error: Error) => void>();
   return {

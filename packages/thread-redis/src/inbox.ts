@@ -4,6 +4,8 @@ import { type Connection, duplicate, type OwnConnection, type RedisClient } from
 
 /** Milliseconds for which Redis holds a read that finds nothing. */
 const BLOCK = '2000';
+/** Milliseconds without an answer after which a connection is taken for dead, and replaced. */
+const SILENT_MS = 6000;
 const MAX_MESSAGES = '100';
 const FIRST_PAUSE = 50;
 const MAX_PAUSE = 1000;
@@ -54,23 +56,13 @@ export class InboxReader {
         pause = Math.min(pause * 2, MAX_PAUSE);
       }
     }
-    // It may have been opened after `stop`.
-    this.#close();
   }
 
   async #read(): Promise<void> {
-    this.#connection ??= await duplicate(this.#client);
-    if (this.#stopping.signal.aborted) return;
-    const reply = await this.#connection.call([
-      'XREAD',
-      'COUNT',
-      MAX_MESSAGES,
-      'BLOCK',
-      BLOCK,
-      'STREAMS',
-      this.#key,
-      this.#lastId,
-    ]);
+    this.#connection ??= duplicate(this.#client);
+    const silent = setTimeout(() => this.#close(), SILENT_MS);
+    const read = ['XREAD', 'COUNT', MAX_MESSAGES, 'BLOCK', BLOCK, 'STREAMS', this.#key, this.#lastId];
+    const reply = await this.#connection.call(read).finally(() => clearTimeout(silent));
     for (const [id, fields] of entriesOf(reply)) {
       if (this.#stopping.signal.aborted) return;
       this.#lastId = id;

@@ -210,9 +210,11 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
   /** @internal */
   endLocalSessions(key: string): void {
     this.#admission.refuseWaiting(key);
+    this.cluster?.signOut(key);
     for (const session of this.#sessions) {
-      const isOfUser = session.isAdmitted && this.#identities.keyOf(session.identity) === key;
-      if (isOfUser) session.close(CloseCode.Unauthorized, 'Signed out');
+      // One that came from another node may have no identity before its client does.
+      const keys = [session.resumption?.identityKey, this.#identities.keyOf(session.identity)];
+      if (session.isAdmitted && keys.includes(key)) session.close(CloseCode.Unauthorized, 'Signed out');
     }
   }
 
@@ -232,6 +234,7 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
       onGatewayLeft: () => this.#stopSweeper(),
       hasSession: (sid) => this.resumables?.has(sid) === true,
       restore: (claimed) => this.#restore(claimed),
+      signOut: (sid) => this.resumables?.get(sid)?.close(CloseCode.Unauthorized, 'Signed out'),
       give: (request, to) => giveSession(this, this.resumables?.get(request.sid), request, to),
     });
     cluster.start();

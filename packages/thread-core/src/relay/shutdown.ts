@@ -1,4 +1,3 @@
-import { CloseCode } from '@arc/thread-protocol';
 import { withTimeout } from '../timers.js';
 import type { Cluster } from './cluster/cluster.js';
 import { type MovableSession, parkSession } from './cluster/handover.js';
@@ -37,9 +36,13 @@ export async function closeSessions(relay: ClosingRelay, drainTimeout: number): 
   const before = { ...relay.telemetry.counters };
   if (relay.cluster === undefined) await drainSessions(sessions, drainTimeout);
   else {
-    for (const gateway of relay.cluster.gateways)
-      gateway.close(CloseCode.ServiceRestart, 'The server is shutting down');
+    const end = performance.now() + drainTimeout + relay.config.cleanupTimeout;
+    relay.cluster.closeGateways('The server is shutting down');
     await leaveCluster(sessions, drainTimeout, relay.config.cleanupTimeout);
+    await relay.cluster.stopMoves();
+    // Those that have come from other nodes meanwhile.
+    const late = [...relay.sessions].filter((session) => !sessions.includes(session));
+    await leaveCluster(late, 0, Math.max(0, end - performance.now()));
   }
   for (const session of relay.sessions) session.shutDown();
   const all = new Set([...sessions, ...relay.sessions]);
@@ -67,11 +70,12 @@ async function leaveCluster(sessions: ClosingSession[], drainTimeout: number, cl
   const timers: NodeJS.Timeout[] = [];
   const after = (ms: number): Promise<void> => new Promise((resolve) => timers.push(setTimeout(resolve, ms)));
   const deadline = after(drainTimeout);
+  const limit = after(drainTimeout + cleanupTimeout);
   const spacing = Math.min(drainTimeout / Math.max(sessions.length, 1), MAX_SPACING_MS);
   const close = async (session: ClosingSession, index: number): Promise<void> => {
     const turn = index === 0 ? Promise.resolve() : after(index * spacing);
     if (session.resumption?.hasBegun) {
-      return parkSession(session, { turn, deadline, cleanupTimeout });
+      return parkSession(session, { turn, deadline, limit, cleanupTimeout });
     }
     await Promise.race([Promise.all([session.drain(), turn]), deadline]);
     session.shutDown();

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../../logger.js';
+import { withTimeout } from '../../timers.js';
 import { FencedError, type Renewal, type SessionStore, StoreError, type StoreNode } from '../store/session-store.js';
 import { LeaseClock } from './cluster-clock.js';
 import { ClusterUnavailableError } from './cluster-errors.js';
@@ -22,12 +23,17 @@ export interface ClusterNodeOptions {
   logger: Logger;
   /** Called after each renewal in which the store answered. */
   onRenewed(): void;
+  /** Another process has taken the name of this node. */
+  onFenced(): void;
   /** Ends a session that the store has for this node, and that the node does not know. */
   onStray(sid: string): Promise<void>;
 }
 
 /** A renewal each third of the lease. */
 const RENEWALS_PER_LEASE = 3;
+
+/** Milliseconds for leaving the cluster. Without an answer the lease of the node has to run out. */
+const LEAVE_TIMEOUT_MS = 500;
 
 /** How often it is checked whether a renewal has told. */
 const CHECKS_PER_LEASE = 20;
@@ -96,6 +102,10 @@ export class ClusterNode {
   /** Leaves the cluster. What is still registered is treated as a dead node's. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
+    await withTimeout(this.#leave(), LEAVE_TIMEOUT_MS);
+  }
+
+  async #leave(): Promise<void> {
     await this.#renewing;
     if (!this.#hasJoined) return;
     await this.store.leave(this.node).catch((err: unknown) => {
@@ -235,10 +245,11 @@ export class ClusterNode {
     this.#change('fenced');
     for (const member of [...this.#members]) member.lost();
     this.#members.clear();
+    this.#options.onFenced();
   }
 
   #change(state: ClusterState, err?: unknown): void {
-    if (this.#state === state) return;
+    if (this.#state === state || (this.#isFenced && state !== 'fenced')) return;
     const about = { node: this.node.name, state, previous: this.#state, err };
     this.#state = state;
     const { logger } = this.#options;

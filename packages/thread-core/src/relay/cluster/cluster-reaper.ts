@@ -3,7 +3,7 @@ import { FencedError, type ReapedSession, type StoredSession } from '../store/se
 import type { ClusterNode } from './cluster-node.js';
 
 /** Sessions that are ended at a time. */
-const BATCH = 32;
+const CONCURRENCY = 32;
 
 export interface ReaperOptions {
   node: ClusterNode;
@@ -19,6 +19,8 @@ export class Reaper {
   readonly #options: ReaperOptions;
   #running: Promise<void> | undefined;
   #isStopped = false;
+  /** Sessions whose chats are being ended: an agent may take its time for each. */
+  readonly #ending = new Set<Promise<void>>();
   /** Sessions whose chats this node has ended for others. */
   reaped = 0;
 
@@ -26,7 +28,7 @@ export class Reaper {
     this.#options = options;
   }
 
-  /** Ends such sessions, unless it does so already. Never rejects. */
+  /** Begins to end such sessions, unless it does so already. Never rejects. */
   run(): Promise<void> {
     this.#running ??= this.#run().finally(() => {
       this.#running = undefined;
@@ -38,14 +40,31 @@ export class Reaper {
   async stop(): Promise<void> {
     this.#isStopped = true;
     await this.#running;
+    await Promise.all(this.#ending);
   }
 
-  /** Ends one session, if no other living node has it. */
-  async reapOne(sid: string): Promise<boolean> {
+  /** Ends one session, if no other living node has it. Resolves when its chats are ended. */
+  async reapOne(sid: string): Promise<void> {
+    await (await this.#take(sid))?.ended;
+  }
+
+  /** As `reapOne`, but does not wait for the chats. False if so many sessions are being ended that it has to be tried later. */
+  async beginOne(sid: string): Promise<boolean> {
+    if (this.#ending.size >= CONCURRENCY) return false;
+    await this.#take(sid);
+    return true;
+  }
+
+  async #take(sid: string): Promise<{ ended: Promise<void> } | undefined> {
     const { store, node } = this.#options.node;
     const reaped = await store.reapOne(node, sid, this.#deadline);
-    if (reaped !== undefined) await this.#end(reaped);
-    return reaped !== undefined;
+    return reaped && { ended: this.#begin(reaped) };
+  }
+
+  #begin(reaped: ReapedSession): Promise<void> {
+    const ended = this.#end(reaped).finally(() => this.#ending.delete(ended));
+    this.#ending.add(ended);
+    return ended;
   }
 
   /** Another node takes over what is not ended by then. */
@@ -56,12 +75,14 @@ export class Reaper {
   async #run(): Promise<void> {
     const { store, node } = this.#options.node;
     try {
-      let reaped: ReapedSession[];
-      do {
-        if (this.#isStopped) return;
-        reaped = await store.reap(node, { limit: BATCH, deadline: this.#deadline });
-        await Promise.all(reaped.map((session) => this.#end(session)));
-      } while (reaped.length === BATCH);
+      let isMore = true;
+      while (isMore && !this.#isStopped) {
+        const limit = Math.max(0, CONCURRENCY - this.#ending.size);
+        const reaped = limit > 0 ? await store.reap(node, { limit, deadline: this.#deadline }) : [];
+        for (const session of reaped) void this.#begin(session);
+        isMore = reaped.length === limit;
+        if (isMore) await Promise.race(this.#ending);
+      }
     } catch (err) {
       this.#options.logger.debug({ err, node: node.name }, 'the search for sessions of dead nodes failed');
     }

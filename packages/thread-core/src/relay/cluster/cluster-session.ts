@@ -20,6 +20,8 @@ export class ClusterSession implements ClusterMember {
   #owned: Ownership | undefined;
   /** The store was asked to register it, and has not answered that it did. */
   #isUncertain = false;
+  /** It is marked as expired in the store, which does not count it among this node's any more. */
+  #isExpired = false;
   readonly #description: LatestDescription;
   readonly #threads: StoredThreads;
   /** Keys of threads that could not be written. */
@@ -42,7 +44,7 @@ export class ClusterSession implements ClusterMember {
 
   get registration(): 'yes' | 'no' | 'maybe' {
     if (!this.#writes.isEmpty || this.#isUncertain) return 'maybe';
-    return this.#owned === undefined ? 'no' : 'yes';
+    return this.#owned === undefined || this.#isExpired ? 'no' : 'yes';
   }
 
   /** Its threads, by the chat id that each began with. */
@@ -63,7 +65,9 @@ export class ClusterSession implements ClusterMember {
   append(next: () => JournalSlice): Promise<void> {
     return this.#writes.add(async () => {
       const owned = await this.#registered();
-      if (owned !== undefined) await this.#node.store.append(owned, next());
+      if (owned === undefined) return;
+      const slice = next();
+      if (slice.frames.length > 0) await this.#node.store.append(owned, slice);
     });
   }
 
@@ -102,7 +106,9 @@ export class ClusterSession implements ClusterMember {
     const deadline = cleanupTimeout * 2 + this.#node.node.lease;
     try {
       await this.#writes.addOwned(async () => {
-        if (this.#owned !== undefined) await this.#node.store.expire(this.#owned, deadline);
+        if (this.#owned === undefined) return;
+        await this.#node.store.expire(this.#owned, deadline);
+        this.#isExpired = true;
       });
     } catch (error) {
       if (error instanceof FencedError) return false;
@@ -143,6 +149,7 @@ export class ClusterSession implements ClusterMember {
       await this.#node.joined();
       await this.#node.check();
       await this.#writes.addOwned(() => this.#writeThread(entry.chatId));
+      if (this.isReleased) throw new ClusterUnavailableError();
     } catch (error) {
       this.#failed(entry.chatId, error);
       throw error instanceof ClusterUnavailableError ? error : new ClusterUnavailableError(error);
@@ -199,7 +206,7 @@ export class ClusterSession implements ClusterMember {
   async #registerAgain(boot: string): Promise<void> {
     const { store, node } = this.#node;
     const owned = this.#owned;
-    if (owned === undefined || this.isReleased) return;
+    if (owned === undefined || this.isReleased || this.#isExpired) return;
     let described: SessionDescription;
     try {
       described = this.#description.read();
@@ -243,6 +250,8 @@ export class ClusterSession implements ClusterMember {
   }
 
   async #writeThread(key: string): Promise<void> {
+    // It may have been released while this waited in the queue. To register it anew would bring it back.
+    if (this.isReleased) return;
     const entry = this.#threads.get(key);
     if (this.#owned === undefined) {
       // What was removed before it was ever written need not be.

@@ -1,3 +1,4 @@
+import { CloseCode } from '@arc/thread-protocol';
 import type { Logger } from '../../logger.js';
 import type { SessionConnection } from '../connection/session-connection.js';
 import type { JsonValue, StoredSession } from '../store/session-store.js';
@@ -74,6 +75,8 @@ export class Cluster {
   readonly #strays = new Map<string, number>();
   /** Sessions that are being removed from the store. */
   readonly #unregistering = new Set<Promise<void>>();
+  /** No session is taken any more. */
+  #isStopping = false;
   #listening: Promise<(() => Promise<void>) | undefined> | undefined;
 
   constructor({ store, node, lease }: ClusterConfig, host: ClusterHost) {
@@ -84,6 +87,7 @@ export class Cluster {
       // Sessions that cannot be resumed need no longer grace. It bounds how long they continue without the store.
       grace: lease,
       onRenewed: () => this.#onRenewed(),
+      onFenced: () => this.closeGateways('The node has lost its name'),
       onStray: (sid) => this.#onStray(sid),
     });
     this.moves = new SessionMoves(this.#node, host);
@@ -102,8 +106,28 @@ export class Cluster {
     this.#node.start();
   }
 
+  /** Closes the sockets of this node whose sessions are on other nodes: their clients reconnect elsewhere. */
+  closeGateways(reason: string): void {
+    for (const gateway of this.gateways) gateway.lose(CloseCode.ServiceRestart, reason);
+  }
+
+  /** Closes the sockets of a user whose sessions are on other nodes, and ends those that are on their way here. */
+  signOut(identityKey: string): void {
+    this.moves.endSessions(identityKey);
+    for (const gateway of this.gateways) {
+      if (gateway.identityKey === identityKey) gateway.onViolation(CloseCode.Unauthorized, 'Signed out');
+    }
+  }
+
+  /** Takes no more sessions from other nodes. Resolves when those that were on their way are here, or are not coming. */
+  async stopMoves(): Promise<void> {
+    this.#isStopping = true;
+    await this.moves.settled();
+  }
+
   /** Leaves the cluster, when the sessions of this node are removed from the store. */
   async stop(): Promise<void> {
+    this.#isStopping = true;
     await Promise.all([...this.#unregistering, this.#reaper.stop()]);
     const stopListening = await this.#listening;
     await stopListening?.();
@@ -182,6 +206,7 @@ export class Cluster {
   }
 
   #onRenewed(): void {
+    if (this.#isStopping) return;
     void this.#reaper.run();
     this.#listening ??= this.#node.store
       .onPost(this.#node.node, (message) => this.#onMessage(message))
@@ -196,14 +221,16 @@ export class Cluster {
    * lease later: renewals may follow each other at once. One that a client has asked for here is taken instead.
    */
   async #onStray(sid: string): Promise<void> {
-    if (this.moves.isExpected(sid) || this.moves.adopt(sid)) return;
+    if (this.#isStopping || this.moves.isExpected(sid) || this.moves.adopt(sid)) return;
     const { lease } = this.#node.node;
     const now = performance.now();
     const age = now - (this.#strays.get(sid) ?? Number.NEGATIVE_INFINITY);
     if (age < lease) return;
     this.#strays.delete(sid);
-    if (age < lease * MAX_STRAY_LEASES) await this.#reaper.reapOne(sid);
-    else if (this.#strays.size < MAX_STRAYS) this.#strays.set(sid, now);
+    if (age < lease * MAX_STRAY_LEASES) {
+      // Not awaited further: the renewal, of which this is a part, must not wait for an agent.
+      if (!(await this.#reaper.beginOne(sid))) this.#strays.set(sid, now - lease);
+    } else if (this.#strays.size < MAX_STRAYS) this.#strays.set(sid, now);
     else this.#strays.clear();
   }
 

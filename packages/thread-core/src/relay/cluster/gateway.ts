@@ -20,6 +20,8 @@ export interface GatewayOptions {
   readonly store: SessionStore;
   readonly link: string;
   readonly sid: string;
+  /** The key of the client's identity. */
+  readonly identityKey: string;
   /** The node that owns the session. */
   readonly owner: string;
   /** The most bytes of client frames that the owner has not accepted yet. */
@@ -58,6 +60,8 @@ export class Gateway implements ConnectionOwner, LinkListener {
   /** The last valid and the last invalid control frame that wait to be passed on: those before each say less. */
   readonly #controls = new Map<'valid' | 'invalid', string>();
   #isPassingControl = false;
+  /** The client's last acknowledgement, if it was valid JSON. One that comes while the session moves is not passed on. */
+  lastAck: string | undefined;
   #writing: Promise<void> | undefined;
   /** The connection is closed, or has another owner. */
   hasLeft = false;
@@ -73,6 +77,10 @@ export class Gateway implements ConnectionOwner, LinkListener {
     connection.owner = this;
     options.links.add(options.link, this);
     this.#timer = setInterval(() => void this.#post({ event: 'ping' }), options.interval).unref();
+  }
+
+  get identityKey(): string {
+    return this.#options.identityKey;
   }
 
   /** The kept frames after the first `got`, which the owner has accepted. */
@@ -98,15 +106,20 @@ export class Gateway implements ConnectionOwner, LinkListener {
   }
 
   #pass(event: 'frame' | 'excess', frame: ReadFrame, text: string): void {
+    if (!(frame instanceof BadFrame) && frame.type === 'ack') this.lastAck = text;
     if (!isCounted(frame)) return this.#passControl(frame instanceof BadFrame ? 'invalid' : 'valid', text);
     this.#passed += 1;
     this.#kept.push({ n: this.#passed, text });
     this.#keptBytes += sizeOf(text);
     void this.#post({ event, n: this.#passed, text });
     if (this.#keptBytes <= this.#options.maxKeptBytes) return;
-    // As if the connection were lost: the client sends again what the owner has not accepted.
+    this.lose(CloseCode.TryAgainLater, 'Try again later');
+  }
+
+  /** Closes as if the connection were lost: the client sends again, elsewhere, what the owner has not accepted. */
+  lose(code: number, reason: string): void {
     void this.#post({ event: 'gone', code: CloseCode.Abnormal });
-    this.close(CloseCode.TryAgainLater, 'Try again later');
+    this.close(code, reason);
   }
 
   #passControl(kind: 'valid' | 'invalid', text: string): void {

@@ -7,7 +7,7 @@ import { disconnect, type ResumingSession, waitForClient } from '../resume/resum
 import type { Resumption } from '../resume/resumption.js';
 import type { PendingSends } from '../sends/pending-sends.js';
 import type { SessionHost } from '../session/session-host.js';
-import { FencedError, type SessionState } from '../store/session-store.js';
+import { FencedError, type SessionState, StoreError } from '../store/session-store.js';
 import type { ClusterSession } from './cluster-session.js';
 import { RemoteConnection } from './remote-connection.js';
 import type { MoveAnswer, ResumeRequest } from './session-moves.js';
@@ -77,8 +77,7 @@ export async function giveSession<Member extends MovableSession>(
   const offer = { link, seq: resumption.journal.lastSeq, got: resumption.got, pending: session.pendingIds() };
   session.onBackpressure();
   host.telemetry.sessionResumed(session);
-  while (spill.end < offer.seq && resumption.journal.acknowledged < offer.seq) {
-    if (await spill.write()) continue;
+  if (!(await spill.write())) {
     if (session.connection === remote) release(host, session, resumption, remote);
     return 'retry';
   }
@@ -173,6 +172,8 @@ export interface ParkOptions {
   readonly turn: Promise<unknown>;
   /** Fulfilled when its sends may run no longer, and the store is asked for the last time. */
   readonly deadline: Promise<unknown>;
+  /** Fulfilled when no answer of the store is awaited any more. Default: each is awaited. */
+  readonly limit?: Promise<unknown>;
   /** Milliseconds for chats that are being ended. */
   readonly cleanupTimeout: number;
   /** The store has not taken it: it stays here. Default: nobody has it, and other nodes claim it when this one is gone. */
@@ -182,22 +183,33 @@ export interface ParkOptions {
 /** Attempts to park a session, at least. One that got no answer may have been carried out: the next one tells. */
 const MIN_PARK_ATTEMPTS = 2;
 
-/** Between two attempts. */
-const PARK_PAUSE_MS = 50;
+/** Milliseconds between two attempts: each pause is twice as long as the one before, up to the longest. */
+const FIRST_PARK_PAUSE_MS = 50;
+const MAX_PARK_PAUSE_MS = 1000;
 
-/** What waits in a session is lost if the store does not take it. So this asks again until the deadline: Redis may be restarting. */
-async function park(record: ClusterSession, state: () => SessionState, deadline: Promise<unknown>): Promise<void> {
+/**
+ * What waits in a session is lost if the store does not take it. So this asks again until the deadline: Redis may be restarting.
+ * It ends without having done it if the session begins to end: its user may be signed out.
+ */
+async function park(
+  session: MovableSession,
+  record: ClusterSession,
+  state: () => SessionState,
+  deadline: Promise<unknown>,
+): Promise<void> {
   let isOver = false;
   void deadline.then(() => {
     isOver = true;
   });
-  for (let attempt = 1; ; attempt += 1) {
+  let pause = FIRST_PARK_PAUSE_MS;
+  for (let attempt = 1; !session.isEnding; attempt += 1) {
     try {
       return await record.park(state);
     } catch (error) {
       if (error instanceof FencedError || (isOver && attempt >= MIN_PARK_ATTEMPTS)) throw error;
     }
-    await delay(PARK_PAUSE_MS);
+    await delay(pause);
+    pause = Math.min(pause * 2, MAX_PARK_PAUSE_MS);
   }
 }
 
@@ -207,7 +219,7 @@ async function park(record: ClusterSession, state: () => SessionState, deadline:
  */
 export async function parkSession(
   session: MovableSession,
-  { turn, deadline, cleanupTimeout, onKept }: ParkOptions,
+  { turn, deadline, limit, cleanupTimeout, onKept }: ParkOptions,
 ): Promise<void> {
   const { resumption, record } = session;
   if (session.isEnding || resumption === undefined || record === undefined) return;
@@ -234,7 +246,13 @@ export async function parkSession(
     if (session.isEnding) return;
     const pending = ids.filter((id) => !running.has(id));
     const state = (): SessionState => stateOf(resumption, record, waiting, pending);
-    await park(record, state, deadline);
+    const parked = park(session, record, state, deadline);
+    await (limit === undefined
+      ? parked
+      : Promise.race([
+          parked,
+          limit.then(() => Promise.reject(new StoreError('away', 'The session was not taken in time'))),
+        ]));
   })();
   resumption.moving = parking.catch(() => undefined);
   try {

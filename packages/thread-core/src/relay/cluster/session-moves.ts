@@ -5,6 +5,7 @@ import { withTimeout } from '../../timers.js';
 import type { ResumedProgress } from '../resume/ready-frame.js';
 import { lastSeqOf } from '../store/journal-slice.js';
 import type { JournalSlice, JsonValue, Ownership, StoredSession } from '../store/session-store.js';
+import { setBounded } from './bounded-map.js';
 import type { ClusterNode } from './cluster-node.js';
 
 /** A client asks for a session that this node does not have. */
@@ -53,6 +54,8 @@ export interface MovesHost {
   hasSession(sid: string): boolean;
   /** Makes a session of what was claimed, without a connection. */
   restore(claimed: ClaimedSession): Promise<void>;
+  /** Ends a session of this node: its user was signed out while it was on its way here. */
+  signOut(sid: string): void;
   /** Gives a session of this node to another one, if that is possible. */
   give(request: ResumeRequest, to: string): Promise<MoveAnswer>;
 }
@@ -87,6 +90,9 @@ const FINAL: readonly unknown[] = [
 /** The most entries of `#uncertain`. */
 const MAX_UNCERTAIN = 10_000;
 
+/** The most identities whose sign-out is remembered. */
+const MAX_SIGNED_OUT = 10_000;
+
 /** The most questions that are remembered, to recognise one that was posted twice. */
 const MAX_ASKED = 10_000;
 
@@ -102,9 +108,11 @@ export class SessionMoves {
   /** The answers that are awaited, by the id of the question. */
   readonly #answers = new Map<string, Deferred<MoveAnswer>>();
   /** Questions of other nodes that were taken. A client of the store may post one again whose answer was lost. */
-  readonly #asked = new Set<string>();
+  readonly #asked = new Map<string, true>();
   /** Requests, by session id, whose session may come here although the store's or the owner's answer gets lost. */
-  readonly #uncertain = new Map<string, ResumeRequest>();
+  readonly #uncertain = new Map<string, { request: ResumeRequest; askedAt: number }>();
+  /** When the sessions of an identity were ended last, by its key. One that was asked for before ends when it comes. */
+  readonly #signedOut = new Map<string, number>();
   /** Sessions that were taken over from other nodes, and sessions that were given to them. */
   claimed = 0;
   handedOver = 0;
@@ -121,19 +129,30 @@ export class SessionMoves {
 
   /** Takes a session that the store has for this node. Returns false if no client has asked for it here. */
   adopt(sid: string): boolean {
-    const request = this.#uncertain.get(sid);
-    if (request !== undefined) void this.#accept(request);
-    return request !== undefined;
+    const asked = this.#uncertain.get(sid);
+    if (asked !== undefined) void this.#accept(asked.request, asked.askedAt);
+    return asked !== undefined;
+  }
+
+  /** The sessions of an identity were ended: those that are on their way here end when they come. */
+  endSessions(identityKey: string): void {
+    setBounded(this.#signedOut, identityKey, performance.now(), MAX_SIGNED_OUT);
+  }
+
+  /** Resolves when no attempt is running. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#attempts.values());
   }
 
   /** Takes a session over for a client, as long as the client waits. */
   resume(request: ResumeRequest, isWanted: () => boolean): Promise<ResumeResult> {
     const { sid } = request;
+    const askedAt = performance.now();
     return this.#exclusively(sid, async () => {
       try {
         await this.#node.joined();
-        this.#remember(request);
-        const result = await this.#resume(request, isWanted);
+        setBounded(this.#uncertain, sid, { request, askedAt }, MAX_UNCERTAIN);
+        const result = await this.#resume(request, askedAt, isWanted);
         if (FINAL.includes(result)) this.#uncertain.delete(sid);
         return result;
       } catch (err) {
@@ -143,7 +162,7 @@ export class SessionMoves {
     });
   }
 
-  async #resume(request: ResumeRequest, isWanted: () => boolean): Promise<ResumeResult> {
+  async #resume(request: ResumeRequest, askedAt: number, isWanted: () => boolean): Promise<ResumeResult> {
     const { store, node } = this.#node;
     // After a freeze this process's sockets may be dead and their clients elsewhere. Then no owner is asked for a session.
     let mayAsk = this.#node.isLeaseGood;
@@ -153,7 +172,7 @@ export class SessionMoves {
       if (await this.#isHere(request.sid)) return 'local';
       const claim = await store.claim(node, request.sid, request.secretHash, request.identityKey);
       if (claim.state === 'claimed') {
-        await this.#restore(claim.owned, claim.session, request);
+        await this.#restore(claim.owned, claim.session, request, askedAt);
         return 'local';
       }
       if (claim.state !== 'busy') return claim.state;
@@ -192,10 +211,14 @@ export class SessionMoves {
     }
   }
 
-  async #restore(owned: Ownership, session: StoredSession, request: ResumeRequest): Promise<void> {
-    await this.#host.restore({ owned, session, request, journal: await this.#readJournal(owned.sid) });
-    this.#uncertain.delete(owned.sid);
+  async #restore(owned: Ownership, session: StoredSession, request: ResumeRequest, askedAt: number): Promise<void> {
+    const { sid } = owned;
+    const journal = await this.#readJournal(sid);
+    // If it cannot be restored, it is none that a client waits for: its chats are ended.
+    this.#uncertain.delete(sid);
+    await this.#host.restore({ owned, session, request, journal });
     this.claimed += 1;
+    if ((this.#signedOut.get(request.identityKey) ?? 0) > askedAt) this.#host.signOut(sid);
   }
 
   async #readJournal(sid: string): Promise<JournalSlice | undefined> {
@@ -215,9 +238,7 @@ export class SessionMoves {
 
   #isNew({ ask }: MoveMessage): boolean {
     if (this.#asked.has(ask)) return false;
-    this.#asked.add(ask);
-    const [oldest] = this.#asked;
-    if (this.#asked.size > MAX_ASKED && oldest !== undefined) this.#asked.delete(oldest);
+    setBounded(this.#asked, ask, true, MAX_ASKED);
     return true;
   }
 
@@ -238,29 +259,22 @@ export class SessionMoves {
     const answered = this.#answers.get(ask);
     if (answered !== undefined) answered.resolve(answer);
     // Nobody waits for this answer any more. The session waits here for its client.
-    else if (answer === 'moved') void this.#accept(request);
+    else if (answer === 'moved')
+      void this.#accept(request, this.#uncertain.get(request.sid)?.askedAt ?? performance.now());
   }
 
   /** Takes a session that was given to this node, unless another node has it by now: its client may be there. */
-  #accept(request: ResumeRequest): Promise<void> {
+  #accept(request: ResumeRequest, askedAt: number): Promise<void> {
     const { sid, secretHash, identityKey } = request;
     return this.#exclusively(sid, async () => {
       if (this.#host.hasSession(sid)) return;
       try {
         const claim = await this.#node.store.claim(this.#node.node, sid, secretHash, identityKey);
-        if (claim.state === 'claimed') await this.#restore(claim.owned, claim.session, request);
+        if (claim.state === 'claimed') await this.#restore(claim.owned, claim.session, request, askedAt);
       } catch (err) {
         this.#node.logger.warn({ session: sid, err }, 'a session that was given to this node could not be taken');
       }
     });
-  }
-
-  #remember(request: ResumeRequest): void {
-    // Inserted again, so that the first entry is the oldest: it is dropped first.
-    this.#uncertain.delete(request.sid);
-    this.#uncertain.set(request.sid, request);
-    const [oldest] = this.#uncertain.keys();
-    if (this.#uncertain.size > MAX_UNCERTAIN && oldest !== undefined) this.#uncertain.delete(oldest);
   }
 
   #exclusively<T>(sid: string, attempt: () => Promise<T>): Promise<T> {

@@ -60,7 +60,7 @@ export class JournalSpill {
 
   /** The journal has another frame. */
   noteFrame(): void {
-    if (this.#isActive) void this.write();
+    if (this.#isActive && this.#running === undefined && this.#lacks(this.#journal.lastSeq)) void this.#writeNext();
   }
 
   /** The client has acknowledged frames: removes them from the store. */
@@ -76,45 +76,62 @@ export class JournalSpill {
     });
   }
 
-  /** Writes what the store does not have. Resolves to whether it has everything. Never rejects. */
-  write(): Promise<boolean> {
-    this.#running ??= this.#write().finally(() => {
+  /**
+   * Writes what the store does not have of the journal as it is now. Frames that come meanwhile may come faster than the store
+   * takes them: they are not awaited. Resolves to whether it is written. Never rejects.
+   */
+  async write(): Promise<boolean> {
+    const { lastSeq } = this.#journal;
+    while (this.#isActive && this.#lacks(lastSeq)) {
+      if (!(await this.#writeNext())) return false;
+    }
+    return true;
+  }
+
+  #lacks(seq: number): boolean {
+    return Math.max(this.#end, this.#journal.acknowledged) < seq;
+  }
+
+  /** Writes one entry, at the end of this turn, and begins the next one if there are more frames. */
+  #writeNext(): Promise<boolean> {
+    this.#running ??= this.#writeEntry().then((isWritten) => {
       this.#running = undefined;
+      if (isWritten) this.noteFrame();
+      return isWritten;
     });
     return this.#running;
   }
 
-  async #write(): Promise<boolean> {
-    let hadGap = false;
+  async #writeEntry(): Promise<boolean> {
     try {
       await endOfTurn();
-      while (this.#isActive) {
-        // There must be no gap between what the store has and what follows.
-        if (this.#end > 0 && this.#end < this.#journal.acknowledged) await this.#removeAcknowledged();
-        const end = this.#end;
-        let slice = this.#next();
-        if (slice.frames.length === 0) break;
-        try {
-          await this.#target.append(() => {
-            if (this.#end !== end) slice = this.#next();
-            return slice;
-          });
-        } catch (error) {
-          if (hadGap || !(error instanceof StoreError && error.code === 'gap')) throw error;
-          // The store has frames of a write that got no answer, and which the client has acknowledged since.
-          hadGap = true;
-          await this.#removeAcknowledged();
-          continue;
-        }
-        hadGap = false;
-        this.#end = lastSeqOf(slice);
-        this.onWritten?.(this.#end);
-      }
+      if (this.#isActive) await this.#append();
       return true;
     } catch (error) {
       this.#target.failed(error);
       return false;
     }
+  }
+
+  async #append(hadGap = false): Promise<void> {
+    // There must be no gap between what the store has and what follows.
+    if (this.#end > 0 && this.#end < this.#journal.acknowledged) await this.#removeAcknowledged();
+    const end = this.#end;
+    let slice = this.#next();
+    if (slice.frames.length === 0) return;
+    try {
+      await this.#target.append(() => {
+        if (this.#end !== end) slice = this.#next();
+        return slice;
+      });
+    } catch (error) {
+      if (hadGap || !(error instanceof StoreError && error.code === 'gap')) throw error;
+      // The store has frames of a write that got no answer, and which the client has acknowledged since.
+      await this.#removeAcknowledged();
+      return this.#append(true);
+    }
+    this.#end = lastSeqOf(slice);
+    this.onWritten?.(this.#end);
   }
 
   /** What the store does not have, as far as one entry takes it. */

@@ -170,11 +170,13 @@ function openGateway<Member extends ResumingSession>(
     moved.resumption.continueOn(connection, seq);
     moved.onBackpressure();
     host.telemetry.sessionResumed(moved);
-    for (const { text } of gateway.keptAfter(moved.resumption.got)) {
+    const kept = gateway.keptAfter(moved.resumption.got).map(({ text }) => text);
+    for (const text of gateway.lastAck === undefined ? kept : [gateway.lastAck, ...kept]) {
       moved.onFrame(readFrame(text, host.config.maxFrameDepth, true), text, Buffer.byteLength(text));
     }
   };
-  const gateway = cluster.openGateway(connection, { ...offer, sid: request.sid, seq: request.seq, onMoved });
+  const { sid, seq, identityKey } = request;
+  const gateway = cluster.openGateway(connection, { ...offer, sid, seq, identityKey, onMoved });
   session.connection = undefined;
   session.complete();
   connection.write(writeResumed(resume, token, offer));
@@ -276,15 +278,21 @@ export function waitDetached<Member extends ResumingSession>(host: SessionHost<M
   if (!session.isEnding && session.resumption !== undefined) waitForClient(host, session, session.resumption);
 }
 
-/** A session has no connection: it waits for one for the grace period. In a cluster its frames are in the store. */
+/**
+ * A session has no connection: it waits for one for the grace period. In a cluster its frames are in the store. `later`: when
+ * it begins to count among those that wait, if its client may be there already. It could be ended for them.
+ */
 export function waitForClient<Member extends ResumingSession>(
   host: SessionHost<Member>,
   session: Member,
   resumption: Resumption,
+  later: (count: () => void) => void = (count) => count(),
 ): void {
   resumption.detach(() => session.evict());
   if (session.record !== undefined) resumption.startSpill(session.record);
-  host.resumables?.detach(session);
+  later(() => {
+    if (session.connection === undefined && !session.isEnding) host.resumables?.detach(session);
+  });
 }
 
 /** The grace of a session is over, or its room is needed. In a cluster it cannot be resumed from now on. */

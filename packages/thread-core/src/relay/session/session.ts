@@ -72,7 +72,7 @@ export class ClientSession
     this.sessionThreads = new SessionThreads(this, this.#client, this.#host, { owned, threads });
     this.#incoming.restore(session.exact ? session.waiting : []);
     resumables?.add(this);
-    waitForClient(this.#host, this, this.resumption);
+    waitForClient(this.#host, this, this.resumption, setImmediate);
   }
 
   /** What the store of a cluster has of this session. */

@@ -127,3 +127,12 @@ export async function cluster(t: Test, count: number, options: Omit<NodeOptions,
   });
   return { agent, store, nodes };
 }
+
+/** Counts what a node asks of its store, answered or not. */
+export function countCalls(node: ClusterNode, name: keyof SessionStore): { count: number } {
+  const calls = { count: 0 };
+  node.onCall = (called) => {
+    if (called === name) calls.count += 1;
+  };
+  return calls;
+}

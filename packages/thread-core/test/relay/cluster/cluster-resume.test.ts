@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import { mock } from 'node:test';
 import t, { type Test } from 'tap';
-import { type SessionStore, StoreError } from '../../../src/index.js';
+import { StoreError } from '../../../src/index.js';
 import { deferred, textOf, to, until } from '../helpers.js';
-import { type ClusterNode, cluster, type TestCluster } from './cluster-helpers.js';
+import { type ClusterNode, cluster, countCalls, type TestCluster } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
 
@@ -243,15 +243,6 @@ t.test(
     t.equal(agent.counters.started, 1);
   },
 );
-
-/** Counts what a node asks of its store, answered or not. */
-function countCalls(node: ClusterNode, name: keyof SessionStore): { count: number } {
-  const calls = { count: 0 };
-  node.onCall = (called) => {
-    if (called === name) calls.count += 1;
-  };
-  return calls;
-}
 
 t.test(
   'a send that runs longer than drainTimeout is cancelled, and its thread continues elsewhere [S-58] [F-441]',

@@ -1,0 +1,54 @@
+// The connection over which a node reads its inbox: one that is never made, and one that falls silent.
+import { CuttingProxy, RedisServer, until } from '@arc/test-client';
+import type { JsonValue } from '@arc/thread-core';
+import t from 'tap';
+import { redisStore } from '../src/index.js';
+import { clients } from './clients.js';
+
+const NODE = { name: 'a', incarnation: 'x', lease: 60_000 };
+
+// Their connections wait for most of the time.
+t.jobs = 4;
+
+for (const [name, connect] of Object.entries(clients)) {
+  t.test(`${name}: reading can be stopped although its connection was never made [S-125]`, async (t) => {
+    const server = await RedisServer.start('--maxclients', '1');
+    t.teardown(() => server.stop());
+    const used = await connect(server.url);
+    t.teardown(() => used.close());
+    const store = redisStore(used.client, { timeout: 500 });
+    await store.join(NODE);
+    const isRefused = async (): Promise<boolean> =>
+      /rejected_connections:[1-9]/.test(String(await used.command('INFO', 'stats')));
+    const stop = await store.onPost(NODE, () => undefined);
+    await until(isRefused, 'the connection to be refused');
+    await stop();
+  });
+}
+
+for (const name of ['node-redis 6', 'ioredis 6']) {
+  t.test(`${name}: an inbox is read again after its connection has fallen silent [S-125]`, async (t) => {
+    const server = await RedisServer.start();
+    t.teardown(() => server.stop());
+    const proxy = await CuttingProxy.start(server.port);
+    t.teardown(() => proxy.close());
+    const connect = clients[name] as (typeof clients)[string];
+    const used = await connect(`redis://127.0.0.1:${new URL(proxy.url).port}`);
+    t.teardown(() => used.close());
+    const direct = await connect(server.url);
+    t.teardown(() => direct.close());
+    const store = redisStore(used.client, { timeout: 500 });
+    const other = redisStore(direct.client, { timeout: 500 });
+    await store.join(NODE);
+    const messages: JsonValue[] = [];
+    const stop = await store.onPost(NODE, (message) => messages.push(message));
+    await other.post('a', 1);
+    await until(() => messages.length === 1, 'the first message');
+    // Its connections swallow what is sent from now on, and new ones work.
+    proxy.silence();
+    await other.post('a', 2);
+    await until(() => messages.length === 2, 'the second message', 30_000);
+    t.strictSame(messages, [1, 2]);
+    await stop();
+  });
+}
