@@ -53,7 +53,8 @@ class Client implements ThreadClient {
   readonly #events = new Emitter();
   readonly #session: Session;
   readonly #channel: Channel;
-  readonly #stopWatching: () => void;
+  /** Aborted by `close`: removes the listeners on what outlives the client. */
+  readonly #controller = new AbortController();
   #closed: Promise<void> | undefined;
 
   constructor(options: ThreadClientOptions) {
@@ -73,11 +74,11 @@ class Client implements ThreadClient {
         : undefined;
     this.#session = new Session({ ...options, WebSocket, resume, store }, this.#events);
     this.#channel = this.#session.channel;
-    this.#stopWatching = watchPage(() => this.#channel.connection.wake());
+    watchPage(() => this.#channel.connection.wake(), this.#controller);
     if (signal?.aborted === true) void this.close();
     else if (store === undefined) this.#channel.connection.connect();
     else void this.#restore(store);
-    signal?.addEventListener('abort', () => this.close());
+    signal?.addEventListener('abort', () => this.close(), this.#controller);
   }
 
   get state(): ClientState {
@@ -116,7 +117,7 @@ class Client implements ThreadClient {
   }
 
   close(): Promise<void> {
-    this.#stopWatching();
+    this.#controller.abort();
     this.#closed ??= this.#channel.connection.close();
     return this.#closed;
   }

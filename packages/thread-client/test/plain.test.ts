@@ -244,16 +244,6 @@ t.test('after close() turns fail, nothing is sent, and the relay has no session 
   await until(() => relay.stats().sessions === 0);
 });
 
-t.test('a signal closes the client', async (t) => {
-  const { client } = await createWorld(t);
-  const controller = new AbortController();
-  const one = client({ signal: controller.signal });
-  await state(one, 'open');
-  controller.abort();
-  t.equal(one.state.status, 'closed');
-  t.equal(client({ signal: controller.signal }).state.status, 'closed');
-});
-
 t.test('a listener that throws disturbs no other, and its error is reported', async (t) => {
   const { client } = await createWorld(t);
   const one = client();

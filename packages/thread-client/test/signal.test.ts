@@ -1,0 +1,29 @@
+import { getEventListeners } from 'node:events';
+import t from 'tap';
+import { createWorld, state } from './world.js';
+
+t.test('a signal closes the client', async (t) => {
+  const { client } = await createWorld(t);
+  const controller = new AbortController();
+  const one = client({ signal: controller.signal });
+  await state(one, 'open');
+  controller.abort();
+  t.equal(one.state.status, 'closed');
+  t.equal(client({ signal: controller.signal }).state.status, 'closed');
+});
+
+t.test('a signal keeps no client that is closed', async (t) => {
+  const { client } = await createWorld(t);
+  const { signal } = new AbortController();
+  const one = client({ signal });
+  const two = client({ signal });
+  t.equal(getEventListeners(signal, 'abort').length, 2);
+  await one.close();
+  t.equal(getEventListeners(signal, 'abort').length, 1);
+  await two.close();
+  t.equal(getEventListeners(signal, 'abort').length, 0);
+  const controller = new AbortController();
+  controller.abort();
+  await client(controller).close();
+  t.equal(getEventListeners(controller.signal, 'abort').length, 0);
+});
