@@ -23,7 +23,8 @@ const MAX_UNREAD = 16 * MAX_KEPT;
  */
 export class PieceBuffer implements AsyncIterable<Piece> {
   readonly #onChange: () => void;
-  readonly #kept: Array<{ piece: Piece; size: number }> = [];
+  /** By number, from `#dropped` on. Taking the first from a long array would move all others. */
+  readonly #kept = new Map<number, { piece: Piece; size: number }>();
   readonly #readers = new Set<{ next: number }>();
   /** Loops that wait for a piece. */
   #waiting: Array<() => void> = [];
@@ -43,7 +44,7 @@ export class PieceBuffer implements AsyncIterable<Piece> {
 
   /** False if so much is unread that the turn has to be given up. */
   push(piece: Piece, size: number): boolean {
-    this.#kept.push({ piece, size });
+    this.#kept.set(this.#dropped + this.#kept.size, { piece, size });
     this.#size += size;
     this.#trim();
     this.#notify();
@@ -67,7 +68,7 @@ export class PieceBuffer implements AsyncIterable<Piece> {
     try {
       for (;;) {
         if (reader.next < this.#dropped) throw new LimitError('UNREAD');
-        const entry = this.#kept[reader.next - this.#dropped];
+        const entry = this.#kept.get(reader.next);
         if (entry !== undefined) {
           reader.next += 1;
           this.#trim();
@@ -89,10 +90,10 @@ export class PieceBuffer implements AsyncIterable<Piece> {
     const wasFull = this.#size > MAX_KEPT;
     const read = Math.min(...Array.from(this.#readers, ({ next }) => next));
     while (this.#size > MAX_KEPT && this.#dropped < read) {
-      const oldest = this.#kept.shift();
+      const oldest = this.#kept.get(this.#dropped);
       if (oldest === undefined) break;
       this.#size -= oldest.size;
-      this.#dropped += 1;
+      this.#kept.delete(this.#dropped++);
     }
     if (wasFull) this.#onChange();
   }
