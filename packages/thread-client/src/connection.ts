@@ -39,7 +39,7 @@ export interface ConnectionHost {
   onMessage(text: string): void;
   /** The phase has changed. Not called when the session is established: the host calls `established()` itself. */
   onPhase(phase: NewPhase): void;
-  /** Whether answers are outstanding, so that silence is suspicious. */
+  /** Whether answers are outstanding: silence is suspicious then, and a connection is needed. */
   isWaiting(): boolean;
 }
 
@@ -196,8 +196,8 @@ export class Connection {
     const { code, reason } = event;
     if (!shouldRetry) return this.#enter({ status: 'closed', code, reason });
     let retryAt: number | undefined;
-    // After an idle close the next send reconnects.
-    if (code !== IDLE) {
+    // After an idle close the next send reconnects. One that crossed the close has not arrived.
+    if (code !== IDLE || this.#host.isWaiting()) {
       const delay = this.#delay();
       this.#timer = setTimeout(() => this.connect(), delay);
       retryAt = Date.now() + delay;

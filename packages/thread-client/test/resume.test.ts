@@ -1,32 +1,9 @@
-import { CuttingProxy } from '@arc/test-client';
 import type { RelayFrame } from '@arc/thread-protocol';
-import t, { type Test } from 'tap';
-import {
-  createThreadClient,
-  InterruptedError,
-  SessionLostError,
-  type ThreadClient,
-  type ThreadClientOptions,
-} from '../src/index.js';
-import { idOf, pieces, ResumeServer } from './resume-server.js';
-import { FAST, failure, state, until } from './world.js';
-
-async function scripted(t: Test, options: Partial<ThreadClientOptions> = {}) {
-  const server = await ResumeServer.start();
-  const proxy = await CuttingProxy.start(server.port);
-  const clients: ThreadClient[] = [];
-  t.teardown(async () => {
-    await Promise.all(clients.map((client) => client.close()));
-    await proxy.close();
-    await server.close();
-  });
-  const create = (more: Partial<ThreadClientOptions> = {}): ThreadClient => {
-    const client = createThreadClient({ ...FAST, url: proxy.url, ...options, ...more });
-    clients.push(client);
-    return client;
-  };
-  return { server, proxy, client: create(), create };
-}
+import t from 'tap';
+import { InterruptedError, SessionLostError } from '../src/index.js';
+import { idOf, pieces } from './resume-server.js';
+import { scripted } from './scripted.js';
+import { failure, state, until } from './world.js';
 
 const COUNT = 200;
 const WHOLE = Array.from({ length: COUNT }, (_, n) => `${n} `).join('');
