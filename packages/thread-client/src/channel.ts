@@ -1,7 +1,8 @@
-import type { ErrorCode, ReadyFrame, RelayFrame, ResumedReadyFrame } from '@arc/thread-protocol';
+import type { AckPolicy, NewSessionReadyFrame, ReadyFrame, RelayFrame, ResumedReadyFrame } from '@arc/thread-protocol';
 import { type AckHost, Acks } from './acks.js';
 import { Connection, type ConnectionHost, type ConnectionOptions, type NewPhase } from './connection.js';
 import { ClosedError, type SessionLostError } from './errors.js';
+import type { Emitter } from './events.js';
 import type { ClientState } from './options.js';
 import { type Entry, Outbox } from './outbox.js';
 import type { SavedChannel } from './storage.js';
@@ -12,6 +13,7 @@ export interface ChannelOptions extends ConnectionOptions {
 
 /** What a channel needs of its session. */
 export interface ChannelHost {
+  readonly events: Emitter;
   /** Whether acknowledgements are held back, because a loop is slow. */
   isFull(): boolean;
   /** Whether answers are outstanding. */
@@ -26,16 +28,9 @@ export interface ChannelHost {
   /** The session is gone. Frames after the number `received` never arrived, and wait to be sent again. */
   onReset(reason: SessionLostError['reason'], received: number): void;
   onClosed(code: number, reason: string): void;
-  onState(state: ClientState): void;
   /** Stores what outlives the page. */
   save(): void;
 }
-
-/** What happens on the current connection. */
-type Stage = 'offline' | 'handshake' | 'established';
-
-/** As a type only: the table of all codes would weigh more than this file's errors. */
-const INVALID_REQUEST: typeof ErrorCode.InvalidRequest = -32_600;
 
 /**
  * Frames in both directions, each once and in order, over as many connections as it takes: numbers, acknowledgements,
@@ -48,10 +43,9 @@ export class Channel implements ConnectionHost, AckHost {
   readonly #host: ChannelHost;
   declare readonly connection: Connection;
   readonly #resume: boolean;
-  readonly #outbox = new Outbox();
+  readonly outbox = new Outbox();
   /** To be asked to `look` when what `isFull` says may have changed. */
   declare readonly acks: Acks;
-  #stage: Stage = 'offline';
   /** The secret of the session, from `ready`. */
   #secret: string | undefined;
   /** The number of the last frame of the relay that arrived. */
@@ -68,18 +62,22 @@ export class Channel implements ConnectionHost, AckHost {
 
   /** Queued frames are sent at once. Not during a replay: what it shows to be lost may have to be repeated before them. */
   get isLive(): boolean {
-    return this.#stage === 'established' && this.#replay === undefined;
+    return this.#isEstablished && this.#replay === undefined;
+  }
+
+  get #isEstablished(): boolean {
+    return this.connection.phase.status === 'established';
   }
 
   /** What outlives the page. */
   get saved(): SavedChannel {
-    return { session: this.#secret, seq: this.#seq, ...this.#outbox };
+    return { session: this.#secret, seq: this.#seq, ...this.outbox };
   }
 
   restore({ session, seq, sent, entries }: SavedChannel): void {
     this.#secret = session;
     this.#seq = seq;
-    Object.assign(this.#outbox, { sent, entries });
+    Object.assign(this.outbox, { sent, entries });
   }
 
   /**
@@ -88,22 +86,17 @@ export class Channel implements ConnectionHost, AckHost {
    */
   add(frame: object, id?: string, lost = false): boolean {
     const entry = { text: JSON.stringify(frame), id, tries: 0 };
-    return lost ? this.#outbox.entries.unshift(entry) > 0 : this.#outbox.add(entry, this.connection.buffered);
-  }
-
-  /** Removes the frame of a turn that was never sent. */
-  withdraw(id: string): void {
-    this.#outbox.withdraw(id);
+    return lost ? this.outbox.entries.unshift(entry) > 0 : this.outbox.add(entry, this.connection.buffered);
   }
 
   /** Sends what was never sent, if there is a connection, or all `again`. What is stored says so before it leaves. */
   flush(again = false): void {
-    const entries = this.isLive ? this.#outbox.take(again) : [];
+    const entries = this.isLive ? this.outbox.take(again) : [];
     for (const entry of entries) this.#host.onNumbered(entry);
     this.#host.save();
     for (const { text } of entries) this.connection.send(text);
     // There are no acknowledgements, so what was sent counts as arrived.
-    if (entries.length > 0 && this.resumable !== true) this.#outbox.arrived(this.#outbox.sent);
+    if (entries.length > 0 && this.resumable !== true) this.outbox.arrived(this.outbox.sent);
     // Closed for being idle: it connects again when there is something to say.
     if (this.state.status === 'waiting' && this.state.retryAt === undefined) this.connection.connect();
   }
@@ -125,13 +118,12 @@ export class Channel implements ConnectionHost, AckHost {
     if (phase.status === 'connecting') {
       return this.#setState({ status: this.#secret === undefined ? 'connecting' : 'resuming' });
     }
-    const wasLive = this.isLive;
     this.acks.stop();
     this.#replay = undefined;
-    this.#stage = 'offline';
     this.#host.onOffline();
     if (phase.status === 'waiting') {
-      if (wasLive && this.resumable !== true) this.#reset('unsupported');
+      // If the session ended with the connection. If there was none yet, there is nothing to lose.
+      if (this.#secret === undefined) this.#reset('unsupported');
       this.#setState(phase);
     } else {
       const { code, reason } = phase;
@@ -141,38 +133,48 @@ export class Channel implements ConnectionHost, AckHost {
   }
 
   onOpen(): void {
-    this.#stage = 'handshake';
     const session = this.#secret;
-    const cursors = session === undefined ? {} : { session, seq: this.#seq, sent: this.#outbox.sent };
+    const cursors = session && { session, seq: this.#seq, sent: this.outbox.sent };
     if (this.#resume) this.connection.send({ type: 'resume', ...cursors });
     else this.#begin(undefined, 'unsupported');
   }
 
   onMessage(text: string): void {
-    let frame: RelayFrame;
     try {
       // Never null: what is no object becomes one that says nothing.
-      frame = Object(JSON.parse(text)) as RelayFrame;
-    } catch {
-      return;
+      this.#read(Object(JSON.parse(text)) as RelayFrame, text);
+    } catch (error) {
+      // The session is given up: a relay that continues it would send the same frame again.
+      this.#reset('gap');
+      this.#secret = undefined;
+      this.connection.drop(String(error));
+      void this.#host.events.emit('error', error);
     }
-    if (this.#stage === 'handshake') {
+  }
+
+  #read(frame: RelayFrame, text: string): void {
+    if (!this.#isEstablished) {
       if (frame.type === 'ready') this.#onReady(frame);
       // A relay that cannot resume knows no such frame, and says so. Nothing else was sent.
-      else if (frame.type === 'error' && frame.data.code === INVALID_REQUEST) this.#begin(undefined, 'unsupported');
+      else if (frame.type === 'error') this.#begin(undefined, 'unsupported');
     } else if (frame.type === 'ack') {
-      this.#outbox.arrived(frame.seq);
+      this.outbox.arrived(frame.seq);
       this.#host.save();
     } else if (frame.type !== 'pong') this.#numbered(frame, text);
   }
 
   #onReady(frame: ReadyFrame): void {
-    this.acks.policy = frame.ack;
-    if (frame.resumed === true) {
+    // Without rules each frame is acknowledged soon.
+    this.acks.policy = Object(frame.ack) as AckPolicy;
+    // If the relay says that it got what was not sent, or does not say what, its session counts as lost.
+    if (frame.resumed === true && frame.got <= this.outbox.sent) {
       this.#replay = frame;
-      this.#outbox.arrived(frame.got);
+      this.outbox.arrived(frame.got);
       this.#ready();
-    } else this.#begin(frame.session, frame.reason ?? 'unknown', frame.received);
+    } else {
+      const { session, reason = 'unknown', received } = frame as NewSessionReadyFrame;
+      this.#begin(session, reason, received);
+    }
   }
 
   /** A new session begins, and one that was before it is gone. */
@@ -183,15 +185,14 @@ export class Channel implements ConnectionHost, AckHost {
   }
 
   /** Without `received` it is not known what has arrived: all of it may have. */
-  #reset(reason: SessionLostError['reason'], received = this.#outbox.sent): void {
+  #reset(reason: SessionLostError['reason'], received = this.outbox.sent): void {
     this.#seq = 0;
-    this.#outbox.restart(received);
+    this.outbox.restart(received);
     this.#host.onReset(reason, received);
   }
 
   #ready(): void {
     this.resumable = this.#secret !== undefined;
-    this.#stage = 'established';
     this.acks.start(this.#seq);
     this.connection.established();
     this.#judgeReplay();
@@ -207,7 +208,7 @@ export class Channel implements ConnectionHost, AckHost {
       if (this.#seq < replay.seq) return;
       this.#host.onReplayed(replay);
       this.#replay = undefined;
-      this.#outbox.sent = replay.got;
+      this.outbox.sent = replay.got;
     }
     this.flush(true);
     this.#setState({ status: 'open', resumable: this.resumable as boolean, resumed: replay !== undefined });
@@ -226,13 +227,13 @@ export class Channel implements ConnectionHost, AckHost {
   }
 
   acknowledge(seq: number): void {
-    if (this.#stage === 'offline') return;
+    if (!this.#isEstablished) return;
     this.#host.save();
     this.connection.send({ type: 'ack', seq });
   }
 
   #setState(state: ClientState): void {
     this.state = state;
-    this.#host.onState(state);
+    void this.#host.events.emit('state', state);
   }
 }

@@ -77,15 +77,10 @@ export class Connection {
 
   connect(): void {
     if (this.phase.status === 'connecting' || this.phase.status === 'established') return;
-    this.#stopTimers();
-    const attempt = ++this.#attempt;
-    this.#timer = setTimeout(() => this.drop('timed out', attempt), ATTEMPT_TIMEOUT_MS);
     this.#enter({ status: 'connecting' });
-    const { url } = this.#options;
-    Promise.resolve()
-      .then(() => (typeof url === 'function' ? url() : url))
-      .then((address) => this.#open(attempt, address))
-      .catch((error: unknown) => this.drop(String(error), attempt));
+    const attempt = this.#attempt;
+    this.#timer = setTimeout(() => this.drop('timed out', attempt), ATTEMPT_TIMEOUT_MS);
+    this.#open(attempt).catch((error: unknown) => this.drop(String(error), attempt));
   }
 
   send(frame: object | string): void {
@@ -136,9 +131,6 @@ export class Connection {
   /** Closes for good. Resolves when the relay has confirmed it, or after two seconds. */
   async close(): Promise<void> {
     const socket = this.#socket;
-    this.#attempt += 1;
-    this.#socket = undefined;
-    this.#stopTimers();
     this.#enter({ status: 'closed', code: NORMAL, reason: 'closed here' });
     if (socket === undefined || socket.readyState === CLOSED) return;
     await new Promise<void>((resolve) => {
@@ -151,10 +143,11 @@ export class Connection {
     });
   }
 
-  #open(attempt: number, url: string): void {
+  async #open(attempt: number): Promise<void> {
+    const { url, WebSocket, protocols } = this.#options;
+    const address = addressOf(await (typeof url === 'function' ? url() : url));
     if (attempt !== this.#attempt) return;
-    const { WebSocket, protocols } = this.#options;
-    const socket = new WebSocket(addressOf(url), protocols);
+    const socket = new WebSocket(address, protocols);
     this.#socket = socket;
     // Handlers of an abandoned socket do nothing: the number of the attempt has changed.
     socket.onopen = () => {
@@ -190,19 +183,12 @@ export class Connection {
     const shouldRetry = this.#shouldRetry(event);
     // The application may have closed the client in `shouldRetry`.
     if (attempt !== this.#attempt) return;
-    this.#attempt += 1;
-    this.#socket = undefined;
-    this.#stopTimers();
     const { code, reason } = event;
     if (!shouldRetry) return this.#enter({ status: 'closed', code, reason });
-    let retryAt: number | undefined;
     // After an idle close the next send reconnects. One that crossed the close has not arrived.
-    if (code !== IDLE || this.#host.isWaiting()) {
-      const delay = this.#delay();
-      this.#timer = setTimeout(() => this.connect(), delay);
-      retryAt = Date.now() + delay;
-    }
-    this.#enter({ status: 'waiting', retryAt, code, reason });
+    const delay = code !== IDLE || this.#host.isWaiting() ? this.#delay() : undefined;
+    this.#enter({ status: 'waiting', retryAt: delay && Date.now() + delay, code, reason });
+    if (delay !== undefined) this.#timer = setTimeout(() => this.connect(), delay);
   }
 
   /** Random up to a bound that doubles with each failure ("full jitter"), so that clients spread out. */
@@ -221,16 +207,16 @@ export class Connection {
     return decided ?? !FINAL.includes(event.code);
   }
 
+  /** Nothing of the phase before goes on: no timer, no attempt, and no socket. */
   #enter(phase: NewPhase): void {
-    this.phase = phase;
-    this.#host.onPhase(phase);
-  }
-
-  #stopTimers(): void {
     clearTimeout(this.#timer);
     clearTimeout(this.#pongTimer);
     clearInterval(this.#silenceTimer);
     this.#pongTimer = undefined;
+    this.#attempt += 1;
+    this.#socket = undefined;
+    this.phase = phase;
+    this.#host.onPhase(phase);
   }
 }
 

@@ -12,7 +12,9 @@ export class AgentError extends ThreadClientError {
   declare readonly code: number;
   declare readonly details: unknown;
 
-  constructor({ code, message, details }: ArcErrorObject) {
+  constructor(data: ArcErrorObject) {
+    // As for every error without a code: an internal one. Whatever a relay sends must not throw.
+    const { code = -32_603, message, details } = Object(data) as ArcErrorObject;
     super(message);
     Object.assign(this, { code, details });
   }

@@ -12,7 +12,7 @@ export interface ThreadClientEvents {
   lost: [error: SessionLostError];
   /** The storage failed, for example because it is full: from now on a reload starts a new session. */
   storage: [error: unknown];
-  /** The relay sent an error that belongs to no turn, or a listener threw. */
+  /** The relay sent an error that belongs to no turn, or a frame that cannot be read, or a listener threw. */
   error: [error: unknown];
 }
 

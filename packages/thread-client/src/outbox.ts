@@ -44,9 +44,9 @@ export class Outbox {
     return due;
   }
 
-  /** Drops what has arrived: the frames up to and including this number. */
+  /** Drops what has arrived: the frames up to and including this number. What is no number drops nothing. */
   arrived(last: number): void {
-    this.entries = this.entries.filter(({ number }) => number === undefined || number > last);
+    this.entries = this.entries.filter(({ number }) => !((number as number) <= last));
   }
 
   /** A new session begins. What had not arrived in the one before is sent again, under new numbers. */

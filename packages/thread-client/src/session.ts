@@ -17,7 +17,7 @@ export interface SessionOptions extends ChannelOptions {
 export class Session implements ChannelHost, TurnHost {
   declare readonly channel: Channel;
   readonly threads = new OpenThreads();
-  readonly #events: Emitter;
+  declare readonly events: Emitter;
   readonly #store: SessionStore | undefined;
   /** Messages and `end` frames that have no answer yet, by id. */
   readonly #requests = new Map<string, ClientTurn>();
@@ -28,7 +28,7 @@ export class Session implements ChannelHost, TurnHost {
   constructor(options: SessionOptions, events: Emitter) {
     this.channel = new Channel(options, this);
     this.#store = options.store;
-    this.#events = events;
+    this.events = events;
   }
 
   get turns(): ClientTurn[] {
@@ -57,7 +57,7 @@ export class Session implements ChannelHost, TurnHost {
 
   cancel(turn: ClientTurn): void {
     const { id, number } = turn;
-    if (number === undefined) this.channel.withdraw(id);
+    if (number === undefined) this.channel.outbox.withdraw(id);
     const isQueued = number !== undefined && this.channel.add({ type: 'cancel', id });
     // If the relay can answer, its answer says how the turn ended.
     if (!isQueued || !this.channel.isLive) this.#fail(turn, turn.cancelled());
@@ -104,7 +104,7 @@ export class Session implements ChannelHost, TurnHost {
     const request = this.#requests.get(id ?? '');
     if (request === undefined) {
       // An error with an id belongs to a turn that has already ended.
-      if (frame.type === 'error' && id === undefined) void this.#events.emit('error', new AgentError(frame.data));
+      if (frame.type === 'error' && id === undefined) void this.events.emit('error', new AgentError(frame.data));
       return;
     }
     this.channel.connection.resetBackoff();
@@ -129,7 +129,7 @@ export class Session implements ChannelHost, TurnHost {
   onReplayed({ got, pending }: ResumedReadyFrame): void {
     for (const request of this.#requests.values()) {
       const { id, number, end } = request;
-      if (number === undefined || number > got || pending.includes(id)) continue;
+      if (!((number as number) <= got) || [pending].flat().includes(id)) continue;
       // It arrived, and the relay no longer works on it: its answer is lost. An `end` is repeated.
       if (end === undefined) this.#fail(request, new InterruptedError());
       else this.channel.add(end, id, true);
@@ -143,22 +143,18 @@ export class Session implements ChannelHost, TurnHost {
       const { number, end } = request;
       request.number = undefined;
       // What never arrived waits for the new session.
-      if (number === undefined || number > received) continue;
+      if (!((number as number) <= received)) continue;
       if (end === undefined) isLost = true;
       // The thread is gone, so the `end` has succeeded. `#fail` then only removes it.
       else request.finish(undefined);
       this.#fail(request, error);
     }
-    if (isLost) void this.#events.emit('lost', error);
+    if (isLost) void this.events.emit('lost', error);
   }
 
   onClosed(code: number, reason: string): void {
     this.#forget((sent) => new ClosedError(code, reason, sent));
     this.#store?.clear();
-  }
-
-  onState(state: ClientState): void {
-    void this.#events.emit('state', state);
   }
 
   save(): void {
@@ -187,7 +183,7 @@ export class Session implements ChannelHost, TurnHost {
   /** Forgets a request, and tells the application if it was interrupted. */
   #remove(request: ClientTurn): void {
     this.#requests.delete(request.id);
-    if (request.error instanceof InterruptedError) void this.#events.emit('interrupted', request, request.error);
+    if (request.error instanceof InterruptedError) void this.events.emit('interrupted', request, request.error);
   }
 
   /** Fails all requests, and starts over without a session. */
