@@ -55,8 +55,8 @@ export class Connection {
   /** Attempts that failed in a row. */
   #failures = 0;
   #socket: WebSocketLike | undefined;
-  /** An abandoned socket that is not closed yet: on a close frame the relay would end the session. */
-  #abandoned: WebSocketLike | undefined;
+  /** Abandoned sockets that are not closed yet: on a close frame the relay would end the session. */
+  readonly #abandoned = new Set<WebSocketLike>();
   /** Counts attempts. Whatever belongs to an earlier one is ignored. */
   #attempt = 0;
   /** The time-out of the attempt, or the delay before the next one. */
@@ -90,8 +90,7 @@ export class Connection {
   /** The session is established: earlier sockets are not needed any more. */
   established(): void {
     clearTimeout(this.#timer);
-    this.#abandoned?.close();
-    this.#abandoned = undefined;
+    this.#closeAbandoned();
     this.#silenceTimer = setInterval(() => {
       // It has lasted for a while, so it counts as good.
       this.resetBackoff();
@@ -162,7 +161,10 @@ export class Connection {
       this.#pongTimer = undefined;
       if (typeof data === 'string') this.#host.onMessage(data);
     };
-    socket.onclose = (event: CloseInfo) => this.#onDisconnect(attempt, event);
+    socket.onclose = (event: CloseInfo) => {
+      this.#abandoned.delete(socket);
+      this.#onDisconnect(attempt, event);
+    };
     // An `error` is always followed by `close`, which says more. Without a handler `ws` would throw it.
     socket.onerror = () => {};
   }
@@ -174,7 +176,7 @@ export class Connection {
     if (socket?.terminate !== undefined) socket.terminate();
     // Nothing was sent on it yet, so it may be closed.
     else if (socket?.readyState === CONNECTING) socket.close();
-    else if (socket !== undefined) this.#abandoned = socket;
+    else if (socket !== undefined) this.#abandoned.add(socket);
     this.#onDisconnect(attempt, { code: LOST, reason });
   }
 
@@ -216,7 +218,12 @@ export class Connection {
     this.#attempt += 1;
     this.#socket = undefined;
     this.phase = phase;
+    if (phase.status === 'closed') this.#closeAbandoned();
     this.#host.onPhase(phase);
+  }
+
+  #closeAbandoned(): void {
+    for (const socket of this.#abandoned) socket.close();
   }
 }
 

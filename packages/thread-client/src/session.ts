@@ -2,7 +2,7 @@ import type { ArcMessage, RelayFrame, ResumedReadyFrame } from '@arc/thread-prot
 import { Channel, type ChannelHost, type ChannelOptions } from './channel.js';
 import { AgentError, ClosedError, InterruptedError, LimitError, SessionLostError } from './errors.js';
 import type { Emitter } from './events.js';
-import type { ClientState, EndOptions, SendOptions } from './options.js';
+import type { EndOptions, SendOptions } from './options.js';
 import { type Entry, MAX_TRIES } from './outbox.js';
 import { randomName } from './random-name.js';
 import type { SavedSession, SessionStore } from './storage.js';
