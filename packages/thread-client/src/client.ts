@@ -11,6 +11,7 @@ import type {
   WebSocketConstructor,
 } from './options.js';
 import { watchPage } from './page.js';
+import { randomName } from './random-name.js';
 import { Session } from './session.js';
 import { SessionStore } from './storage.js';
 import { tabLock } from './tab-lock.js';
@@ -126,11 +127,15 @@ class Client implements ThreadClient {
   async #restore(store: SessionStore): Promise<void> {
     const saved = store.load();
     if (saved !== undefined) this.#session.restore(saved);
-    if (!(await tabLock(store.tab))) {
+    const isOwn = await tabLock(store.tab);
+    // What is stored may be that of the next client by now.
+    if (this.#closed !== undefined) return;
+    if (!isOwn) {
       store.clear();
+      store.tab = randomName();
       this.#session.abandon();
-      await tabLock(store.tab);
+      void tabLock(store.tab);
     }
-    if (this.#closed === undefined) this.#channel.connection.connect();
+    this.#channel.connection.connect();
   }
 }

@@ -40,7 +40,7 @@ const KEY = 'arc-threads';
  * pieces of answers have keys of their own, which are written once.
  */
 export class SessionStore {
-  /** Names this tab. A duplicated tab finds the same name, and must not use it. */
+  /** Names this tab. A duplicated tab finds the same name, and has to take another one. */
   tab = randomName();
   readonly #storage: StorageLike;
   readonly #onFailure: (error: unknown) => void;
@@ -113,7 +113,7 @@ export class SessionStore {
     }
   }
 
-  /** Forgets what is stored: it belongs to another tab, or to a session that is closed. */
+  /** Forgets what is stored: it belongs to another tab, or to a session that is closed. The tab keeps its name, and its lock. */
   clear(): void {
     try {
       for (const [id, chunks] of this.#chunks) this.#drop(id, chunks);
@@ -122,7 +122,6 @@ export class SessionStore {
       this.#fail(error);
     }
     this.#chunks.clear();
-    this.tab = randomName();
   }
 
   #drop(id: string, chunks: Chunks): void {
