@@ -27,6 +27,8 @@ export interface ChannelHost {
   onReplayed(ready: ResumedReadyFrame): void;
   /** The session is gone. Frames after the number `received` never arrived, and wait to be sent again. */
   onReset(reason: SessionLostError['reason'], received: number): void;
+  /** The session that was restored is another relay's. */
+  abandon(reason: SessionLostError['reason']): void;
   onClosed(code: number, reason: string): void;
   /** Stores what outlives the page. */
   save(): void;
@@ -48,6 +50,8 @@ export class Channel implements ConnectionHost, AckHost {
   declare readonly acks: Acks;
   /** The secret of the session, from `ready`. */
   #secret: string | undefined;
+  /** Where the session was last established. */
+  #place: string | undefined;
   /** The number of the last frame of the relay that arrived. */
   #seq = 0;
   /** The `ready` whose replay is under way. */
@@ -62,7 +66,7 @@ export class Channel implements ConnectionHost, AckHost {
 
   /** Queued frames are sent at once. Not during a replay: what it shows to be lost may have to be repeated before them. */
   get isLive(): boolean {
-    return this.#isEstablished && this.#replay === undefined;
+    return this.#isEstablished && !this.#replay;
   }
 
   get #isEstablished(): boolean {
@@ -71,10 +75,11 @@ export class Channel implements ConnectionHost, AckHost {
 
   /** What outlives the page. */
   get saved(): SavedChannel {
-    return { session: this.#secret, seq: this.#seq, ...this.outbox };
+    return { place: this.#place, session: this.#secret, seq: this.#seq, ...this.outbox };
   }
 
-  restore({ session, seq, sent, entries }: SavedChannel): void {
+  restore({ place, session, seq = 0, sent = 0, entries = [] }: Partial<SavedChannel>): void {
+    this.#place = place;
     this.#secret = session;
     this.#seq = seq;
     Object.assign(this.outbox, { sent, entries });
@@ -103,7 +108,7 @@ export class Channel implements ConnectionHost, AckHost {
 
   /** Starts over with nothing, as if there had been no session. */
   forget(): void {
-    this.restore({ session: undefined, seq: 0, sent: 0, entries: [] });
+    this.restore({});
   }
 
   isFull(): boolean {
@@ -116,14 +121,14 @@ export class Channel implements ConnectionHost, AckHost {
 
   onPhase(phase: NewPhase): void {
     if (phase.status === 'connecting') {
-      return this.#setState({ status: this.#secret === undefined ? 'connecting' : 'resuming' });
+      return this.#setState({ status: this.#secret ? 'resuming' : 'connecting' });
     }
     this.acks.stop();
     this.#replay = undefined;
     this.#host.onOffline();
     if (phase.status === 'waiting') {
       // If the session ended with the connection. If there was none yet, there is nothing to lose.
-      if (this.#secret === undefined) this.#reset('unsupported');
+      if (!this.#secret) this.#reset('unsupported');
       this.#setState(phase);
     } else {
       const { code, reason } = phase;
@@ -133,6 +138,9 @@ export class Channel implements ConnectionHost, AckHost {
   }
 
   onOpen(): void {
+    // The page before may have had another relay. While a page lives, its function `url` decides.
+    const isElsewhere = this.#place && this.#place !== this.connection.place;
+    if (isElsewhere && this.resumable === undefined) this.#host.abandon('unknown');
     const session = this.#secret;
     const cursors = session && { session, seq: this.#seq, sent: this.outbox.sent };
     if (this.#resume) this.connection.send({ type: 'resume', ...cursors });
@@ -187,12 +195,15 @@ export class Channel implements ConnectionHost, AckHost {
   /** Without `received` it is not known what has arrived: all of it may have. */
   #reset(reason: SessionLostError['reason'], received = this.outbox.sent): void {
     this.#seq = 0;
-    this.outbox.restart(received);
+    // What had not arrived is sent again, under new numbers.
+    this.outbox.arrived(received);
+    this.outbox.sent = 0;
     this.#host.onReset(reason, received);
   }
 
   #ready(): void {
     this.resumable = this.#secret !== undefined;
+    this.#place = this.connection.place;
     this.acks.start(this.#seq);
     this.connection.established();
     this.#judgeReplay();
@@ -204,7 +215,7 @@ export class Channel implements ConnectionHost, AckHost {
    */
   #judgeReplay(): void {
     const replay = this.#replay;
-    if (replay !== undefined) {
+    if (replay) {
       if (this.#seq < replay.seq) return;
       this.#host.onReplayed(replay);
       this.#replay = undefined;
@@ -222,7 +233,7 @@ export class Channel implements ConnectionHost, AckHost {
       this.#seq = seq;
       this.#host.onFrame(frame, text);
       this.acks.received(this.#seq, text.length);
-      if (this.#replay !== undefined) this.#judgeReplay();
+      if (this.#replay) this.#judgeReplay();
     }
   }
 

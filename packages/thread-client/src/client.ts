@@ -1,6 +1,6 @@
 import { type ArcMessage, text } from '@arc/thread-protocol';
 import type { Channel } from './channel.js';
-import { addressOf } from './connection.js';
+import { addressOf, placeOf } from './connection.js';
 import { Emitter, type ThreadClientEvents } from './events.js';
 import type {
   ClientState,
@@ -65,19 +65,18 @@ class Client implements ThreadClient {
       signal,
       WebSocket = globalThis.WebSocket as WebSocketConstructor | undefined,
     } = options;
-    if (WebSocket === undefined) {
+    if (!WebSocket) {
       throw new TypeError("No global WebSocket: pass that of the 'ws' package");
     }
-    if (typeof options.url === 'string') addressOf(options.url);
+    // Not that of a function: each address may have another ticket, and only an attempt to connect may ask for one.
+    const place = typeof options.url === 'string' ? placeOf(addressOf(options.url)) : '';
     const store =
-      resume && storage !== undefined
-        ? new SessionStore(storage, (error) => this.#events.emit('storage', error))
-        : undefined;
+      resume && storage ? new SessionStore(storage, place, (error) => this.#events.emit('storage', error)) : undefined;
     this.#session = new Session({ ...options, WebSocket, resume, store }, this.#events);
     this.#channel = this.#session.channel;
     watchPage(() => this.#channel.connection.wake(), this.#controller);
     if (signal?.aborted === true) void this.close();
-    else if (store === undefined) this.#channel.connection.connect();
+    else if (!store) this.#channel.connection.connect();
     else void this.#restore(store);
     signal?.addEventListener('abort', () => this.close(), this.#controller);
   }
@@ -114,26 +113,26 @@ class Client implements ThreadClient {
   }
 
   wake(): void {
-    if (this.#closed === undefined) this.#channel.connection.wake(true);
+    if (!this.#closed) this.#channel.connection.wake(true);
   }
 
   close(): Promise<void> {
     this.#controller.abort();
     this.#closed ??= this.#channel.connection.close();
+    this.#session.store?.release();
     return this.#closed;
   }
 
   /** Takes over what the page before a reload has stored, unless this tab is a duplicate of one that still lives. */
   async #restore(store: SessionStore): Promise<void> {
-    const saved = store.load();
-    if (saved !== undefined) this.#session.restore(saved);
+    store.load((saved) => this.#session.restore(saved));
     const isOwn = await tabLock(store.tab);
     // What is stored may be that of the next client by now.
-    if (this.#closed !== undefined) return;
+    if (this.#closed) return;
     if (!isOwn) {
       store.clear();
       store.tab = randomName();
-      this.#session.abandon();
+      this.#session.abandon('duplicate');
       void tabLock(store.tab);
     }
     this.#channel.connection.connect();

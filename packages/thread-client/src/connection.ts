@@ -50,10 +50,12 @@ export interface ConnectionOptions extends Pick<ThreadClientOptions, 'url' | 'pr
 /** A WebSocket that reconnects. It knows nothing of sessions and threads. */
 export class Connection {
   phase: Phase = { status: 'idle' };
+  /** Attempts that failed in a row. 0 once a connection works: delays start with the shortest again. */
+  failures = 0;
+  /** Where the last attempt went. */
+  declare place: string;
   readonly #options: ConnectionOptions;
   readonly #host: ConnectionHost;
-  /** Attempts that failed in a row. */
-  #failures = 0;
   #socket: WebSocketLike | undefined;
   /** Abandoned sockets that are not closed yet: on a close frame the relay would end the session. */
   readonly #abandoned = new Set<WebSocketLike>();
@@ -75,8 +77,8 @@ export class Connection {
     return this.#socket?.bufferedAmount ?? 0;
   }
 
+  /** Only to be called while there is neither a connection nor an attempt. */
   connect(): void {
-    if (this.phase.status === 'connecting' || this.phase.status === 'established') return;
     this.#enter({ status: 'connecting' });
     const attempt = this.#attempt;
     this.#timer = setTimeout(() => this.drop('timed out', attempt), ATTEMPT_TIMEOUT_MS);
@@ -93,15 +95,10 @@ export class Connection {
     this.#closeAbandoned();
     this.#silenceTimer = setInterval(() => {
       // It has lasted for a while, so it counts as good.
-      this.resetBackoff();
+      this.failures = 0;
       if (this.#host.isWaiting() && Date.now() - this.#heardAt >= SILENCE_MS) this.check();
     }, SILENCE_CHECK_MS);
     this.phase = { status: 'established' };
-  }
-
-  /** The connection works: after the next loss, delays start with the shortest. */
-  resetBackoff(): void {
-    this.#failures = 0;
   }
 
   /**
@@ -115,7 +112,7 @@ export class Connection {
 
   /** Sends a ping, and drops the connection if nothing arrives in time. */
   check(): void {
-    if (this.phase.status !== 'established' || this.#pongTimer !== undefined) return;
+    if (this.phase.status !== 'established' || this.#pongTimer) return;
     const attempt = this.#attempt;
     const askedAt = Date.now();
     this.send({ type: 'ping' });
@@ -131,7 +128,7 @@ export class Connection {
   async close(): Promise<void> {
     const socket = this.#socket;
     this.#enter({ status: 'closed', code: NORMAL, reason: 'closed here' });
-    if (socket === undefined || socket.readyState === CLOSED) return;
+    if (!socket || socket.readyState === CLOSED) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
       socket.onclose = () => {
@@ -143,10 +140,13 @@ export class Connection {
   }
 
   async #open(attempt: number): Promise<void> {
+    // The application may not have the client yet.
+    await undefined;
     const { url, WebSocket, protocols } = this.#options;
     const address = addressOf(await (typeof url === 'function' ? url() : url));
     if (attempt !== this.#attempt) return;
-    const socket = new WebSocket(address, protocols);
+    this.place = placeOf(address);
+    const socket = new WebSocket(address.href, protocols);
     this.#socket = socket;
     // Handlers of an abandoned socket do nothing: the number of the attempt has changed.
     socket.onopen = () => {
@@ -173,40 +173,32 @@ export class Connection {
   drop(reason: string, attempt = this.#attempt): void {
     if (attempt !== this.#attempt) return;
     const socket = this.#socket;
-    if (socket?.terminate !== undefined) socket.terminate();
+    if (socket?.terminate) socket.terminate();
     // Nothing was sent on it yet, so it may be closed.
     else if (socket?.readyState === CONNECTING) socket.close();
-    else if (socket !== undefined) this.#abandoned.add(socket);
+    else if (socket) this.#abandoned.add(socket);
     this.#onDisconnect(attempt, { code: LOST, reason });
   }
 
   #onDisconnect(attempt: number, event: CloseInfo): void {
     if (attempt !== this.#attempt) return;
-    const shouldRetry = this.#shouldRetry(event);
+    let shouldRetry: boolean | undefined;
+    try {
+      shouldRetry = this.#options.shouldRetry?.(event);
+    } catch {
+      // If it throws, the close code decides.
+    }
     // The application may have closed the client in `shouldRetry`.
     if (attempt !== this.#attempt) return;
     const { code, reason } = event;
-    if (!shouldRetry) return this.#enter({ status: 'closed', code, reason });
+    if (!(shouldRetry ?? !FINAL.includes(code))) return this.#enter({ status: 'closed', code, reason });
     // After an idle close the next send reconnects. One that crossed the close has not arrived.
-    const delay = code !== IDLE || this.#host.isWaiting() ? this.#delay() : undefined;
+    const isDue = code !== IDLE || this.#host.isWaiting();
+    const { min = 500, max = 30_000 } = this.#options.backoff ?? {};
+    // Random up to a bound that doubles with each failure ("full jitter"), so that clients spread out.
+    const delay = isDue ? Math.random() * Math.min(max, min * 2 ** this.failures++) : undefined;
     this.#enter({ status: 'waiting', retryAt: delay && Date.now() + delay, code, reason });
     if (delay !== undefined) this.#timer = setTimeout(() => this.connect(), delay);
-  }
-
-  /** Random up to a bound that doubles with each failure ("full jitter"), so that clients spread out. */
-  #delay(): number {
-    const { min = 500, max = 30_000 } = this.#options.backoff ?? {};
-    return Math.random() * Math.min(max, min * 2 ** this.#failures++);
-  }
-
-  #shouldRetry(event: CloseInfo): boolean {
-    let decided: boolean | undefined;
-    try {
-      decided = this.#options.shouldRetry?.(event);
-    } catch {
-      // If `shouldRetry` throws, the close code decides.
-    }
-    return decided ?? !FINAL.includes(event.code);
   }
 
   /** Nothing of the phase before goes on: no timer, no attempt, and no socket. */
@@ -228,9 +220,14 @@ export class Connection {
 }
 
 /** The WebSocket address for what an application may give: `https://…`, or a path on the page's own host. */
-export function addressOf(url: string): string {
+export function addressOf(url: string): URL {
   const { location } = globalThis as { location?: { href: string } };
   const address = new URL(url, location?.href);
   address.protocol = address.protocol.replace(/^http/, 'ws');
-  return address.href;
+  return address;
+}
+
+/** An address without credentials and query, in which a ticket may be. */
+export function placeOf({ origin, pathname }: URL): string {
+  return origin + pathname;
 }

@@ -53,7 +53,7 @@ export class SessionLostError extends ThreadClientError {
   readonly mayHaveReached = true;
   /**
    * `expired`: the grace of the session is over, or a message was larger than the relay accepts. `unknown`: the relay was
-   * restarted. `unsupported`: it does not resume sessions. `forbidden`: the session is another user's. `gap`: the two sides
+   * restarted, or is another one. `unsupported`: it does not resume sessions. `forbidden`: the session is another user's. `gap`: the two sides
    * do not agree on what arrived. `duplicate`: it is the session of the tab that this one is a copy of.
    */
   declare readonly reason: NotResumedReason | 'unsupported' | 'duplicate';

@@ -44,7 +44,10 @@ export interface ThreadClientOptions {
   protocols?: string | string[];
   /** Asks the relay to keep the session over a lost connection. Default true. */
   resume?: boolean;
-  /** Keeps the session over a reload of the page. Pass `sessionStorage`. Default: not kept. */
+  /**
+   * Keeps the session over a reload of the page. Pass `sessionStorage`; several clients may share it. Default: not kept. If
+   * `url` is a function, pages with different relays need storages of their own.
+   */
   storage?: StorageLike;
   /**
    * The delay before an attempt, in milliseconds, is random, from 0 to a limit: `min`, doubled with each failure, at most

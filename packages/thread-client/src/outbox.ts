@@ -49,12 +49,6 @@ export class Outbox {
     this.entries = this.entries.filter(({ number }) => !((number as number) <= last));
   }
 
-  /** A new session begins. What had not arrived in the one before is sent again, under new numbers. */
-  restart(received: number): void {
-    this.arrived(received);
-    this.sent = 0;
-  }
-
   /** Drops the frame of a turn that was never sent. */
   withdraw(id: string): void {
     this.entries = this.entries.filter((entry) => entry.id !== id);

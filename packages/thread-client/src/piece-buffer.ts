@@ -39,7 +39,7 @@ export class PieceBuffer implements AsyncIterable<Piece> {
 
   /** Loops have more unread than is to be kept. */
   get full(): boolean {
-    return this.#size > MAX_KEPT && this.#readers.size > 0 && this.#end === undefined;
+    return this.#size > MAX_KEPT && this.#readers.size > 0 && !this.#end;
   }
 
   /** False if so much is unread that the turn has to be given up. */
@@ -69,11 +69,11 @@ export class PieceBuffer implements AsyncIterable<Piece> {
       for (;;) {
         if (reader.next < this.#dropped) throw new LimitError('UNREAD');
         const entry = this.#kept.get(reader.next);
-        if (entry !== undefined) {
+        if (entry) {
           reader.next += 1;
           this.#trim();
           yield entry.piece;
-        } else if (this.#end !== undefined) {
+        } else if (this.#end) {
           if (this.#end.error !== undefined) throw this.#end.error;
           return;
         } else {
@@ -91,7 +91,7 @@ export class PieceBuffer implements AsyncIterable<Piece> {
     const read = Math.min(...Array.from(this.#readers, ({ next }) => next));
     while (this.#size > MAX_KEPT && this.#dropped < read) {
       const oldest = this.#kept.get(this.#dropped);
-      if (oldest === undefined) break;
+      if (!oldest) break;
       this.#size -= oldest.size;
       this.#kept.delete(this.#dropped++);
     }

@@ -18,7 +18,7 @@ export class Session implements ChannelHost, TurnHost {
   declare readonly channel: Channel;
   readonly threads = new OpenThreads();
   declare readonly events: Emitter;
-  readonly #store: SessionStore | undefined;
+  declare readonly store: SessionStore | undefined;
   /** Messages and `end` frames that have no answer yet, by id. */
   readonly #requests = new Map<string, ClientTurn>();
   /** Begins each id, so that no other client, and no page before a reload, has used it. */
@@ -27,21 +27,29 @@ export class Session implements ChannelHost, TurnHost {
 
   constructor(options: SessionOptions, events: Emitter) {
     this.channel = new Channel(options, this);
-    this.#store = options.store;
+    this.store = options.store;
     this.events = events;
   }
 
   get turns(): ClientTurn[] {
     // `end` frames are kept as requests, too.
-    return [...this.#requests.values()].filter(({ end }) => end === undefined);
+    return [...this.#requests.values()].filter(({ end }) => !end);
   }
 
   send(agentId: string | undefined, message: ArcMessage, options: SendOptions): ClientTurn {
     const { contextId, traceId, stream, metadata, traceContext, signal } = options;
     const turn = new ClientTurn({ id: this.#newId(), agentId, contextId, traceId }, this);
     if (signal?.aborted !== true) {
-      const ids = { agent_id: agentId, context_id: contextId, trace_id: traceId };
-      this.#enqueue(turn, { id: turn.id, ...ids, stream, metadata, ...traceContext, message });
+      this.#enqueue(turn, {
+        id: turn.id,
+        agent_id: agentId,
+        context_id: contextId,
+        trace_id: traceId,
+        stream,
+        metadata,
+        ...traceContext,
+        message,
+      });
     }
     turn.cancelOn(signal);
     return turn;
@@ -75,13 +83,13 @@ export class Session implements ChannelHost, TurnHost {
       const request = new ClientTurn(fields, this);
       request.number = fields.number;
       this.#requests.set(request.id, request);
-      request.restore(this.#store?.read(request.id));
+      request.restore(this.store?.read(request.id));
     }
   }
 
-  /** What is stored belongs to another tab: starts over, as if nothing had been stored. */
-  abandon(): void {
-    this.#forget(() => new SessionLostError('duplicate'));
+  /** What is stored belongs to another tab or relay: starts over, as if nothing had been stored. */
+  abandon(reason: SessionLostError['reason']): void {
+    this.#forget(() => new SessionLostError(reason));
   }
 
   isWaiting(): boolean {
@@ -94,7 +102,7 @@ export class Session implements ChannelHost, TurnHost {
 
   onNumbered({ id = '', number, tries }: Entry): void {
     const request = this.#requests.get(id);
-    if (request === undefined) return;
+    if (!request) return;
     request.number = number;
     if (tries > MAX_TRIES) this.#fail(request, new LimitError('UNSENT'));
   }
@@ -102,16 +110,16 @@ export class Session implements ChannelHost, TurnHost {
   onFrame(frame: RelayFrame, text: string): void {
     const { id } = frame as { id?: string };
     const request = this.#requests.get(id ?? '');
-    if (request === undefined) {
+    if (!request) {
       // An error with an id belongs to a turn that has already ended.
       if (frame.type === 'error' && id === undefined) void this.events.emit('error', new AgentError(frame.data));
       return;
     }
-    this.channel.connection.resetBackoff();
+    this.channel.connection.failures = 0;
     // A thread is open once the agent has said something in it.
     if (frame.type === 'content' || frame.type === 'response' || frame.type === 'done') this.threads.add(request);
     request.receive(frame, text.length);
-    if (!request.settled) return this.#store?.append(request.id, text);
+    if (!request.settled) return this.store?.append(request.id, text);
     this.#remove(request);
     if (frame.type === 'ended') this.threads.remove(request);
     if (this.threads.takeLost(request)) request.restarted = true;
@@ -131,7 +139,7 @@ export class Session implements ChannelHost, TurnHost {
       const { id, number, end } = request;
       if (!((number as number) <= got) || [pending].flat().includes(id)) continue;
       // It arrived, and the relay no longer works on it: its answer is lost. An `end` is repeated.
-      if (end === undefined) this.#fail(request, new InterruptedError());
+      if (!end) this.#fail(request, new InterruptedError());
       else this.channel.add(end, id, true);
     }
   }
@@ -144,7 +152,7 @@ export class Session implements ChannelHost, TurnHost {
       request.number = undefined;
       // What never arrived waits for the new session.
       if (!((number as number) <= received)) continue;
-      if (end === undefined) isLost = true;
+      if (!end) isLost = true;
       // The thread is gone, so the `end` has succeeded. `#fail` then only removes it.
       else request.finish(undefined);
       this.#fail(request, error);
@@ -154,11 +162,11 @@ export class Session implements ChannelHost, TurnHost {
 
   onClosed(code: number, reason: string): void {
     this.#forget((sent) => new ClosedError(code, reason, sent));
-    this.#store?.clear();
+    this.store?.clear();
   }
 
   save(): void {
-    this.#store?.save({
+    this.store?.save({
       ...this.channel.saved,
       requests: Array.from(this.#requests.values(), ({ fields, number }) => ({ ...fields, number })),
       threads: this.threads.list,

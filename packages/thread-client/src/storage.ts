@@ -6,6 +6,8 @@ import type { RequestFields } from './turn.js';
 
 /** What is stored of a channel, for the page after a reload. */
 export interface SavedChannel {
+  /** Where the session is: see `placeOf`. */
+  readonly place: string | undefined;
   readonly session: string | undefined;
   readonly seq: number;
   readonly sent: number;
@@ -19,11 +21,10 @@ export interface SavedSession extends SavedChannel {
 }
 
 interface Head extends SavedSession {
-  readonly version: 2;
   /** Names the tab: see `tabLock`. */
   readonly tab: string;
-  /** How many chunks there are of each turn, by its id; 0 for a turn whose pieces were too many. */
-  readonly chunks: Readonly<Record<string, number>>;
+  /** How many chunks there are of each turn, with its id; 0 for a turn whose pieces were too many. */
+  readonly chunks: ReadonlyArray<readonly [id: string, count: number]>;
 }
 
 interface Chunks {
@@ -33,7 +34,10 @@ interface Chunks {
   waiting: string[];
 }
 
-const KEY = 'arc-threads';
+/** The place of the relay follows. It changes with the form of what is stored. */
+const PREFIX = 'arc-threads:';
+/** Those of the clients of this page. */
+const stores = new Set<SessionStore>();
 
 /**
  * Writes a session to a storage, so that a reloaded page continues it. The head is small and is written often; the
@@ -43,38 +47,53 @@ export class SessionStore {
   /** Names this tab. A duplicated tab finds the same name, and has to take another one. */
   tab = randomName();
   readonly #storage: StorageLike;
+  readonly #key: string;
   readonly #onFailure: (error: unknown) => void;
   readonly #chunks = new Map<string, Chunks>();
   #failed = false;
 
-  constructor(storage: StorageLike, onFailure: (error: unknown) => void) {
+  /**
+   * `place`: that of the relay, whose sessions are no other relay's business; empty if it is not known yet. Several clients
+   * of it find what is theirs by the order in which the page creates them.
+   */
+  constructor(storage: StorageLike, place: string, onFailure: (error: unknown) => void) {
     this.#storage = storage;
     this.#onFailure = onFailure;
+    this.#key = PREFIX + place;
+    // No place has this character.
+    while ([...stores].some((other) => other.#storage === storage && other.#key === this.#key)) this.#key += '#';
+    stores.add(this);
   }
 
-  load(): SavedSession | undefined {
+  /** The client is closed: another one may have the key. */
+  release(): void {
+    stores.delete(this);
+  }
+
+  /** Gives what is stored to `restore`. If that cannot read it, it is as good as nothing. */
+  load(restore: (saved: SavedSession) => void): void {
     try {
-      const head = JSON.parse(this.#storage.getItem(KEY) ?? 'null') as Head | null;
-      if (head?.version !== 2) return undefined;
+      const head = JSON.parse(this.#storage.getItem(this.#key) ?? 'null') as Head | null;
+      if (!head) return;
       this.tab = head.tab;
-      for (const [id, count] of Object.entries(head.chunks)) {
+      for (const [id, count] of head.chunks) {
         // Over the limit, so that nothing is added to a turn whose pieces were too many.
         this.#chunks.set(id, { count, size: count === 0 ? MAX_KEPT : 0, waiting: [] });
       }
-      return head;
+      restore(head);
     } catch (error) {
       this.#fail(error);
     }
-    return undefined;
   }
 
-  /** The frames with the pieces of a pending turn, or undefined if they were too many to keep. */
+  /** The frames with the pieces of a pending turn, or undefined if they were too many to keep, or some are gone. */
   read(turnId: string): string[] | undefined {
     const chunks = this.#chunks.get(turnId);
-    if (chunks === undefined) return [];
+    if (!chunks) return [];
     const frames: string[] = [];
     for (let index = 0; index < chunks.count; index++) {
-      const text = this.#storage.getItem(`${KEY}:${turnId}:${index}`) ?? '';
+      const text = this.#storage.getItem(`${this.#key}:${turnId}:${index}`);
+      if (text === null) return undefined;
       chunks.size += text.length;
       frames.push(...text.split('\n'));
     }
@@ -101,13 +120,13 @@ export class SessionStore {
           this.#chunks.delete(id);
         } else if (chunks.waiting.length > 0) {
           // JSON text has no line breaks of its own.
-          this.#storage.setItem(`${KEY}:${id}:${chunks.count++}`, chunks.waiting.join('\n'));
+          this.#storage.setItem(`${this.#key}:${id}:${chunks.count++}`, chunks.waiting.join('\n'));
           chunks.waiting = [];
         }
       }
-      const chunks = Object.fromEntries(Array.from(this.#chunks, ([id, { count }]) => [id, count]));
-      const head: Head = { version: 2, tab: this.tab, ...session, chunks };
-      this.#storage.setItem(KEY, JSON.stringify(head));
+      const chunks = Array.from(this.#chunks, ([id, { count }]) => [id, count] as const);
+      const head: Head = { tab: this.tab, ...session, chunks };
+      this.#storage.setItem(this.#key, JSON.stringify(head));
     } catch (error) {
       this.#fail(error);
     }
@@ -117,7 +136,7 @@ export class SessionStore {
   clear(): void {
     try {
       for (const [id, chunks] of this.#chunks) this.#drop(id, chunks);
-      this.#storage.removeItem(KEY);
+      this.#storage.removeItem(this.#key);
     } catch (error) {
       this.#fail(error);
     }
@@ -125,7 +144,7 @@ export class SessionStore {
   }
 
   #drop(id: string, chunks: Chunks): void {
-    while (chunks.count > 0) this.#storage.removeItem(`${KEY}:${id}:${--chunks.count}`);
+    while (chunks.count > 0) this.#storage.removeItem(`${this.#key}:${id}:${--chunks.count}`);
     chunks.waiting = [];
   }
 

@@ -12,10 +12,8 @@ export function tabLock(name: string): Promise<boolean> {
       resolve(true);
       return new Promise(() => {});
     };
-    if (navigator?.locks === undefined) resolve(true);
-    else {
-      const signal = AbortSignal.timeout(LOCK_TIMEOUT_MS);
-      navigator.locks.request(`arc-threads:${name}`, { signal }, hold).catch(() => resolve(false));
-    }
+    const options = { signal: AbortSignal.timeout(LOCK_TIMEOUT_MS) };
+    const held = navigator?.locks?.request(`arc-threads:${name}`, options, hold) ?? hold();
+    held.catch(() => resolve(false));
   });
 }

@@ -128,7 +128,7 @@ export class ClientTurn implements Turn {
 
   /** Takes the frames over that were stored; `undefined` if they were too many. */
   restore(frames: readonly string[] | undefined): void {
-    if (frames === undefined) this.buffer.skip();
+    if (!frames) this.buffer.skip();
     else for (const text of frames) this.receive(JSON.parse(text) as RelayFrame, text.length);
   }
 

@@ -17,8 +17,9 @@ export function installLocks(t: Test): Set<string> {
 }
 
 /** A page on plain HTTP has no locks. Newer versions of Node have them. */
-export function removeLocks(t: Test): void {
+export function removeLocks(t: Test): Set<string> {
   installNavigator(t, {});
+  return new Set();
 }
 
 function installNavigator(t: Test, value: object): void {

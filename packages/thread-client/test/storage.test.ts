@@ -9,7 +9,7 @@ import { FAST, failure, state, until } from './world.js';
 async function page(t: Test) {
   const server = await ResumeServer.start();
   const storage = new MemoryStorage();
-  let proxy = await CuttingProxy.start(server.port);
+  const proxy = await CuttingProxy.start(server.port);
   let client: ThreadClient;
   const open = (options: Partial<ThreadClientOptions> = {}): ThreadClient => {
     client = createThreadClient({ ...FAST, url: proxy.url, storage, ...options });
@@ -20,19 +20,17 @@ async function page(t: Test) {
     await proxy.close();
     await server.close();
   });
-  const reload = async (): Promise<ThreadClient> => {
+  const reload = async (options: Partial<ThreadClientOptions> = {}): Promise<ThreadClient> => {
     // What the old page still does must not be stored: the new one has a copy, as a browser would have.
-    const old = { client, proxy };
     const items = new Map(storage.items);
-    old.proxy.cut();
-    await old.client.close();
-    await old.proxy.close();
+    proxy.cut();
+    await client.close();
     storage.items.clear();
     for (const [key, value] of items) storage.items.set(key, value);
-    proxy = await CuttingProxy.start(server.port);
-    return open();
+    return open(options);
   };
-  return { server, storage, open, reload };
+  const key = `arc-threads:${proxy.url}`;
+  return { server, proxy, storage, key, open, reload };
 }
 
 t.test('after a reload the pending turns are there, and iterate from their first piece', async (t) => {
@@ -78,9 +76,9 @@ t.test('after a reload pieces that were not acknowledged arrive again, and once'
 });
 
 t.test('a message that was stored and never sent is sent by the next page, once', async (t) => {
-  const { server, open, reload } = await page(t);
+  const { server, proxy, open, reload } = await page(t);
   const unsent = open({ url: () => new Promise(() => {}) }).send('support', 'b');
-  const client = await reload();
+  const client = await reload({ url: () => proxy.url });
   server.onFrame = (session, frame) => pieces(session, frame, 1);
   t.strictSame(
     client.pending().map(({ id }) => id),
@@ -105,20 +103,20 @@ t.test('an end that is under way is waited for by the next page', async (t) => {
 });
 
 t.test('what is stored is written before a frame leaves, and before an acknowledgement', async (t) => {
-  const { server, storage, open } = await page(t);
+  const { server, storage, key, open } = await page(t);
   const client = open();
   await state(client, 'open');
   storage.writes.length = 0;
   const stored: number[] = [];
   server.onFrame = (session, frame) => {
-    stored.push((JSON.parse(storage.getItem('arc-threads') ?? '{}') as { sent: number }).sent);
+    stored.push((JSON.parse(storage.getItem(key) ?? '{}') as { sent: number }).sent);
     for (let n = 0; n < 4; n++) session.emit({ type: 'content', id: idOf(frame), data: n });
   };
   const { id } = client.send('support', 'a', { stream: true });
   await until(() => server.session?.acks.length > 0);
   t.strictSame(stored, [1]);
-  t.ok(storage.writes.includes(`arc-threads:${id}:0`));
-  t.match(JSON.parse(storage.getItem('arc-threads') ?? '{}'), { seq: 4, chunks: { [id]: 1 } });
+  t.ok(storage.writes.includes(`${key}:${id}:0`));
+  t.match(JSON.parse(storage.getItem(key) ?? '{}'), { seq: 4, chunks: [[id, 1]] });
 });
 
 t.test('a turn that has ended leaves nothing in the storage, and close() empties it', async (t) => {
@@ -151,12 +149,17 @@ t.test('a full storage is reported once, and everything works except a reload', 
 });
 
 t.test('a storage that is broken or holds something else is as good as empty', async (t) => {
-  const { storage, open, reload } = await page(t);
-  storage.items.set('arc-threads', '{"version":');
+  const { storage, key, open, reload } = await page(t);
+  storage.items.set(key, '{"tab":');
+  const errors: unknown[] = [];
   const client = open();
+  client.on('storage', (error) => errors.push(error));
   t.match(await state(client, 'open'), { resumed: false });
-  storage.items.set('arc-threads', '{"version":99}');
-  t.match(await state(await reload(), 'open'), { resumed: false });
+  for (const value of ['{}', '[]', '5', '{"chunks":[]}']) {
+    storage.items.set(key, value);
+    t.match(await state(await reload(), 'open'), { resumed: false }, value);
+  }
+  t.match(errors, [{ name: 'SyntaxError' }]);
 });
 
 t.test('an answer that is too long to be stored still ends, and a loop over it gets an error', async (t) => {
@@ -182,4 +185,20 @@ t.test('if the session is lost meanwhile, the turns of the page before the reloa
   server.sessions.clear();
   client = await reload();
   t.match(await failure(client.pending()[0]?.result ?? Promise.resolve()), { code: 'SESSION_LOST' });
+});
+
+t.test('a piece that is missing in the storage costs the session nothing but its loops', async (t) => {
+  const { server, storage, open, reload } = await page(t);
+  let client = open();
+  const turn = client.send('support', 'a', { stream: true });
+  await until(() => server.handled.length === 1);
+  for (let n = 0; n < 4; n++) server.session.emit({ type: 'content', id: turn.id, data: `${n} ` });
+  await until(() => server.session.acks.at(-1) === 4);
+  for (const key of storage.items.keys()) if (key.endsWith(`${turn.id}:0`)) storage.items.delete(key);
+  client = await reload();
+  const again = client.pending()[0];
+  t.match(await state(client, 'open'), { resumed: true });
+  server.session.emit({ type: 'done', id: turn.id, data: 'end' });
+  t.equal(await again?.result, 'end');
+  t.match(await failure(again?.text() ?? Promise.resolve()), { code: 'UNREAD' });
 });

@@ -11,8 +11,10 @@ export function text(content: string): ArcMessage {
  * inside a word. Empty if there is no text.
  */
 export function textOf(answer: unknown): string {
+  if (typeof answer === 'string') return answer;
   let joined = '';
-  for (const { type, content } of partsOf(answer) ?? []) {
+  for (const part of listOf(answer) ?? []) {
+    const { type, content } = Object(part) as Partial<ArcPart>;
     if ((type === 'text' || type === 'TextPart') && typeof content === 'string') joined += content;
   }
   return joined;
@@ -24,10 +26,7 @@ export function textOf(answer: unknown): string {
  */
 export function partsOf(answer: unknown): ArcPart[] | undefined {
   if (typeof answer === 'string') return [{ type: 'text', content: answer }];
-  const chat = chatOf(answer);
-  const message = isObject(chat?.message) ? chat.message : chat;
-  if (!Array.isArray(message?.parts)) return undefined;
-  return message.parts.map((part: unknown) => (isPart(part) ? part : { type: 'data', content: part }));
+  return listOf(answer)?.map((part) => (isPart(part) ? part : { type: 'data', content: part }));
 }
 
 /**
@@ -42,6 +41,13 @@ export function chatIdOf(answer: unknown): string | undefined {
 function idIn(value: unknown): unknown {
   if (!isObject(value)) return undefined;
   return value.chatId ?? (isObject(value.chat) ? value.chat.chatId : undefined);
+}
+
+/** The parts as the agent sent them. `textOf` needs no more, and is a part of every page. */
+function listOf(answer: unknown): unknown[] | undefined {
+  const chat = chatOf(answer);
+  const message = isObject(chat?.message) ? chat.message : chat;
+  return Array.isArray(message?.parts) ? message.parts : undefined;
 }
 
 /** Agents put the chat into an envelope's result, into `chat`, or send its fields alone. */
