@@ -137,6 +137,7 @@ export class Session implements ChannelHost, TurnHost {
   onReplayed({ got, pending }: ResumedReadyFrame): void {
     for (const request of this.#requests.values()) {
       const { id, number, end } = request;
+      // A message without a number was never sent. A relay may name one pending message without a list, or none.
       if (!((number as number) <= got) || [pending].flat().includes(id)) continue;
       // It arrived, and the relay no longer works on it: its answer is lost. An `end` is repeated.
       if (!end) this.#fail(request, new InterruptedError());
@@ -150,7 +151,7 @@ export class Session implements ChannelHost, TurnHost {
     for (const request of this.#requests.values()) {
       const { number, end } = request;
       request.number = undefined;
-      // What never arrived waits for the new session.
+      // What never arrived, or was never sent and has no number, waits for the new session.
       if (!((number as number) <= received)) continue;
       if (!end) isLost = true;
       // The thread is gone, so the `end` has succeeded. `#fail` then only removes it.
