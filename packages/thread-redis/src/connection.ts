@@ -4,7 +4,7 @@ export interface NodeRedisClient {
   duplicate(): NodeRedisClient;
   connect(): Promise<unknown>;
   destroy(): unknown;
-  on(event: 'error', listener: (error: Error) => void): unknown;
+  on(event: 'error' | 'ready', listener: (error: Error) => void): unknown;
 }
 
 /** What the store uses of an ioredis client (5 or 6). */
@@ -47,24 +47,32 @@ export function toConnection(client: RedisClient): Connection {
 }
 
 /**
- * Opens another connection with the client's settings, which reconnects by itself as that one does. Calls wait until it is open,
- * and it can be closed before that.
+ * Opens another connection with the client's settings, which reconnects by itself as that one does. Rejects if it could not be
+ * opened, or if the signal is aborted before it is: then nothing of it stays.
  */
-export function duplicate(client: RedisClient): OwnConnection {
+export function duplicate(client: RedisClient, signal: AbortSignal): Promise<OwnConnection> {
   const copy = client.duplicate();
   // Without a listener an error would be logged by ioredis, and would end the process with node-redis.
   copy.on('error', () => undefined);
   const connection = toConnection(copy);
-  if (isIoRedis(copy)) return rejecting(connection, () => copy.disconnect());
-  const connected = copy.connect();
-  connected.catch(() => undefined);
+  if (isIoRedis(copy)) return Promise.resolve(rejecting(connection, () => copy.disconnect()));
   const close = (): void => {
     // It throws if the connection is closed already.
     void Promise.resolve()
       .then(() => copy.destroy())
       .catch(() => undefined);
   };
-  return rejecting({ call: (args, signal) => connected.then(() => connection.call(args, signal)) }, close);
+  return new Promise((resolve, reject) => {
+    const abandon = (): void => {
+      // node-redis cannot stop an attempt to connect: it is closed when the attempt has ended. Sentinel's can.
+      if (isSentinel(copy)) close();
+      else for (const event of ['ready', 'error'] as const) copy.on(event, close);
+      reject(new Error('The connection is not needed any more'));
+    };
+    signal.addEventListener('abort', abandon);
+    const connected = copy.connect().finally(() => signal.removeEventListener('abort', abandon));
+    connected.then(() => resolve(rejecting(connection, close)), reject);
+  });
 }
 
 /** Clients leave calls unanswered that wait for a connection when it is closed. */

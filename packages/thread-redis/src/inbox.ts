@@ -56,10 +56,13 @@ export class InboxReader {
         pause = Math.min(pause * 2, MAX_PAUSE);
       }
     }
+    // It may have been opened after `stop`.
+    this.#close();
   }
 
   async #read(): Promise<void> {
-    this.#connection ??= duplicate(this.#client);
+    this.#connection ??= await duplicate(this.#client, this.#stopping.signal);
+    if (this.#stopping.signal.aborted) return;
     const silent = setTimeout(() => this.#close(), SILENT_MS);
     const read = ['XREAD', 'COUNT', MAX_MESSAGES, 'BLOCK', BLOCK, 'STREAMS', this.#key, this.#lastId];
     const reply = await this.#connection.call(read).finally(() => clearTimeout(silent));

@@ -17,7 +17,7 @@ export function isTokenRefused(error: ArcError): boolean {
 const SHARED_FOR_MS = 10_000;
 
 /** A token that is younger than this, in milliseconds, is not replaced: what refuses it is about something else. */
-const NEW_FOR_MS = 10_000;
+const NEW_FOR_MS = 2000;
 
 /**
  * Keeps the current token. Calls that are refused at the same time share one refresh. Until it has a result all others use

@@ -213,7 +213,7 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
     this.cluster?.signOut(key);
     for (const session of this.#sessions) {
       // One that came from another node may have no identity before its client does.
-      const keys = [session.resumption?.identityKey, this.#identities.keyOf(session.identity)];
+      const keys = [session.resumption?.identityKey || undefined, this.#identities.keyOf(session.identity)];
       if (session.isAdmitted && keys.includes(key)) session.close(CloseCode.Unauthorized, 'Signed out');
     }
   }

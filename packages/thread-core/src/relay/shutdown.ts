@@ -24,6 +24,9 @@ export interface ClosingRelay {
 /** Milliseconds until a socket that does not answer the closing handshake is dropped. */
 export const CLOSING_TIMEOUT_MS = 500;
 
+/** Milliseconds for the store to take a session whose sends or chats have used all of the time. */
+const PARK_MS = 250;
+
 /** In a cluster clients are closed one after the other, at most this many milliseconds apart. */
 const MAX_SPACING_MS = 20;
 
@@ -37,12 +40,14 @@ export async function closeSessions(relay: ClosingRelay, drainTimeout: number): 
   if (relay.cluster === undefined) await drainSessions(sessions, drainTimeout);
   else {
     const end = performance.now() + drainTimeout + relay.config.cleanupTimeout;
+    const left = (): number => Math.max(0, end - performance.now());
+    relay.cluster.stopReaping();
     relay.cluster.closeGateways('The server is shutting down');
     await leaveCluster(sessions, drainTimeout, relay.config.cleanupTimeout);
-    await relay.cluster.stopMoves();
+    await withTimeout(relay.cluster.stopMoves(), left());
     // Those that have come from other nodes meanwhile.
     const late = [...relay.sessions].filter((session) => !sessions.includes(session));
-    await leaveCluster(late, 0, Math.max(0, end - performance.now()));
+    await leaveCluster(late, 0, left());
   }
   for (const session of relay.sessions) session.shutDown();
   const all = new Set([...sessions, ...relay.sessions]);
@@ -70,7 +75,7 @@ async function leaveCluster(sessions: ClosingSession[], drainTimeout: number, cl
   const timers: NodeJS.Timeout[] = [];
   const after = (ms: number): Promise<void> => new Promise((resolve) => timers.push(setTimeout(resolve, ms)));
   const deadline = after(drainTimeout);
-  const limit = after(drainTimeout + cleanupTimeout);
+  const limit = after(drainTimeout + cleanupTimeout + PARK_MS);
   const spacing = Math.min(drainTimeout / Math.max(sessions.length, 1), MAX_SPACING_MS);
   const close = async (session: ClosingSession, index: number): Promise<void> => {
     const turn = index === 0 ? Promise.resolve() : after(index * spacing);

@@ -33,7 +33,7 @@ export interface ClusterNodeOptions {
 const RENEWALS_PER_LEASE = 3;
 
 /** Milliseconds for leaving the cluster. Without an answer the lease of the node has to run out. */
-const LEAVE_TIMEOUT_MS = 500;
+const LEAVE_TIMEOUT_MS = 250;
 
 /** How often it is checked whether a renewal has told. */
 const CHECKS_PER_LEASE = 20;

@@ -1,5 +1,6 @@
 import { CloseCode } from '@arc/thread-protocol';
 import type { Logger } from '../../logger.js';
+import { ANONYMOUS } from '../admission/identity.js';
 import type { SessionConnection } from '../connection/session-connection.js';
 import type { JsonValue, StoredSession } from '../store/session-store.js';
 import { ClusterNode } from './cluster-node.js';
@@ -113,6 +114,7 @@ export class Cluster {
 
   /** Closes the sockets of a user whose sessions are on other nodes, and ends those that are on their way here. */
   signOut(identityKey: string): void {
+    if (identityKey === ANONYMOUS) return;
     this.moves.endSessions(identityKey);
     for (const gateway of this.gateways) {
       if (gateway.identityKey === identityKey) gateway.onViolation(CloseCode.Unauthorized, 'Signed out');
@@ -122,7 +124,12 @@ export class Cluster {
   /** Takes no more sessions from other nodes. Resolves when those that were on their way are here, or are not coming. */
   async stopMoves(): Promise<void> {
     this.#isStopping = true;
-    await this.moves.settled();
+    await this.moves.stop();
+  }
+
+  /** Begins to end no more sessions of dead nodes. */
+  stopReaping(): void {
+    void this.#reaper.stop();
   }
 
   /** Leaves the cluster, when the sessions of this node are removed from the store. */

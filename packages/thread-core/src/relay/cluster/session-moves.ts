@@ -113,6 +113,7 @@ export class SessionMoves {
   readonly #uncertain = new Map<string, { request: ResumeRequest; askedAt: number }>();
   /** When the sessions of an identity were ended last, by its key. One that was asked for before ends when it comes. */
   readonly #signedOut = new Map<string, number>();
+  readonly #stopping = new AbortController();
   /** Sessions that were taken over from other nodes, and sessions that were given to them. */
   claimed = 0;
   handedOver = 0;
@@ -139,8 +140,10 @@ export class SessionMoves {
     setBounded(this.#signedOut, identityKey, performance.now(), MAX_SIGNED_OUT);
   }
 
-  /** Resolves when no attempt is running. */
-  async settled(): Promise<void> {
+  /** Takes no more sessions, and waits for no more answers of other nodes. Resolves when no attempt is running. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    for (const answer of this.#answers.values()) answer.resolve('retry');
     await Promise.all(this.#attempts.values());
   }
 
@@ -168,7 +171,9 @@ export class SessionMoves {
     let mayAsk = this.#node.isLeaseGood;
     // The owner has handed it to this node: nobody else has it, even if the client has left.
     let isGiven = false;
+    const { signal } = this.#stopping;
     while (isGiven || isWanted()) {
+      if (signal.aborted && !isGiven) return 'unavailable';
       if (await this.#isHere(request.sid)) return 'local';
       const claim = await store.claim(node, request.sid, request.secretHash, request.identityKey);
       if (claim.state === 'claimed') {
@@ -184,7 +189,7 @@ export class SessionMoves {
       if (typeof answer === 'object' && claim.owner !== undefined) return { ...answer, owner: claim.owner };
       if (answer === 'gap' || answer === 'expired' || answer === 'replaced') return answer;
       isGiven = answer === 'moved';
-      if (claim.owner === undefined) await delay(wait, undefined, { ref: false });
+      if (claim.owner === undefined) await delay(wait, undefined, { ref: false, signal }).catch(() => undefined);
       else if (!isGiven) await delay(MIN_WAIT_MS, undefined, { ref: false });
       mayAsk = this.#node.isLeaseGood;
     }
@@ -259,7 +264,7 @@ export class SessionMoves {
     const answered = this.#answers.get(ask);
     if (answered !== undefined) answered.resolve(answer);
     // Nobody waits for this answer any more. The session waits here for its client.
-    else if (answer === 'moved')
+    else if (answer === 'moved' && !this.#stopping.signal.aborted)
       void this.#accept(request, this.#uncertain.get(request.sid)?.askedAt ?? performance.now());
   }
 

@@ -84,6 +84,8 @@ export class ResumableSessions<Member extends ResumableSession> {
 
   /** The session has lost its connection. May evict sessions, this one included. */
   detach(session: Member): void {
+    // It may count already.
+    this.attach(session);
     const key = groupOf(session);
     const group = this.#detached.get(key) ?? new Set();
     this.#detached.set(key, group.add(session));

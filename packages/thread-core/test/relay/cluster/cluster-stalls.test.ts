@@ -6,6 +6,7 @@ import { setImmediate as endOfTurn, setTimeout as pause } from 'node:timers/prom
 import t, { type Test } from 'tap';
 import { StoreError } from '../../../src/index.js';
 import { JournalSpill } from '../../../src/relay/resume/journal-spill.js';
+import { ResumableSessions } from '../../../src/relay/resume/resumable-sessions.js';
 import { Client, deferred, to, until } from '../helpers.js';
 import { type ClusterNode, cluster, countCalls, type Ready } from './cluster-helpers.js';
 
@@ -162,6 +163,64 @@ t.test('a session with many writes does not hold up a shutdown while the store i
   away.resolve();
   for (const name of Object.keys(a.gates)) delete a.gates[name as keyof typeof a.gates];
   t.same(await store.nodes(), ['a'], 'it could not leave');
+});
+
+t.test('a shutdown does not wait for the owner of a session that does not answer [S-120]', async (t) => {
+  const { nodes } = await cluster(t, 2, { lease: 60_000, cleanupTimeout: 200 });
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  const [asked, handover] = [deferred(), deferred()];
+  a.gates.handover = handover.promise;
+  a.onCall = (name) => {
+    if (name === 'handover') asked.resolve();
+  };
+  const client = await b.connect();
+  client.send({ type: 'resume', session, seq: 1, sent: 1 });
+  await asked.promise;
+  let isClosed = false;
+  void b.relay.close({ timeout: 0 }).then(() => {
+    isClosed = true;
+  });
+  // The question is awaited for a lease otherwise.
+  await until(() => isClosed, 'the relay to be closed', 20_000);
+  handover.resolve();
+});
+
+t.test('what waits in a session moves although an agent has used all of the time of a shutdown [S-57]', async (t) => {
+  const { agent, nodes, store } = await cluster(t, 2, { lease: 2000, cleanupTimeout: 300 });
+  const [a, b] = nodes as Pair;
+  const park = store.park.bind(store);
+  store.park = async (...args) => {
+    // As long as a store on the network takes.
+    await pause(10);
+    await park(...args);
+  };
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  const start = agent.hold('chat.start');
+  const end = agent.hold('chat.end');
+  first.send(to('hr', 'x', { id: 2 }), to('hr', 'y', { id: 3 }));
+  await start.arrived;
+  const closing = a.relay.close({ timeout: 100 });
+  t.match(await first.next(), { type: 'cancelled', id: 2 });
+  start.release();
+  await closing;
+  end.release();
+  const [, ready] = await b.resume({ session, seq: 2, sent: 3 });
+  t.match(ready, { resumed: true, pending: [3] });
+});
+
+t.test('a session that comes to wait twice counts once [S-126]', async (t) => {
+  const resumption = { identityKey: 'me', secretHash: '', got: 0, address: '' };
+  const session = { id: 'a', resumption, keptBytes: 1, evict: () => t.fail('it was ended') };
+  const sessions = new ResumableSessions<typeof session>({ maxDetached: 1, maxDetachedBytes: 10 } as never);
+  sessions.add(session);
+  sessions.detach(session);
+  sessions.detach(session);
+  t.equal(sessions.detachedCount, 1);
+  sessions.attach(session);
+  t.equal(sessions.detachedCount, 0);
 });
 
 t.test('a session that moves to its client is not ended to make room for those that wait [S-126]', async (t) => {
