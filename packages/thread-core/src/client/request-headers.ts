@@ -69,8 +69,7 @@ export class RequestHeaders {
     const { targetAgent: agentId, method, traceId, params } = request;
     const chatId = typeof params.chatId === 'string' ? params.chatId : undefined;
     const ask = this.#option as (context: HeadersContext) => Record<string, string>;
-    const asked = ask({ session: owner?.session, agentId, chatId, method, traceId });
-    const given = atOnce(asked, 'headers');
+    const given = atOnce(ask({ session: owner?.session, agentId, chatId, method, traceId }), 'headers');
     checkHeaders(given);
     return merge(given, token);
   }

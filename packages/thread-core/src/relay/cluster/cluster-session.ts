@@ -168,9 +168,7 @@ export class ClusterSession implements ClusterMember {
   onAdopted(entry: ThreadEntry): void {
     if (this.isReleased) return;
     this.#threads.add(entry);
-    this.#writes
-      .addOwned(() => this.#writeThread(entry.chatId))
-      .catch((error: unknown) => this.#failed(entry.chatId, error));
+    this.#queueThread(entry.chatId);
   }
 
   /** Stores what has changed of a thread: its chat id, or whether it is settled. */
@@ -238,14 +236,15 @@ export class ClusterSession implements ClusterMember {
 
   lost(): void {
     if (this.isReleased) return;
-    this.isReleased = true;
-    this.#owned = undefined;
-    this.#node.remove(this);
+    this.release();
     this.#owner.onLost();
   }
 
   #writeSoon(key: string): void {
-    if (this.isReleased || this.#owned === undefined) return;
+    if (!this.isReleased && this.#owned !== undefined) this.#queueThread(key);
+  }
+
+  #queueThread(key: string): void {
     this.#writes.addOwned(() => this.#writeThread(key)).catch((error: unknown) => this.#failed(key, error));
   }
 

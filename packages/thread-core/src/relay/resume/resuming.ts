@@ -1,53 +1,19 @@
-import {
-  CloseCode,
-  type ContinueSessionFrame,
-  type FrameId,
-  type NotResumedReason,
-  type ResumeFrame,
-} from '@arc/thread-protocol';
+import { CloseCode, type ContinueSessionFrame, type NotResumedReason, type ResumeFrame } from '@arc/thread-protocol';
 import { InvalidRequestError } from '../../protocol/errors.js';
 import type { Session } from '../api.js';
 import type { Cluster } from '../cluster/cluster.js';
-import type { ClusterSession } from '../cluster/cluster-session.js';
 import type { Gateway } from '../cluster/gateway.js';
 import type { GatewayOffer, ResumeRequest } from '../cluster/session-moves.js';
-import type { ConnectionOwner } from '../connection/connection-owner.js';
 import type { SessionConnection } from '../connection/session-connection.js';
-import { type FrameEcho, readFrame } from '../frames/frame-reader.js';
+import { readFrame } from '../frames/frame-reader.js';
 import type { SessionHost } from '../session/session-host.js';
 import { writeResumed } from './ready-frame.js';
-import type { ResumableSession } from './resumable-sessions.js';
-import { Resumption, type ResumptionOwner } from './resumption.js';
+import type { ResumingSession } from './resuming-session.js';
+import { Resumption } from './resumption.js';
 import { hashSecret, readToken } from './session-secret.js';
 
 /** Close codes of connections that the client lost, and did not choose to end: the session waits for another one. */
 const LOST_CODES: readonly number[] = [CloseCode.GoingAway, CloseCode.Abnormal];
-
-/** What resuming needs of a session. */
-export interface ResumingSession extends Session, ConnectionOwner, ResumptionOwner, ResumableSession {
-  identity: unknown;
-  connection: SessionConnection | undefined;
-  resumption: Resumption | undefined;
-  /** Nothing new is started. */
-  readonly isEnding: boolean;
-  /** It has threads, pending sends, frames that wait or were not acknowledged: something to come back to. */
-  readonly isWorthKeeping: boolean;
-  /** Frames are held, or `end` frames are being answered. */
-  readonly holdsFrames: boolean;
-  /** No frame was held, and nothing is awaited. */
-  readonly hasNoFrames: boolean;
-  /** Ids of the messages that are pending or held. */
-  messageIds(): FrameId[];
-  /** Ids of the messages and `end` frames that are not answered yet. */
-  pendingIds(): FrameId[];
-  refuseFrame(error: unknown, echo: FrameEcho): void;
-  /** In a cluster: what the store has of it. */
-  readonly record: ClusterSession | undefined;
-  /** Nothing is left but to end the chats. */
-  complete(): void;
-  /** In a cluster: gives the session, in which nothing runs, up for whichever node its client connects to. */
-  park(): void;
-}
 
 /** The first frame of a connection asks for a resumable session, or for one that the client had before. */
 export function answerResume<Member extends ResumingSession>(

@@ -184,6 +184,16 @@ t.test('a sign-out ends a session that waits on a node to which it was given [S-
   t.match(ready, { resumed: false });
 });
 
+t.test('no sign-out is one of all clients without an identity [S-121]', async (t) => {
+  const { nodes } = await cluster(t, 1);
+  const [a] = nodes as [ClusterNode];
+  a.server.removeAllListeners('connection');
+  a.server.on('connection', (socket, request) => a.relay.attach(socket, request));
+  const [client] = await a.resume();
+  await a.relay.endSessions('');
+  t.match(await client.ask(to('support', 'x', { id: 1 })), { type: 'response' });
+});
+
 t.test('a session whose identity cannot be loaded is ended, and disturbs no other [S-122]', async (t) => {
   const load = (): never => {
     throw new Error('no such user');

@@ -2,10 +2,26 @@ import { once } from 'node:events';
 import { setImmediate as endOfTurn } from 'node:timers/promises';
 import t from 'tap';
 import { FencedError, type JsonValue, StoreError } from '../../../src/index.js';
+import type { TestAgent } from '../../../src/testing/index.js';
 import { type Client, deferred, type Frame, textOf, to, until } from '../helpers.js';
 import { type ClusterNode, cluster } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
+
+/** A session without a connection whose client has got three pieces of an answer. The fourth, the last, comes with `gate`. */
+async function detachedStream(agent: TestAgent, node: ClusterNode) {
+  const gate = deferred();
+  agent.script('chat.start', async function* () {
+    for (const piece of ['1', '2', '3']) yield piece;
+    await gate.promise;
+    yield '4';
+  });
+  const [client, { session }] = await node.resume();
+  client.send(to('support', 'x', { id: 1, stream: true }));
+  await client.all(3);
+  await node.dropAll();
+  return { session, gate };
+}
 
 /** The call, before each of whose first two times the store loses its data; and how many losses are still to come. */
 function losingDataTwice<Args extends unknown[], Result>(
@@ -326,16 +342,7 @@ t.test('while the store is away after a handover without an answer, nobody gets 
 t.test('a session that was detached when the store lost its data moves with all its frames [S-112]', async (t) => {
   const { agent, store, nodes } = await cluster(t, 2);
   const [a, b] = nodes as Pair;
-  const gate = deferred();
-  agent.script('chat.start', async function* () {
-    for (const piece of ['1', '2', '3']) yield piece;
-    await gate.promise;
-    yield '4';
-  });
-  const [first, { session }] = await a.resume();
-  first.send(to('support', 'x', { id: 1, stream: true }));
-  await first.all(3);
-  await a.dropAll();
+  const { session, gate } = await detachedStream(agent, a);
   const stored = async (seq: number): Promise<boolean> =>
     ((await store.read(session.split('.')[0] as string, 0))?.frames.length ?? 0) >= seq;
   await until(() => stored(3), 'the frames to be stored');
@@ -352,16 +359,7 @@ t.test(
   async (t) => {
     const { agent, store, nodes } = await cluster(t, 2, { lease: 1000 });
     const [a, b] = nodes as Pair;
-    const gate = deferred();
-    agent.script('chat.start', async function* () {
-      for (const piece of ['1', '2', '3']) yield piece;
-      await gate.promise;
-      yield '4';
-    });
-    const [first, { session }] = await a.resume();
-    first.send(to('support', 'x', { id: 1, stream: true }));
-    await first.all(3);
-    await a.dropAll();
+    const { session, gate } = await detachedStream(agent, a);
     const stored = async (): Promise<number[]> => {
       const slice = await store.read(session.split('.')[0] as string, 0);
       return slice?.frames.map((_, index) => slice.firstSeq + index) ?? [];
@@ -396,16 +394,7 @@ t.test(
   async (t) => {
     const { agent, store, nodes } = await cluster(t, 2, { lease: 10_000 });
     const [a, b] = nodes as Pair;
-    const gate = deferred();
-    agent.script('chat.start', async function* () {
-      for (const piece of ['1', '2', '3']) yield piece;
-      await gate.promise;
-      yield '4';
-    });
-    const [first, { session }] = await a.resume();
-    first.send(to('support', 'x', { id: 1, stream: true }));
-    await first.all(3);
-    await a.dropAll();
+    const { session, gate } = await detachedStream(agent, a);
     const [second, ready] = await b.resume({ session, seq: 1, sent: 1 });
     t.match(ready, { resumed: true, pending: [1] });
     const claim = deferred();
