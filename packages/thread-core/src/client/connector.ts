@@ -1,103 +1,112 @@
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
 import { buildConnector, errors } from 'undici';
 
-/** Makes connections as undici does, with three corrections. */
+/** Makes connections as undici does, with the three corrections of {@link METHODS}. */
 export function createConnector(): buildConnector.connector {
   const connect = buildConnector({});
   return (options, callback) => {
     connect(options, (...result) => {
       // Undefined if the connection failed, whatever its type says.
-      const socket = result[1] as Socket | undefined;
+      const socket = result[1] as AgentSocket | undefined;
       if (socket !== undefined) {
-        dropAbortError(socket);
-        ignoreContinue(socket);
-        deferEndWhilePaused(socket);
+        // Without this, Node destroys the socket after its end, and undici resumes no answer whose socket is destroyed.
+        socket.allowHalfOpen = true;
+        socket[STATE] = { isAwaitingAnswer: false, held: undefined, isPaused: false, hasEnded: false };
+        Object.assign(socket, METHODS);
       }
       callback(...result);
     });
   };
 }
 
-/**
- * If a request is aborted, undici destroys its socket with an error that its own client takes for a reason to connect
- * again, with nothing to send; that connection then stays. With any other error it does not
- * (https://github.com/nodejs/undici/issues/5845).
- */
-function dropAbortError(socket: Socket): void {
-  const destroy = socket.destroy.bind(socket);
-  socket.destroy = (error) => destroy(error?.message === 'aborted' ? new Error('aborted') : error);
+const STATE = Symbol('state');
+
+interface State {
+  /** A request was written, and nothing of its answer has been read. */
+  isAwaitingAnswer: boolean;
+  /** The begin of what may be a `100 Continue`. */
+  held: Buffer | undefined;
+  /** undici reads until there is nothing left, unless its parser is paused. */
+  isPaused: boolean;
+  /** The connection ended while its answer was paused. */
+  hasEnded: boolean;
 }
 
+type AgentSocket = Socket & { [STATE]: State };
+
+const { destroy } = Socket.prototype;
+const emit = Socket.prototype.emit as (this: Socket, event: string | symbol, ...data: unknown[]) => boolean;
+const read = Socket.prototype.read as (this: Socket, size?: number) => Buffer | null;
+const write = Socket.prototype.write as (this: Socket, ...data: unknown[]) => boolean;
+
 /**
- * If a connection ends while its answer is paused, undici 7 may throw in a listener of the socket, which ends the process
- * (https://github.com/nodejs/undici/issues/5360; fixed in undici 8, which needs Node 22). So undici gets the end when it
- * reads again, and a reset as an error that it does not take for the end of an answer.
+ * Replaces these methods of each socket. All sockets share them, because V8 optimizes calls to closures of each socket less:
+ * JSON round trips cost two per cent more with those.
+ *
+ * - undici fails a request whose server sends `100 Continue` without having been asked for it. It means nothing: skip it.
+ * - If a connection ends while its answer is paused, undici 7 may throw in a listener of the socket, which ends the process
+ *   (https://github.com/nodejs/undici/issues/5360; fixed in undici 8, which needs Node 22). So undici gets the end when it
+ *   reads again, and a reset as an error that it does not take for the end of an answer.
+ * - If a request is aborted, undici destroys its socket with an error that its own client takes for a reason to connect
+ *   again, with nothing to send; that connection then stays. With any other error it does not
+ *   (https://github.com/nodejs/undici/issues/5845).
  */
-function deferEndWhilePaused(socket: Socket): void {
-  // Without this, Node destroys the socket after its end, and undici resumes no answer whose socket is destroyed.
-  socket.allowHalfOpen = true;
-  const emit = socket.emit.bind(socket) as (event: string | symbol, ...data: unknown[]) => boolean;
-  const read = socket.read.bind(socket);
-  const destroy = socket.destroy.bind(socket);
-  // undici reads until there is nothing left, unless its parser is paused.
-  let isPaused = false;
-  let hasEnded = false;
-  socket.read = (size?: number) => {
-    const chunk = read(size);
+const METHODS = {
+  write(this: AgentSocket, ...data: unknown[]): boolean {
+    this[STATE].isAwaitingAnswer = true;
+    return write.apply(this, data);
+  },
+
+  read(this: AgentSocket, size?: number): Buffer | null {
     // Node itself reads 0 bytes, which only asks the system for more.
-    if (size !== undefined) return chunk;
-    isPaused = chunk !== null;
-    if (hasEnded && !isPaused) {
-      hasEnded = false;
-      process.nextTick(emit, 'end');
+    if (size !== undefined) return read.call(this, size);
+    const state = this[STATE];
+    const chunk = state.isAwaitingAnswer ? readAnswer(this, state) : read.call(this);
+    state.isPaused = chunk !== null;
+    if (state.hasEnded && !state.isPaused) {
+      state.hasEnded = false;
+      process.nextTick(() => emit.call(this, 'end'));
     }
     return chunk;
-  };
-  socket.emit = (event: string | symbol, ...data: unknown[]) => {
-    if (event !== 'end' || !isPaused) return emit(event, ...data);
-    hasEnded = true;
+  },
+
+  emit(this: AgentSocket, event: string | symbol, ...data: unknown[]): boolean {
+    if (event !== 'end' || !this[STATE].isPaused) return emit.call(this, event, ...data);
+    this[STATE].hasEnded = true;
     return true;
-  };
-  socket.destroy = (error) => {
-    const isReset = isPaused && (error as NodeJS.ErrnoException | undefined)?.code === 'ECONNRESET';
-    return destroy(isReset ? new errors.SocketError('The connection was reset', undefined) : error);
-  };
-}
+  },
+
+  destroy(this: AgentSocket, error?: NodeJS.ErrnoException): Socket {
+    if (error?.message === 'aborted') return destroy.call(this, new Error('aborted'));
+    if (!this[STATE].isPaused || error?.code !== 'ECONNRESET') return destroy.call(this, error);
+    return destroy.call(this, new errors.SocketError('The connection was reset', undefined));
+  },
+};
 
 const CONTINUE = Buffer.from('HTTP/1.1 100');
 const END_OF_HEAD = '\r\n\r\n';
 const MAX_HEAD_BYTES = 1024;
 
-/** undici fails a request whose server sends `100 Continue` without having been asked for it. It means nothing: skip it. */
-function ignoreContinue(socket: Socket): void {
-  const read = socket.read.bind(socket);
-  const write = socket.write.bind(socket) as (...data: Parameters<Socket['write']>) => boolean;
-  let isAwaitingAnswer = false;
-  let held: Buffer | undefined;
-  socket.write = (...data: unknown[]) => {
-    isAwaitingAnswer = true;
-    return write(...(data as Parameters<Socket['write']>));
-  };
-  socket.read = (size?: number): Buffer | null => {
-    let chunk: Buffer | null = read(size);
-    while (isAwaitingAnswer && chunk !== null) {
-      const bytes: Buffer = held === undefined ? chunk : Buffer.concat([held, chunk]);
-      held = undefined;
-      const end = mayBeContinue(bytes) ? bytes.indexOf(END_OF_HEAD) : -1;
-      if (end !== -1) {
-        const rest = bytes.subarray(end + END_OF_HEAD.length);
-        chunk = rest.length > 0 ? rest : read();
-      } else if (mayBeContinue(bytes) && bytes.length < MAX_HEAD_BYTES) {
-        // The rest of it is still to come.
-        held = bytes;
-        chunk = read();
-      } else {
-        isAwaitingAnswer = false;
-        return bytes;
-      }
+/** The first bytes of an answer, behind any `100 Continue`. */
+function readAnswer(socket: Socket, state: State): Buffer | null {
+  let chunk = read.call(socket);
+  while (chunk !== null) {
+    const bytes: Buffer = state.held === undefined ? chunk : Buffer.concat([state.held, chunk]);
+    state.held = undefined;
+    const end = mayBeContinue(bytes) ? bytes.indexOf(END_OF_HEAD) : -1;
+    if (end !== -1) {
+      const rest = bytes.subarray(end + END_OF_HEAD.length);
+      chunk = rest.length > 0 ? rest : read.call(socket);
+    } else if (mayBeContinue(bytes) && bytes.length < MAX_HEAD_BYTES) {
+      // The rest of it is still to come.
+      state.held = bytes;
+      chunk = read.call(socket);
+    } else {
+      state.isAwaitingAnswer = false;
+      return bytes;
     }
-    return chunk;
-  };
+  }
+  return null;
 }
 
 /** The first digit of the status, behind `HTTP/1.1 `. */
