@@ -3,10 +3,10 @@ import { type AgentSource, createRelay, type RelayOptions, type RelaySocket } fr
 import {
   type Attachable,
   acceptUpgrade,
+  admitUpgrade,
   closeWith,
   isPathOf,
   onListen,
-  rejectUpgrade,
   requestedHost,
   serveUpgrades,
   type VerifyClient,
@@ -52,7 +52,7 @@ function arc<Identity = unknown>(options: ExpressArcOptions<Identity> & AgentSou
       return relay.attach(req.ws, req, aboutOf(req));
     }
     if (req.path !== '/') return next();
-    const answer = await rejectUpgrade(relay, req, { ...aboutOf(req), adapter: 'express-arc' });
+    const answer = await admitUpgrade(relay, req, { ...aboutOf(req), adapter: 'express-arc' });
     if (answer !== undefined) return res.status(answer.status).set(answer.headers).json(answer.body);
     // A session keeps its request. The response and the way to it would stay in memory as long, and Express makes the
     // parameters without a prototype, which takes more than twice the room.

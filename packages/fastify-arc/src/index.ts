@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import type { IncomingMessage, Server } from 'node:http';
 import { type AgentSource, createRelay, type Relay, type RelayOptions } from '@arc/thread-core';
-import { acceptUpgrade, isPathOf, readPath, rejectUpgrade, serveUpgrades } from '@arc/thread-core/host';
+import { acceptUpgrade, admitUpgrade, isPathOf, readPath, serveUpgrades } from '@arc/thread-core/host';
 import websocket from '@fastify/websocket';
 import type { FastifyInstance, FastifyPluginAsync, FastifyPluginOptions, FastifyRequest, RouteOptions } from 'fastify';
 import fp from 'fastify-plugin';
@@ -38,7 +38,7 @@ const register: FastifyPluginAsync<FastifyArcOptions & AgentSource> = async (app
     method: 'GET',
     // The last hook before the upgrade: the app's own have run, and may have answered already.
     preHandler: async (request, reply) => {
-      const answer = await rejectUpgrade(relay, request.raw, { context: request, host: request.host });
+      const answer = await admitUpgrade(relay, request.raw, { context: request, host: request.host });
       if (answer !== undefined) return reply.code(answer.status).headers(answer.headers).send(answer.body);
     },
     handler: (request, reply) => {

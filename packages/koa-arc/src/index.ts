@@ -2,10 +2,10 @@ import { type AgentSource, createRelay, type Relay, type RelayOptions } from '@a
 import {
   type Attachable,
   acceptUpgrade,
+  admitUpgrade,
   isPathOf,
   onListen,
   readPath,
-  rejectUpgrade,
   serveUpgrades,
 } from '@arc/thread-core/host';
 import type Koa from 'koa';
@@ -37,7 +37,7 @@ function arc<Identity = unknown>(options: KoaArcOptions<Identity> & AgentSource)
   const handle = async (ctx: Koa.Context, next: Koa.Next): Promise<void> => {
     ctx.arc = relay;
     if (ctx.path !== path && ctx.path !== `${path}/`) return next();
-    const answer = await rejectUpgrade(relay, ctx.req, { context: ctx, host: ctx.host, adapter: 'koa-arc' });
+    const answer = await admitUpgrade(relay, ctx.req, { context: ctx, host: ctx.host, adapter: 'koa-arc' });
     if (answer !== undefined) {
       ctx.status = answer.status;
       ctx.set(answer.headers);

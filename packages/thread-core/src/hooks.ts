@@ -1,3 +1,5 @@
+import { isThenable } from './values.js';
+
 /**
  * Calls a function of the application, such as a hook, and ignores its result. `onError` gets what it throws, and what
  * a promise that it returns is rejected with. The promise is not awaited.
@@ -6,7 +8,7 @@ export function invokeHook(hook: () => unknown, onError: (error: unknown) => voi
   try {
     const result = hook();
     // Any thenable: it may be a promise of another library.
-    if (typeof Object(result).then === 'function') Promise.resolve(result).catch(onError);
+    if (isThenable(result)) Promise.resolve(result).catch(onError);
   } catch (error) {
     onError(error);
   }

@@ -39,10 +39,10 @@ export function isThenable(value: unknown): value is PromiseLike<unknown> {
 }
 
 /**
- * What a function of the application gave that is not awaited.
- * @throws TypeError if it is a promise, whose rejection would end the process
+ * Returns what a function of the application returned that must be synchronous.
+ * @throws TypeError if it is a promise: its rejection would end the process
  */
-export function atOnce<Value>(value: Value, name: string): Value {
+export function rejectPromise<Value>(value: Value, name: string): Value {
   if (!isThenable(value)) return value;
   Promise.resolve(value).catch(() => undefined);
   throw new TypeError(`${name}: the function must not be async`);

@@ -70,7 +70,7 @@ export class Answer implements CallListener {
       stream.push(event);
       if (last) stream.end();
     } else if (event.event === 'error') {
-      this.#reject(readAgentError(event.data, this.#source?.about?.() ?? {}));
+      this.#reject(readAgentError(event.data, this.#source?.facts?.() ?? {}));
     } else {
       this.#events.push(event);
       if (last) this.#resolve(this.#collect());

@@ -146,7 +146,7 @@ export class ArcClient {
 
   /** Makes a call whose answer goes to a listener. @internal */
   call(request: CallRequest, listener: CallListener, owner?: CallOwner): Call {
-    return new Call(this.#config, request, listener, owner);
+    return new Call(this.#config, request, listener, owner).start();
   }
 
   /** The state of each endpoint, as its circuit breaker sees it. Endpoints that do not fail may be missing. */

@@ -53,7 +53,7 @@ export class Attempt implements RequestHandler, SseReaderOwner, DecodedBodyOwner
   readonly token: string | undefined;
   /** The owner is not called any more. */
   isSettled = false;
-  run: RequestHandler['run'];
+  runInSpan: RequestHandler['runInSpan'];
   /** There was a connection, and undici has begun to write. */
   wasWritten = false;
   /** Whether a part of the body has arrived. */

@@ -1,4 +1,4 @@
-import { AgentUnreachableError, type ArcErrorOptions, InternalError } from '../protocol/errors.js';
+import { AgentUnreachableError, InternalError } from '../protocol/errors.js';
 import type { Attempt } from './attempt.js';
 import * as failures from './call-errors.js';
 import type { CallListener, CallOwner, CallRequest, CallTimeouts } from './call-request.js';
@@ -68,7 +68,7 @@ export abstract class CallLifecycle implements RunningCall {
 
   abandon(): void {
     if (this.state === 'settled') this.cancel();
-    else this.fail(new AgentUnreachableError('The client was closed', this.about()));
+    else this.fail(new AgentUnreachableError('The client was closed', this.facts()));
   }
 
   /** Stops reading the answer until `resume`. Meanwhile no time-out runs, except for that of a whole stream. */
@@ -87,11 +87,7 @@ export abstract class CallLifecycle implements RunningCall {
   }
 
   /** What an error of this call is about. */
-  about(cause?: unknown): ArcErrorOptions {
-    return this.facts(cause);
-  }
-
-  protected facts(cause?: unknown): failures.CallFacts {
+  facts(cause?: unknown): failures.CallFacts {
     const status = this.attempt?.status || undefined;
     return { ...failures.factsOf(this.request, cause), status, address: this.endpoint?.address };
   }
@@ -180,7 +176,7 @@ export abstract class CallLifecycle implements RunningCall {
   /** A fault of this side, or a listener that throws. @internal */
   onFault(err: unknown): void {
     if (this.state === 'settled') return this.#log(err, 'a listener threw at the end of its call');
-    this.fail(new InternalError('The call could not be processed', this.about(err)));
+    this.fail(new InternalError('The call could not be processed', this.facts(err)));
   }
 
   #log(err: unknown, message: string): void {

@@ -4,11 +4,9 @@ import { answersRequest, writeRequest } from './arc-request.js';
 import { Attempt, type AttemptOwner } from './attempt.js';
 import * as failures from './call-errors.js';
 import { CallLifecycle, NON_FINITE, Repeats } from './call-lifecycle.js';
-import type { CallListener, CallOwner, CallRequest } from './call-request.js';
 import { readCookies } from './cookies.js';
 import { type Endpoint, followRedirect } from './endpoint.js';
 import { impliedDone, type StreamEvent } from './event.js';
-import type { ClientConfig } from './options.js';
 import { parseResponse } from './response-parser.js';
 import { MAX_WAIT_MS, pauseBefore } from './retry.js';
 import { isTokenRefused, type TokenSource } from './token.js';
@@ -28,13 +26,8 @@ export class Call extends CallLifecycle implements AttemptOwner {
   /** Exists until the request cannot be sent again. */
   #body = '';
 
-  constructor(config: ClientConfig, request: CallRequest, listener: CallListener, owner: CallOwner | undefined) {
-    super(config, request, listener, owner);
-    this.#start();
-    this.trace?.started();
-  }
-
-  #start(): void {
+  /** Sends the request. Called once. */
+  start(): this {
     try {
       this.endpoint = this.#findEndpoint();
       this.#body = writeRequest(this.request, this.config.nextRequestId(), this.config.requestAgent);
@@ -48,6 +41,8 @@ export class Call extends CallLifecycle implements AttemptOwner {
     } finally {
       if (this.state === 'starting') this.state = 'running';
     }
+    this.trace?.started();
+    return this;
   }
 
   get #repeated(): Repeats {
@@ -96,7 +91,7 @@ export class Call extends CallLifecycle implements AttemptOwner {
     const headers = this.trace?.sending(own, this.#body, endpoint.address) ?? own;
     const isStream = this.request.params.stream === true;
     const attempt = new Attempt(this, endpoint, token, this.config, isStream, this.isPaused);
-    attempt.run = this.trace?.context.run;
+    attempt.runInSpan = this.trace?.context.run;
     this.attempt = attempt;
     try {
       endpoints.post(endpoint, headers, this.#body, attempt, this.owner);

@@ -1,5 +1,5 @@
 import type { Client, Dispatcher } from 'undici';
-import { atOnce } from '../values.js';
+import { rejectPromise } from '../values.js';
 import type { Breaker, EndpointState } from './breaker.js';
 import { ConnectionPool } from './connection-pool.js';
 import { createConnector } from './connector.js';
@@ -68,7 +68,7 @@ export class EndpointRegistry {
   of(agentId: string): Endpoint | undefined {
     if (this.#fixed !== undefined) return this.#fixed;
     const ask = this.#option as (agentId: string) => string | URL | null | undefined;
-    const url = atOnce(ask(agentId), 'endpoint');
+    const url = rejectPromise(ask(agentId), 'endpoint');
     return url === null || url === undefined || url === '' ? undefined : this.resolve(url);
   }
 
@@ -110,8 +110,8 @@ export class EndpointRegistry {
     // undici's time-outs have a resolution of a second. A call has its own, and knows what it waits for.
     const options = { origin, path, method: 'POST', headers, body, headersTimeout: 0, bodyTimeout: 0 } as const;
     if (this.#dispatcher === undefined) this.#pool(origin).dispatch(options, handler, owner);
-    else if (handler.run === undefined) this.#dispatcher.dispatch(options, handler);
-    else handler.run(() => this.#dispatcher?.dispatch(options, handler));
+    else if (handler.runInSpan === undefined) this.#dispatcher.dispatch(options, handler);
+    else handler.runInSpan(() => this.#dispatcher?.dispatch(options, handler));
   }
 
   #pool(origin: string): ConnectionPool {

@@ -12,7 +12,7 @@ export interface RequestHandler {
   /** The answer is not needed any more. A request that still waits for a connection is not sent. */
   readonly isSettled: boolean;
   /** Runs whatever sends the request, if it is given. */
-  readonly run?: ((send: () => void) => void) | undefined;
+  readonly runInSpan?: ((send: () => void) => void) | undefined;
   /** There is a connection, and the first byte is written next. If this throws, the connection is returned unused. */
   onRequestStart(controller: Controller): void;
   onResponseStart(controller: Controller, status: number, headers: AnswerHeaders): void;
@@ -72,9 +72,9 @@ export class PooledRequest implements Dispatcher.DispatchHandler, Waiting<Pooled
     const options = this.#options as Dispatcher.DispatchOptions;
     this.#options = undefined;
     this.#client = client;
-    const { run } = this.#handler;
-    if (run === undefined) client.dispatch(options, this);
-    else run(() => client.dispatch(options, this));
+    const { runInSpan } = this.#handler;
+    if (runInSpan === undefined) client.dispatch(options, this);
+    else runInSpan(() => client.dispatch(options, this));
   }
 
   /** Fails it before it was sent. */

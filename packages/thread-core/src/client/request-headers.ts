@@ -1,5 +1,5 @@
 import { ARC_CONTENT_TYPE, type ArcMethod } from '@arc/thread-protocol';
-import { atOnce, isHttpName } from '../values.js';
+import { isHttpName, rejectPromise } from '../values.js';
 import { VERSION } from '../version.js';
 import type { CallOwner, CallRequest } from './call-request.js';
 import { writeCookies } from './cookies.js';
@@ -69,7 +69,7 @@ export class RequestHeaders {
     const { targetAgent: agentId, method, traceId, params } = request;
     const chatId = typeof params.chatId === 'string' ? params.chatId : undefined;
     const ask = this.#option as (context: HeadersContext) => Record<string, string>;
-    const given = atOnce(ask({ session: owner?.session, agentId, chatId, method, traceId }), 'headers');
+    const given = rejectPromise(ask({ session: owner?.session, agentId, chatId, method, traceId }), 'headers');
     checkHeaders(given);
     return merge(given, token);
   }

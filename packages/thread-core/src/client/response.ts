@@ -14,7 +14,7 @@ export interface Answerable {
   readonly restarted?: boolean;
   readonly chatId?: string | undefined;
   /** What an error in the answer is about. */
-  about?(): ArcErrorOptions;
+  facts?(): ArcErrorOptions;
   cancel(): void;
   pause(): void;
   resume(): void;

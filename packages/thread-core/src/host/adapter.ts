@@ -34,7 +34,7 @@ export interface AdapterContext {
  * Undefined if its upgrade is to be accepted.
  * @throws NotAttachedError if the adapter was not given the server
  */
-export async function rejectUpgrade(
+export async function admitUpgrade(
   relay: Relay,
   request: IncomingMessage,
   { context, host, adapter }: AdapterContext,
@@ -70,7 +70,7 @@ export function verifyClient(
   return ({ req }, done) => {
     const refuse = ({ status, body }: HttpAnswer): void =>
       done(false, status, JSON.stringify(body), { 'Content-Type': 'application/json' });
-    rejectUpgrade(relay, req, { context: req, host: hostOf(req) }).then(
+    admitUpgrade(relay, req, { context: req, host: hostOf(req) }).then(
       (answer) => (answer === undefined ? done(true) : refuse(answer)),
       () => refuse({ status: 500, headers: {}, body: { error: 'The relay failed' } }),
     );

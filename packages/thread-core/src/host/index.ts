@@ -5,8 +5,8 @@ export {
   type AdapterContext,
   type Attachable,
   acceptUpgrade,
+  admitUpgrade,
   type HttpAnswer,
-  rejectUpgrade,
   type VerifyClient,
   verifyClient,
 } from './adapter.js';

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
-import { ARC_VERSION, type TaskNotification } from '@arc/thread-protocol';
+import { ARC_VERSION, ErrorCode, type TaskNotification } from '@arc/thread-protocol';
 import { type Logger, limitLogger, silentLogger } from '../logger.js';
 import { ArcError, AuthenticationError, InternalError, MessageTooLargeError } from '../protocol/errors.js';
 import { withTimeout } from '../timers.js';
@@ -83,11 +83,11 @@ const DEFAULT_MAX_BODY_BYTES = 1024 * 1024;
 const DEFAULT_TIMEOUT_MS = 10_000;
 
 const STATUS = new Map<number, number>([
-  [-32_700, 400],
-  [-32_600, 400],
-  [-45_001, 400],
-  [-44_001, 401],
-  [-45_004, 413],
+  [ErrorCode.ParseError, 400],
+  [ErrorCode.InvalidRequest, 400],
+  [ErrorCode.UnsupportedVersion, 400],
+  [ErrorCode.AuthenticationFailed, 401],
+  [ErrorCode.MessageTooLarge, 413],
 ]);
 
 /**
@@ -125,6 +125,10 @@ export function createNotificationHandler(options: NotificationHandlerOptions): 
 }
 
 /** What is the same for all frameworks: reads, verifies and answers one request. Never rejects. */
+function areSecrets(secrets: readonly unknown[]): boolean {
+  return secrets.length > 0 && secrets.every((secret) => typeof secret === 'string' && secret !== '');
+}
+
 class NotificationCore {
   readonly #options: NotificationHandlerOptions;
   readonly #maxBodyBytes: number;
@@ -139,10 +143,8 @@ class NotificationCore {
       logger = silentLogger,
     } = Object(options) as NotificationHandlerOptions;
     if (typeof onNotification !== 'function') throw new TypeError('onNotification: must be a function');
-    const secrets: readonly unknown[] = typeof verify === 'function' ? ['by a function'] : [verify ?? 'none'].flat();
-    if (secrets.length === 0 || !secrets.every((secret) => typeof secret === 'string' && secret !== '')) {
-      throw new TypeError('verify: must be a non-empty secret, a list of them, or a function');
-    }
+    const isVerify = verify === undefined || typeof verify === 'function' || areSecrets([verify].flat());
+    if (!isVerify) throw new TypeError('verify: must be a non-empty secret, a list of them, or a function');
     if (!(maxBodyBytes > 0)) throw new TypeError('maxBodyBytes: must be a number of at least 1');
     const isTimeout = timeout === undefined || (typeof timeout === 'number' && timeout > 0);
     if (!isTimeout) throw new TypeError('timeout: must be milliseconds, more than 0');
@@ -160,7 +162,10 @@ class NotificationCore {
       await this.#verify({ body, headers: request.headers });
       read = readNotification(body);
       const { notification } = read;
-      const result = await this.#limit(async () => this.#options.onNotification(notification), 'onNotification');
+      const result = await this.#withinTimeout(
+        async () => this.#options.onNotification(notification),
+        'onNotification',
+      );
       if (result === 'unsubscribe') return { status: 410, body: { success: false } };
       return { status: 200, body: resultOf(read.request) };
     } catch (error) {
@@ -182,13 +187,13 @@ class NotificationCore {
     if (verify === undefined) return;
     const isRight =
       typeof verify === 'function'
-        ? (await this.#limit(async () => verify(request), 'verify')) === true
+        ? (await this.#withinTimeout(async () => verify(request), 'verify')) === true
         : isSigned(request.body, request.headers[SIGNATURE_HEADER], typeof verify === 'string' ? [verify] : verify);
     if (!isRight) throw new AuthenticationError('The notification has no valid signature');
   }
 
   /** @throws Error if the application's function takes too long */
-  async #limit<T>(work: () => Promise<T>, name: string): Promise<T> {
+  async #withinTimeout<T>(work: () => Promise<T>, name: string): Promise<T> {
     const { timeout = DEFAULT_TIMEOUT_MS } = this.#options;
     const settled = await withTimeout(
       work().then((value) => ({ value })),

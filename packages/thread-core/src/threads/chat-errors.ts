@@ -1,3 +1,4 @@
+import { ErrorCode } from '@arc/thread-protocol';
 import {
   ArcError,
   AuthenticationError,
@@ -25,7 +26,16 @@ const VAGUE_CODES = new Set<number>([InvalidRequestError.code, InvalidParamsErro
 const LOST_TEXT = /\b(?:not found|closed|expired)\b/i;
 
 /** Codes that an agent gives before it runs anything; so are those from -44000 to -44999, which are about the caller. */
-const NOTHING_RAN = new Set([-32_700, -32_601, -41_001, -41_004, -41_005, -45_001, -45_002, -45_003]);
+const NOTHING_RAN: ReadonlySet<number> = new Set([
+  ErrorCode.ParseError,
+  ErrorCode.MethodNotFound,
+  ErrorCode.AgentNotFound,
+  ErrorCode.InvalidAgentId,
+  ErrorCode.AgentAuthenticationFailed,
+  ErrorCode.UnsupportedVersion,
+  ErrorCode.MissingRequiredField,
+  ErrorCode.InvalidFieldFormat,
+]);
 
 /** Whether the agent itself has answered, so that nothing more will come of the request. */
 export function isAgentError(error: unknown): boolean {

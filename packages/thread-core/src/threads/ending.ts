@@ -4,6 +4,7 @@ import { type Bytes, decode } from '../bytes.js';
 import { Answer } from '../client/answer.js';
 import type { CallListener, CallRequest } from '../client/call.js';
 import type { ArcResponse } from '../client/response.js';
+import { jittered } from '../client/retry.js';
 import { isClientClosed } from '../client/transport-error.js';
 import { ArcError, AuthenticationError, InternalError, RateLimitExceededError } from '../protocol/errors.js';
 import { withTimeout } from '../timers.js';
@@ -93,7 +94,7 @@ export async function endChat(
     if (!attempt.ok && !isLost) failures += 1;
     // An attempt that the deadline cut short says nothing: the agent's last answer counts.
     wasLost ||= isLost;
-    const pause = backoff * (0.5 + Math.random() / 2);
+    const pause = jittered(backoff);
     const isWorthRepeating = isLost ? !isSettled : isTransient(attempt.error);
     if (attempt.ok || !isWorthRepeating || performance.now() + pause >= deadline)
       result = !attempt.ok && wasLost ? { ok: true, unconfirmed: !isSettled } : attempt;

@@ -1,4 +1,5 @@
 import type { Logger } from '../logger.js';
+import { isThenable } from '../values.js';
 import { type ThreadEntry, type ThreadStore, threadKey } from './store.js';
 
 /** Writes that the application's store has missed are kept up to this many; the oldest are dropped first. */
@@ -125,7 +126,7 @@ export class GuardedStore implements ThreadStore {
   #attempt(write: () => unknown, onWritten: () => void): void {
     try {
       const result = write();
-      if (typeof Object(result).then !== 'function') return onWritten();
+      if (!isThenable(result)) return onWritten();
       Promise.resolve(result).then(onWritten, (err: unknown) => this.#log(err));
     } catch (err) {
       this.#log(err);
@@ -134,7 +135,7 @@ export class GuardedStore implements ThreadStore {
 
   /** The store must be synchronous. What a promise of it is rejected with is logged. */
   #isPromise(value: unknown): boolean {
-    if (typeof Object(value).then !== 'function') return false;
+    if (!isThenable(value)) return false;
     Promise.resolve(value).catch((err: unknown) => this.#log(err));
     return true;
   }

@@ -1,4 +1,5 @@
 import { ArcClient } from '../client/arc-client.js';
+import type { CallOwner } from '../client/call.js';
 import { check } from '../client/options.js';
 import type { Token } from '../client/token.js';
 import type { Logger } from '../logger.js';
@@ -40,6 +41,21 @@ export interface ThreadManagerOptions {
 /** What the relay adds. @internal */
 export interface ObservedOptions extends ThreadManagerOptions {
   observer?: ThreadObserver | undefined;
+}
+
+/** What a thread manager passes to its table. */
+export interface TableOptions {
+  client: ArcClient;
+  /** The application's, if it has given one. */
+  store: ThreadStore | undefined;
+  busy: BusyPolicy;
+  /** Identifies this session to the client, which several sessions share. */
+  owner: CallOwner;
+  /** In ms. */
+  cleanupTimeout: number;
+  logger: Logger;
+  hooks: ThreadHooks;
+  observer: ThreadObserver | undefined;
 }
 
 /** A message for an agent, and when to give it up. */

@@ -6,7 +6,7 @@ import { withTimeout } from '../timers.js';
 import { type ChatOutcome, type EndChatOptions, endChat, type StartInFlight } from './ending.js';
 import { GuardedStore } from './guarded-store.js';
 import type { ThreadObserver } from './observer.js';
-import type { ThreadHooks } from './options.js';
+import type { TableOptions, ThreadHooks } from './options.js';
 import { Send, type SendListener, type SendRequest } from './send.js';
 import { SendTrace, sendChannel } from './send-trace.js';
 import { type ThreadChange, type ThreadEntry, type ThreadStore, threadKey } from './store.js';
@@ -36,7 +36,6 @@ export class ThreadTable implements QueueOwner {
   readonly busy: BusyPolicy;
   store: ThreadStore;
   readonly #client: ArcClient;
-  /** Identifies this session to the client, which several sessions share. */
   readonly #owner: CallOwner;
   readonly #cleanupTimeout: number;
   readonly #logger: Logger;
@@ -46,18 +45,9 @@ export class ThreadTable implements QueueOwner {
   /** Includes those of failed and cancelled starts. */
   #endings: Set<Promise<ChatOutcome>> | undefined;
 
-  constructor(
-    client: ArcClient,
-    store: ThreadStore = NO_THREADS,
-    busy: BusyPolicy,
-    owner: CallOwner,
-    cleanupTimeout: number,
-    logger: Logger,
-    hooks: ThreadHooks,
-    observer?: ThreadObserver,
-  ) {
+  constructor({ client, store, busy, owner, cleanupTimeout, logger, hooks, observer }: TableOptions) {
     this.#client = client;
-    this.store = store === NO_THREADS ? store : new GuardedStore(store, guardLogger(logger));
+    this.store = store === undefined ? NO_THREADS : new GuardedStore(store, guardLogger(logger));
     this.busy = busy;
     this.#owner = owner;
     this.#cleanupTimeout = cleanupTimeout;

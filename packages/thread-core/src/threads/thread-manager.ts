@@ -39,7 +39,7 @@ export class ThreadManager implements AsyncDisposable {
     const { logger = silentLogger, hooks = {}, observer } = options;
     const tokens = token === undefined ? undefined : new TokenSource(token);
     const owner = { tokens, session, observer };
-    this.#table = new ThreadTable(client, store, busy, owner, cleanupTimeout, logger, hooks, observer);
+    this.#table = new ThreadTable({ client, store, busy, owner, cleanupTimeout, logger, hooks, observer });
   }
 
   /**
@@ -98,8 +98,8 @@ export class ThreadManager implements AsyncDisposable {
   }
 
   /**
-   * Takes over threads of another manager. No chat is started; those that it was ending are ended. Of nothing else is the
-   * observer told. @internal
+   * Takes over threads of another manager. No chat is started; those that it was ending are ended, which is all
+   * that the observer is told. @internal
    */
   importThreads(entries: Record<string, ThreadEntry>): void {
     for (const entry of Object.values(entries)) {
@@ -118,22 +118,12 @@ export class ThreadManager implements AsyncDisposable {
     return this.#table.store.size;
   }
 
-  /** Sends that run or wait, those of each thread oldest first; `isWaiting` says which were never begun. @internal */
-  pendingSends(): Send[] {
-    return this.#table.sends;
-  }
-
   /**
    * Removes the sends that were never begun, those of each thread oldest first, so that they can be sent elsewhere.
    * Their listeners are not called any more. @internal
    */
   takeWaiting(): Send[] {
     return this.#table.takeWaiting();
-  }
-
-  /** Whether no send runs or waits, and no chat is being ended. @internal */
-  get isIdle(): boolean {
-    return this.endingCount === 0 && this.#table.sends.length === 0;
   }
 
   /** How many chats are being ended, those of cancelled and failed starts included. @internal */

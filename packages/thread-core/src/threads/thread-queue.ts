@@ -59,6 +59,7 @@ export class ThreadQueue implements SendQueue<Send> {
     if (this.#waiting === NONE) this.#waiting = [];
     this.#waiting.push(send);
     if (busy === 'interrupt') {
+      // Stopped meanwhile: it begins when all others are gone, and not when the first of them is.
       for (const other of this.stop()) if (other !== send) other.cancel();
       this.#isStopped = false;
     }

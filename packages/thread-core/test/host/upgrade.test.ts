@@ -4,13 +4,13 @@ import { type AddressInfo, connect, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import { WebSocketServer } from 'ws';
 import {
+  admitUpgrade,
   closeWith,
   isPathOf,
   isUpgrade,
   NotAttachedError,
   onListen,
   readPath,
-  rejectUpgrade,
   serveUpgrades,
   takeUpgrade,
   verifyClient,
@@ -249,7 +249,7 @@ t.test('the answers to requests that get no WebSocket', async (t) => {
     },
   });
   const answer = (headers: Record<string, string>) =>
-    rejectUpgrade(relay, { headers } as unknown as IncomingMessage, { context: 'the context' });
+    admitUpgrade(relay, { headers } as unknown as IncomingMessage, { context: 'the context' });
   const handshake = { 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==', 'sec-websocket-version': '13' };
   const upgrade = { upgrade: 'websocket', connection: 'upgrade', ...handshake };
   t.strictSame(await answer({}), {

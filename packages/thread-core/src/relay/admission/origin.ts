@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { atOnce } from '../../values.js';
+import { rejectPromise } from '../../values.js';
 
 /** Returns `true` to accept a page of that origin. */
 export type OriginCheck = (origin: string, request: IncomingMessage) => boolean;
@@ -31,7 +31,7 @@ export function isOriginAllowed(
 ): boolean {
   const { origin } = request.headers;
   if (origin === undefined) return true;
-  if (typeof allowed === 'function') return atOnce(allowed(origin, request), 'allowedOrigins') === true;
+  if (typeof allowed === 'function') return rejectPromise(allowed(origin, request), 'allowedOrigins') === true;
   const page = parseOrigin(origin);
   if (page === undefined) return false;
   if (allowed?.some((other) => parseOrigin(other) === page)) return true;

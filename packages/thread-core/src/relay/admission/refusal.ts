@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { CloseCode } from '@arc/thread-protocol';
 
 /** Why the relay refuses a connection. */
 export type RefusalReason =
@@ -33,10 +34,19 @@ export type RefusalReport = { request: IncomingMessage; reason: RefusalReason } 
   | { status?: undefined; closeCode: number }
 );
 
-const CLOSE_CODES: Record<number, number> = { 401: 4401, 403: 4403, 503: 1013 };
+const CLOSE_CODES: Record<number, number> = {
+  401: CloseCode.Unauthorized,
+  403: CloseCode.Forbidden,
+  503: CloseCode.TryAgainLater,
+};
 
 export function makeRefusal(reason: Refusal['reason'], status: number, message: string): Refusal {
-  return { reason, status, closeCode: CLOSE_CODES[status] ?? (status < 500 ? 4401 : 1011), message };
+  return {
+    reason,
+    status,
+    closeCode: CLOSE_CODES[status] ?? (status < 500 ? CloseCode.Unauthorized : CloseCode.InternalError),
+    message,
+  };
 }
 
 const REFUSAL_LINES: Readonly<Record<RefusalReason, string>> = {

@@ -3,8 +3,8 @@ import { type Bytes, encode } from '../../bytes.js';
 import type { ConnectionOwner } from '../connection/connection-owner.js';
 import type { SessionConnection } from '../connection/session-connection.js';
 import { isControl, isCounted, pong } from '../frames/control-frames.js';
+import type { ReadFrame } from '../frames/frame-reader.js';
 import { BadFrame } from '../frames/frame-reader.js';
-import type { ReadFrame } from '../session/inbox.js';
 import type { SessionStore } from '../store/session-store.js';
 import type { LinkEvent, LinkListener, Links, OwnerEvent } from './links.js';
 
@@ -101,7 +101,7 @@ export class Gateway implements ConnectionOwner, LinkListener {
     this.#pass('frame', frame, text);
   }
 
-  onExcessFrame(frame: ReadFrame, _bytes: number, text: string): void {
+  onExcessFrame(frame: ReadFrame, text: string): void {
     this.#pass('excess', frame, text);
   }
 

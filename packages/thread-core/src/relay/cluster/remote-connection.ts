@@ -113,7 +113,7 @@ export class RemoteConnection extends LimitedConnection implements SessionConnec
       // What is not taken is taken by the next owner.
       if (n !== undefined && (n !== this.#progress.got + 1 || this.#progress.isLeaving)) return;
       const frame = readFrame(text, this.config.maxFrameDepth, true);
-      if (event === 'excess') this.owner.onExcessFrame(frame, Buffer.byteLength(text), text);
+      if (event === 'excess') this.owner.onExcessFrame(frame, text, Buffer.byteLength(text));
       else this.owner.onFrame(frame, text, Buffer.byteLength(text));
     }
   }

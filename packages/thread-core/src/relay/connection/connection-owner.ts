@@ -1,4 +1,4 @@
-import type { ReadFrame } from '../session/inbox.js';
+import type { ReadFrame } from '../frames/frame-reader.js';
 
 /** What a connection needs of its session. */
 export interface ConnectionOwner {
@@ -8,7 +8,7 @@ export interface ConnectionOwner {
   isExempt(frame: ReadFrame): boolean;
   onFrame(frame: ReadFrame, text: string, bytes: number): void;
   /** A frame exceeded `frameRate`. */
-  onExcessFrame(frame: ReadFrame, bytes: number, text: string): void;
+  onExcessFrame(frame: ReadFrame, text: string, bytes: number): void;
   /** `isFull` has changed. */
   onBackpressure(): void;
   /** The client violated a rule: its session ends with this close code. */

@@ -42,9 +42,9 @@ export class Connection extends LimitedConnection implements FrameWriterOwner, S
   #limiter: TokenBucket | undefined;
   /** The sweep of the last activity. */
   #lastActivity: number;
-  /** Bytes received and unsent at the last ping. Negative or undefined: the client is known to be alive. */
-  #received: number | undefined = -1;
-  #backlog = 0;
+  /** Bytes received at the last ping; -1 once the client has shown that it is alive. Undefined: only a pong can tell. */
+  #receivedAtPing: number | undefined = -1;
+  #backlogAtPing = 0;
   #hasSlot = true;
   readonly #ageTimer: NodeJS.Timeout | undefined;
   #isClosing = false;
@@ -117,7 +117,7 @@ export class Connection extends LimitedConnection implements FrameWriterOwner, S
     const frame = readFrame(text, config.maxFrameDepth, config.resume !== undefined);
     if (config.resume === undefined || !this.owner.isExempt(frame)) {
       this.#lastActivity = sweeper.sweeps;
-      if (this.#isTooFast()) return this.owner.onExcessFrame(frame, bytes, text);
+      if (this.#isTooFast()) return this.owner.onExcessFrame(frame, text, bytes);
     }
     this.owner.onFrame(frame, text, bytes);
   }
@@ -134,13 +134,13 @@ export class Connection extends LimitedConnection implements FrameWriterOwner, S
   }
 
   onDrain(): void {
-    this.#received = -1;
+    this.#receivedAtPing = -1;
     this.guard(() => this.owner.onBackpressure());
   }
 
   /** @internal */
   onPong(): void {
-    this.#received = -1;
+    this.#receivedAtPing = -1;
   }
 
   /** @internal */
@@ -190,9 +190,9 @@ export class Connection extends LimitedConnection implements FrameWriterOwner, S
     // The pong of a slow client waits behind what it has not read, so reading counts as well.
     const backlog = this.#writer.backlog;
     const received = bytesRead(this.request);
-    if (received === this.#received && backlog >= this.#backlog) return this.terminate();
-    this.#backlog = backlog;
-    this.#received = received;
+    if (received === this.#receivedAtPing && backlog >= this.#backlogAtPing) return this.terminate();
+    this.#backlogAtPing = backlog;
+    this.#receivedAtPing = received;
     this.#socket.ping();
   }
 

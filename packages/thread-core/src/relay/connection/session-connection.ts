@@ -1,11 +1,11 @@
 import type { IncomingMessage } from 'node:http';
 import type { Bytes } from '../../bytes.js';
-import type { FrameWriting } from '../frames/frame-writer.js';
+import type { FrameSink } from '../frames/frame-writer.js';
 import type { Traffic } from '../monitoring/stats.js';
 import type { ConnectionOwner } from './connection-owner.js';
 
 /** The connection of a session: a socket of this node, or one of another node that passes its frames on. */
-export interface SessionConnection extends FrameWriting {
+export interface SessionConnection extends FrameSink {
   /** Undefined if another node has the socket. */
   readonly request: IncomingMessage | undefined;
   /** Its session. A session that is resumed becomes the owner of the connection on which that was asked for. */

@@ -1,4 +1,4 @@
-import { type ArcErrorObject, CloseCode, ErrorCode } from '@arc/thread-protocol';
+import { type ArcErrorObject, ErrorCode } from '@arc/thread-protocol';
 import { type Bytes, encode } from '../../bytes.js';
 import type { Logger } from '../../logger.js';
 import { ArcError, InternalError } from '../../protocol/errors.js';
@@ -12,8 +12,19 @@ const DOWN_CODES: ReadonlySet<number> = new Set([
 ]);
 
 /** The relay's own codes that clients get; any other error is an internal one. */
-const OWN_CODES = new Set([
-  -32_700, -32_600, -45_004, -44_002, -44_007, -41_001, -41_002, -41_003, -41_006, -43_104, -50_001,
+const OWN_CODES: ReadonlySet<number> = new Set([
+  ErrorCode.ParseError,
+  ErrorCode.InvalidRequest,
+  ErrorCode.AgentNotFound,
+  ErrorCode.AgentNotAvailable,
+  ErrorCode.AgentUnreachable,
+  ErrorCode.AgentTimeout,
+  ErrorCode.StreamTimeout,
+  ErrorCode.AuthorizationFailed,
+  ErrorCode.RateLimitExceeded,
+  ErrorCode.UnsupportedVersion,
+  ErrorCode.MessageTooLarge,
+  ErrorCode.AgentBusy,
 ]);
 
 /** No answer came, or not all of it, or the circuit breaker is open. */
@@ -21,20 +32,14 @@ function isAgentDown(error: unknown): boolean {
   return error instanceof ArcError && !error.fromAgent && DOWN_CODES.has(error.code);
 }
 
-export interface FailingSession {
-  readonly id: string;
-  close(code: number, reason: string): void;
-  terminate(): void;
-}
-
 /** The error that a client gets, and whether its details are only for the log. */
-interface Failure {
+export interface Failure {
   data: ArcErrorObject;
   isInternal: boolean;
 }
 
 /** Agents' errors are passed on, without the details of an internal one. Of the relay's own, only `OWN_CODES` are. */
-function describeFailure(error: unknown): Failure {
+export function describeFailure(error: unknown): Failure {
   if (error instanceof ArcError && error.fromAgent) {
     const { code, reason: message, details } = error;
     const isInternal = code === InternalError.code;
@@ -61,22 +66,15 @@ function writeFailure({ code, message, details }: ArcErrorObject): string {
   return text.replace(/\\(?:ud[89a-f][0-9a-f]{2}|.)/g, (found) => (found.length > 2 ? '\\ufffd' : found));
 }
 
-/** Logs a failure, and writes its `error` frame. `echo`: the fields that the frame repeats. */
-export function writeErrorFrame(error: unknown, echo: Bytes, session: string, logger: Logger): Bytes {
-  const { data, isInternal } = describeFailure(error);
+/** Logs a failure of a send, at a level that says whose it is. */
+export function logFailure(error: unknown, { isInternal }: Failure, session: string, logger: Logger): void {
   const about = { session, err: error };
   if (isInternal) logger.error(about, 'a send failed');
   else if (isAgentDown(error)) logger.warn(about, 'an agent does not answer');
   else logger.debug(about, 'a frame or send failed');
-  return `{"type":"error"${echo},"data":${encode(writeFailure(data))}}` as Bytes;
 }
 
-/** Closes a session after an unexpected failure. */
-export function closeAfterFailure(session: FailingSession, err: unknown, logger: Logger): void {
-  logger.error({ session: session.id, err }, 'a session failed');
-  try {
-    session.close(CloseCode.InternalError, 'The relay failed');
-  } catch {
-    session.terminate();
-  }
+/** `echo`: the fields that the frame repeats. */
+export function writeErrorFrame({ data }: Failure, echo: Bytes): Bytes {
+  return `{"type":"error"${echo},"data":${encode(writeFailure(data))}}` as Bytes;
 }

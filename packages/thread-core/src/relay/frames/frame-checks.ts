@@ -9,6 +9,8 @@ export interface AnyCheck {
   readonly schema: JsonSchema;
   /** Follows the name of a field whose value fails the test, for example `must be a string`. */
   readonly problem: string;
+  /** Whatever value it has, the frame is valid: its user ignores what is wrong. */
+  readonly isLenient?: boolean;
   /** For an object: its fields, so that an error can name the one that is wrong. */
   readonly fields?: AnyFields;
 }
@@ -129,6 +131,7 @@ export const lenient = (description: string): Check<string> => ({
   test: (value): value is string => value !== undefined,
   schema: { description },
   problem: '',
+  isLenient: true,
 });
 
 export const integer: Check<number> = {
@@ -173,7 +176,7 @@ const messageFields = {
   parts: required<unknown[]>({ ...arrayOf(anything), test: (value) => Array.isArray(value) }),
 };
 
-/** Parts, and fields of the agent's own, are passed on unchecked. */
+/** Parts, and fields of the agent's own, are passed on unchecked. The test is written by hand, because every message takes it. */
 export const message: Check<ArcMessage> = {
   test: (value): value is ArcMessage => isObject(value) && typeof value.role === 'string' && Array.isArray(value.parts),
   schema: objectSchema(messageFields),

@@ -1,7 +1,8 @@
-import type { ClientFrame, FrameId, MessageFrame } from '@arc/thread-protocol';
+import type { ClientFrame, MessageFrame } from '@arc/thread-protocol';
 import { InvalidRequestError, ParseError } from '../../protocol/errors.js';
 import { isObject } from '../../values.js';
 import type { AnyCheck, AnyFields } from './frame-checks.js';
+import type { FrameEcho } from './frame-echo.js';
 import {
   ackFrame,
   cancelFrame,
@@ -20,14 +21,6 @@ interface Field {
   readonly check: AnyCheck;
 }
 
-/** The fields of the client frame that answers repeat. */
-export interface FrameEcho {
-  id?: FrameId | undefined;
-  agent_id?: string;
-  context_id?: string;
-  trace_id?: string;
-}
-
 /** A frame that is not valid, with those of the echoed fields that are. */
 export class BadFrame {
   readonly error: ParseError | InvalidRequestError;
@@ -41,6 +34,9 @@ export class BadFrame {
   }
 }
 
+/** A client frame, as it was read. */
+export type ReadFrame = ClientFrame | BadFrame;
+
 function fieldsOf(fields: AnyFields): readonly Field[] {
   return Object.entries(fields).map(([name, { isRequired, check }]) => ({ name, isRequired, check }));
 }
@@ -52,8 +48,6 @@ const KINDS: ReadonlyMap<unknown, readonly Field[]> = new Map([
   ['end', fieldsOf(endFrame)],
   ['ping', fieldsOf(pingFrame)],
 ]);
-/** Fields whose value is ignored unless it is valid. Their depth has no limit. */
-const LENIENT: ReadonlySet<string> = new Set(['traceparent', 'tracestate', 'baggage']);
 const NEW_SESSION = fieldsOf(newSessionFrame);
 const CONTINUE_SESSION = fieldsOf(continueSessionFrame);
 const ACK = fieldsOf(ackFrame);
@@ -71,7 +65,7 @@ const SURROGATE_ESCAPE = /\\u[dD][89a-fA-F]/;
  * Reads a text frame. A message and its metadata may be nested `maxDepth` levels deep, the frame itself included. The
  * frame types of resumable sessions are known only if `isResumable`.
  */
-export function readFrame(text: string, maxDepth: number, isResumable = false): ClientFrame | BadFrame {
+export function readFrame(text: string, maxDepth: number, isResumable = false): ReadFrame {
   const frame = parseObject(text);
   if (frame instanceof BadFrame) return frame;
   const type = frame.type ?? 'message';
@@ -107,12 +101,7 @@ function isValidMessage(frame: Json): boolean {
   );
 }
 
-function check(
-  frame: Json,
-  fields: readonly Field[],
-  maxDepth: number,
-  mayHaveSurrogates: boolean,
-): ClientFrame | BadFrame {
+function check(frame: Json, fields: readonly Field[], maxDepth: number, mayHaveSurrogates: boolean): ReadFrame {
   let problem = fields === MESSAGE && isValidMessage(frame) ? undefined : findProblem(frame, fields);
   let checked = frame;
   if (problem !== undefined) {
@@ -185,9 +174,8 @@ function isDeeper(value: unknown, levels: number): boolean {
 }
 
 function findIllFormedField(frame: Json, fields: readonly Field[]): string | undefined {
-  for (const { name } of fields) {
-    // Whatever is in those of the trace: the frame is valid, and what is not valid in them is not sent.
-    if (!LENIENT.has(name) && !isWellFormed(frame[name]))
+  for (const { name, check } of fields) {
+    if (!check.isLenient && !isWellFormed(frame[name]))
       return `${name}: must be well-formed Unicode, without half of a surrogate pair`;
   }
   return undefined;
@@ -201,7 +189,7 @@ function isWellFormed(value: unknown): boolean {
   return Object.entries(value).every(([name, inner]) => name.isWellFormed() && isWellFormed(inner));
 }
 
-export function isMessage(frame: ClientFrame | BadFrame): frame is MessageFrame {
+export function isMessage(frame: ReadFrame): frame is MessageFrame {
   return !(frame instanceof BadFrame) && (frame.type === undefined || frame.type === 'message');
 }
 

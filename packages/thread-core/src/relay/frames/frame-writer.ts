@@ -3,7 +3,7 @@ import type { Bytes } from '../../bytes.js';
 import type { RelaySocket } from '../connection/socket.js';
 
 /** Writes frames to a client. */
-export interface FrameWriting {
+export interface FrameSink {
   /** Writes a frame together with what follows in this turn of the event loop. */
   write(frame: Bytes): void;
 }
@@ -38,7 +38,7 @@ const TEXT = { binary: false };
  * A client that sleeps is woken once for all its frames, which costs as much as the rest of a write.
  * When more than `limit` bytes wait for a slow client, `isFull` is true and `onFull` is called; `onDrain` follows.
  */
-export class FrameWriter implements FrameWriting {
+export class FrameWriter implements FrameSink {
   isFull = false;
   /** Frames of this turn that are not written yet, with their headers. */
   #batch = '';

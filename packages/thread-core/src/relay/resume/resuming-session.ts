@@ -3,7 +3,7 @@ import type { Session } from '../api.js';
 import type { ClusterSession } from '../cluster/cluster-session.js';
 import type { ConnectionOwner } from '../connection/connection-owner.js';
 import type { SessionConnection } from '../connection/session-connection.js';
-import type { FrameEcho } from '../frames/frame-reader.js';
+import type { FrameEcho } from '../frames/frame-echo.js';
 import type { ResumableSession } from './resumable-sessions.js';
 import type { Resumption, ResumptionOwner } from './resumption.js';
 
@@ -17,9 +17,9 @@ export interface ResumingSession extends Session, ConnectionOwner, ResumptionOwn
   /** It has threads, pending sends, frames that wait or were not acknowledged: something to come back to. */
   readonly isWorthKeeping: boolean;
   /** Frames are held, or `end` frames are being answered. */
-  readonly holdsFrames: boolean;
+  readonly hasUnansweredFrames: boolean;
   /** No frame was held, and nothing is awaited. */
-  readonly hasNoFrames: boolean;
+  readonly areFramesHandled: boolean;
   /** Ids of the messages that are pending or held. */
   messageIds(): FrameId[];
   /** Ids of the messages and `end` frames that are not answered yet. */

@@ -23,7 +23,7 @@ export function answerResume<Member extends ResumingSession>(
 ): Promise<void> | undefined {
   const { config, resumables } = host;
   if (config.resume === undefined || resumables === undefined || session.connection === undefined) return undefined;
-  if (!session.hasNoFrames) {
+  if (!session.areFramesHandled) {
     closeHasty(session);
     return undefined;
   }
@@ -94,7 +94,7 @@ async function resumeFromCluster<Member extends ResumingSession>(
     await moving;
     const result = await cluster.moves.resume(request, isWanted);
     if (!isWanted()) return;
-    if (session.holdsFrames) closeHasty(session);
+    if (session.hasUnansweredFrames) closeHasty(session);
     else if (typeof result === 'object') openGateway(host, cluster, session, request, frame.session, result);
     // It may have begun to move meanwhile.
     else if (result === 'local') await continueSession(host, session, key, frame);
@@ -172,7 +172,7 @@ function begin<Member extends ResumingSession>(
   }
   return record.enroll().then(() => {
     if (session.connection === undefined || session.isEnding) return;
-    if (session.holdsFrames) closeHasty(session);
+    if (session.hasUnansweredFrames) closeHasty(session);
     else resumption.begin(session.connection, reason, received);
   });
 }

@@ -3,7 +3,7 @@ import type { Bytes } from '../../bytes.js';
 import type { ResumeConfig } from '../api.js';
 import { TokenBucket } from '../connection/rate-limiter.js';
 import type { SessionConnection } from '../connection/session-connection.js';
-import type { FrameWriting } from '../frames/frame-writer.js';
+import type { FrameSink } from '../frames/frame-writer.js';
 import { FrameCount } from './frame-count.js';
 import { Journal } from './journal.js';
 import { JournalSpill, type SpillTarget } from './journal-spill.js';
@@ -47,7 +47,7 @@ export interface FormerResumption {
  * What makes a session resumable: numbers its frames and keeps them until they are acknowledged, counts the client's
  * frames, and writes to whichever connection there is.
  */
-export class Resumption implements FrameWriting {
+export class Resumption implements FrameSink {
   /** What `identity.key` gave: only the same identity may resume the session. */
   readonly identityKey: string;
   readonly secretHash: string;

@@ -1,6 +1,6 @@
 import type { MessageFrame } from '@arc/thread-protocol';
 import { AgentNotFoundError, ArcError, AuthorizationError, RateLimitExceededError } from '../../protocol/errors.js';
-import { atOnce } from '../../values.js';
+import { rejectPromise } from '../../values.js';
 import type { Session } from '../api.js';
 import type { RelayConfig } from '../options.js';
 
@@ -50,7 +50,7 @@ export function checkMessage(
   { pending, bytes }: Load,
 ): void {
   const { isAgentAllowed, maxPending, maxPendingBytes, maxThreads } = config;
-  if (!isAuthorized || (isAgentAllowed !== undefined && atOnce(isAgentAllowed(agentId), 'agents') !== true)) {
+  if (!isAuthorized || (isAgentAllowed !== undefined && rejectPromise(isAgentAllowed(agentId), 'agents') !== true)) {
     throw new AuthorizationError(`Agent "${agentId}" is not allowed`);
   }
   // Not before: they are created on demand.

@@ -2,12 +2,12 @@ import type { MessageFrame } from '@arc/thread-protocol';
 import { InvalidRequestError } from '../../protocol/errors.js';
 import type { SendListener } from '../../threads/send-request.js';
 import type { SendState, Session } from '../api.js';
-import type { FrameEcho } from '../frames/frame-reader.js';
+import { type FrameEcho, writeEcho } from '../frames/frame-echo.js';
 import type { Telemetry } from '../monitoring/telemetry.js';
 import type { RelayConfig } from '../options.js';
 import { checkMessage, type Decision, decide, isClientFault } from './message-check.js';
 import { MessageRequest } from './message-request.js';
-import { Reply, type ReplyOutput, type ReplyOwner, writeEcho } from './reply.js';
+import { Reply, type ReplyOutput, type ReplyOwner } from './reply.js';
 import { ReplySet } from './reply-set.js';
 import { Transcript } from './transcript.js';
 
@@ -164,13 +164,13 @@ export class PendingSends extends ReplySet implements ReplyOwner {
     this.noteEmpty();
   }
 
-  /** Stops reading the agents' answers until `resume`. */
+  /** Stops reading the agents' answers until `unpause`. */
   pause(): void {
     this.isPaused = true;
     for (const { send } of this.replies()) send?.pause();
   }
 
-  resume(): void {
+  unpause(): void {
     this.isPaused = false;
     for (const { send } of this.replies()) send?.resume();
   }

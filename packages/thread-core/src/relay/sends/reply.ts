@@ -2,23 +2,12 @@ import { type Bytes, encode, flatten } from '../../bytes.js';
 import type { StreamEvent } from '../../client/event.js';
 import { readAgentError } from '../../protocol/errors.js';
 import type { Send, SendListener, SendRequest } from '../../threads/send.js';
-import { quote } from '../../values.js';
 import type { SendState, SendSummary } from '../api.js';
-import type { FrameEcho } from '../frames/frame-reader.js';
-import type { FrameWriting } from '../frames/frame-writer.js';
-
-/** Writes the fields that an answer repeats of its frame, each with a comma before it. */
-export function writeEcho({ id, agent_id, context_id, trace_id }: FrameEcho): Bytes {
-  let echo = '';
-  if (id !== undefined) echo += `,"id":${typeof id === 'string' ? quote(id) : id}`;
-  if (agent_id !== undefined) echo += `,"agent_id":${quote(agent_id)}`;
-  if (context_id !== undefined) echo += `,"context_id":${quote(context_id)}`;
-  if (trace_id !== undefined) echo += `,"trace_id":${quote(trace_id)}`;
-  return encode(echo);
-}
+import { type FrameEcho, writeEcho } from '../frames/frame-echo.js';
+import type { FrameSink } from '../frames/frame-writer.js';
 
 /** Where the frames of a reply are written. */
-export interface ReplyOutput extends FrameWriting {
+export interface ReplyOutput extends FrameSink {
   writeError(error: unknown, echo: Bytes): void;
 }
 

@@ -1,8 +1,5 @@
-import type { ClientFrame } from '@arc/thread-protocol';
-import { BadFrame, echoOf, type FrameEcho, isMessage } from '../frames/frame-reader.js';
-
-/** A client frame, as it was read. */
-export type ReadFrame = ClientFrame | BadFrame;
+import type { FrameEcho } from '../frames/frame-echo.js';
+import { BadFrame, echoOf, isMessage, type ReadFrame } from '../frames/frame-reader.js';
 
 /** A frame that waits for its turn. Valid frames are kept as text: parsed, they can take twenty times the memory. */
 export interface HeldFrame {
@@ -85,19 +82,19 @@ export class Inbox {
   }
 
   /** Holds frames until a promise is fulfilled. It must not be rejected. */
-  await(promise: Promise<void>): void {
+  holdUntil(promise: Promise<void>): void {
     this.awaited = promise.then(() => {
       this.awaited = undefined;
       this.#release();
     });
   }
 
-  /** Holds frames until `resume`. */
+  /** Holds frames until `unpause`. */
   pause(): void {
     this.#isPaused = true;
   }
 
-  resume(): void {
+  unpause(): void {
     this.#isPaused = false;
     this.#release();
   }

@@ -3,12 +3,13 @@ import { type Bytes, encode } from '../../bytes.js';
 import { InvalidRequestError, RateLimitExceededError } from '../../protocol/errors.js';
 import type { ThreadManager } from '../../threads/thread-manager.js';
 import { isControl, isCounted, pong } from '../frames/control-frames.js';
-import { BadFrame, echoOf, type FrameEcho, isMessage, readFrame } from '../frames/frame-reader.js';
+import { type FrameEcho, writeEcho } from '../frames/frame-echo.js';
+import { BadFrame, echoOf, isMessage, type ReadFrame, readFrame } from '../frames/frame-reader.js';
 import type { RelayConfig } from '../options.js';
 import type { Resumption } from '../resume/resumption.js';
 import type { PendingSends } from '../sends/pending-sends.js';
-import { type ReplyOutput, writeEcho } from '../sends/reply.js';
-import { type HeldFrame, Inbox, type InboxOwner, type ReadFrame } from './inbox.js';
+import type { ReplyOutput } from '../sends/reply.js';
+import { type HeldFrame, Inbox, type InboxOwner } from './inbox.js';
 
 /** What incoming frames need of their session. */
 export interface ReceivingSession extends ReplyOutput {
@@ -71,8 +72,8 @@ export class IncomingFrames implements InboxOwner {
   }
 
   /** Whether frames are held, or `end` frames are being answered. */
-  get isEmpty(): boolean {
-    return (this.#inbox?.size ?? 0) === 0 && (this.#ends?.size ?? 0) === 0;
+  get hasUnansweredFrames(): boolean {
+    return (this.#inbox?.size ?? 0) > 0 || (this.#ends?.size ?? 0) > 0;
   }
 
   /** Ids of the messages that are held, or are being checked. */
@@ -103,7 +104,7 @@ export class IncomingFrames implements InboxOwner {
     if (!(frame instanceof BadFrame) && frame.type === 'cancel') {
       // Its send may be held, so it does not wait for its turn.
       if (!this.#session.isBlocked) return this.#cancel(frame.id);
-      // A client that does not read gets answers for pending sends only.
+      // A client that does not read gets answers for pending sends only; a held message is cancelled in its turn.
       this.#session.existingSends?.cancel(frame.id);
     }
     if (this.#inbox === undefined) this.#handle(frame, text, bytes);
@@ -111,7 +112,7 @@ export class IncomingFrames implements InboxOwner {
   }
 
   /** A frame exceeded `frameRate`. It still counts as received. */
-  receiveExcess(frame: ReadFrame, bytes: number): void {
+  receiveExcess(frame: ReadFrame, _text: string, bytes: number): void {
     const { resumption } = this.#session;
     if (resumption?.isLeaving) return;
     if (isCounted(frame)) resumption?.count(bytes);
@@ -176,13 +177,13 @@ export class IncomingFrames implements InboxOwner {
     if (frame instanceof BadFrame) return this.#session.refuseFrame(frame.error, frame.echo);
     if (frame.type === 'resume' && isFirst) {
       const resuming = this.#session.onResume(frame);
-      if (resuming !== undefined) this.await(resuming);
+      if (resuming !== undefined) this.holdUntil(resuming);
       return;
     }
     const checked = frame.type === 'ping' ? undefined : this.#session.checkOwnership();
     const awaited =
       checked === undefined ? this.#handleAtOnce(frame, text, bytes) : this.#handleAfter(checked, frame, text, bytes);
-    if (awaited !== undefined) this.await(awaited);
+    if (awaited !== undefined) this.holdUntil(awaited);
   }
 
   /** After a gap in which another node may have taken the session over, or while the cluster's store is away. */
@@ -255,17 +256,17 @@ export class IncomingFrames implements InboxOwner {
   }
 
   /** Holds frames until a promise is fulfilled. It must not be rejected. */
-  await(promise: Promise<void>): void {
-    this.#ensureInbox().await(promise);
+  holdUntil(promise: Promise<void>): void {
+    this.#ensureInbox().holdUntil(promise);
   }
 
-  /** Holds frames until `resume`. */
+  /** Holds frames until `unpause`. */
   pause(): void {
     this.#ensureInbox().pause();
   }
 
-  resume(): void {
-    this.#inbox?.resume();
+  unpause(): void {
+    this.#inbox?.unpause();
   }
 
   /** Removes the matching frames among those that are held, and returns them. */
@@ -283,14 +284,12 @@ export class IncomingFrames implements InboxOwner {
     await this.#inbox?.awaited;
   }
 
-  /** Holds frames that another node has taken, until `resume`. */
+  /** Holds frames that another node has taken, until `unpause`. */
   restore(texts: readonly string[]): void {
     this.#isFirst = false;
     if (texts.length === 0) return;
     this.pause();
-    for (const text of texts) {
-      this.#inbox?.hold(this.#read(text), text, Buffer.byteLength(text), Number.POSITIVE_INFINITY);
-    }
+    for (const text of texts) this.#inbox?.hold(this.#read(text), text, Buffer.byteLength(text), Infinity);
   }
 
   #ensureInbox(): Inbox {

@@ -1,7 +1,9 @@
+import { CloseCode } from '@arc/thread-protocol';
 import { type Deferred, defer } from '../../deferred.js';
+import type { Logger } from '../../logger.js';
 import type { ChatOutcome } from '../../threads/ending.js';
 import type { ThreadManager } from '../../threads/thread-manager.js';
-import type { FrameEcho } from '../frames/frame-reader.js';
+import type { FrameEcho } from '../frames/frame-echo.js';
 import type { RelayConfig } from '../options.js';
 import type { PendingSends } from '../sends/pending-sends.js';
 
@@ -44,7 +46,7 @@ export class SessionEnd {
     const pending = this.drainSends();
     if (this.#config.onDisconnect === 'finish' && this.#outcomes === undefined) {
       // The answers have no reader, so backpressure must not stop them.
-      this.#session.sends.resume();
+      this.#session.sends.unpause();
       await pending;
     }
     return this.endChats();
@@ -81,5 +83,21 @@ export class SessionEnd {
     if (this.hasStarted) return;
     this.hasStarted = true;
     this.#session.onLeave();
+  }
+}
+
+export interface FailingSession {
+  readonly id: string;
+  close(code: number, reason: string): void;
+  terminate(): void;
+}
+
+/** Closes a session after an unexpected failure. */
+export function closeAfterFailure(session: FailingSession, err: unknown, logger: Logger): void {
+  logger.error({ session: session.id, err }, 'a session failed');
+  try {
+    session.close(CloseCode.InternalError, 'The relay failed');
+  } catch {
+    session.terminate();
   }
 }

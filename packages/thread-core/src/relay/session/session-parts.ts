@@ -5,7 +5,7 @@ import type { FrameId } from '@arc/thread-protocol';
 import { flatten } from '../../bytes.js';
 import type { ThreadManager } from '../../threads/thread-manager.js';
 import type { SessionConnection } from '../connection/session-connection.js';
-import type { FrameEcho } from '../frames/frame-reader.js';
+import type { FrameEcho } from '../frames/frame-echo.js';
 import type { Resumption } from '../resume/resumption.js';
 import type { PendingSends } from '../sends/pending-sends.js';
 import type { IncomingFrames } from './incoming-frames.js';
@@ -76,28 +76,30 @@ export class SessionParts {
     return this.isConnectionFull || this.resumption?.journal.isFull === true;
   }
 
+  /** No send is pending, no chat is being ended, and nothing is awaited. Frames may be held. */
   get isIdle(): boolean {
     const isEndingChats = this.existingThreads !== undefined && this.existingThreads.endingCount > 0;
     return this.pending === 0 && !isEndingChats && this.frames?.isAwaiting !== true;
   }
 
   /** Frames are held, or `end` frames are being answered. */
-  get holdsFrames(): boolean {
-    return this.frames?.isEmpty === false;
+  get hasUnansweredFrames(): boolean {
+    return this.frames?.hasUnansweredFrames === true;
   }
 
-  get hasNoFrames(): boolean {
-    return !this.holdsFrames && this.frames?.isAwaiting !== true;
+  /** No frame is held or unanswered, and nothing is awaited before the next one. */
+  get areFramesHandled(): boolean {
+    return !this.hasUnansweredFrames && this.frames?.isAwaiting !== true;
   }
 
   get isWorthKeeping(): boolean {
     const hasThreads = this.existingThreads !== undefined && this.existingThreads.threadCount > 0;
-    return hasThreads || this.pending > 0 || !this.hasNoFrames || this.resumption?.journal.isEmpty === false;
+    return hasThreads || this.pending > 0 || !this.areFramesHandled || this.resumption?.journal.isEmpty === false;
   }
 
   /** Nothing runs or waits, no chat is being ended, and no frame is held. */
   get isAtRest(): boolean {
-    return this.isIdle && this.hasNoFrames;
+    return this.isIdle && this.areFramesHandled;
   }
 
   /** Resolves when the session is at rest, or ends. */

@@ -14,16 +14,15 @@ import { type MovableSession, parkSession } from '../cluster/handover.js';
 import type { ClaimedSession } from '../cluster/session-moves.js';
 import { Connection } from '../connection/connection.js';
 import type { RelaySocket } from '../connection/socket.js';
-import { closeAfterFailure, writeErrorFrame } from '../frames/error-frame.js';
-import type { FrameEcho } from '../frames/frame-reader.js';
+import { describeFailure, logFailure, writeErrorFrame } from '../frames/error-frame.js';
+import { type FrameEcho, writeEcho } from '../frames/frame-echo.js';
+import type { ReadFrame } from '../frames/frame-reader.js';
 import type { CountedSession } from '../monitoring/stats.js';
 import { answerResume, detach, endDetached, waitDetached, waitForClient } from '../resume/resuming.js';
 import { Resumption } from '../resume/resumption.js';
 import { PendingSends, type SendingSession } from '../sends/pending-sends.js';
-import { writeEcho } from '../sends/reply.js';
-import type { ReadFrame } from './inbox.js';
 import { IncomingFrames, type ReceivingSession } from './incoming-frames.js';
-import { type EndingSession, SessionEnd } from './session-end.js';
+import { closeAfterFailure, type EndingSession, SessionEnd } from './session-end.js';
 import type { SessionHost } from './session-host.js';
 import { SessionParts } from './session-parts.js';
 import { SessionThreads } from './session-threads.js';
@@ -113,7 +112,7 @@ export class ClientSession
   begin(options: AttachOptions): void {
     if (this.connection?.isOpen !== true) return;
     if ('identity' in options) return this.onAdmitted(options.identity);
-    this.#incoming.await(admit(this, (...connection) => this.#host.checkAdmission(...connection), options));
+    this.#incoming.holdUntil(admit(this, (...connection) => this.#host.checkAdmission(...connection), options));
   }
 
   onAdmitted(identity: unknown): void {
@@ -138,8 +137,8 @@ export class ClientSession
     this.#incoming.receive(frame, text, bytes);
   }
 
-  onExcessFrame(frame: ReadFrame, bytes: number): void {
-    this.#incoming.receiveExcess(frame, bytes);
+  onExcessFrame(frame: ReadFrame, text: string, bytes: number): void {
+    this.#incoming.receiveExcess(frame, text, bytes);
   }
 
   refuseFrame(error: unknown, echo: FrameEcho): void {
@@ -168,7 +167,9 @@ export class ClientSession
 
   /** Writes an agent's error as the agent sent it, and of any other error only what a client may know. */
   writeError(error: unknown, echo: Bytes): void {
-    this.write(writeErrorFrame(error, echo, this.id, this.#host.config.logger));
+    const failure = describeFailure(error);
+    logFailure(error, failure, this.id, this.#host.config.logger);
+    this.write(writeErrorFrame(failure, echo));
   }
 
   /** Backpressure: while a client does not read, neither its agents' answers nor its frames are read. */
@@ -179,8 +180,8 @@ export class ClientSession
       this.existingSends?.pause();
     } else {
       this.connection?.stopStallTimer();
-      this.frames?.resume();
-      if (!this.isBlocked) this.existingSends?.resume();
+      this.frames?.unpause();
+      if (!this.isBlocked) this.existingSends?.unpause();
     }
   }
 

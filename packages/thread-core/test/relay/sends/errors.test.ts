@@ -125,6 +125,7 @@ const transport: [what: string, answer: Answer, plain: [number, RegExp], stream?
   ['an empty answer', faults.empty(500), [-41_003, /HTTP 500, an empty answer/]],
   ['HTTP 204', faults.empty(204), [-41_003, /HTTP 204/]],
   ['JSON that is not ARC [F-129]', { status: 200, body: '{"ok":true}' }, [-41_003, /HTTP 200/]],
+  ['another version of ARC [F-409]', { status: 200, body: '{"arc":"2.0","id":1,"result":{}}' }, [-45_001, /"2.0"/]],
   ['an envelope without anything', { status: 200, body: '{"arc":"1.0","id":1}' }, [-41_003, /neither/]],
   ['a reset', faults.reset(), [-41_003, /ECONNRESET|reset|closed/]],
   ['a cut [F-129] [F-131] [T-9]', faults.cut(60), [-41_003, /broke off/], [-43_104, /broke off/]],
