@@ -1,4 +1,4 @@
-/** What hosts and adapters need: the frameworks' packages are made of it. */
+/** What the adapters of the frameworks are built from, and what other hosts use. */
 export { requestedHost } from '../relay/admission/origin.js';
 export { isUpgrade } from '../relay/admission/upgrade-socket.js';
 export {

@@ -19,7 +19,7 @@ function normalize(path: string): string {
 
 /**
  * Whether the URL of a request has one of these paths. A segment such as `:tenant` stands for any other. Of patterns
- * beyond that, only the constant beginning is compared: this may say yes too often, but never no too often.
+ * beyond that, only the constant beginning is compared, so they may match too much, but never too little.
  */
 export function isPathOf(url: string | undefined, patterns: readonly string[]): boolean {
   // The target may be in the absolute form (RFC 9112, 3.2.2).

@@ -215,12 +215,12 @@ export interface RelayOptions<Identity = unknown, Context = unknown> {
   trustProxy?: boolean | undefined;
   /**
    * How connections are refused: `status` answers the upgrade with an HTTP status, `close` accepts it and closes with
-   * 4401, 4403 or 1013, because browsers cannot see an HTTP status. Default `status`.
+   * 4401, 4403, 1011 or 1013, because browsers cannot see an HTTP status. Default `status`.
    */
   refuseWith?: 'status' | 'close' | undefined;
   /**
    * The subprotocols that are spoken here. The first that a client offers of them is selected; no other is ever echoed,
-   * because clients offer tokens there. A browser closes a connection of whose offers none was selected: a page that
+   * because clients offer tokens there. A browser closes the connection if none of its offers was selected: a page that
    * offers a token has to offer one of these, too. Default `['arc-thread.v1']`.
    */
   protocols?: readonly string[] | undefined;

@@ -82,7 +82,7 @@ export class AdmissionControl {
     this.#endedUsers.add(key);
   }
 
-  /** Decides before the upgrade, and reserves a slot. `host`: see `AdmitOptions`. */
+  /** Decides before the upgrade, and reserves a slot. `host`: as the framework knows it, if it does. */
   async admit(request: IncomingMessage, context: unknown, host: string | undefined): Promise<Admission> {
     if (this.#isClosing) return this.#refuse(request, SHUTDOWN);
     if (this.#slots >= this.#config.maxSessions) return this.#refuse(request, FULL);

@@ -8,7 +8,7 @@ import { RelayMetrics } from './metrics.js';
 import { SessionTraces } from './session-trace.js';
 import type { Counters, RelayStats } from './stats-types.js';
 
-/** States each fact once: counters, hooks, metrics and the tracing channel `arc.session` are all fed from here. */
+/** The only place that updates counters, hooks, metrics and the tracing channel `arc.session`. */
 export class Telemetry {
   readonly counters: Counters = {
     sends: { response: 0, done: 0, error: 0, cancelled: 0 },
