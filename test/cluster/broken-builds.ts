@@ -15,7 +15,7 @@ export const builds: BrokenBuild[] = [
   {
     without: 'the write-ahead of threads',
     breakage: {
-      file: '/thread-core/dist/relay/cluster/cluster-session.js',
+      file: '/thread-core/dist/relay/cluster/session-record.js',
       find: 'await this.#writes.addOwned(() => this.#writeThread(entry.chatId));',
       replace:
         'setTimeout(() => this.#writes.addOwned(() => this.#writeThread(entry.chatId)).catch(() => undefined), 3000);',
@@ -26,7 +26,7 @@ export const builds: BrokenBuild[] = [
   {
     without: 'the check of the lease',
     breakage: {
-      file: '/thread-core/dist/relay/cluster/cluster-clock.js',
+      file: '/thread-core/dist/relay/cluster/lease-clock.js',
       find: 'this.#renewed = asked;',
       replace: 'this.#renewed = { monotonic: Infinity, wall: Infinity };',
     },

@@ -125,18 +125,18 @@ class RedisStore implements SessionStore {
     return { state: state as 'unknown' | 'forbidden' | 'expired' };
   }
 
-  async expire(owned: Ownership, deadline: number): Promise<void> {
-    await this.#runOwned('expire', owned, String(deadline));
+  async expire(owned: Ownership, takeoverAfter: number): Promise<void> {
+    await this.#runOwned('expire', owned, String(takeoverAfter));
   }
 
-  async reap(node: StoreNode, { limit, deadline }: ReapOptions): Promise<ReapedSession[]> {
-    const given = [String(limit), String(deadline), randomUUID(), String(node.lease)];
+  async reap(node: StoreNode, { limit, takeoverAfter }: ReapOptions): Promise<ReapedSession[]> {
+    const given = [String(limit), String(takeoverAfter), randomUUID(), String(node.lease)];
     const records = (await this.#run('reap', node, ...given)) as string[][];
     return records.map((record) => readRecord(undefined, record));
   }
 
-  async reapOne(node: StoreNode, sid: string, deadline: number): Promise<ReapedSession | undefined> {
-    const given = [sid, String(deadline), randomUUID(), String(node.lease)];
+  async reapOne(node: StoreNode, sid: string, takeoverAfter: number): Promise<ReapedSession | undefined> {
+    const given = [sid, String(takeoverAfter), randomUUID(), String(node.lease)];
     const record = (await this.#run('reapOne', node, ...given)) as string[];
     return record.length === 0 ? undefined : readRecord(sid, record);
   }

@@ -247,9 +247,9 @@ for (const client of ['node-redis 6', 'ioredis 6']) {
     await store.park(await store.open(node, { sid: 's3', ...meta }), state({ seq: 1 }));
     await store.close(one);
     await store.leave(node);
-    for (const { owned } of await store.reap(peer, { limit: 10, deadline: LONG })) await store.close(owned);
+    for (const { owned } of await store.reap(peer, { limit: 10, takeoverAfter: LONG })) await store.close(owned);
     await store.leave(peer);
-    await store.reap(node, { limit: 10, deadline: LONG });
+    await store.reap(node, { limit: 10, takeoverAfter: LONG });
     await store.leave(node);
     t.same(await admin.command('KEYS', '*'), []);
   });
@@ -269,7 +269,7 @@ for (const client of ['node-redis 6', 'ioredis 6']) {
       await store.leave(node);
       await t.rejects(store.claim(peer, 's1', 'x', undefined), version);
       await t.rejects(store.reapOne(peer, 's1', LONG), version);
-      t.same(await store.reap(peer, { limit: 10, deadline: LONG }), []);
+      t.same(await store.reap(peer, { limit: 10, takeoverAfter: LONG }), []);
       t.equal(await admin.command('HGET', 'arc:s:s1', 'version'), '2');
     },
   );

@@ -203,13 +203,13 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
    */
   async endSessions(key: string): Promise<void> {
     if (typeof key !== 'string') throw new TypeError('endSessions: the key must be a string');
-    this.endLocalSessions(key);
+    this.signOutHere(key);
     await this.cluster?.endSessions(key);
   }
 
   /** @internal */
-  endLocalSessions(key: string): void {
-    this.#admission.refuseWaiting(key);
+  signOutHere(key: string): void {
+    this.#admission.refuseUser(key);
     this.cluster?.signOut(key);
     for (const session of this.#sessions) {
       // One that came from another node may have no identity before its client does.
@@ -230,11 +230,11 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
       endChatsOf: async (stored) => {
         await endChatsOf(stored, config);
       },
-      endLocalSessions: (key) => this.endLocalSessions(key),
+      signOutHere: (key) => this.signOutHere(key),
       onGatewayLeft: () => this.#stopSweeper(),
       hasSession: (sid) => this.resumables?.has(sid) === true,
       restore: (claimed) => this.#restore(claimed),
-      signOut: (sid) => this.resumables?.get(sid)?.close(CloseCode.Unauthorized, 'Signed out'),
+      endSession: (sid) => this.resumables?.get(sid)?.close(CloseCode.Unauthorized, 'Signed out'),
       give: (request, to) => giveSession(this, this.resumables?.get(request.sid), request, to),
     });
     cluster.start();

@@ -1,6 +1,7 @@
 import { withTimeout } from '../timers.js';
 import type { Cluster } from './cluster/cluster.js';
-import { type MovableSession, parkSession } from './cluster/handover.js';
+import type { MovableSession } from './cluster/handover.js';
+import { parkSession } from './cluster/parking.js';
 import type { CloseSummary, Counters } from './monitoring/stats-types.js';
 
 /** A session that is closed with its relay. */

@@ -19,7 +19,7 @@ import {
 } from './options.js';
 import type { Send, SendListener, SendRequest } from './send.js';
 import { type ThreadEntry, threadKey } from './store.js';
-import { ThreadTable } from './table.js';
+import { ThreadTable } from './thread-table.js';
 
 /**
  * The threads of one connection: which chat is open with which agent. Each send becomes a chat.start or a chat.message;

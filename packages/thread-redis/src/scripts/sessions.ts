@@ -58,7 +58,7 @@ redis.call('HSET', session(sid), 'end', int(last), 'seq', int(math.max(last, ton
 return 1
 `;
 
-/** ARGV: name, incarnation, sid, epoch, deadline. */
+/** ARGV: name, incarnation, sid, epoch, takeoverAfter. */
 const expire = `
 local sid = ARGV[3]
 local held, problem = owned(sid, ARGV[4])

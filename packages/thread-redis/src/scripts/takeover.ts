@@ -85,7 +85,7 @@ end
 return { 'claimed', redis.call('HGETALL', key) }
 `;
 
-/** ARGV: name, incarnation, limit, deadline, nonce, lease. Gives the sessions that the caller has to end. */
+/** ARGV: name, incarnation, limit, takeoverAfter, nonce, lease. Gives the sessions that the caller has to end. */
 const reap = `
 if not isCurrent(NAME, INC) then return failed('FENCED', 'node ' .. NAME) end
 local time, limit, taken = now(), tonumber(ARGV[3]), {}
@@ -129,7 +129,7 @@ end
 return taken
 `;
 
-/** ARGV: name, incarnation, sid, deadline, nonce, lease. Gives the session, or an empty list. */
+/** ARGV: name, incarnation, sid, takeoverAfter, nonce, lease. Gives the session, or an empty list. */
 const reapOne = `
 local sid = ARGV[3]
 if not isCurrent(NAME, INC) then return failed('FENCED', 'node ' .. NAME) end

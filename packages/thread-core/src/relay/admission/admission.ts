@@ -3,9 +3,9 @@ import { invokeHook } from '../../hooks.js';
 import { LogLimiter } from '../../log-limiter.js';
 import { isThenable } from '../../values.js';
 import type { RelayConfig } from '../options.js';
-import { EndedUsers, type WaitingConnection } from './ended-users.js';
 import { isHostAllowed, isOriginAllowed, requestedHost } from './origin.js';
 import { type Admission, lineOf, makeRefusal, type Refusal, type RefusalReason } from './refusal.js';
+import { SignedOutUsers, type WaitingConnection } from './signed-out-users.js';
 
 const NOT_AUTHENTICATED = makeRefusal('authentication', 401, 'Not authenticated');
 const WRONG_HOST = makeRefusal('host', 403, 'This host is not allowed');
@@ -57,7 +57,7 @@ export class AdmissionControl {
   };
   readonly #config: RelayConfig;
   readonly #keyOf: (identity: unknown) => string | undefined;
-  readonly #endedUsers = new EndedUsers();
+  readonly #signedOutUsers = new SignedOutUsers();
   readonly #limiter = new LogLimiter();
   readonly #decisions = new WeakMap<IncomingMessage, Decision>();
   /** End each wait for an `authenticate` before an upgrade; sessions that are authenticated are closed by the relay. */
@@ -65,7 +65,7 @@ export class AdmissionControl {
   #slots = 0;
   #isClosing = false;
 
-  /** `keyOf`: the key of an identity, as `refuseWaiting` is given it. */
+  /** `keyOf`: the key of an identity, as `refuseUser` is given it. */
   constructor(config: RelayConfig, keyOf: (identity: unknown) => string | undefined) {
     this.#config = config;
     this.#keyOf = keyOf;
@@ -78,8 +78,8 @@ export class AdmissionControl {
   }
 
   /** Refuses the connections of a user that have no session yet, because their identity may be out of date. */
-  refuseWaiting(key: string): void {
-    this.#endedUsers.add(key);
+  refuseUser(key: string): void {
+    this.#signedOutUsers.add(key);
   }
 
   /** Decides before the upgrade, and reserves a slot. `host`: as the framework knows it, if it does. */
@@ -88,12 +88,12 @@ export class AdmissionControl {
     if (this.#slots >= this.#config.maxSessions) return this.#refuse(request, FULL);
     this.#slots += 1;
     let hasSlot = true;
-    const waiting = this.#endedUsers.wait();
+    const waiting = this.#signedOutUsers.wait();
     const release = (): void => {
       if (!hasSlot) return;
       hasSlot = false;
       this.#slots -= 1;
-      this.#endedUsers.leave(waiting);
+      this.#signedOutUsers.leave(waiting);
       stopListening();
       this.#decisions.delete(request);
     };
@@ -109,7 +109,7 @@ export class AdmissionControl {
         return this.#refuse(request, this.#isClosing ? SHUTDOWN : DISCONNECTED);
       }
       const keepSlot = (): void => {
-        this.#endedUsers.leave(waiting);
+        this.#signedOutUsers.leave(waiting);
         stopListening();
       };
       const isEnded = (): boolean => 'refused' in this.#recheck(admission, waiting);
@@ -123,14 +123,14 @@ export class AdmissionControl {
 
   /** Decides after the upgrade, for a session that has its slot. */
   async checkAdmission(request: IncomingMessage, context: unknown, host: string | undefined): Promise<Admission> {
-    const waiting = this.#endedUsers.wait();
+    const waiting = this.#signedOutUsers.wait();
     try {
       const admission = this.#recheck(await this.#check(request, context, host), waiting);
       if (!('refused' in admission)) return admission;
       this.#report(request, admission.refused, true, admission.err);
       return { refused: admission.refused };
     } finally {
-      this.#endedUsers.leave(waiting);
+      this.#signedOutUsers.leave(waiting);
     }
   }
 
@@ -173,9 +173,9 @@ export class AdmissionControl {
 
   /** Refuses a user whose sessions were ended while the connection waited. */
   #recheck(checked: Checked, waiting: WaitingConnection): Checked {
-    if ('refused' in checked || this.#endedUsers.size === 0) return checked;
+    if ('refused' in checked || this.#signedOutUsers.size === 0) return checked;
     const key = this.#keyOf(checked.identity);
-    return key !== undefined && this.#endedUsers.has(waiting, key) ? { refused: NOT_AUTHENTICATED } : checked;
+    return key !== undefined && this.#signedOutUsers.has(waiting, key) ? { refused: NOT_AUTHENTICATED } : checked;
   }
 
   /** Host, Origin and authentication. */

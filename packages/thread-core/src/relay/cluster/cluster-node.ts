@@ -3,9 +3,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../../logger.js';
 import { withTimeout } from '../../timers.js';
 import { FencedError, type Renewal, type SessionStore, StoreError, type StoreNode } from '../store/session-store.js';
-import { LeaseClock } from './cluster-clock.js';
 import { ClusterUnavailableError } from './cluster-errors.js';
-import { type ClusterMember, reconcile } from './cluster-reconcile.js';
+import { type ReconciledSession, reconcile } from './cluster-reconcile.js';
+import { LeaseClock } from './lease-clock.js';
 
 /**
  * `ok`: the store has all of this node's sessions. `degraded`: it answers, but does not take all writes. `away`: it
@@ -45,13 +45,13 @@ export class ClusterNode {
   /** Milliseconds. */
   readonly grace: number;
   readonly #options: ClusterNodeOptions;
-  readonly #members = new Set<ClusterMember>();
+  readonly #members = new Set<ReconciledSession>();
   readonly #clock: LeaseClock;
   /** The boot under which the members are registered. */
   #boot = '';
   #state: ClusterState = 'away';
   #hasJoined = false;
-  #isFenced = false;
+  #hasLostName = false;
   /** Whether the last renewal failed. */
   #isAway = false;
   #hasUnwritten = false;
@@ -113,11 +113,11 @@ export class ClusterNode {
     });
   }
 
-  add(member: ClusterMember): void {
+  add(member: ReconciledSession): void {
     this.#members.add(member);
   }
 
-  remove(member: ClusterMember): void {
+  remove(member: ReconciledSession): void {
     if (this.#members.delete(member)) this.#removed += 1;
   }
 
@@ -135,11 +135,11 @@ export class ClusterNode {
    */
   check(isConnected = true): Promise<void> | undefined {
     const isFresh = this.#clock.wallAge < (this.node.lease * 2) / RENEWALS_PER_LEASE;
-    return isFresh && !this.#isFenced ? undefined : this.#checkAgain(isConnected);
+    return isFresh && !this.#hasLostName ? undefined : this.#checkAgain(isConnected);
   }
 
   async #checkAgain(isConnected: boolean): Promise<void> {
-    if (!this.#isAway && !this.#isFenced) await this.renew();
+    if (!this.#isAway && !this.#hasLostName) await this.renew();
     if (!this.#hasJoined || !this.mayWrite(isConnected)) throw new ClusterUnavailableError();
   }
 
@@ -149,18 +149,18 @@ export class ClusterNode {
    */
   mayWrite(isConnected: boolean): boolean {
     const limit = isConnected && this.#isAway ? this.node.lease + this.grace / 2 : this.node.lease;
-    return !this.#isFenced && this.#clock.age < limit;
+    return !this.#hasLostName && this.#clock.age < limit;
   }
 
   /** Whether no other node can have claimed a session of this one. */
   get isLeaseGood(): boolean {
-    return !this.#isFenced && this.#clock.age < this.node.lease;
+    return !this.#hasLostName && this.#clock.age < this.node.lease;
   }
 
   /** Waits until the node has joined, for new sessions. Rejects if it could not. */
   async joined(): Promise<void> {
     if (!this.#hasJoined) await this.renew();
-    if (!this.#hasJoined || this.#isFenced) throw new ClusterUnavailableError();
+    if (!this.#hasJoined || this.#hasLostName) throw new ClusterUnavailableError();
   }
 
   /** Renews the lease, and repairs differences between the store and this node. Never rejects. */
@@ -178,13 +178,13 @@ export class ClusterNode {
   }
 
   /** As `renewAfresh`, but waits for a renewal in which the store answers, or until the lease is over. */
-  async renewUntilTold(): Promise<void> {
+  async renewUntilConfirmed(): Promise<void> {
     await this.renewAfresh();
     while (this.#isAway && this.isLeaseGood) await delay(this.node.lease / CHECKS_PER_LEASE, undefined, { ref: false });
   }
 
   async #renew(): Promise<void> {
-    if (this.#isFenced) return;
+    if (this.#hasLostName) return;
     const { store, node } = this;
     const asked = this.#clock.now();
     // The renewal that was told of it may have got no answer.
@@ -209,13 +209,19 @@ export class ClusterNode {
     } catch (error) {
       this.#fail(error);
     }
-    if (!this.#isAway && !this.#isFenced) this.#options.onRenewed();
+    if (!this.#isAway && !this.#hasLostName) this.#options.onRenewed();
+  }
+
+  /** Milliseconds after which another node takes over the ending of chats, for which this one has `cleanupTimeout`. */
+  takeoverAfter(cleanupTimeout: number): number {
+    return cleanupTimeout * 2 + this.node.lease;
   }
 
   #fail(error: unknown): void {
     if (error instanceof FencedError) return this.#fence();
     const isReachable = error instanceof StoreError && (error.code === 'full' || error.code === 'version');
     this.#isAway = true;
+    // Reported as fenced, but a renewal can end it: the node still has its name.
     const isLeaseOver = this.#clock.age >= this.node.lease + this.grace / 2;
     this.#change(isReachable ? 'degraded' : isLeaseOver && this.#hasJoined ? 'fenced' : 'away', error);
   }
@@ -228,7 +234,7 @@ export class ClusterNode {
     if (!isWritten) this.noteFailedWrite(undefined);
   }
 
-  #count(registration: ClusterMember['registration']): number {
+  #count(registration: ReconciledSession['registration']): number {
     let count = 0;
     for (const member of this.#members) if (member.registration === registration) count += 1;
     return count;
@@ -241,7 +247,7 @@ export class ClusterNode {
   }
 
   #fence(): void {
-    this.#isFenced = true;
+    this.#hasLostName = true;
     this.#change('fenced');
     for (const member of [...this.#members]) member.lost();
     this.#members.clear();
@@ -249,7 +255,7 @@ export class ClusterNode {
   }
 
   #change(state: ClusterState, err?: unknown): void {
-    if (this.#state === state || (this.#isFenced && state !== 'fenced')) return;
+    if (this.#state === state || (this.#hasLostName && state !== 'fenced')) return;
     const about = { node: this.node.name, state, previous: this.#state, err };
     this.#state = state;
     const { logger } = this.#options;

@@ -57,7 +57,7 @@ export class Reaper {
 
   async #take(sid: string): Promise<{ ended: Promise<void> } | undefined> {
     const { store, node } = this.#options.node;
-    const reaped = await store.reapOne(node, sid, this.#deadline);
+    const reaped = await store.reapOne(node, sid, this.#takeoverAfter);
     return reaped && { ended: this.#begin(reaped) };
   }
 
@@ -67,9 +67,8 @@ export class Reaper {
     return ended;
   }
 
-  /** Another node takes over what is not ended by then. */
-  get #deadline(): number {
-    return this.#options.cleanupTimeout * 2 + this.#options.node.node.lease;
+  get #takeoverAfter(): number {
+    return this.#options.node.takeoverAfter(this.#options.cleanupTimeout);
   }
 
   async #run(): Promise<void> {
@@ -78,7 +77,7 @@ export class Reaper {
       let isMore = true;
       while (isMore && !this.#isStopped) {
         const limit = Math.max(0, CONCURRENCY - this.#ending.size);
-        const reaped = limit > 0 ? await store.reap(node, { limit, deadline: this.#deadline }) : [];
+        const reaped = limit > 0 ? await store.reap(node, { limit, takeoverAfter: this.#takeoverAfter }) : [];
         for (const session of reaped) void this.#begin(session);
         isMore = reaped.length === limit;
         if (isMore) await Promise.race(this.#ending);

@@ -1,7 +1,7 @@
 import type { SessionStore, StoreNode } from '../store/session-store.js';
 
 /** What a node keeps in the store. */
-export interface ClusterMember {
+export interface ReconciledSession {
   readonly sid: string;
   /** Whether the store has it. `maybe`: a write is under way. */
   readonly registration: 'yes' | 'no' | 'maybe';
@@ -23,7 +23,7 @@ const CONCURRENCY = 32;
 export async function reconcile(
   store: SessionStore,
   node: StoreNode,
-  members: readonly ClusterMember[],
+  members: readonly ReconciledSession[],
   boot: string,
   isFull: boolean,
   onStray: (sid: string) => Promise<void>,

@@ -6,15 +6,15 @@ import type { JsonValue, StoredSession } from '../store/session-store.js';
 import { ClusterNode } from './cluster-node.js';
 import type { ClusterConfig } from './cluster-options.js';
 import { Reaper } from './cluster-reaper.js';
-import { ClusterSession } from './cluster-session.js';
-import type { ClaimedRecord, ClusterSessionOwner } from './cluster-session-owner.js';
 import type { ClusterStats } from './cluster-stats.js';
 import { Gateway, type GatewayOptions } from './gateway.js';
 import { type LinkMessage, Links } from './links.js';
+import type { ClaimedRecord, RecordOwner } from './record-owner.js';
 import { type MovesHost, type MovesMessage, SessionMoves } from './session-moves.js';
+import { SessionRecord } from './session-record.js';
 
 /** What the cluster needs of a session of this node. */
-export interface ClusteredSession {
+export interface RecordedSession {
   readonly id: string;
   readonly identity: unknown;
   /** The request of its connection, if that is on this node. */
@@ -43,7 +43,7 @@ export interface ClusterHost extends MovesHost {
   /** Ends the chats of a session whose node is gone. */
   endChatsOf(session: StoredSession): Promise<void>;
   /** Ends the sessions of an identity on this node. */
-  endLocalSessions(identityKey: string): void;
+  signOutHere(identityKey: string): void;
   /** A gateway has left: its connection is closed, or has got its session. */
   onGatewayLeft(): void;
 }
@@ -51,7 +51,7 @@ export interface ClusterHost extends MovesHost {
 /** Unknown sessions that are remembered. */
 const MAX_STRAYS = 10_000;
 
-/** A session that was found unknown so many leases ago, and not since, has been elsewhere meanwhile. */
+/** An unknown session that was last found so many leases ago counts as newly found: it was elsewhere meanwhile. */
 const MAX_STRAY_LEASES = 3;
 
 /** How often a node checks whether the owner of a gateway's session is alive. */
@@ -84,7 +84,10 @@ export class Cluster {
     const { cleanupTimeout, logger } = host.config;
     this.#host = host;
     this.#node = new ClusterNode({
-      ...{ store, node, lease, logger },
+      store,
+      node,
+      lease,
+      logger,
       // Sessions that cannot be resumed need no longer grace. It bounds how long they continue without the store.
       grace: lease,
       onRenewed: () => this.#onRenewed(),
@@ -115,7 +118,7 @@ export class Cluster {
   /** Closes the sockets of a user whose sessions are on other nodes, and ends those that are on their way here. */
   signOut(identityKey: string): void {
     if (identityKey === ANONYMOUS) return;
-    this.moves.endSessions(identityKey);
+    this.moves.rememberSignOut(identityKey);
     for (const gateway of this.gateways) {
       if (gateway.identityKey === identityKey) gateway.onViolation(CloseCode.Unauthorized, 'Signed out');
     }
@@ -146,9 +149,9 @@ export class Cluster {
     return this.#node.isLeaseGood;
   }
 
-  /** Waits for a renewal that tells which sessions this node has lost, or until its lease is over. Never rejects. */
-  renewUntilTold(): Promise<void> {
-    return this.#node.renewUntilTold();
+  /** Waits until a renewal has confirmed which sessions this node still owns, or its lease is over. Never rejects. */
+  renewUntilConfirmed(): Promise<void> {
+    return this.#node.renewUntilConfirmed();
   }
 
   /** Undefined if this node may act for its sessions at once; otherwise a promise that rejects if it may not. */
@@ -156,10 +159,10 @@ export class Cluster {
     return this.#node.check();
   }
 
-  /** Registers a session as soon as it has a thread. `claimed`: it is registered already, and was another node's. */
-  register(session: ClusteredSession, claimed?: ClaimedRecord): ClusterSession {
+  /** Makes what keeps a session in the store. `claimed`: the store has it already, and it was another node's. */
+  createRecord(session: RecordedSession, claimed?: ClaimedRecord): SessionRecord {
     this.#strays.delete(session.id);
-    const describe = (): ReturnType<ClusterSessionOwner['describe']> => {
+    const describe = (): ReturnType<RecordOwner['describe']> => {
       const { id: sid, resumption, identity } = session;
       const described = this.#host.describeIdentity(identity);
       if (resumption === undefined) return { sid, grace: this.#node.grace, ...described };
@@ -168,12 +171,14 @@ export class Cluster {
       return { sid, grace, ...described, secretHash, identityKey };
     };
     const writeJournal = async (): Promise<boolean> => (await session.resumption?.spill?.write()) !== false;
-    const owner: ClusterSessionOwner = {
-      ...{ describe, writeJournal, isConnected: () => session.request !== undefined },
+    const owner: RecordOwner = {
+      describe,
+      writeJournal,
+      isConnected: () => session.request !== undefined,
       onRegisteredAgain: () => session.resumption?.spill?.forgetStored(),
       onLost: () => session.onLost(),
     };
-    return new ClusterSession(this.#node, session.id, owner, claimed);
+    return new SessionRecord(this.#node, session.id, owner, claimed);
   }
 
   /** Connects a socket of this node to its session on another node. */
@@ -184,7 +189,9 @@ export class Cluster {
     const { store, node } = this.#node;
     const gateway = new Gateway(connection, {
       ...options,
-      ...{ links: this.links, store, interval: node.lease / CHECKS_PER_LEASE },
+      links: this.links,
+      store,
+      interval: node.lease / CHECKS_PER_LEASE,
       maxKeptBytes: this.#host.config.maxPendingBytes,
       onLeft: (left) => {
         this.gateways.delete(left);
@@ -196,7 +203,7 @@ export class Cluster {
   }
 
   /** Removes a session whose chats are ended. */
-  unregister(session: ClusterSession): void {
+  unregister(session: SessionRecord): void {
     const unregistering = session.unregister().finally(() => this.#unregistering.delete(unregistering));
     this.#unregistering.add(unregistering);
   }
@@ -243,7 +250,7 @@ export class Cluster {
 
   #onMessage(message: JsonValue): void {
     const received = Object(message) as EndSessionsMessage | MovesMessage | LinkMessage;
-    if (received.type === 'end-sessions') this.#host.endLocalSessions(received.key);
+    if (received.type === 'end-sessions') this.#host.signOutHere(received.key);
     else if (received.type === 'link') this.links.onMessage(received);
     else if (received.type === 'move' || received.type === 'move-answer') this.moves.onMessage(received);
   }

@@ -140,7 +140,7 @@ export class Gateway implements ConnectionOwner, LinkListener {
   onBackpressure(): void {
     if (this.connection.isFull) return this.connection.startStallTimer();
     this.connection.stopStallTimer();
-    void this.write();
+    void this.deliverStored();
   }
 
   onViolation(code: number, reason: string): void {
@@ -184,7 +184,7 @@ export class Gateway implements ConnectionOwner, LinkListener {
   }
 
   onMessage(message: LinkEvent): void {
-    if (message.event === 'frames') void this.write();
+    if (message.event === 'frames') void this.deliverStored();
     else if (message.event === 'control') {
       this.#kept = this.keptAfter(message.got);
       this.#keptBytes = this.#kept.reduce((bytes, { text }) => bytes + sizeOf(text), 0);
@@ -199,21 +199,21 @@ export class Gateway implements ConnectionOwner, LinkListener {
   }
 
   async #closeAfter(end: number, code: number, reason: string): Promise<void> {
-    if (end > this.written) await this.write();
+    if (end > this.written) await this.deliverStored();
     this.close(code, reason);
   }
 
-  /** Writes the frames that the store has. Never rejects. */
-  async write(): Promise<void> {
+  /** Reads frames from the store, and writes them to the client. Never rejects. */
+  async deliverStored(): Promise<void> {
     // Frames that were stored since it began may not have been read.
     await this.#writing;
-    this.#writing ??= this.#write().finally(() => {
+    this.#writing ??= this.#deliver().finally(() => {
       this.#writing = undefined;
     });
     await this.#writing;
   }
 
-  async #write(): Promise<void> {
+  async #deliver(): Promise<void> {
     const { store, sid } = this.#options;
     try {
       while (!this.hasLeft && !this.connection.isFull) {

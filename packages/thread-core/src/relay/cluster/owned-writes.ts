@@ -3,7 +3,7 @@ import type { ClusterNode } from './cluster-node.js';
 import { WriteQueue } from './write-queue.js';
 
 /** What writing needs of a session. */
-export interface WrittenSession {
+export interface OwnedSession {
   /** This node is done with the session. */
   readonly isReleased: boolean;
   /** Registers it again; if another node owns it, it is released. */
@@ -16,9 +16,9 @@ const MAX_LOSSES = 3;
 /** The writes of one session that only its owner may make. */
 export class OwnedWrites extends WriteQueue {
   readonly #node: ClusterNode;
-  readonly #session: WrittenSession;
+  readonly #session: OwnedSession;
 
-  constructor(node: ClusterNode, session: WrittenSession) {
+  constructor(node: ClusterNode, session: OwnedSession) {
     super();
     this.#node = node;
     this.#session = session;

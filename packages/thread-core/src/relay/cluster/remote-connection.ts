@@ -55,6 +55,7 @@ export class RemoteConnection extends LimitedConnection implements SessionConnec
     return this.#progress.journal.lastSeq;
   }
 
+  /** The frame is in the journal already: it reaches the client through the store. */
   write(): void {
     this.#spill.noteFrame();
   }

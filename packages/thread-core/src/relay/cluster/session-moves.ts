@@ -55,7 +55,7 @@ export interface MovesHost {
   /** Makes a session of what was claimed, without a connection. */
   restore(claimed: ClaimedSession): Promise<void>;
   /** Ends a session of this node: its user was signed out while it was on its way here. */
-  signOut(sid: string): void;
+  endSession(sid: string): void;
   /** Gives a session of this node to another one, if that is possible. */
   give(request: ResumeRequest, to: string): Promise<MoveAnswer>;
 }
@@ -136,7 +136,7 @@ export class SessionMoves {
   }
 
   /** The sessions of an identity were ended: those that are on their way here end when they come. */
-  endSessions(identityKey: string): void {
+  rememberSignOut(identityKey: string): void {
     setBounded(this.#signedOut, identityKey, performance.now(), MAX_SIGNED_OUT);
   }
 
@@ -223,7 +223,7 @@ export class SessionMoves {
     this.#uncertain.delete(sid);
     await this.#host.restore({ owned, session, request, journal });
     this.claimed += 1;
-    if ((this.#signedOut.get(request.identityKey) ?? 0) > askedAt) this.#host.signOut(sid);
+    if ((this.#signedOut.get(request.identityKey) ?? 0) > askedAt) this.#host.endSession(sid);
   }
 
   async #readJournal(sid: string): Promise<JournalSlice | undefined> {

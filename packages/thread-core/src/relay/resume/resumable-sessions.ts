@@ -51,15 +51,15 @@ export class ResumableSessions<Member extends ResumableSession> {
     return this.#byId.get(sid);
   }
 
-  /** The session is not this relay's any more. Returns whether it was. */
-  forget(session: Member): boolean {
-    this.attach(session);
+  /** The session is on another node now. Returns whether it was here. */
+  removeMoved(session: Member): boolean {
+    this.uncountDetached(session);
     return this.#byId.delete(session.id);
   }
 
-  /** The session has ended. */
-  remove(session: Member): void {
-    if (!this.forget(session)) return;
+  /** The session has ended: for a while its client gets `expired`. */
+  removeEnded(session: Member): void {
+    if (!this.removeMoved(session)) return;
     const { secretHash = '', got = 0 } = session.resumption ?? {};
     this.#expired.set(session.id, { secretHash, got });
     const [oldest] = this.#expired.keys();
@@ -82,10 +82,10 @@ export class ResumableSessions<Member extends ResumableSession> {
     return this.#expired.get(readToken(text)?.sid ?? '')?.got;
   }
 
-  /** The session has lost its connection. May evict sessions, this one included. */
-  detach(session: Member): void {
+  /** The session has lost its connection: it counts among those that wait. May evict sessions, this one included. */
+  countDetached(session: Member): void {
     // It may count already.
-    this.attach(session);
+    this.uncountDetached(session);
     const key = groupOf(session);
     const group = this.#detached.get(key) ?? new Set();
     this.#detached.set(key, group.add(session));
@@ -93,8 +93,8 @@ export class ResumableSessions<Member extends ResumableSession> {
     this.grow(session, session.keptBytes);
   }
 
-  /** The session has a connection again, or has ended. */
-  attach(session: Member): void {
+  /** The session has a connection again, has ended, or has moved. */
+  uncountDetached(session: Member): void {
     const key = groupOf(session);
     const group = this.#detached.get(key);
     if (group === undefined || !group.delete(session)) return;
@@ -132,7 +132,7 @@ export class ResumableSessions<Member extends ResumableSession> {
     }
     const [oldest] = largest ?? [];
     if (oldest === undefined) return;
-    this.attach(oldest);
+    this.uncountDetached(oldest);
     oldest.evict();
   }
 }

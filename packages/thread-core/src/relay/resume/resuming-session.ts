@@ -1,6 +1,6 @@
 import type { FrameId } from '@arc/thread-protocol';
 import type { Session } from '../api.js';
-import type { ClusterSession } from '../cluster/cluster-session.js';
+import type { SessionRecord } from '../cluster/session-record.js';
 import type { ConnectionOwner } from '../connection/connection-owner.js';
 import type { SessionConnection } from '../connection/session-connection.js';
 import type { FrameEcho } from '../frames/frame-echo.js';
@@ -26,7 +26,7 @@ export interface ResumingSession extends Session, ConnectionOwner, ResumptionOwn
   pendingIds(): FrameId[];
   refuseFrame(error: unknown, echo: FrameEcho): void;
   /** In a cluster: what the store has of it. */
-  readonly record: ClusterSession | undefined;
+  readonly record: SessionRecord | undefined;
   /** Nothing is left but to end the chats. */
   complete(): void;
   /** In a cluster: gives the session, in which nothing runs, up for whichever node its client connects to. */

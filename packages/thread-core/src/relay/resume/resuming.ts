@@ -119,7 +119,7 @@ function openGateway<Member extends ResumingSession>(
   const { resume } = host.config;
   if (connection === undefined || resume === undefined) return;
   const onMoved = async (gateway: Gateway): Promise<void> => {
-    await gateway.write();
+    await gateway.deliverStored();
     const { written: seq } = gateway;
     const result = await cluster.moves.resume({ ...request, seq }, () => connection.isOpen);
     // The client has left meanwhile. The session waits for it.
@@ -129,13 +129,8 @@ function openGateway<Member extends ResumingSession>(
       return gateway.close(CloseCode.ServiceRestart, 'Try again');
     }
     gateway.leave();
-    host.resumables?.attach(moved);
-    moved.connection = connection;
-    connection.owner = moved;
-    moved.identity = identity;
-    moved.resumption.continueOn(connection, seq);
-    moved.onBackpressure();
-    host.telemetry.sessionResumed(moved);
+    host.resumables?.uncountDetached(moved);
+    connect(host, moved, connection, identity, ({ resumption }) => resumption?.continueOn(connection, seq));
     const kept = gateway.keptAfter(moved.resumption.got).map(({ text }) => text);
     for (const text of gateway.lastAck === undefined ? kept : [gateway.lastAck, ...kept]) {
       moved.onFrame(readFrame(text, host.config.maxFrameDepth, true), text, Buffer.byteLength(text));
@@ -146,7 +141,7 @@ function openGateway<Member extends ResumingSession>(
   session.connection = undefined;
   session.complete();
   connection.write(writeResumed(resume, token, offer));
-  void gateway.write();
+  void gateway.deliverStored();
 }
 
 /**
@@ -170,7 +165,7 @@ function begin<Member extends ResumingSession>(
     resumption.begin(session.connection, reason, received);
     return undefined;
   }
-  return record.enroll().then(() => {
+  return record.register().then(() => {
     if (session.connection === undefined || session.isEnding) return;
     if (session.hasUnansweredFrames) closeHasty(session);
     else resumption.begin(session.connection, reason, received);
@@ -186,14 +181,27 @@ function takeOver<Member extends ResumingSession>(
   { session: token, seq, sent }: ContinueSessionFrame,
 ): void {
   const previous = session.connection;
-  if (previous === undefined) host.resumables?.attach(session);
+  if (previous === undefined) host.resumables?.uncountDetached(session);
   else disconnect(host, session, previous, CloseCode.SessionTakenOver, 'Taken over by a newer connection');
   other.connection = undefined;
   other.complete();
+  connect(host, session, connection, other.identity, ({ resumption }) => {
+    resumption?.resume(connection, token, { seq, sent }, session.pendingIds());
+  });
+}
+
+/** A session gets a connection that another session or a gateway had. `replay` writes what its client has not seen. */
+function connect<Member extends ResumingSession>(
+  host: SessionHost<Member>,
+  session: Member,
+  connection: SessionConnection,
+  identity: unknown,
+  replay: (session: Member) => void,
+): void {
   session.connection = connection;
   connection.owner = session;
-  session.identity = other.identity;
-  session.resumption?.resume(connection, token, { seq, sent }, session.pendingIds());
+  session.identity = identity;
+  replay(session);
   session.onBackpressure();
   host.telemetry.sessionResumed(session);
 }
@@ -245,20 +253,23 @@ export function waitDetached<Member extends ResumingSession>(host: SessionHost<M
 }
 
 /**
- * A session has no connection: it waits for one for the grace period. In a cluster its frames are in the store. `later`: when
- * it begins to count among those that wait, if its client may be there already. It could be ended for them.
+ * A session has no connection: it waits for one for the grace period. In a cluster its frames are in the store.
+ * `isClientComing`: its client is about to connect, so it counts among those that wait, and can be ended for them, only if it is
+ * still without a connection at the end of this turn.
  */
 export function waitForClient<Member extends ResumingSession>(
   host: SessionHost<Member>,
   session: Member,
   resumption: Resumption,
-  later: (count: () => void) => void = (count) => count(),
+  isClientComing = false,
 ): void {
   resumption.detach(() => session.evict());
   if (session.record !== undefined) resumption.startSpill(session.record);
-  later(() => {
-    if (session.connection === undefined && !session.isEnding) host.resumables?.detach(session);
-  });
+  const count = (): void => {
+    if (session.connection === undefined && !session.isEnding) host.resumables?.countDetached(session);
+  };
+  if (isClientComing) setImmediate(count);
+  else count();
 }
 
 /** The grace of a session is over, or its room is needed. In a cluster it cannot be resumed from now on. */

@@ -4,9 +4,9 @@ import type { ThreadHooks } from '../../threads/options.js';
 import type { ThreadEntry } from '../../threads/store.js';
 import { ThreadManager } from '../../threads/thread-manager.js';
 import type { Session } from '../api.js';
-import type { Cluster, ClusteredSession } from '../cluster/cluster.js';
-import type { ClusterSession } from '../cluster/cluster-session.js';
-import type { ClaimedRecord } from '../cluster/cluster-session-owner.js';
+import type { Cluster, RecordedSession } from '../cluster/cluster.js';
+import type { ClaimedRecord } from '../cluster/record-owner.js';
+import type { SessionRecord } from '../cluster/session-record.js';
 import type { Telemetry } from '../monitoring/telemetry.js';
 import type { RelayConfig } from '../options.js';
 
@@ -23,11 +23,11 @@ export class SessionThreads implements ThreadHooks {
   readonly #session: Session;
   readonly #host: SessionThreadsHost;
   /** What the store of the cluster has of this session. */
-  readonly record: ClusterSession | undefined;
+  readonly record: SessionRecord | undefined;
 
   /** `claimed`: the record of a session that another node had. */
   constructor(
-    session: Session & ClusteredSession,
+    session: Session & RecordedSession,
     client: ArcClient,
     host: SessionThreadsHost,
     claimed?: ClaimedRecord,
@@ -36,7 +36,7 @@ export class SessionThreads implements ThreadHooks {
     const token = sessionToken === undefined ? undefined : () => sessionToken(session);
     this.#session = session;
     this.#host = host;
-    this.record = host.cluster?.register(session, claimed);
+    this.record = host.cluster?.createRecord(session, claimed);
     this.manager = new ThreadManager(client, {
       busy,
       cleanupTimeout,

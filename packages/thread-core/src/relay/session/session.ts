@@ -8,10 +8,11 @@ import type { ThreadManager } from '../../threads/thread-manager.js';
 import { type AdmittedSession, admit } from '../admission/session-admission.js';
 import type { AttachOptions } from '../api.js';
 import { readFormer, readThreads } from '../cluster/claimed-session.js';
-import type { ClusteredSession } from '../cluster/cluster.js';
-import type { ClusterSession } from '../cluster/cluster-session.js';
-import { type MovableSession, parkSession } from '../cluster/handover.js';
+import type { RecordedSession } from '../cluster/cluster.js';
+import type { MovableSession } from '../cluster/handover.js';
+import { parkSession } from '../cluster/parking.js';
 import type { ClaimedSession } from '../cluster/session-moves.js';
+import type { SessionRecord } from '../cluster/session-record.js';
 import { Connection } from '../connection/connection.js';
 import type { RelaySocket } from '../connection/socket.js';
 import { describeFailure, logFailure, writeErrorFrame } from '../frames/error-frame.js';
@@ -39,7 +40,7 @@ export class ClientSession
     AdmittedSession,
     MovableSession,
     EndingSession,
-    ClusteredSession,
+    RecordedSession,
     CountedSession
 {
   readonly #host: SessionHost<ClientSession>;
@@ -71,11 +72,11 @@ export class ClientSession
     this.sessionThreads = new SessionThreads(this, this.#client, this.#host, { owned, threads });
     this.#incoming.restore(session.exact ? session.waiting : []);
     resumables?.add(this);
-    waitForClient(this.#host, this, this.resumption, setImmediate);
+    waitForClient(this.#host, this, this.resumption, true);
   }
 
   /** What the store of a cluster has of this session. */
-  get record(): ClusterSession | undefined {
+  get record(): SessionRecord | undefined {
     if (this.#host.cluster === undefined) return undefined;
     void this.threads;
     return this.sessionThreads?.record;
@@ -206,7 +207,7 @@ export class ClientSession
     this.existingThreads?.clear();
     // From here on the other node numbers the frames.
     this.resumption?.stop();
-    this.#host.resumables?.forget(this);
+    this.#host.resumables?.removeMoved(this);
     const isComplete = this.isEnding && this.connection === undefined;
     this.close(CloseCode.ServiceRestart, 'The session has moved');
     if (isComplete) this.complete();
@@ -283,7 +284,7 @@ export class ClientSession
   onLeave(): void {
     this.connection?.releaseSlot();
     this.resumption?.stopTimers();
-    if (this.resumption !== undefined) this.#host.resumables?.remove(this);
+    if (this.resumption !== undefined) this.#host.resumables?.removeEnded(this);
   }
 
   /** Lets pending sends end, and starts no new ones. */

@@ -155,14 +155,14 @@ export class MemoryStore implements SessionStore {
     return { state: 'claimed', ...this.#give(record) };
   }
 
-  async expire(owned: Ownership, deadline: number): Promise<void> {
+  async expire(owned: Ownership, takeoverAfter: number): Promise<void> {
     const record = this.#owned(owned);
     if (record.status === 'expired') return;
     record.status = 'expired';
-    record.until = performance.now() + deadline;
+    record.until = performance.now() + takeoverAfter;
   }
 
-  async reap(node: StoreNode, { limit, deadline }: ReapOptions): Promise<ReapedSession[]> {
+  async reap(node: StoreNode, { limit, takeoverAfter }: ReapOptions): Promise<ReapedSession[]> {
     this.#checkNode(node);
     const now = performance.now();
     if (this.#settlesAt > now) return [];
@@ -171,13 +171,13 @@ export class MemoryStore implements SessionStore {
       if (reaped.length >= limit) break;
       const due = record.status === 'owned' ? this.#nodes.expiry(record.owner) + record.grace : record.until;
       if (due > now) continue;
-      this.#take(record, node, 'reaping', deadline);
+      this.#take(record, node, 'reaping', takeoverAfter);
       reaped.push(this.#give(record));
     }
     return reaped;
   }
 
-  async reapOne(node: StoreNode, sid: string, deadline: number): Promise<ReapedSession | undefined> {
+  async reapOne(node: StoreNode, sid: string, takeoverAfter: number): Promise<ReapedSession | undefined> {
     this.#checkNode(node);
     const now = performance.now();
     const record = this.#records.get(sid);
@@ -186,7 +186,7 @@ export class MemoryStore implements SessionStore {
     if (isBeingEnded && record.until > now) return undefined;
     const isOthers = record.status === 'owned' && !isOwner(record, node) && this.#nodes.expiry(record.owner) > now;
     if (isOthers) return undefined;
-    this.#take(record, node, 'reaping', deadline);
+    this.#take(record, node, 'reaping', takeoverAfter);
     return this.#give(record);
   }
 
@@ -252,11 +252,11 @@ export class MemoryStore implements SessionStore {
     this.#journals.replace(record.sid, journal, state.seq);
   }
 
-  #take(record: StoredRecord, node: StoreNode, status: 'owned' | 'reaping', deadline = 0): void {
+  #take(record: StoredRecord, node: StoreNode, status: 'owned' | 'reaping', takeoverAfter = 0): void {
     record.epoch += 1;
     record.owner = { name: node.name, incarnation: node.incarnation };
     record.status = status;
-    record.until = performance.now() + deadline;
+    record.until = performance.now() + takeoverAfter;
   }
 
   #give(record: StoredRecord): ReapedSession {

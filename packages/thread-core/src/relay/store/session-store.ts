@@ -122,7 +122,7 @@ export interface Renewal {
   boot: string;
 }
 
-/** A session whose chats the caller has to end, by the deadline that it gave. */
+/** A session whose chats the caller has to end, within the time that it gave. */
 export interface ReapedSession {
   owned: Ownership;
   session: StoredSession;
@@ -133,7 +133,7 @@ export interface ReapOptions {
   /** Sessions at most. */
   limit: number;
   /** Milliseconds after which another node takes over what this one has not finished. */
-  deadline: number;
+  takeoverAfter: number;
 }
 
 /** A session of an identity, and the node that owns it: undefined if that node is dead, or if it is parked. */
@@ -202,20 +202,20 @@ export interface SessionStore {
   claim(node: StoreNode, sid: string, secretHash: string, identityKey: string | undefined): Promise<ClaimResult>;
   /**
    * Marks a session of the caller's as expired before its chats are ended: it cannot be claimed any more, and should
-   * the caller die, others end the chats after so many milliseconds.
+   * the caller die, others end the chats after `takeoverAfter` milliseconds.
    */
-  expire(owned: Ownership, deadline: number): Promise<void>;
+  expire(owned: Ownership, takeoverAfter: number): Promise<void>;
   /**
    * Phase one of reaping: takes over sessions of dead nodes and parked ones whose grace is over, and those whose
-   * reaper has missed its deadline. Nothing is reaped for one lease after data was lost. An answer that got lost is not
-   * given again: those sessions are taken over after the deadline.
+   * reaper has taken too long. Nothing is reaped for one lease after data was lost. An answer that got lost is not
+   * given again: those sessions are taken over after `takeoverAfter`.
    */
   reap(node: StoreNode, options: ReapOptions): Promise<ReapedSession[]>;
   /**
    * As `reap`, for one session, whose grace need not be over. Undefined if another living node owns it, if it is being
    * ended already, and for one lease after data was lost.
    */
-  reapOne(node: StoreNode, sid: string, deadline: number): Promise<ReapedSession | undefined>;
+  reapOne(node: StoreNode, sid: string, takeoverAfter: number): Promise<ReapedSession | undefined>;
   /**
    * Removes a session and its journal: phase two of reaping, and what an owner does when its chats are ended. Does
    * nothing if there is no such session.

@@ -61,13 +61,13 @@ export const reaping: Part = (test) => {
     assert.deepEqual(await c.claim('s1'), { state: 'expired' });
   });
 
-  test('what a reaper does not finish by its deadline another one takes over', async ({ a, b, c }) => {
+  test('what a reaper does not finish in its time another one takes over', async ({ a, b, c }) => {
     await a.join();
     await b.join();
     await c.join();
     await a.open('s1', { grace: 0, threads: { t1: { agentId: 'one', chatId: 'c1' } } });
     await a.store.leave(a.node());
-    const [first] = await b.reap({ deadline: SHORT });
+    const [first] = await b.reap({ takeoverAfter: SHORT });
     assert.ok(first !== undefined);
     const [second] = await c.reapLater();
     assert.equal(second?.owned.epoch, 3);
@@ -106,7 +106,7 @@ export const reaping: Part = (test) => {
     assert.deepEqual(await b.claim('s1'), { state: 'unknown' });
   });
 
-  test('what an owner has expired and does not close by its deadline is reaped', async ({ a, b }) => {
+  test('what an owner has expired and does not close in its time is reaped', async ({ a, b }) => {
     await a.join();
     await b.join();
     const owned = await a.open('s1', { threads: { t1: { agentId: 'one', chatId: 'c1' } } });

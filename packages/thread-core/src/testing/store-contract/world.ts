@@ -124,7 +124,7 @@ export class Peer {
   }
 
   reap(options: Partial<ReapOptions> = {}): Promise<ReapedSession[]> {
-    return this.store.reap(this.node(), { limit: 100, deadline: LONG, ...options });
+    return this.store.reap(this.node(), { limit: 100, takeoverAfter: LONG, ...options });
   }
 
   /** Reaps as soon as there is something to reap. */

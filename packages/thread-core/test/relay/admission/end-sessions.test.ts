@@ -5,7 +5,7 @@ import t, { type Test } from 'tap';
 import { WebSocket, WebSocketServer } from 'ws';
 import { createRelay, type Relay, type RelayOptions } from '../../../src/index.js';
 import { AdmissionControl } from '../../../src/relay/admission/admission.js';
-import { EndedUsers } from '../../../src/relay/admission/ended-users.js';
+import { SignedOutUsers } from '../../../src/relay/admission/signed-out-users.js';
 import type { RelayConfig } from '../../../src/relay/options.js';
 import { startTestAgent } from '../../../src/testing/index.js';
 import { deferred, Log, soon, world } from '../helpers.js';
@@ -130,7 +130,7 @@ t.test('endSessions rejects a key that is not a string, which would match no use
 });
 
 t.test('users whose sessions were ended are kept only for the connections that were waiting then', (t) => {
-  const users = new EndedUsers();
+  const users = new SignedOutUsers();
   users.add('ann');
   t.equal(users.size, 0, 'no user waits');
   const first = users.wait();
@@ -156,7 +156,7 @@ t.test('a connection whose check throws after the upgrade does not stay among th
   });
   const broken = {} as IncomingMessage;
   await t.rejects(control.checkAdmission(broken, undefined, undefined), TypeError);
-  control.refuseWaiting('ann');
+  control.refuseUser('ann');
   const request = { headers: {} } as IncomingMessage;
   t.strictSame(await control.checkAdmission(request, undefined, undefined), { identity: 'bob' });
   t.strictSame(asked, [], 'no end of a user is remembered');

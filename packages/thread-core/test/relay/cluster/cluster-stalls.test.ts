@@ -216,10 +216,10 @@ t.test('a session that comes to wait twice counts once [S-126]', async (t) => {
   const session = { id: 'a', resumption, keptBytes: 1, evict: () => t.fail('it was ended') };
   const sessions = new ResumableSessions<typeof session>({ maxDetached: 1, maxDetachedBytes: 10 } as never);
   sessions.add(session);
-  sessions.detach(session);
-  sessions.detach(session);
+  sessions.countDetached(session);
+  sessions.countDetached(session);
   t.equal(sessions.detachedCount, 1);
-  sessions.attach(session);
+  sessions.uncountDetached(session);
   t.equal(sessions.detachedCount, 0);
 });
 

@@ -119,7 +119,7 @@ t.test('a session whose chats are ended leaves nothing in the store', async (t) 
   t.same(await memory.nodes(), []);
   const node = { name: 'b', incarnation: randomUUID(), lease: LONG };
   await memory.join(node);
-  t.same(await memory.reap(node, { limit: 10, deadline: LONG }), []);
+  t.same(await memory.reap(node, { limit: 10, takeoverAfter: LONG }), []);
 });
 
 t.test('the chats of a dead node are ended by another one', async (t) => {

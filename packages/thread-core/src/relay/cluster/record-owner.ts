@@ -10,7 +10,7 @@ export interface ClaimedRecord {
   readonly threads: Record<string, ThreadEntry>;
 }
 
-export interface ClusterSessionOwner {
+export interface RecordOwner {
   /** Its client is connected to this node itself, and has not resumed it elsewhere. */
   isConnected(): boolean;
   describe(): SessionDescription;
@@ -24,10 +24,10 @@ export interface ClusterSessionOwner {
 
 /** What a session says of itself; what it said last if a function of the application throws. */
 export class LatestDescription {
-  readonly #owner: ClusterSessionOwner;
+  readonly #owner: RecordOwner;
   #latest: SessionDescription | undefined;
 
-  constructor(owner: ClusterSessionOwner) {
+  constructor(owner: RecordOwner) {
     this.#owner = owner;
   }
 

@@ -8,7 +8,7 @@ export interface WaitingConnection {
  * Remembers whose sessions were ended while connections were being admitted: their identities are not known yet, or
  * were read before that.
  */
-export class EndedUsers {
+export class SignedOutUsers {
   /** The number of the latest end of a user's sessions, the oldest first. */
   readonly #ends = new Map<string, number>();
   /** The oldest first. */

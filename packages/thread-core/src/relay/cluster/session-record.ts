@@ -3,20 +3,19 @@ import type { ThreadEntry } from '../../threads/store.js';
 import { FencedError, type JournalSlice, type Ownership, type SessionState } from '../store/session-store.js';
 import { ClusterUnavailableError } from './cluster-errors.js';
 import type { ClusterNode } from './cluster-node.js';
-import type { ClusterMember } from './cluster-reconcile.js';
-import type { ClaimedRecord, ClusterSessionOwner, SessionDescription } from './cluster-session-owner.js';
-import { LatestDescription } from './cluster-session-owner.js';
+import type { ReconciledSession } from './cluster-reconcile.js';
 import { OwnedWrites } from './owned-writes.js';
+import { type ClaimedRecord, LatestDescription, type RecordOwner, type SessionDescription } from './record-owner.js';
 import { StoredThreads } from './stored-threads.js';
 
 /**
  * Keeps one session in the store: each thread before its chat.start, so that others can end the chat if this process dies.
  * A resumable session is registered when it begins, so that other nodes find it, and any other one with its first thread.
  */
-export class ClusterSession implements ClusterMember {
+export class SessionRecord implements ReconciledSession {
   readonly sid: string;
   readonly #node: ClusterNode;
-  readonly #owner: ClusterSessionOwner;
+  readonly #owner: RecordOwner;
   #owned: Ownership | undefined;
   /** The store was asked to register it, and has not answered that it did. */
   #isUncertain = false;
@@ -31,7 +30,7 @@ export class ClusterSession implements ClusterMember {
   isReleased = false;
 
   /** `claimed`: how the node owns the session already, and its threads as they were stored. */
-  constructor(node: ClusterNode, sid: string, owner: ClusterSessionOwner, claimed?: ClaimedRecord) {
+  constructor(node: ClusterNode, sid: string, owner: RecordOwner, claimed?: ClaimedRecord) {
     this.sid = sid;
     this.#node = node;
     this.#owner = owner;
@@ -53,10 +52,10 @@ export class ClusterSession implements ClusterMember {
   }
 
   /** Registers a session that has nothing yet. Never rejects: it is tried again after a renewal, or with a thread. */
-  async enroll(): Promise<void> {
+  async register(): Promise<void> {
     if (this.#node.isAway) return;
     await this.#node.joined().then(
-      () => this.#enroll(),
+      () => this.#registerInQueue(),
       () => undefined,
     );
   }
@@ -64,7 +63,7 @@ export class ClusterSession implements ClusterMember {
   /** Adds frames to the journal in the store. Registers the session if it is not registered yet. */
   append(next: () => JournalSlice): Promise<void> {
     return this.#writes.add(async () => {
-      const owned = await this.#registered();
+      const owned = await this.#ensureRegistered();
       if (owned === undefined) return;
       const slice = next();
       if (slice.frames.length > 0) await this.#node.store.append(owned, slice);
@@ -92,7 +91,7 @@ export class ClusterSession implements ClusterMember {
   /** Gives the session up for whichever node claims it. */
   async park(state: () => SessionState): Promise<void> {
     await this.#writes.addOwned(async () => {
-      const owned = await this.#registered();
+      const owned = await this.#ensureRegistered();
       if (owned !== undefined) await this.#node.store.park(owned, state());
       this.release();
     });
@@ -103,11 +102,10 @@ export class ClusterSession implements ClusterMember {
    * @param cleanupTimeout milliseconds for its chats. Other nodes end later what is left of them.
    */
   async expire(cleanupTimeout: number): Promise<boolean> {
-    const deadline = cleanupTimeout * 2 + this.#node.node.lease;
     try {
       await this.#writes.addOwned(async () => {
         if (this.#owned === undefined) return;
-        await this.#node.store.expire(this.#owned, deadline);
+        await this.#node.store.expire(this.#owned, this.#node.takeoverAfter(cleanupTimeout));
         this.#isExpired = true;
       });
     } catch (error) {
@@ -161,6 +159,7 @@ export class ClusterSession implements ClusterMember {
   }
 
   mayWrite(): boolean {
+    // The first is what `mayWrite` asks as well, and mostly enough.
     return this.#node.isLeaseGood || this.#node.mayWrite(this.#owner.isConnected());
   }
 
@@ -223,7 +222,7 @@ export class ClusterSession implements ClusterMember {
   }
 
   async flush(): Promise<boolean> {
-    if (this.#isUncertain) await this.#enroll();
+    if (this.#isUncertain) await this.#registerInQueue();
     for (const key of [...this.#unwritten]) {
       if (this.isReleased) return true;
       this.#unwritten.delete(key);
@@ -254,7 +253,7 @@ export class ClusterSession implements ClusterMember {
     const entry = this.#threads.get(key);
     if (this.#owned === undefined) {
       // What was removed before it was ever written need not be.
-      if (entry !== undefined) await this.#register();
+      if (entry !== undefined) await this.#openInStore();
       return;
     }
     await this.#node.store.thread(this.#owned, key, entry ?? null);
@@ -267,21 +266,21 @@ export class ClusterSession implements ClusterMember {
     if (!this.#node.isAway) await this.registerAgain(this.#node.boot).catch((error: unknown) => this.failed(error));
   }
 
-  async #enroll(): Promise<void> {
-    const enrolling = this.#writes.add(async () => void (await this.#registered()));
-    await enrolling.catch((error: unknown) => {
-      // It creates the session where data was lost, so another node has it.
+  async #registerInQueue(): Promise<void> {
+    const registering = this.#writes.add(async () => void (await this.#ensureRegistered()));
+    await registering.catch((error: unknown) => {
+      // Where data was lost it would create the session again, so another node has it.
       if (error instanceof FencedError) this.lost();
       else if (this.#isUncertain) this.failed(error);
     });
   }
 
-  async #registered(): Promise<Ownership | undefined> {
-    if (!this.isReleased && this.#owned === undefined) await this.#register();
+  async #ensureRegistered(): Promise<Ownership | undefined> {
+    if (!this.isReleased && this.#owned === undefined) await this.#openInStore();
     return this.isReleased ? undefined : this.#owned;
   }
 
-  async #register(): Promise<void> {
+  async #openInStore(): Promise<void> {
     const meta = { ...this.#description.read(), threads: this.threads };
     this.#node.add(this);
     this.#isUncertain = true;

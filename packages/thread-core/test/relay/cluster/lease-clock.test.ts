@@ -1,6 +1,6 @@
 import { mock } from 'node:test';
 import t, { type Test } from 'tap';
-import { LeaseClock } from '../../../src/relay/cluster/cluster-clock.js';
+import { LeaseClock } from '../../../src/relay/cluster/lease-clock.js';
 
 /**
  * Both clocks stand still, except for what they are moved by, in milliseconds. They start at whole numbers: a sum with
