@@ -51,7 +51,7 @@ export class PieceBuffer implements AsyncIterable<Piece> {
     return this.#size <= MAX_UNREAD;
   }
 
-  /** The first pieces are not there: loops fail at once. */
+  /** Called before the first piece: those before it are lost, so loops fail at once. */
   skip(): void {
     this.#dropped += 1;
   }
@@ -88,6 +88,7 @@ export class PieceBuffer implements AsyncIterable<Piece> {
 
   #trim(): void {
     const wasFull = this.#size > MAX_KEPT;
+    // Infinity without a loop: then everything above the limit is dropped.
     const read = Math.min(...Array.from(this.#readers, ({ next }) => next));
     while (this.#size > MAX_KEPT && this.#dropped < read) {
       const oldest = this.#kept.get(this.#dropped);

@@ -60,6 +60,7 @@ export async function giveSession<Member extends MovableSession>(
     return 'retry';
   }
   if (!resumption.canResume(request.seq, request.sent)) return 'gap';
+  if (resumption.mayBeLate(to)) return 'retry';
   if (session.connection !== undefined) {
     disconnect(host, session, session.connection, CloseCode.SessionTakenOver, 'Taken over by a newer connection');
   }

@@ -70,6 +70,8 @@ export class Resumption implements FrameSink {
    */
   isUnproven = false;
   #connection: SessionConnection | undefined;
+  /** The nodes that have asked for the session since it has this connection. */
+  #askedBy: Set<string> | undefined;
   #isDiscarded = false;
   #graceTimer: NodeJS.Timeout | undefined;
   /** The address of the last connection. */
@@ -209,6 +211,16 @@ export class Resumption implements FrameSink {
     this.#attach(connection);
   }
 
+  /**
+   * Whether another node's question for the session may be older than the connection. That node is to ask again, which it does only
+   * while it has the client: a connection that is taken over is closed for good.
+   */
+  mayBeLate(node: string): boolean {
+    if (this.#connection === undefined || this.#askedBy?.has(node)) return false;
+    this.#askedBy = (this.#askedBy ?? new Set()).add(node);
+    return true;
+  }
+
   /** The connection is lost. Calls back if the session gets no other within the grace period. */
   detach(onExpired: () => void): void {
     this.stop();
@@ -240,6 +252,7 @@ export class Resumption implements FrameSink {
     const { socket } = (connection.request ?? {}) as { socket?: { remoteAddress?: string | undefined } };
     this.stop();
     this.#connection = connection;
+    this.#askedBy = undefined;
     this.address = socket?.remoteAddress ?? '';
   }
 

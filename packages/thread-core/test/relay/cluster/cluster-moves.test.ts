@@ -8,14 +8,17 @@ import { ClusterNode, cluster, countCalls } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
 
-/** Holds the second time, and all later ones, that a node claims: the one after the owner has given the session. */
-function holdSecondClaim(node: ClusterNode): { asked: Promise<void>; release(): void } {
+/**
+ * Holds the third time, and all later ones, that a node claims. The owner of a session with a connection has it asked twice, so
+ * this is the claim after it has given the session.
+ */
+function holdLastClaim(node: ClusterNode): { asked: Promise<void>; release(): void } {
   const [asked, claiming] = [deferred(), deferred()];
   let claims = 0;
   node.onCall = (name) => {
     if (name !== 'claim') return;
     claims += 1;
-    if (claims < 2) return;
+    if (claims < 3) return;
     node.gates.claim = claiming.promise;
     asked.resolve();
   };
@@ -71,6 +74,39 @@ t.test('what waits to be written does not bring back a session that was found to
   }
 });
 
+t.test('a question that comes late does not close the connection that came since [S-128]', async (t) => {
+  const { store, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  const [asked, delayed, answered] = [deferred(), deferred(), deferred()];
+  const post = store.post.bind(store);
+  store.post = async (node, message) => {
+    const { type, answer } = Object(message) as { type?: string; answer?: unknown };
+    if (type === 'move') {
+      asked.resolve();
+      await delayed.promise;
+    }
+    const isPosted = await post(node, message);
+    if (type === 'move-answer') answered.resolve();
+    if (type === 'move-answer') t.equal(answer, 'retry');
+    return isPosted;
+  };
+  const leaving = b.connect().then((client) => {
+    client.send({ type: 'resume', session, seq: 1, sent: 1 });
+    return client;
+  });
+  await asked.promise;
+  (await leaving).socket.terminate();
+  await until(() => b.relay.stats().sessions === 0, 'the client to leave the other node');
+  const [second, ready] = await a.resume({ session, seq: 1, sent: 1 });
+  t.match(ready, { resumed: true });
+  delayed.resolve();
+  await answered.promise;
+  t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', id: 2 });
+  t.equal(second.socket.readyState, second.socket.OPEN);
+});
+
 t.test('a session whose client was served by a node that closes stays with its owner [S-118]', async (t) => {
   const { agent, nodes } = await cluster(t, 3, { lease: 600 });
   const [a, b, c] = nodes as [ClusterNode, ClusterNode, ClusterNode];
@@ -107,7 +143,7 @@ t.test('a session that comes to a node while that closes is left to the others [
   const gate = agent.hold('chat.start');
   busy.send(to('hr', 'y', { id: 1 }));
   await gate.arrived;
-  const claim = holdSecondClaim(a);
+  const claim = holdLastClaim(a);
   const client = await a.connect();
   client.send({ type: 'resume', session, seq: 1, sent: 1 });
   await claim.asked;
@@ -152,7 +188,7 @@ t.test('a sign-out ends a session that is on its way to another node [S-121]', a
   const gate = agent.hold('chat.message');
   first.send(to('support', 'y', { id: 2 }));
   await gate.arrived;
-  const claim = holdSecondClaim(b);
+  const claim = holdLastClaim(b);
   const [second, ready] = await b.resume({ session, seq: 1, sent: 2 });
   t.match(ready, { resumed: true, pending: [2] });
   gate.release();
@@ -171,7 +207,7 @@ t.test('a sign-out ends a session that waits on a node to which it was given [S-
   const [a, b] = nodes as Pair;
   const [first, { session }] = await a.resume();
   await first.ask(to('support', 'x', { id: 1 }));
-  const claim = holdSecondClaim(b);
+  const claim = holdLastClaim(b);
   const client = await b.connect();
   client.send({ type: 'resume', session, seq: 1, sent: 1 });
   await claim.asked;
@@ -314,7 +350,7 @@ t.test('an acknowledgement that comes while the session moves to its client coun
   const gate = agent.hold('chat.message');
   first.send(to('support', 'z'.repeat(4000), { id: 2 }));
   await gate.arrived;
-  const claim = holdSecondClaim(b);
+  const claim = holdLastClaim(b);
   const [second, ready] = await b.resume({ session, seq: 1, sent: 2 });
   t.match(ready, { resumed: true, pending: [2] });
   gate.release();
