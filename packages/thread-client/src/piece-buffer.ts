@@ -32,7 +32,7 @@ export class PieceBuffer implements AsyncIterable<Piece> {
   #size = 0;
   #end: { error: unknown } | undefined;
 
-  /** `onChange` is called when the buffer has become full, or is no longer full. */
+  /** `onChange` is called whenever `full` may have changed. */
   constructor(onChange: () => void) {
     this.#onChange = onChange;
   }
