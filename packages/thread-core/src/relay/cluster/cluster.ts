@@ -149,11 +149,6 @@ export class Cluster {
     return this.#node.isLeaseGood;
   }
 
-  /** Waits until a renewal has confirmed which sessions this node still owns, or its lease is over. Never rejects. */
-  renewUntilConfirmed(): Promise<void> {
-    return this.#node.renewUntilConfirmed();
-  }
-
   /** Undefined if this node may act for its sessions at once; otherwise a promise that rejects if it may not. */
   check(): Promise<void> | undefined {
     return this.#node.check();

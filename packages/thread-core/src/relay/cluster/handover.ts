@@ -68,7 +68,7 @@ export async function giveSession<Member extends MovableSession>(
   host.resumables?.uncountDetached(session);
   resumption.settle(request.seq, request.sent);
   if (session.isAtRest) {
-    if (await handOver(host, session, resumption, record, to)) return 'moved';
+    if (await handOver(session, resumption, record, to)) return 'moved';
     // A newer connection may have come meanwhile.
     if (!session.isEnding && session.connection === undefined) waitForClient(host, session, resumption);
     return 'retry';
@@ -94,15 +94,10 @@ export async function giveSession<Member extends MovableSession>(
  * Hands a session in which nothing runs over. Resolves to whether that node has it now. Without an answer it may have it all the
  * same: this rejects when a renewal has confirmed who owns it, or when only a renewal lets this node act again.
  */
-function attemptHandover<Member extends MovableSession>(
-  { cluster }: SessionHost<Member>,
-  resumption: Resumption,
-  record: SessionRecord,
-  to: string,
-): Promise<boolean> {
+function attemptHandover(resumption: Resumption, record: SessionRecord, to: string): Promise<boolean> {
   const state = (): SessionState => stateOf(resumption, record, [], []);
   const attempt = record.handover(to, state).catch(async (error: unknown) => {
-    await cluster?.renewUntilConfirmed();
+    await record.findOwner();
     throw error;
   });
   resumption.moving = attempt.catch(() => undefined);
@@ -110,15 +105,14 @@ function attemptHandover<Member extends MovableSession>(
 }
 
 /** Hands the session over. Resolves to whether that node has it now; never rejects. */
-async function handOver<Member extends MovableSession>(
-  host: SessionHost<Member>,
-  session: Member,
+async function handOver(
+  session: MovableSession,
   resumption: Resumption,
   record: SessionRecord,
   to: string,
 ): Promise<boolean> {
   try {
-    if (!(await attemptHandover(host, resumption, record, to))) return false;
+    if (!(await attemptHandover(resumption, record, to))) return false;
     session.onLost();
     return true;
   } catch (error) {
@@ -145,7 +139,7 @@ async function moveAtRest<Member extends MovableSession>(
   // Frames that arrive from now on are left to the next owner.
   resumption.isLeaving = true;
   try {
-    if (await attemptHandover(host, resumption, record, to)) {
+    if (await attemptHandover(resumption, record, to)) {
       session.connection = undefined;
       remote.hasMoved();
       session.onLost();

@@ -91,7 +91,12 @@ export async function parkSession(
     if (session.isEnding) return;
     const pending = ids.filter((id) => !running.has(id));
     const state = (): SessionState => stateOf(resumption, record, waiting, pending);
-    await before(limit, park(session, record, state, deadline));
+    const parked = park(session, record, state, deadline).catch(async (error: unknown) => {
+      // It may have been carried out all the same.
+      if (onKept !== undefined) await record.findOwner();
+      throw error;
+    });
+    await before(limit, parked);
   })();
   resumption.moving = parking.catch(() => undefined);
   try {

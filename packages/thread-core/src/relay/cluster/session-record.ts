@@ -126,7 +126,7 @@ export class SessionRecord implements ReconciledSession {
 
   /** A write failed: it is tried again after the next renewal. */
   failed(error: unknown): void {
-    if (error instanceof FencedError) void this.#findOwner();
+    if (error instanceof FencedError) void this.findOwner();
     else this.#node.noteFailedWrite(error);
   }
 
@@ -259,9 +259,9 @@ export class SessionRecord implements ReconciledSession {
     await this.#node.store.thread(this.#owned, key, entry ?? null);
   }
 
-  /** The session is lost, unless it is the store's data that was. */
-  async #findOwner(): Promise<void> {
-    await this.#node.renewAfresh();
+  /** After a write that was refused, or got no answer: whose is the session now? The count of a renewal may not show that. */
+  async findOwner(): Promise<void> {
+    await this.#node.renewUntilConfirmed();
     // Away: the next renewal finds it out.
     if (!this.#node.isAway) await this.registerAgain(this.#node.boot).catch((error: unknown) => this.failed(error));
   }
