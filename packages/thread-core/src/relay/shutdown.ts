@@ -46,6 +46,8 @@ export async function closeSessions(relay: ClosingRelay, drainTimeout: number): 
     relay.cluster.closeGateways('The server is shutting down');
     await leaveCluster(sessions, drainTimeout, relay.config.cleanupTimeout);
     await withTimeout(relay.cluster.stopMoves(), left());
+    // Those whose owners have answered since.
+    relay.cluster.closeGateways('The server is shutting down');
     // Those that have come from other nodes meanwhile.
     const late = [...relay.sessions].filter((session) => !sessions.includes(session));
     await leaveCluster(late, 0, left());

@@ -194,6 +194,8 @@ export class Cluster {
       },
     });
     this.gateways.add(gateway);
+    // The answer of the owner has come late.
+    if (this.#isStopping) gateway.lose(CloseCode.ServiceRestart, 'The server is shutting down');
     return gateway;
   }
 
