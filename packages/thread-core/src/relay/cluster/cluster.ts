@@ -241,8 +241,15 @@ export class Cluster {
     if (age < lease * MAX_STRAY_LEASES) {
       // Not awaited further: the renewal, of which this is a part, must not wait for an agent.
       if (!(await this.#reaper.beginOne(sid))) this.#strays.set(sid, now - lease);
-    } else if (this.#strays.size < MAX_STRAYS) this.#strays.set(sid, now);
-    else this.#strays.clear();
+    } else if (this.#hasRoomForStray(now)) this.#strays.set(sid, now);
+  }
+
+  /** Those that find no room have their turn when others are ended: to forget some for them would forget all in the end. */
+  #hasRoomForStray(now: number): boolean {
+    if (this.#strays.size < MAX_STRAYS) return true;
+    const [oldest] = this.#strays;
+    if (oldest === undefined || now - oldest[1] < this.#node.node.lease * MAX_STRAY_LEASES) return false;
+    return this.#strays.delete(oldest[0]);
   }
 
   #onMessage(message: JsonValue): void {
