@@ -260,7 +260,6 @@ export class IncomingFrames implements InboxOwner {
     this.#ensureInbox().holdUntil(promise);
   }
 
-  /** Holds frames until `unpause`. */
   pause(): void {
     this.#ensureInbox().pause();
   }
@@ -288,6 +287,8 @@ export class IncomingFrames implements InboxOwner {
   restore(texts: readonly string[]): void {
     this.#isFirst = false;
     if (texts.length === 0) return;
+    // They may be more than `maxPending`: those that were pending, and those that were held.
+    this.#inbox = new Inbox(this, Math.max(this.#config.maxPending, texts.length));
     this.pause();
     for (const text of texts) this.#inbox?.hold(this.#read(text), text, Buffer.byteLength(text), Infinity);
   }

@@ -1,0 +1,36 @@
+// Messages that wait in a session that moves.
+import t from 'tap';
+import { deferred, to } from '../helpers.js';
+import { type ClusterNode, cluster } from './cluster-helpers.js';
+
+type Pair = [ClusterNode, ClusterNode];
+
+t.test('more messages than maxPending may wait in a session that moves: none of them is lost [S-57]', async (t) => {
+  const deciding = deferred();
+  const { agent, nodes } = await cluster(t, 2, {
+    maxPending: 2,
+    authorize: async (_identity, _agentId, { message }) => {
+      if (JSON.stringify(message).includes('undecided')) await deciding.promise;
+      return true;
+    },
+  });
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  const gate = agent.hold('chat.start');
+  first.send(to('support', 'running', { id: 1 }));
+  await gate.arrived;
+  // One waits for the agent, one for `authorize`, and two for their turn.
+  first.send(to('support', 'waiting', { id: 2 }));
+  t.match(await first.ask({ type: 'ping', id: 'p' }), { type: 'pong' });
+  first.send(to('hr', 'undecided', { id: 3 }), to('hr', 'held', { id: 4 }), to('sales', 'held', { id: 5 }));
+  t.match(await first.ask({ type: 'ping', id: 'p' }), { type: 'pong' });
+  const closing = a.relay.close({ timeout: 30_000 });
+  gate.release();
+  t.match(await first.next(), { type: 'response', id: 1, seq: 1 });
+  await closing;
+  deciding.resolve();
+  const [second, ready] = await b.resume({ session, seq: 1, sent: 5 });
+  t.match(ready, { resumed: true, got: 5, pending: [2, 3, 4, 5] });
+  const answered = (await second.all(4)).map(({ id }) => id);
+  t.strictSame(answered.sort(), [2, 3, 4, 5]);
+});
