@@ -207,6 +207,8 @@ export class Cluster {
 
   /** Ends the sessions of an identity on all other nodes, and those that have no living node. */
   async endSessions(identityKey: string): Promise<void> {
+    // That is not one user.
+    if (identityKey === ANONYMOUS) return;
     const { store, node } = this.#node;
     const message: EndSessionsMessage = { type: 'end-sessions', key: identityKey };
     const others = (await store.nodes()).filter((name) => name !== node.name);
