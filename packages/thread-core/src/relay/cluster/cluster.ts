@@ -61,6 +61,8 @@ const CHECKS_PER_LEASE = 3;
 interface EndSessionsMessage {
   type: 'end-sessions';
   key: string;
+  /** Those that the store has of it: they end also if they come to a node later, because their owner has not heard this. */
+  sids?: string[];
 }
 
 /** A relay's part in the cluster: its node, its sessions in the store, and the reaper. */
@@ -210,7 +212,9 @@ export class Cluster {
     // That is not one user.
     if (identityKey === ANONYMOUS) return;
     const { store, node } = this.#node;
-    const message: EndSessionsMessage = { type: 'end-sessions', key: identityKey };
+    const sids = (await store.sessionsOf(identityKey)).map(({ sid }) => sid);
+    const message: EndSessionsMessage = { type: 'end-sessions', key: identityKey, sids };
+    this.moves.rememberSignOut(identityKey, sids);
     const others = (await store.nodes()).filter((name) => name !== node.name);
     await Promise.all(others.map((name) => store.post(name, { ...message })));
     const places = await store.sessionsOf(identityKey);
@@ -256,8 +260,10 @@ export class Cluster {
 
   #onMessage(message: JsonValue): void {
     const received = Object(message) as EndSessionsMessage | MovesMessage | LinkMessage;
-    if (received.type === 'end-sessions') this.#host.signOutHere(received.key);
-    else if (received.type === 'link') this.links.onMessage(received);
+    if (received.type === 'end-sessions') {
+      this.#host.signOutHere(received.key);
+      this.moves.rememberSignOut(received.key, received.sids);
+    } else if (received.type === 'link') this.links.onMessage(received);
     else if (received.type === 'move' || received.type === 'move-answer') this.moves.onMessage(received);
   }
 }

@@ -90,7 +90,7 @@ const FINAL: readonly unknown[] = [
 /** The most entries of `#uncertain`. */
 const MAX_UNCERTAIN = 10_000;
 
-/** The most identities whose sign-out is remembered. */
+/** The most identities and sessions whose sign-out is remembered. */
 const MAX_SIGNED_OUT = 10_000;
 
 /** The most questions that are remembered, to recognise one that was posted twice. */
@@ -111,7 +111,7 @@ export class SessionMoves {
   readonly #asked = new Map<string, true>();
   /** Requests, by session id, whose session may come here although the store's or the owner's answer gets lost. */
   readonly #uncertain = new Map<string, { request: ResumeRequest; askedAt: number }>();
-  /** When the sessions of an identity were ended last, by its key. One that was asked for before ends when it comes. */
+  /** When the sessions of an identity were ended, or one session. What was asked for before ends when it comes. */
   readonly #signedOut = new Map<string, number>();
   readonly #stopping = new AbortController();
   /** Sessions that were taken over from other nodes, and sessions that were given to them. */
@@ -135,9 +135,10 @@ export class SessionMoves {
     return asked !== undefined;
   }
 
-  /** The sessions of an identity were ended: those that are on their way here end when they come. */
-  rememberSignOut(identityKey: string): void {
-    setBounded(this.#signedOut, identityKey, performance.now(), MAX_SIGNED_OUT);
+  /** The sessions of an identity were ended. Those that are on their way here end when they come; `sids`, whenever they come. */
+  rememberSignOut(identityKey: string, sids: readonly string[] = []): void {
+    setBounded(this.#signedOut, `identity ${identityKey}`, performance.now(), MAX_SIGNED_OUT);
+    for (const sid of sids) setBounded(this.#signedOut, `session ${sid}`, Number.POSITIVE_INFINITY, MAX_SIGNED_OUT);
   }
 
   /** Takes no more sessions, and waits for no more answers of other nodes. Resolves when no attempt is running. */
@@ -223,7 +224,8 @@ export class SessionMoves {
     this.#uncertain.delete(sid);
     await this.#host.restore({ owned, session, request, journal });
     this.claimed += 1;
-    if ((this.#signedOut.get(request.identityKey) ?? 0) > askedAt) this.#host.endSession(sid);
+    const signOuts = [`identity ${request.identityKey}`, `session ${sid}`].map((key) => this.#signedOut.get(key) ?? 0);
+    if (Math.max(...signOuts) > askedAt) this.#host.endSession(sid);
   }
 
   async #readJournal(sid: string): Promise<JournalSlice | undefined> {
@@ -295,6 +297,5 @@ export class SessionMoves {
 function toJson(message: MovesMessage): JsonValue {
   const request = { ...message.request };
   if (message.type === 'move') return { ...message, request };
-  const { answer } = message;
-  return { ...message, request, answer: typeof answer === 'object' ? { ...answer } : answer };
+  return { ...message, request, answer: typeof message.answer === 'object' ? { ...message.answer } : message.answer };
 }

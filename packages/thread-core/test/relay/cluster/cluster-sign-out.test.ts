@@ -19,3 +19,34 @@ t.test('no sign-out ends the parked sessions of all clients without an identity 
   const [, ready] = await b.resume({ session, seq: 1, sent: 1 });
   t.match(ready, { resumed: true });
 });
+
+t.test('a sign-out ends the sessions of a node that is dead although its lease is still good [S-121]', async (t) => {
+  const { agent, store, nodes } = await cluster(t, 2, { lease: 600 });
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  a.isCutOff = true;
+  await a.dropAll();
+  const post = store.post.bind(store);
+  // It never hears what it is told.
+  store.post = (node, message) => (node === 'a' ? Promise.resolve(true) : post(node, message));
+  await b.relay.endSessions('me');
+  const [, ready] = await b.resume({ session, seq: 1, sent: 1 });
+  t.match(ready, { resumed: false });
+  await agent.waitFor(({ counters }) => counters.open === 0);
+});
+
+t.test('a sign-out ends a parked session, although nothing is reaped for a lease after a failover [S-121]', async (t) => {
+  const { agent, store, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  await a.relay.close();
+  const reapOne = store.reapOne.bind(store);
+  store.reapOne = () => Promise.resolve(undefined);
+  await b.relay.endSessions('me');
+  store.reapOne = reapOne;
+  const [, ready] = await b.resume({ session, seq: 1, sent: 1 });
+  t.match(ready, { resumed: false });
+  await agent.waitFor(({ counters }) => counters.open === 0);
+});
