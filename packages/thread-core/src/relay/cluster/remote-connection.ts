@@ -34,6 +34,8 @@ export class RemoteConnection extends LimitedConnection implements SessionConnec
   readonly #socket: RemoteSocket;
   readonly #progress: RemoteProgress;
   readonly #spill: JournalSpill;
+  /** Tells its session that it is closed, once. */
+  #closed: (() => void) | undefined;
 
   constructor(
     config: RelayConfig,
@@ -78,10 +80,12 @@ export class RemoteConnection extends LimitedConnection implements SessionConnec
     if (!this.isOpen) return;
     this.#post({ event: 'close', end: this.#lastSeq, code, reason });
     // What is still to be written is in the store before the other node closes the socket.
-    void this.#spill.write().then(() => {
+    this.#closed = () => {
+      this.#closed = undefined;
       this.#leave();
       owner.onClosed(code, undefined);
-    });
+    };
+    void this.#spill.write().then(() => this.#closed?.());
     this.isOpen = false;
   }
 
@@ -97,8 +101,10 @@ export class RemoteConnection extends LimitedConnection implements SessionConnec
     this.release();
   }
 
+  /** What the store does not take is not awaited any longer. */
   terminate(): void {
     this.close(CloseCode.ServiceRestart, '');
+    this.#closed?.();
   }
 
   /** The session is the other node's now. */

@@ -87,14 +87,8 @@ const FINAL: readonly unknown[] = [
   'forbidden',
 ] satisfies ResumeResult[];
 
-/** The most entries of `#uncertain`. */
-const MAX_UNCERTAIN = 10_000;
-
-/** The most identities and sessions whose sign-out is remembered. */
-const MAX_SIGNED_OUT = 10_000;
-
-/** The most questions that are remembered, to recognise one that was posted twice. */
-const MAX_ASKED = 10_000;
+/** The most requests, sign-outs and questions that are remembered, of each. */
+const MAX_REMEMBERED = 10_000;
 
 /** The shortest pause between two claims. After a handover there is none. */
 const MIN_WAIT_MS = 25;
@@ -137,8 +131,8 @@ export class SessionMoves {
 
   /** The sessions of an identity were ended. Those that are on their way here end when they come; `sids`, whenever they come. */
   rememberSignOut(identityKey: string, sids: readonly string[] = []): void {
-    setBounded(this.#signedOut, `identity ${identityKey}`, performance.now(), MAX_SIGNED_OUT);
-    for (const sid of sids) setBounded(this.#signedOut, `session ${sid}`, Number.POSITIVE_INFINITY, MAX_SIGNED_OUT);
+    setBounded(this.#signedOut, `identity ${identityKey}`, performance.now(), MAX_REMEMBERED);
+    for (const sid of sids) setBounded(this.#signedOut, `session ${sid}`, Number.POSITIVE_INFINITY, MAX_REMEMBERED);
   }
 
   /** Takes no more sessions, and waits for no more answers of other nodes. Resolves when no attempt is running. */
@@ -155,7 +149,7 @@ export class SessionMoves {
     return this.#exclusively(sid, async () => {
       try {
         await this.#node.joined();
-        setBounded(this.#uncertain, sid, { request, askedAt }, MAX_UNCERTAIN);
+        setBounded(this.#uncertain, sid, { request, askedAt }, MAX_REMEMBERED);
         const result = await this.#resume(request, askedAt, isWanted);
         if (FINAL.includes(result)) this.#uncertain.delete(sid);
         return result;
@@ -245,7 +239,7 @@ export class SessionMoves {
 
   #isNew({ ask }: MoveMessage): boolean {
     if (this.#asked.has(ask)) return false;
-    setBounded(this.#asked, ask, true, MAX_ASKED);
+    setBounded(this.#asked, ask, true, MAX_REMEMBERED);
     return true;
   }
 
@@ -297,5 +291,6 @@ export class SessionMoves {
 function toJson(message: MovesMessage): JsonValue {
   const request = { ...message.request };
   if (message.type === 'move') return { ...message, request };
-  return { ...message, request, answer: typeof message.answer === 'object' ? { ...message.answer } : message.answer };
+  const { answer } = message;
+  return { ...message, request, answer: typeof answer === 'object' ? { ...answer } : answer };
 }

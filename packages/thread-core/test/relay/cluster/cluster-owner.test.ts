@@ -5,41 +5,47 @@ import { type ClusterNode, cluster } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
 
-t.test('a node that got no answer to a handover finds out who has the session, however busy it is [S-105]', async (t) => {
-  const { agent, store, nodes } = await cluster(t, 2, { lease: 600 });
-  const [a, b] = nodes as Pair;
-  const [first, { session }] = await a.resume();
-  t.match(await first.ask(to('support', 'x', { id: 1 })), { type: 'response', seq: 1 });
-  const [other] = await a.resume();
-  await other.ask(to('hr', 'x', { id: 1 }));
-  // While something is being written, the count of a renewal is right within bounds only.
-  const writing = deferred();
-  a.gates.thread = writing.promise;
-  t.match(await other.ask({ type: 'end', agent_id: 'hr', id: 2 }), { type: 'ended' });
-  a.lost.add('handover');
-  const left = await b.connect();
-  left.send({ type: 'resume', session, seq: 1, sent: 1 });
-  await first.closed;
-  await b.dropAll();
-  const [second, ready] = await a.resume({ session, seq: 1, sent: 1 });
-  t.match(ready, { resumed: true, seq: 1, got: 1 });
-  t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', seq: 2 });
-  const places = await store.sessionsOf('me');
-  t.equal(places.find(({ sid }) => session.startsWith(sid))?.owner, 'a');
-  t.equal(agent.counters.started, 2);
-  writing.resolve();
-});
+t.test(
+  'a node that got no answer to a handover finds out who has the session, however busy it is [S-105]',
+  async (t) => {
+    const { agent, store, nodes } = await cluster(t, 2, { lease: 600 });
+    const [a, b] = nodes as Pair;
+    const [first, { session }] = await a.resume();
+    t.match(await first.ask(to('support', 'x', { id: 1 })), { type: 'response', seq: 1 });
+    const [other] = await a.resume();
+    await other.ask(to('hr', 'x', { id: 1 }));
+    // While something is being written, the count of a renewal is right within bounds only.
+    const writing = deferred();
+    a.gates.thread = writing.promise;
+    t.match(await other.ask({ type: 'end', agent_id: 'hr', id: 2 }), { type: 'ended' });
+    a.lost.add('handover');
+    const left = await b.connect();
+    left.send({ type: 'resume', session, seq: 1, sent: 1 });
+    await first.closed;
+    await b.dropAll();
+    const [second, ready] = await a.resume({ session, seq: 1, sent: 1 });
+    t.match(ready, { resumed: true, seq: 1, got: 1 });
+    t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', seq: 2 });
+    const places = await store.sessionsOf('me');
+    t.equal(places.find(({ sid }) => session.startsWith(sid))?.owner, 'a');
+    t.equal(agent.counters.started, 2);
+    writing.resolve();
+  },
+);
 
-t.test('a node that got no answer to parking finds out who has the session before it goes on with it [S-105]', async (t) => {
-  const { nodes } = await cluster(t, 2, { lease: 10_000 });
-  const [a, b] = nodes as Pair;
-  const [, { session }] = await a.resume();
-  a.lost.add('park');
-  await a.dropAll();
-  const [second, ready] = await a.resume({ session, seq: 0, sent: 0 });
-  t.match(ready, { resumed: true, seq: 0, got: 0 });
-  a.lost.clear();
-  t.match(await second.ask({ type: 'end', agent_id: 'support', id: 1 }), { type: 'ended', seq: 1 });
-  const [, again] = await b.resume({ session, seq: 1, sent: 1 });
-  t.match(again, { resumed: true, seq: 1, got: 1 });
-});
+t.test(
+  'a node that got no answer to parking finds out who has the session before it goes on with it [S-105]',
+  async (t) => {
+    const { nodes } = await cluster(t, 2, { lease: 10_000 });
+    const [a, b] = nodes as Pair;
+    const [, { session }] = await a.resume();
+    a.lost.add('park');
+    await a.dropAll();
+    const [second, ready] = await a.resume({ session, seq: 0, sent: 0 });
+    t.match(ready, { resumed: true, seq: 0, got: 0 });
+    a.lost.clear();
+    t.match(await second.ask({ type: 'end', agent_id: 'support', id: 1 }), { type: 'ended', seq: 1 });
+    const [, again] = await b.resume({ session, seq: 1, sent: 1 });
+    t.match(again, { resumed: true, seq: 1, got: 1 });
+  },
+);

@@ -36,17 +36,20 @@ t.test('a sign-out ends the sessions of a node that is dead although its lease i
   await agent.waitFor(({ counters }) => counters.open === 0);
 });
 
-t.test('a sign-out ends a parked session, although nothing is reaped for a lease after a failover [S-121]', async (t) => {
-  const { agent, store, nodes } = await cluster(t, 2);
-  const [a, b] = nodes as Pair;
-  const [first, { session }] = await a.resume();
-  await first.ask(to('support', 'x', { id: 1 }));
-  await a.relay.close();
-  const reapOne = store.reapOne.bind(store);
-  store.reapOne = () => Promise.resolve(undefined);
-  await b.relay.endSessions('me');
-  store.reapOne = reapOne;
-  const [, ready] = await b.resume({ session, seq: 1, sent: 1 });
-  t.match(ready, { resumed: false });
-  await agent.waitFor(({ counters }) => counters.open === 0);
-});
+t.test(
+  'a sign-out ends a parked session, although nothing is reaped for a lease after a failover [S-121]',
+  async (t) => {
+    const { agent, store, nodes } = await cluster(t, 2);
+    const [a, b] = nodes as Pair;
+    const [first, { session }] = await a.resume();
+    await first.ask(to('support', 'x', { id: 1 }));
+    await a.relay.close();
+    const reapOne = store.reapOne.bind(store);
+    store.reapOne = () => Promise.resolve(undefined);
+    await b.relay.endSessions('me');
+    store.reapOne = reapOne;
+    const [, ready] = await b.resume({ session, seq: 1, sent: 1 });
+    t.match(ready, { resumed: false });
+    await agent.waitFor(({ counters }) => counters.open === 0);
+  },
+);
