@@ -5,7 +5,7 @@ import { withTimeout } from '../../timers.js';
 import { FencedError, type Renewal, type SessionStore, StoreError, type StoreNode } from '../store/session-store.js';
 import { ClusterUnavailableError } from './cluster-errors.js';
 import { type ReconciledSession, reconcile } from './cluster-reconcile.js';
-import { LeaseClock } from './lease-clock.js';
+import { LeaseClock, type Moment } from './lease-clock.js';
 
 /**
  * `ok`: the store has all of this node's sessions. `degraded`: it answers, but does not take all writes. `away`: it
@@ -200,10 +200,10 @@ export class ClusterNode {
       this.#isLost ||= this.#hasJoined && (hasLapsed || renewal.boot !== this.#boot);
       this.#hasJoined = true;
       const differs = this.#isLost || !this.#isExpected(renewal, atLeast);
-      if (differs || this.#hasUnwritten) await this.#reconcile(this.#boot, differs);
-      this.#isLost = false;
+      const repaired = differs || this.#hasUnwritten ? await this.#repair(asked, renewal.boot, differs) : undefined;
+      this.#isLost = repaired?.isLost === true;
       this.#boot = renewal.boot;
-      this.#clock.set(asked);
+      this.#clock.set(repaired?.renewed ?? asked);
       this.#isAway = false;
       if (!this.#hasUnwritten) this.#change('ok');
     } catch (error) {
@@ -224,6 +224,32 @@ export class ClusterNode {
     // Reported as fenced, but a renewal can end it: the node still has its name.
     const isLeaseOver = this.#clock.age >= this.node.lease + this.grace / 2;
     this.#change(isReachable ? 'degraded' : isLeaseOver && this.#hasJoined ? 'fenced' : 'away', error);
+  }
+
+  /**
+   * Repairs differences, and renews the lease meanwhile: there may be so many sessions that it takes longer than that. Gives the
+   * moment of the last renewal, and whether all was lost again.
+   */
+  async #repair(asked: Moment, boot: string, isFull: boolean): Promise<{ renewed: Moment; isLost: boolean }> {
+    const { store, node } = this;
+    const over = new AbortController();
+    const state = { renewed: asked, isLost: false };
+    const renewing = (async () => {
+      while (!state.isLost) {
+        await delay(node.lease / RENEWALS_PER_LEASE, undefined, { ref: false, signal: over.signal });
+        const moment = this.#clock.now();
+        const renewal = await store.renew(node).catch(() => undefined);
+        state.isLost = renewal !== undefined && (renewal.fenced || renewal.lapsed || renewal.boot !== boot);
+        if (renewal !== undefined && !state.isLost) state.renewed = moment;
+      }
+    })().catch(() => undefined);
+    try {
+      await this.#reconcile(this.#boot, isFull);
+    } finally {
+      over.abort();
+      await renewing;
+    }
+    return state;
   }
 
   /** Registers all members again, or writes what was not written, and ends what the store should not have. */
