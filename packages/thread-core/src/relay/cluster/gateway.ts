@@ -37,6 +37,8 @@ export interface GatewayOptions {
   onLeft(gateway: Gateway): void;
 }
 
+type CloseEvent = Extract<LinkEvent, { event: 'close' }>;
+
 /** Frames of one read of the store. */
 const MAX_ENTRIES = 100;
 
@@ -189,7 +191,7 @@ export class Gateway implements ConnectionOwner, LinkListener {
       this.#kept = this.keptAfter(message.got);
       this.#keptBytes = this.#kept.reduce((bytes, { text }) => bytes + sizeOf(text), 0);
       this.connection.writeControl(encode(message.text));
-    } else if (message.event === 'close') void this.#closeAfter(message.end, message.code, message.reason);
+    } else if (message.event === 'close') void this.#closeAfter(message);
     else if (message.event === 'gone') this.onPeerLost();
     else if (message.event === 'moved') {
       this.#hasMoved = true;
@@ -198,8 +200,10 @@ export class Gateway implements ConnectionOwner, LinkListener {
     }
   }
 
-  async #closeAfter(end: number, code: number, reason: string): Promise<void> {
+  async #closeAfter({ end, code, reason, frames = [] }: CloseEvent): Promise<void> {
     if (end > this.written) await this.deliverStored();
+    const left = frames.slice(Math.max(0, frames.length - Math.max(0, end - this.written)));
+    if (!this.hasLeft) for (const frame of left) this.connection.write(encode(frame) as Bytes);
     this.close(code, reason);
   }
 

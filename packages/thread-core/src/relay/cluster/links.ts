@@ -18,8 +18,11 @@ export type GatewayEvent =
   | { event: 'frames'; end: number }
   /** A frame that is not numbered. `got`: how many frames of the client were taken. */
   | { event: 'control'; text: string; got: number }
-  /** Closes the socket, once the frames up to `end` are written. */
-  | { event: 'close'; end: number; code: number; reason: string }
+  /**
+   * Closes the socket, once the frames up to `end` are written. `frames`: the last ones, up to `end`. A session that ends
+   * leaves nothing in the store, from which they could be read.
+   */
+  | { event: 'close'; end: number; code: number; reason: string; frames?: string[] }
   /** The session was handed over to the node that has the socket. */
   | { event: 'moved'; end: number }
   /** Whether the other node still has the link. */

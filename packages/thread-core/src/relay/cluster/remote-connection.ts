@@ -21,7 +21,7 @@ export interface RemoteSocket {
 export interface RemoteProgress {
   readonly got: number;
   readonly isLeaving: boolean;
-  readonly journal: { readonly lastSeq: number };
+  readonly journal: { readonly lastSeq: number; frames(): Bytes[] };
 }
 
 /** The connection of a session whose client is connected to another node. That node reads its frames from the store. */
@@ -78,8 +78,9 @@ export class RemoteConnection extends LimitedConnection implements SessionConnec
   close(code: number, reason: string): void {
     const { owner } = this;
     if (!this.isOpen) return;
-    this.#post({ event: 'close', end: this.#lastSeq, code, reason });
-    // What is still to be written is in the store before the other node closes the socket.
+    // A session that goes on elsewhere is in the store.
+    const frames = code === CloseCode.ServiceRestart ? [] : this.#progress.journal.frames().map(decode);
+    this.#post({ event: 'close', end: this.#lastSeq, code, reason, frames });
     this.#closed = () => {
       this.#closed = undefined;
       this.#leave();
