@@ -130,7 +130,8 @@ function openGateway<Member extends ResumingSession>(
     }
     gateway.leave();
     host.resumables?.uncountDetached(moved);
-    connect(host, moved, connection, identity, ({ resumption }) => resumption?.continueOn(connection, seq));
+    // A slow client may have read on meanwhile, so that the gateway has written more of what the store has than `seq`.
+    connect(host, moved, connection, identity, ({ resumption }) => resumption?.continueOn(connection, gateway.written));
     const kept = gateway.keptAfter(moved.resumption.got).map(({ text }) => text);
     for (const text of gateway.lastAck === undefined ? kept : [gateway.lastAck, ...kept]) {
       moved.onFrame(readFrame(text, host.config.maxFrameDepth, true), text, Buffer.byteLength(text));
