@@ -118,8 +118,10 @@ export class RemoteConnection extends LimitedConnection implements SessionConnec
     if (message.event === 'gone') this.#onGone(message.code);
     else if (message.event === 'frame' || message.event === 'excess') {
       const { n, text, event } = message;
+      const { got, isLeaving } = this.#progress;
       // What is not taken is taken by the next owner.
-      if (n !== undefined && (n !== this.#progress.got + 1 || this.#progress.isLeaving)) return;
+      if (n !== undefined && (n <= got || isLeaving)) return;
+      if (n !== undefined && n > got + 1) return this.#lose();
       const frame = readFrame(text, this.config.maxFrameDepth, true);
       if (event === 'excess') this.owner.onExcessFrame(frame, text, Buffer.byteLength(text));
       else this.owner.onFrame(frame, text, Buffer.byteLength(text));
@@ -127,6 +129,12 @@ export class RemoteConnection extends LimitedConnection implements SessionConnec
   }
 
   onPeerLost(): void {
+    this.#onGone(CloseCode.Abnormal);
+  }
+
+  /** A frame was lost with the data of the store: its client sends it again on another connection. */
+  #lose(): void {
+    this.#post({ event: 'close', end: 0, code: CloseCode.ServiceRestart, reason: 'Try again' });
     this.#onGone(CloseCode.Abnormal);
   }
 
