@@ -25,7 +25,7 @@ import { type RelayConfig, readOptions } from './options.js';
 import { ResumableSessions } from './resume/resumable-sessions.js';
 import { ClientSession } from './session/session.js';
 import type { SessionHost } from './session/session-host.js';
-import { CLOSING_TIMEOUT_MS, closeSessions } from './shutdown.js';
+import { CLOSING_TIMEOUT_MS, closeAll, closeSessions } from './shutdown.js';
 
 /** Creates a relay, which connects WebSocket clients to agents. Make one per server, or one per endpoint. */
 export function createRelay<Identity = unknown, Context = unknown>(
@@ -231,6 +231,7 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
         await endChatsOf(stored, config);
       },
       signOutHere: (key) => this.signOutHere(key),
+      onFenced: () => closeAll(this.#sessions),
       onGatewayLeft: () => this.#stopSweeper(),
       hasSession: (sid) => this.resumables?.has(sid) === true,
       restore: (claimed) => this.#restore(claimed),

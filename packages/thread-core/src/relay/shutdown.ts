@@ -52,7 +52,7 @@ export async function closeSessions(relay: ClosingRelay, drainTimeout: number): 
     const late = [...relay.sessions].filter((session) => !sessions.includes(session));
     await leaveCluster(late, 0, left());
   }
-  for (const session of relay.sessions) session.shutDown();
+  closeAll(relay.sessions);
   const all = new Set([...sessions, ...relay.sessions]);
   const grace = setTimeout(() => {
     for (const session of relay.sessions) session.terminate();
@@ -65,6 +65,11 @@ export async function closeSessions(relay: ClosingRelay, drainTimeout: number): 
     ended: ended + unconfirmed - before.ended - before.unconfirmed,
     failed: orphans - before.orphans,
   };
+}
+
+/** Closes all sessions: their clients connect elsewhere. */
+export function closeAll(sessions: Iterable<Pick<ClosingSession, 'shutDown'>>): void {
+  for (const session of sessions) session.shutDown();
 }
 
 async function drainSessions(sessions: ClosingSession[], drainTimeout: number): Promise<void> {

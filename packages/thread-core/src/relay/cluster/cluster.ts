@@ -44,6 +44,8 @@ export interface ClusterHost extends MovesHost {
   endChatsOf(session: StoredSession): Promise<void>;
   /** Ends the sessions of an identity on this node. */
   signOutHere(identityKey: string): void;
+  /** Another process has taken the name of this node, and with it all sessions that the store knew. */
+  onFenced(): void;
   /** A gateway has left: its connection is closed, or has got its session. */
   onGatewayLeft(): void;
 }
@@ -93,7 +95,10 @@ export class Cluster {
       // Sessions that cannot be resumed need no longer grace. It bounds how long they continue without the store.
       grace: lease,
       onRenewed: () => this.#onRenewed(),
-      onFenced: () => this.closeGateways('The node has lost its name'),
+      onFenced: () => {
+        this.closeGateways('The node has lost its name');
+        host.onFenced();
+      },
       onStray: (sid) => this.#onStray(sid),
     });
     this.moves = new SessionMoves(this.#node, host);
