@@ -1,6 +1,11 @@
 import { Client, heldAuthentication, RawClient, soon, to, until, upgradeText } from './client.js';
-import type { Declare, Host } from './host.js';
+import type { App, Declare, Host } from './host.js';
 import { connections, world } from './world.js';
+
+/** Some frameworks close their relays a little later than the app asks for it, and accept upgrades until then. */
+function closingBegun({ relays }: App): Promise<void> {
+  return until(() => relays.every(({ isClosing }) => isClosing), 'the relays are being closed');
+}
 
 /** Shutdown, with the framework's own close. */
 export function shutdown(declare: Declare, host: Host): void {
@@ -64,21 +69,29 @@ export function shutdown(declare: Declare, host: Host): void {
     [],
     async (t) => {
       const held = heldAuthentication();
-      const { app, url, port } = await world(t, host, { options: { authenticate: held.authenticate } });
+      let accepted = 0;
+      const { app, url, port } = await world(t, host, {
+        options: { authenticate: held.authenticate, hooks: { onOpen: () => void accepted++ } },
+      });
       const polite = new Client(url);
       const silent = new RawClient(port, upgradeText('/ws'));
       await until(() => held.asked === 2, 'authenticate is called for both');
       const closing = app.close();
+      await closingBegun(app);
       held.open();
       await soon(closing, 'the app to close');
       t.ok([1001, 1006].includes((await polite.closed).code), 'with 1001, or refused');
       silent.socket.destroy();
+      t.equal(accepted, 0);
       t.equal(app.relays[0]?.sessions.size, 0);
     },
   );
 
   declare('an upgrade that comes while a send is still running is refused', [], async (t) => {
-    const { agent, app, connect, url, port } = await world(t, host);
+    let accepted = 0;
+    const { agent, app, connect, url, port } = await world(t, host, {
+      options: { hooks: { onOpen: () => void accepted++ } },
+    });
     const client = await connect();
     const kept = new RawClient(port, 'GET /ws HTTP/1.1\r\nhost: a\r\n');
     await until(async () => (await connections(app)) === 2, 'both are connected');
@@ -86,6 +99,7 @@ export function shutdown(declare: Declare, host: Host): void {
     client.send(to('a'));
     await gate.arrived;
     const closing = app.close();
+    await closingBegun(app);
     const late = new Client(url);
     // This one was there before, and its request is complete only now.
     kept.socket.write(upgradeText('/ws').replace(/^.*\r\n.*\r\n/, ''));
@@ -93,7 +107,11 @@ export function shutdown(declare: Declare, host: Host): void {
     gate.release();
     t.match(await client.next(), { type: 'response' });
     await soon(closing, 'the app to close');
-    kept.socket.destroy();
+    kept.socket.end();
+    await soon(kept.closed, 'the connection that was there before to be closed');
+    t.equal(accepted, 1);
+    if (host.cannot.refusals === undefined) t.match(kept.text, /^HTTP\/1.1 503/);
+    else t.match(kept.text, 'The server is shutting down');
     t.equal(agent.counters.open, 0);
     t.match(agent.counters, { started: 1, ended: 1 });
   });
