@@ -15,7 +15,7 @@ import { startTestAgent, type TestAgent } from '../../../src/testing/index.js';
 import { Client, type Frame, type Json, Log, until } from '../helpers.js';
 
 /** How long nodes live without a renewal, in milliseconds. */
-export const LEASE = 200;
+const LEASE = 200;
 
 export interface Ready extends Frame {
   session: string;
