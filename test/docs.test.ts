@@ -123,9 +123,9 @@ t.test('the documented defaults of the relay are those of the code', async (t) =
     t.throws(() => createRelay({ endpoint: ENDPOINT, [name]: -1 }), { message: new RegExp(`^${name}: must be`) });
   }
   const documented = new Map(rows);
-  t.equal(documented.get('stream'), `\`${config.get('stream')}\``);
-  t.equal(documented.get('busy'), `\`'${config.get('busy')}'\``);
-  t.equal(documented.get('onDisconnect'), `\`'${config.get('onDisconnect')}'\``);
+  for (const name of ['stream', 'busy', 'onDisconnect', 'trustProxy', 'refuseWith', 'protocols']) {
+    t.equal(documented.get(name), `\`${JSON.stringify(config.get(name)).replaceAll('"', "'")}\``, name);
+  }
   t.equal(documented.get('replies'), config.get('bare') ? "`'bare'`" : "`'frames'`");
   t.throws(() => createRelay({ endpoint: ENDPOINT, ...{ nonsense: 1 } }), { message: /^nonsense: / });
 });

@@ -11,16 +11,21 @@ const noFunction = ['x', 1, true, null, {}];
 const counts = [
   'maxFrameBytes',
   'maxPending',
+  'maxPendingBytes',
   'maxThreads',
   'maxFrameDepth',
   'maxSessions',
   'maxBufferedBytes',
   'frameRate',
   'maxBadFrames',
+  'maxResponseBytes',
+  'maxEventBytes',
 ];
 const times = [
+  'authenticateTimeout',
   'heartbeat',
   'idleTimeout',
+  'maxSessionAge',
   'sendTimeout',
   'streamIdleTimeout',
   'streamTimeout',
@@ -102,39 +107,69 @@ t.test('undefined is the same as nothing', async (t) => {
   t.doesNotThrow(() => relay(Object.fromEntries(names.map((name) => [name, undefined]))));
 });
 
-t.test('the defaults are those of the documentation', async (t) => {
-  const { config } = createRelay({ endpoint });
-  t.match(config, {
+t.test('every option has its default', async (t) => {
+  const { client, logger, ...config } = relay({}).config;
+  t.ok(client instanceof ArcClient);
+  t.match(logger, { debug: Function, info: Function, warn: Function, error: Function });
+  t.strictSame(config, {
     ownsClient: true,
+    sessionToken: undefined,
+    isAgentAllowed: undefined,
+    route: undefined,
+    keepAliveTimeout: 1500,
+    maxResponseBytes: 16_777_216,
+    maxEventBytes: 16_777_216,
+    authenticate: undefined,
+    authenticateTimeout: 10_000,
+    authorize: undefined,
+    allowedHosts: undefined,
+    allowedOrigins: undefined,
+    trustProxy: false,
+    protocols: ['arc-thread.v1'],
+    refuseWith: 'status',
+    identity: undefined,
+    cluster: undefined,
     stream: false,
     bare: false,
     busy: 'queue',
+    onDisconnect: 'cancel',
     maxFrameBytes: 1_048_576,
+    maxFrameDepth: 64,
     maxPending: 32,
     maxThreads: 64,
     maxSessions: Number.POSITIVE_INFINITY,
     maxBufferedBytes: 1_048_576,
+    resume: undefined,
+    maxPendingBytes: 4_194_304,
     frameRate: Number.POSITIVE_INFINITY,
     maxBadFrames: 16,
     heartbeat: 25_000,
     idleTimeout: 0,
+    maxSessionAge: 0,
     sendTimeout: 60_000,
     streamIdleTimeout: 60_000,
+    streamTimeout: 0,
+    stalledTimeout: 60_000,
     drainTimeout: 5000,
     cleanupTimeout: 5000,
+    hooks: {},
   });
-  const { isAgentAllowed, authorize, route, authenticate, allowedOrigins, sessionToken, hooks } = config;
-  const none = [isAgentAllowed, authorize, route, authenticate, allowedOrigins, sessionToken];
-  t.strictSame([...none, hooks], [...none.map(() => undefined), {}]);
+  t.strictSame(relay({ resume: true }).config.resume, {
+    grace: 120_000,
+    maxBufferedBytes: 1_048_576,
+    maxDetached: 10_000,
+    maxDetachedBytes: 268_435_456,
+  });
+  t.equal(relay({ maxFrameBytes: 5_000_000 }).config.maxPendingBytes, 5_000_000);
 });
 
 t.test('the right values are taken as they are', async (t) => {
   const numbers = Object.fromEntries([...counts, ...times].map((name, index) => [name, 100 + index]));
   t.match(relay(numbers).config, numbers);
-  t.match(relay({ heartbeat: 0, idleTimeout: 0, drainTimeout: 0, cleanupTimeout: 0, sendTimeout: 0 }).config, {
-    heartbeat: 0,
-  });
-  t.match(relay({ sendTimeout: MAX_TIMEOUT_MS }).config, { sendTimeout: MAX_TIMEOUT_MS });
+  for (const value of [0, MAX_TIMEOUT_MS]) {
+    const limits = Object.fromEntries(times.map((name) => [name, value]));
+    t.match(relay(limits).config, limits);
+  }
   t.match(relay({ stream: true, replies: 'bare', busy: 'interrupt' }).config, {
     stream: true,
     bare: true,
