@@ -1,7 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { CuttingProxy, until } from '@arc/test-client';
+import { CuttingProxy, Random, until } from '@arc/test-client';
 import type { Test } from 'tap';
-import { Random } from '../fuzz/random.js';
 import { check } from '../history/check.js';
 import { type ClientRecord, createHistory, type History } from '../history/history.js';
 import { RecordedClient, type RecordedSend } from '../history/recorded-client.js';

@@ -1,7 +1,8 @@
 // A cluster under attack. Seeds: NEMESIS_SEEDS of them (200 on demand), from NEMESIS_SEED on, with NEMESIS_CLIENTS clients. A
 // seed that fails is played again with NEMESIS_SEED=… NEMESIS_SEEDS=1.
+
+import { Random } from '@arc/test-client';
 import t from 'tap';
-import { Random } from '../fuzz/random.js';
 import { Battlefield } from './battle.js';
 import { type Attack, attacks } from './nemesis.js';
 

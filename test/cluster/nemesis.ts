@@ -1,7 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { CuttingProxy } from '@arc/test-client';
-import { until } from '@arc/test-client';
-import { Random } from '../fuzz/random.js';
+import { Random, until } from '@arc/test-client';
 import type { Excuse } from '../history/history.js';
 import type { AgentProcess } from './agent.js';
 import type { Cluster, Node } from './cluster.js';

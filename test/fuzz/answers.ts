@@ -1,6 +1,6 @@
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
+import type { Random } from '@arc/test-client';
 import { mutate, spoil, write } from './json.js';
-import type { Random } from './random.js';
 
 const part = { type: 'TextPart', content: 'hello' };
 

@@ -1,5 +1,5 @@
+import type { Random } from '@arc/test-client';
 import { mutate, spoil, write } from './json.js';
-import type { Random } from './random.js';
 
 const message = { role: 'user', parts: [{ type: 'text', content: 'hello' }] };
 

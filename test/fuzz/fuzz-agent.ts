@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
+import { Random } from '@arc/test-client';
 import { answer } from './answers.js';
-import { Random } from './random.js';
 
 interface Asked {
   id: string;

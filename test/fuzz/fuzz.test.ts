@@ -1,12 +1,13 @@
 // FUZZ_SEED=… plays a run again that has failed; the seed is in the names of the tests.
 // `npm run test:faults` plays longer runs.
+
+import { Random } from '@arc/test-client';
 import { startTestAgent } from '@arc/thread-core/testing';
 import t, { type Test } from 'tap';
 import { RelayProcess, type Report } from '../faults/child.js';
 import { isLast, RecordingClient, soon, to } from '../faults/world.js';
 import { frame, isAnswered } from './frames.js';
 import { startFuzzAgent } from './fuzz-agent.js';
-import { Random } from './random.js';
 
 const SEED = Number(process.env.FUZZ_SEED ?? Math.floor(Math.random() * 2 ** 31));
 const FRAMES = Number(process.env.FUZZ_FRAMES ?? 50_000);

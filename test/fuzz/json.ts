@@ -1,4 +1,4 @@
-import type { Random } from './random.js';
+import type { Random } from '@arc/test-client';
 
 /** A value that is put into JSON text as it stands. */
 class Raw {

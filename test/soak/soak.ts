@@ -2,9 +2,9 @@
 // `node --import @tapjs/typescript/import soak/soak.ts MINUTES`. SOAK_SEED=… repeats the same traffic.
 import { writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import { Random } from '@arc/test-client';
 import { startTestAgent } from '@arc/thread-core/testing';
 import { RelayProcess } from '../faults/child.js';
-import { Random } from '../fuzz/random.js';
 import { draw, type Point, verdict } from './plot.js';
 import { type Tally, traffic } from './traffic.js';
 

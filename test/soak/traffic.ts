@@ -1,6 +1,6 @@
+import type { Random } from '@arc/test-client';
 import { faults, type ScriptedAnswer, type TestAgent } from '@arc/thread-core/testing';
 import { type Frame, RecordingClient, to } from '../faults/world.js';
-import type { Random } from '../fuzz/random.js';
 
 /** The events so far. */
 export interface Tally {

@@ -1,3 +1,4 @@
+import { Random } from '@arc/test-client';
 import type { RelayFrame } from '@arc/thread-protocol';
 import t from 'tap';
 import { InterruptedError, SessionLostError } from '../src/index.js';
@@ -5,6 +6,7 @@ import { idOf, pieces } from './resume-server.js';
 import { scripted } from './scripted.js';
 import { failure, state, until } from './world.js';
 
+const SEED = Number(process.env.ARC_TEST_SEED ?? Date.now() % 1_000_000);
 const COUNT = 200;
 const WHOLE = Array.from({ length: COUNT }, (_, n) => `${n} `).join('');
 
@@ -27,13 +29,14 @@ t.test('frames are acknowledged by number, by size and by time', async (t) => {
   await until(() => server.session.journal.length === 0);
 });
 
-t.test('a stream that is cut at random bytes arrives once and in order', async (t) => {
+t.test(`a stream that is cut at random bytes arrives once and in order (ARC_TEST_SEED=${SEED})`, async (t) => {
+  const random = new Random(SEED);
   const { server, proxy, client } = await scripted(t);
   server.onFrame = (session, frame) => pieces(session, frame, COUNT);
   // A cut before the first `ready` would leave a session behind that the client knows nothing of.
   await state(client, 'open');
   let cuts = 40;
-  proxy.cutAfter = () => (cuts-- > 0 ? 250 + Math.floor(Math.random() * 700) : Number.POSITIVE_INFINITY);
+  proxy.cutAfter = () => (cuts-- > 0 ? 250 + random.below(700) : Number.POSITIVE_INFINITY);
   proxy.cut();
   const turn = client.send('support', 'Hello', { stream: true });
   let text = '';

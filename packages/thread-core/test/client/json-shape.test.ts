@@ -1,8 +1,8 @@
+import { Random } from '@arc/test-client';
 import { chatIdOf } from '@arc/thread-protocol';
 import t from 'tap';
 import { encode } from '../../src/bytes.js';
 import { type ArcEvent, EventParser } from '../../src/client/event.js';
-import { randomness } from './support.js';
 
 /** What an event must be, read with nothing but JSON.parse. */
 function plainly(text: string): Pick<ArcEvent, 'data' | 'json' | 'chatId'> {
@@ -85,14 +85,14 @@ function watched<Result>(run: () => Result): { result: Result; parsed: boolean }
 }
 
 t.test('an event is what JSON.parse makes of it, whatever the events before it were', async (t) => {
-  const seed = Date.now() % 2 ** 31;
+  const seed = Number(process.env.ARC_TEST_SEED ?? Date.now() % 2 ** 31);
   t.comment(`seed ${seed}`);
-  const random = randomness(seed);
-  const any = <Item>(items: readonly Item[]): Item => items[random(items.length)] as Item;
-  const word = (): string => Array.from({ length: random(5) }, () => any(CHARACTERS)).join('');
+  const random = new Random(seed);
+  const any = <Item>(items: readonly Item[]): Item => random.pick(items);
+  const word = (): string => Array.from({ length: random.below(5) }, () => any(CHARACTERS)).join('');
   const mutated = (text: string): string => {
-    const at = random(text.length + 1);
-    return text.slice(0, at) + any(BREAKS) + text.slice(at + random(3));
+    const at = random.below(text.length + 1);
+    return text.slice(0, at) + any(BREAKS) + text.slice(at + random.below(3));
   };
   let known = 0;
   for (let stream = 0; stream < 10_000; stream += 1) {
@@ -100,9 +100,12 @@ t.test('an event is what JSON.parse makes of it, whatever the events before it w
     const kind = any(KINDS);
     const rest = JSON.stringify(word());
     for (let n = 0; n < 6; n += 1) {
-      const sound = (random(8) === 0 ? any(KINDS) : kind)(JSON.stringify(word()), random(8) === 0 ? '0' : rest);
+      const sound = (random.below(8) === 0 ? any(KINDS) : kind)(
+        JSON.stringify(word()),
+        random.below(8) === 0 ? '0' : rest,
+      );
       // Half a character has no bytes.
-      const text = Buffer.from(random(4) === 0 ? mutated(sound) : sound).toString();
+      const text = Buffer.from(random.below(4) === 0 ? mutated(sound) : sound).toString();
       const expected = plainly(text);
       const { result: event, parsed } = watched(() => events.read(encode('stream'), encode(text)));
       if (!parsed) known += 1;

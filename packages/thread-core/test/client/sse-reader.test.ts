@@ -1,3 +1,4 @@
+import { Random } from '@arc/test-client';
 import { chatIdOf } from '@arc/thread-protocol';
 import { createParser } from 'eventsource-parser';
 import t from 'tap';
@@ -5,7 +6,6 @@ import { decode } from '../../src/bytes.js';
 import type { ArcEvent } from '../../src/client/event.js';
 import { fastPath } from '../../src/client/fast-path.js';
 import { SseReader } from '../../src/client/sse-reader.js';
-import { randomness } from './support.js';
 
 type Read = [event: string, json: string, chatId: string | undefined];
 
@@ -190,34 +190,34 @@ const STREAMS = Number(process.env.ORACLE_STREAMS ?? 5000);
 t.test('streams are read as a parser reads them, however they are spelled, broken and cut', async (t) => {
   const seed = Number(process.env.ORACLE_SEED ?? Date.now() % 2 ** 31);
   t.comment(`seed ${seed}`);
-  const random = randomness(seed);
-  const any = <Item>(items: readonly Item[]): Item => items[random(items.length)] as Item;
-  const word = (): string => JSON.stringify(Array.from({ length: random(4) }, () => any(WORDS)).join(''));
+  const random = new Random(seed);
+  const any = <Item>(items: readonly Item[]): Item => random.pick(items);
+  const word = (): string => JSON.stringify(Array.from({ length: random.below(4) }, () => any(WORDS)).join(''));
   let events = 0;
   for (let n = 0; n < STREAMS; n += 1) {
     const kind = any(KINDS);
     const name = any(NAMES);
     const end = any(ENDS);
     const space = any([' ', ' ', '']);
-    const id = `c-${random(4)}`;
-    let stream = random(20) === 0 ? '\ufeff' : '';
-    for (let count = random(20); count > 0; count -= 1) {
-      const called = random(10) === 0 ? any(NAMES) : name;
-      const odd = random(20) === 0;
+    const id = `c-${random.below(4)}`;
+    let stream = random.below(20) === 0 ? '\ufeff' : '';
+    for (let count = random.below(20); count > 0; count -= 1) {
+      const called = random.below(10) === 0 ? any(NAMES) : name;
+      const odd = random.below(20) === 0;
       if (odd) stream += any([': comment', 'id: 7', 'retry: 5', 'odd', 'data', 'data: 1']) + end;
       if (called !== '') stream += `event:${space}${called}${end}`;
-      stream += `data:${space}${(random(10) === 0 ? any(KINDS) : kind)(word(), random(20) === 0 ? 'c-9' : id)}${end}${end}`;
+      stream += `data:${space}${(random.below(10) === 0 ? any(KINDS) : kind)(word(), random.below(20) === 0 ? 'c-9' : id)}${end}${end}`;
     }
-    if (random(4) === 0) {
-      const at = random(stream.length);
-      stream = stream.slice(0, at) + any(BREAKS) + stream.slice(at + random(3));
+    if (random.below(4) === 0) {
+      const at = random.below(stream.length);
+      stream = stream.slice(0, at) + any(BREAKS) + stream.slice(at + random.below(3));
     }
     // Half a character has no bytes.
     const bytes = Buffer.from(stream);
     const chunks: Buffer[] = [];
     const size = any([5, 200, 10_000, 10_000]);
     for (let at = 0; at < bytes.length; ) {
-      const next = at + 1 + random(size);
+      const next = at + 1 + random.below(size);
       chunks.push(bytes.subarray(at, next));
       at = next;
     }

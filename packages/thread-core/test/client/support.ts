@@ -284,14 +284,3 @@ export function heard(client: ArcClient, request: Partial<CallRequest> = {}, own
   );
   return { call, events, ended };
 }
-
-/** Numbers from 0 up to `count`, the same again for the same seed (mulberry32). */
-export function randomness(seed: number): (count: number) => number {
-  let state = seed;
-  return (count) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * count) | 0;
-  };
-}

@@ -1,22 +1,12 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
+import { Random } from '@arc/test-client';
 import t from 'tap';
 import { type Answer, faults, type TestAgent, type TestAgentOptions } from '../../src/testing/index.js';
 import type { BusyPolicy } from '../../src/threads/thread-queue.js';
 import { withTimeout } from '../../src/timers.js';
 import { dispatch, setUp } from './helpers.js';
-
-/** Mulberry32: the same seed gives the same schedule. */
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 const SEED = Number(process.env.ARC_TEST_SEED ?? Date.now() % 1_000_000);
 
@@ -63,23 +53,22 @@ t.test(`every send ends exactly once, whatever happens (ARC_TEST_SEED=${SEED}) [
   for (const busy of ['queue', 'parallel', 'reject', 'interrupt'] satisfies BusyPolicy[]) {
     for (const [round, agentOptions] of AGENTS.entries()) {
       t.test(`${busy}, ${JSON.stringify(agentOptions)}`, async (t) => {
-        const random = randomFrom(SEED + round * 1000 + busy.length);
-        const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T;
+        const random = new Random(SEED + round * 1000 + busy.length);
         const { agent, threads, started, ended } = await setUp(t, { agent: agentOptions, busy, cleanupTimeout: 1000 });
         const sends: ReturnType<typeof dispatch>[] = [];
         const endings: Promise<unknown>[] = [];
         for (let step = 0; step < 150; step++) {
-          const dice = random();
-          const agentId = pick(['a', 'b']);
-          const contextId = pick([undefined, 'c']);
+          const dice = random.next();
+          const agentId = random.pick(['a', 'b']);
+          const contextId = random.pick([undefined, 'c']);
           if (dice < 0.6) {
-            const stream = pick([true, false, undefined]);
+            const stream = random.pick([true, false, undefined]);
             sends.push(dispatch(threads, { agentId, contextId, stream, timeout: 100, streamIdleTimeout: 100 }));
           } else if (dice < 0.75) {
-            if (random() < 0.5) agent.script('chat.start', pick([...ODDITIES, ...NO_CHAT]));
-            else agent.script('chat.message', pick(ODDITIES));
+            if (random.next() < 0.5) agent.script('chat.start', random.pick([...ODDITIES, ...NO_CHAT]));
+            else agent.script('chat.message', random.pick(ODDITIES));
           } else if (dice < 0.85) {
-            if (sends.length > 0) pick(sends).send.cancel();
+            if (sends.length > 0) random.pick(sends).send.cancel();
           } else if (dice < 0.9) {
             endings.push(threads.endThread(agentId, { contextId }));
           } else if (dice < 0.92) {
@@ -91,9 +80,9 @@ t.test(`every send ends exactly once, whatever happens (ARC_TEST_SEED=${SEED}) [
             send?.pause();
             queueMicrotask(() => send?.resume());
           } else {
-            await withTimeout(pick(sends)?.listener.ended ?? Promise.resolve(), 8000);
+            await withTimeout(random.pick(sends)?.listener.ended ?? Promise.resolve(), 8000);
           }
-          for (let turns = Math.floor(random() * 4); turns > 0; turns--) await setImmediate();
+          for (let turns = random.below(4); turns > 0; turns--) await setImmediate();
         }
         const ends = await Promise.all(sends.map(({ listener }) => withTimeout(listener.ended, 8000)));
         t.strictSame(
