@@ -12,7 +12,7 @@ t.test('a signal closes the client', async (t) => {
   t.equal(client({ signal: controller.signal }).state.status, 'closed');
 });
 
-t.test('a signal keeps no client that is closed', async (t) => {
+t.test('a closed client leaves no listener on its signal', async (t) => {
   const { client } = await createWorld(t);
   const { signal } = new AbortController();
   const one = client({ signal });
