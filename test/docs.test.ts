@@ -132,7 +132,7 @@ t.test('the documented defaults of the relay are those of the code', async (t) =
 
 for (const [name, load] of Object.entries(hosts)) {
   t.test(`the README of ${name} lists what it cannot do, with the reason`, async (t) => {
-    const { cannot } = await load();
+    const { unsupported } = await load();
     const [framework = ''] = name.split(/[ -]/, 1);
     const others: Record<string, string> = {
       ws: 'examples/ws/README.md',
@@ -140,7 +140,8 @@ for (const [name, load] of Object.entries(hosts)) {
     };
     const readme = others[framework] ?? `packages/${framework}-arc/README.md`;
     const text = read(readme).replace(/\s+/g, ' ');
-    for (const [what, reason] of Object.entries(cannot)) t.ok(text.includes(reason), `${readme}: ${what}: ${reason}`);
+    for (const [what, reason] of Object.entries(unsupported))
+      t.ok(text.includes(reason), `${readme}: ${what}: ${reason}`);
   });
 }
 

@@ -1,5 +1,5 @@
 import { runHostContract } from '@arc/host-contract';
-import { onHttp } from '@arc/host-contract/hosts/http';
+import { httpHost } from '@arc/host-contract/hosts/http';
 import t from 'tap';
 
-runHostContract(t, onHttp());
+runHostContract(t, httpHost());

@@ -1,6 +1,6 @@
 import { runHostContract } from '@arc/host-contract';
-import { onWs } from '@arc/host-contract/hosts/ws';
+import { wsHost } from '@arc/host-contract/hosts/ws';
 import t from 'tap';
 
-runHostContract(t, onWs({ verifies: false }));
-runHostContract(t, onWs({ verifies: true }));
+runHostContract(t, wsHost({ verifies: false }));
+runHostContract(t, wsHost({ verifies: true }));

@@ -4,7 +4,7 @@ import type { RelayOptions } from '@arc/thread-core';
 import { startTestAgent, type TestAgent } from '@arc/thread-core/testing';
 import { TcpProxy } from './proxy.js';
 import { TlsFront, trusted } from './tls.js';
-import { type Frame, RecordingClient, RelayServer, soon, to, until } from './world.js';
+import { type Frame, RecordingClient, RelayServer, to, until, withDeadline } from './world.js';
 
 export type Kind = 'JSON' | 'stream';
 export const KINDS: readonly Kind[] = ['JSON', 'stream'];
@@ -217,7 +217,7 @@ export async function receivedFrames({ client }: World, frames = 1): Promise<voi
 
 /** Resolves when the faulty agent has received the first send. */
 export async function requestArrived({ agent }: World): Promise<void> {
-  await soon(
+  await withDeadline(
     agent.waitFor(() => count(agent).requests > 0),
     'the first send at the agent',
   );

@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { typescriptNode } from '../child-process.js';
-import { soon } from './world.js';
+import { withDeadline } from './world.js';
 
 /** What a relay in a child process reports. */
 export interface Report {
@@ -60,7 +60,7 @@ export class RelayProcess {
   async stop(): Promise<number | null> {
     const exit = once(this.#child, 'exit');
     this.#child.send('stop');
-    const [code] = await soon(exit, 'the exit of the relay', 15_000);
+    const [code] = await withDeadline(exit, 'the exit of the relay', 15_000);
     return code as number | null;
   }
 
@@ -77,7 +77,7 @@ async function next(child: ChildProcess): Promise<Report> {
       throw new Error(`The process of the relay exited with ${code}`);
     });
     const word = Promise.race([once(child, 'message', { signal }), gone]);
-    const [report] = await soon(word, 'a report of the relay', 60_000);
+    const [report] = await withDeadline(word, 'a report of the relay', 60_000);
     return report as Report;
   } finally {
     over.abort();

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { faults, type RecordedRequest, startTestAgent } from '@arc/thread-core/testing';
 import t, { type Test } from 'tap';
 import { start } from './child.js';
-import { soon } from './world.js';
+import { withDeadline } from './world.js';
 
 t.setTimeout(180_000);
 
@@ -21,7 +21,7 @@ async function exits(t: Test, host: string): Promise<void> {
   });
   const exit = once(child, 'exit');
   const word = async (): Promise<unknown> =>
-    (await soon(once(child, 'message'), 'a message of the process', 30_000))[0];
+    (await withDeadline(once(child, 'message'), 'a message of the process', 30_000))[0];
   const isHeld = ({ agentId, method }: RecordedRequest): boolean => agentId === 'held' && method !== 'chat.end';
   for (const count of [1, 2, 3]) {
     t.equal(await word(), 'sent');
@@ -37,7 +37,7 @@ async function exits(t: Test, host: string): Promise<void> {
   const mine = atClose.filter((kind) => kind !== 'TCPServerWrap');
   t.strictSame(mine, [], 'immediately');
   t.strictSame(left, { sessions: 0, atEnd: [], ofServer: 0, ofProcess: 0 }, 'after the server is closed');
-  const [code] = await soon(exit, 'the exit of the process', 30_000);
+  const [code] = await withDeadline(exit, 'the exit of the process', 30_000);
   t.equal(code, 0, 'it exits by itself');
   await agent.waitFor('idle');
   t.equal(agent.counters.connections, 0, 'no connection to the agent remains');

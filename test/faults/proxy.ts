@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
-import { soon } from './world.js';
+import { withDeadline } from './world.js';
 
 /** Turns of the event loop after which a socket in this process has noticed that its other end is closed. */
 const TURNS = 3;
@@ -97,7 +97,7 @@ export class TcpProxy {
     // In the meantime the system may have given the port to another connection, which is short-lived in these tests.
     server.on('error', () => server.listening || setTimeout(() => server.listen(this.#port, '127.0.0.1'), 20));
     server.listen(this.#port, '127.0.0.1');
-    await soon(new Promise((resolve) => server.once('listening', resolve)), `port ${this.#port}`);
+    await withDeadline(new Promise((resolve) => server.once('listening', resolve)), `port ${this.#port}`);
     this.#port = (this.#server.address() as AddressInfo).port;
   }
 

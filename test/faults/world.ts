@@ -4,7 +4,7 @@ import { type Json, RecordingClient } from '@arc/test-client';
 import { type AgentSource, createRelay, type Relay, type RelayOptions } from '@arc/thread-core';
 import { WebSocketServer } from 'ws';
 
-export { type Frame, isLast, type Json, RecordingClient, soon, until } from '@arc/test-client';
+export { type Frame, isLast, type Json, RecordingClient, until, withDeadline } from '@arc/test-client';
 
 /** A message frame. */
 export function to(agentId: string, id: string | number, more: Json = {}): Json {

@@ -5,7 +5,7 @@ import { Random } from '@arc/test-client';
 import { startTestAgent } from '@arc/thread-core/testing';
 import t, { type Test } from 'tap';
 import { RelayProcess, type Report } from '../faults/child.js';
-import { isLast, RecordingClient, soon, to } from '../faults/world.js';
+import { isLast, RecordingClient, to, withDeadline } from '../faults/world.js';
 import { frame, isAnswered } from './frames.js';
 import { startFuzzAgent } from './fuzz-agent.js';
 
@@ -69,7 +69,7 @@ async function batch(relay: RelayProcess, random: Random, count: number): Promis
     if (isLast(frame) && ++answers === expected) all();
   };
   for (const text of frames) client.socket.send(text);
-  await soon(answered, () => `${expected} answers; there were ${answers}`, 60_000);
+  await withDeadline(answered, () => `${expected} answers; there were ${answers}`, 60_000);
   await client.ask({ type: 'ping', id: 'over' });
   if (answers !== expected + 1) throw new Error(`${answers - 1} answers to ${expected} frames`);
   const { socket } = client;
@@ -80,7 +80,7 @@ async function batch(relay: RelayProcess, random: Random, count: number): Promis
   else if (how === 3)
     (socket as unknown as { _socket: { write(bytes: Buffer): void } })._socket.write(random.bytes(60));
   if (how > 3 || how === 3) socket.terminate();
-  const code = await soon(client.closed, 'the connection to be closed');
+  const code = await withDeadline(client.closed, 'the connection to be closed');
   const codes: Record<number, number> = { 0: 1003, 1: 1009, 2: 1007 };
   if (how < 3 && code !== codes[how]) throw new Error(`closed with ${code} instead of ${codes[how]}`);
 }

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
-import { CuttingProxy, soon, until } from '@arc/test-client';
+import { CuttingProxy, until, withDeadline } from '@arc/test-client';
 import { createRelay } from '@arc/thread-core';
 import { startTestAgent, type TestAgent } from '@arc/thread-core/testing';
 import { WebSocket, WebSocketServer } from 'ws';
@@ -98,7 +98,7 @@ export class ResumePlay {
         .map(told)
         .join(', ');
     // A send that has not ended is for the checker.
-    await soon(all, open, WAIT_LIMIT_MS).catch((error: Error) => this.history.failures.push(error.message));
+    await withDeadline(all, open, WAIT_LIMIT_MS).catch((error: Error) => this.history.failures.push(error.message));
   }
 
   /** The clients leave, and what is left is recorded. */
@@ -159,7 +159,7 @@ export class ResumePlay {
     const sent = client.send(question, { agentId: 'anchor', contextId: 'anchor', stream: true });
     this.#sends.push(sent);
     client.client.wake();
-    await soon(sent.settled, told(sent), WAIT_LIMIT_MS).catch((error: Error) =>
+    await withDeadline(sent.settled, told(sent), WAIT_LIMIT_MS).catch((error: Error) =>
       this.history.failures.push(error.message),
     );
   }
@@ -241,7 +241,7 @@ export class ResumePlay {
     // So many as it may have sent; the relay asks for no fewer than have arrived.
     const sent = client === undefined ? 0 : client.record.log.length * 3;
     socket.send(JSON.stringify({ type: 'resume', ...cursor, sent }));
-    await soon(answer, 'an answer to the resume', WAIT_LIMIT_MS);
+    await withDeadline(answer, 'an answer to the resume', WAIT_LIMIT_MS);
     return socket;
   }
 }

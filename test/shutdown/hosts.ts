@@ -6,17 +6,17 @@ import type { Host } from '@arc/host-contract';
  */
 export const hosts: Readonly<Record<string, () => Promise<Host>>> = {
   fastify: async () =>
-    (await import('@arc/host-contract/hosts/fastify')).onFastify((await import('fastify-arc')).default),
-  'express 5': async () => (await express()).onExpress5((await import('express-arc')).default),
-  'express 4': async () => (await express()).onExpress4((await import('express-arc')).default),
-  'express-ws': async () => (await express()).onExpressWs((await import('express-arc')).default, { verifies: false }),
+    (await import('@arc/host-contract/hosts/fastify')).fastifyHost((await import('fastify-arc')).default),
+  'express 5': async () => (await express()).express5Host((await import('express-arc')).default),
+  'express 4': async () => (await express()).express4Host((await import('express-arc')).default),
+  'express-ws': async () => (await express()).expressWsHost((await import('express-arc')).default, { verifies: false }),
   'express-ws with verifyClient': async () =>
-    (await express()).onExpressWs((await import('express-arc')).default, { verifies: true }),
-  'koa 3': async () => (await koa()).onKoa3((await import('koa-arc')).default),
-  'koa 2': async () => (await koa()).onKoa2((await import('koa-arc')).default),
-  'node:http': async () => (await import('@arc/host-contract/hosts/http')).onHttp(),
-  ws: async () => (await import('@arc/host-contract/hosts/ws')).onWs({ verifies: false }),
-  'ws with verifyClient': async () => (await import('@arc/host-contract/hosts/ws')).onWs({ verifies: true }),
+    (await express()).expressWsHost((await import('express-arc')).default, { verifies: true }),
+  'koa 3': async () => (await koa()).koa3Host((await import('koa-arc')).default),
+  'koa 2': async () => (await koa()).koa2Host((await import('koa-arc')).default),
+  'node:http': async () => (await import('@arc/host-contract/hosts/http')).httpHost(),
+  ws: async () => (await import('@arc/host-contract/hosts/ws')).wsHost({ verifies: false }),
+  'ws with verifyClient': async () => (await import('@arc/host-contract/hosts/ws')).wsHost({ verifies: true }),
 };
 
 const express = () => import('@arc/host-contract/hosts/express');

@@ -16,13 +16,13 @@ function echo(socket: WebSocket): void {
   socket.on('message', (data) => socket.send(data, { binary: false }));
 }
 
-export function onWs(): Promise<number> {
+export function startWs(): Promise<number> {
   const server = createServer();
   new WebSocketServer({ server, clientTracking: false, ...wsOptions }).on('connection', echo);
   return listen(server);
 }
 
-export async function onFastify(): Promise<number> {
+export async function startFastify(): Promise<number> {
   const app = fastify();
   await app.register(websocket, { options: wsOptions });
   app.register(async (scope) => {
@@ -32,7 +32,7 @@ export async function onFastify(): Promise<number> {
   return listen(app.server);
 }
 
-export function onExpress(): Promise<number> {
+export function startExpress(): Promise<number> {
   const { app } = expressWs(express(), undefined, { wsOptions });
   app.ws('/ws', (socket: unknown) => echo(socket as WebSocket));
   return listen(app.listen(0, '127.0.0.1', 4096) as ReturnType<typeof createServer>);
@@ -41,7 +41,7 @@ export function onExpress(): Promise<number> {
 /** Its type declaration has a default export, which the CommonJS module does not have. */
 const easyWebsocket = koaEasyWs as unknown as typeof koaEasyWs.default;
 
-export function onKoa(): Promise<number> {
+export function startKoa(): Promise<number> {
   const app = new Koa();
   app.use(easyWebsocket('ws', { wsOptions }));
   app.use(async (ctx: Koa.Context & { ws?: () => Promise<WebSocket>; req: IncomingMessage }) => {

@@ -18,10 +18,10 @@ const KINDS = {
   },
   cluster: { path: '/', load: async (): Promise<Start> => (await import('./features.js')).startCluster },
   traced: { path: '/', load: async (): Promise<Start> => (await import('./features.js')).startTraced },
-  'ws echo': { path: '/', load: async (): Promise<Start> => (await import('./echo.js')).onWs },
-  'fastify echo': { path: '/ws', load: async (): Promise<Start> => (await import('./echo.js')).onFastify },
-  'express echo': { path: '/ws', load: async (): Promise<Start> => (await import('./echo.js')).onExpress },
-  'koa echo': { path: '/', load: async (): Promise<Start> => (await import('./echo.js')).onKoa },
+  'ws echo': { path: '/', load: async (): Promise<Start> => (await import('./echo.js')).startWs },
+  'fastify echo': { path: '/ws', load: async (): Promise<Start> => (await import('./echo.js')).startFastify },
+  'express echo': { path: '/ws', load: async (): Promise<Start> => (await import('./echo.js')).startExpress },
+  'koa echo': { path: '/', load: async (): Promise<Start> => (await import('./echo.js')).startKoa },
 };
 
 export type HostKind = keyof typeof KINDS;

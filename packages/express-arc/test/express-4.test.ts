@@ -1,6 +1,6 @@
 import { runHostContract } from '@arc/host-contract';
-import { onExpress4 } from '@arc/host-contract/hosts/express';
+import { express4Host } from '@arc/host-contract/hosts/express';
 import t from 'tap';
 import arc from '../src/index.js';
 
-runHostContract(t, onExpress4(arc));
+runHostContract(t, express4Host(arc));

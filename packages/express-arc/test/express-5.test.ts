@@ -1,6 +1,6 @@
 import { runHostContract } from '@arc/host-contract';
-import { onExpress5 } from '@arc/host-contract/hosts/express';
+import { express5Host } from '@arc/host-contract/hosts/express';
 import t from 'tap';
 import arc from '../src/index.js';
 
-runHostContract(t, onExpress5(arc));
+runHostContract(t, express5Host(arc));

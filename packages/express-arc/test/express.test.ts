@@ -11,10 +11,10 @@ import {
   portOf,
   RawClient,
   socketIo,
-  soon,
   until,
   upgrade,
   upgradeText,
+  withDeadline,
 } from '@arc/host-contract';
 import type { Session } from '@arc/thread-core';
 import { startTestAgent } from '@arc/thread-core/testing';
@@ -198,7 +198,7 @@ t.test('morgan and pino-http log status 101', async (t) => {
   app.use(pinoHttp({}, { write }));
   app.use('/ws', arc({ endpoint: agent.endpoint }));
   await Client.open(`ws://127.0.0.1:${await listen(t, app)}/ws`);
-  await soon(logged.opened, 'both lines');
+  await withDeadline(logged.opened, 'both lines');
   t.ok(lines.includes('GET /ws 101\n'), lines.join());
   const line = JSON.parse(lines.find((text) => text.startsWith('{')) ?? '{}');
   t.match(line, { res: { statusCode: 101 }, msg: 'request completed' });

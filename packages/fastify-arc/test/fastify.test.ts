@@ -1,5 +1,16 @@
 import { createRequire } from 'node:module';
-import { Client, plain, portOf, RawClient, socketIo, soon, to, until, upgrade, upgradeText } from '@arc/host-contract';
+import {
+  Client,
+  plain,
+  portOf,
+  RawClient,
+  socketIo,
+  to,
+  until,
+  upgrade,
+  upgradeText,
+  withDeadline,
+} from '@arc/host-contract';
 import { startTestAgent } from '@arc/thread-core/testing';
 import websocket from '@fastify/websocket';
 import Fastify, { type FastifyInstance } from 'fastify';
@@ -12,7 +23,7 @@ agent.server.unref();
 const { endpoint } = agent;
 
 async function listen(t: Test, app: FastifyInstance): Promise<number> {
-  t.teardown(() => soon(app.close(), 'the app to close'));
+  t.teardown(() => withDeadline(app.close(), 'the app to close'));
   await app.listen({ port: 0, host: '127.0.0.1' });
   return portOf(app.server);
 }
@@ -54,7 +65,7 @@ t.test('it works beside a @fastify/websocket that does not track its clients', a
   const port = await listen(t, app);
   const client = await open(port, '/ws');
   t.equal(await client.say('a'), 'a #1: hello');
-  await soon(app.close(), 'the app to close');
+  await withDeadline(app.close(), 'the app to close');
   t.equal((await client.closed).code, 1001);
 });
 
@@ -115,7 +126,7 @@ t.test('several relays work in one scope, in sibling scopes, and in nested scope
   }
   const client = await open(port, '/two');
   t.match(await client.exchange(to('a')), [{ type: 'error', data: { code: -44_002 } }]);
-  await soon(app.close(), 'the app to close');
+  await withDeadline(app.close(), 'the app to close');
   t.equal((await client.closed).code, 1001);
 });
 
@@ -146,7 +157,7 @@ t.test('relays work in sibling scopes that do not share a registered plugin', as
   t.notOk(app.hasDecorator('arc'), 'nothing leaks to the scope above');
   const stays = new RawClient(port, upgradeText('/nowhere'));
   await stays.receives('404');
-  await soon(new Promise((resolve) => stays.socket.once('end', resolve)), 'a client that stays to be left');
+  await withDeadline(new Promise((resolve) => stays.socket.once('end', resolve)), 'a client that stays to be left');
   stays.socket.end();
   for (const prefix of ['/left', '/right']) {
     t.equal(await says(port, `${prefix}/ws`), 'a #1: hello');
@@ -271,11 +282,11 @@ t.test('injectWS works without a port', async (t) => {
   const app = Fastify();
   await app.register(arc, { endpoint, authenticate: ({ headers }) => headers.authorization });
   await app.ready();
-  t.teardown(() => soon(app.close(), 'the app to close'));
+  t.teardown(() => withDeadline(app.close(), 'the app to close'));
   const socket = await app.injectWS('/ws', { headers: { authorization: 'ann' } });
   const said = new Promise<string>((resolve) => socket.once('message', (text) => resolve(text.toString())));
   socket.send(JSON.stringify(to('a', 'by injection')));
-  t.match(await soon(said, 'an answer'), /a #1: by injection/);
+  t.match(await withDeadline(said, 'an answer'), /a #1: by injection/);
   t.match(app.arc.stats(), { sessions: 1, bytes: { received: 0, sent: 0 } }, 'it has no socket to count on');
   await t.rejects(app.injectWS('/ws'), { message: /401/ });
   socket.terminate();
@@ -293,7 +304,7 @@ t.test(
       await late;
     });
     await listen(t, app);
-    await soon(app.close(), 'the app to close');
+    await withDeadline(app.close(), 'the app to close');
     t.match(await late, { status: 503 });
   },
 );

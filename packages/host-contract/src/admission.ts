@@ -17,7 +17,7 @@ const otherOrigin = { origin: 'https://elsewhere.example' };
 
 /** Which connections are accepted. */
 export function admission(declare: Declare, host: Host): void {
-  const refuses = host.cannot.refusals === undefined;
+  const refuses = host.unsupported.refusals === undefined;
 
   declare('a page of another origin is refused with 403 before the upgrade [F-2]', ['refusals'], async (t) => {
     const { port, app } = await world(t, host, { options: { allowedOrigins: ['https://friend.example'] } });
@@ -183,7 +183,7 @@ export function admission(declare: Declare, host: Host): void {
       });
       t.equal((await upgrade(port, '/ws?key=1&next=/elsewhere?x#y')).status, 101);
       if (refuses) t.equal((await upgrade(port, '/ws?key=2')).status, 401);
-      const isRouted = host.cannot['not found'] === undefined;
+      const isRouted = host.unsupported['not found'] === undefined;
       if (refuses && isRouted) t.equal((await upgrade(port, `http://127.0.0.1:${port}/ws?key=2`)).status, 401);
       await allGone(app);
     },

@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
-import { soon } from '@arc/test-client';
+import { withDeadline } from '@arc/test-client';
 
-export { Client, type Frame, soon, streamedText, textOf, to, until } from '@arc/test-client';
+export { Client, type Frame, streamedText, textOf, to, until, withDeadline } from '@arc/test-client';
 
 /** A promise `opened`, and the function that fulfils it. */
 export function gate(): { opened: Promise<void>; open: () => void } {
@@ -67,7 +67,7 @@ export function plain(port: number, path: string, headers: Headers = {}): Promis
     sent.on('error', reject);
     sent.end();
   });
-  return soon(answered, `an answer to ${path}`);
+  return withDeadline(answered, `an answer to ${path}`);
 }
 
 /** The bytes of a request for an upgrade. */
@@ -110,7 +110,7 @@ export class RawClient {
         await Promise.race([once(this.socket, 'data'), once(this.socket, 'end')]);
       }
     };
-    return soon(received(), JSON.stringify(part));
+    return withDeadline(received(), JSON.stringify(part));
   }
 }
 

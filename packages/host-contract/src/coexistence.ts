@@ -4,12 +4,12 @@ import { Server } from 'socket.io';
 import { io } from 'socket.io-client';
 import type { Test } from 'tap';
 import { WebSocketServer } from 'ws';
-import { Client, heldAuthentication, RawClient, soon, until, upgrade, upgradeText } from './client.js';
+import { Client, heldAuthentication, RawClient, until, upgrade, upgradeText, withDeadline } from './client.js';
 import type { Declare, Host } from './host.js';
-import { type Wanted, world } from './world.js';
+import { type WorldOptions, world } from './world.js';
 
 /** The app that has a server to which `attach` adds another library. */
-type SiteOf = (attach: (server: HttpServer) => void) => Wanted;
+type SiteOf = (attach: (server: HttpServer) => void) => WorldOptions;
 
 /** Another library's WebSockets on the same server. */
 export function coexistence(declare: Declare, host: Host): void {
@@ -30,10 +30,10 @@ export function coexistence(declare: Declare, host: Host): void {
     await until(() => held.asked === 1, 'authenticate is called');
     const unknown = new RawClient(port, upgradeText('/nobody'));
     const ended = new Promise((resolve) => unknown.socket.once('end', resolve));
-    await soon(ended, 'Socket.IO to end an unknown upgrade');
+    await withDeadline(ended, 'Socket.IO to end an unknown upgrade');
     unknown.socket.destroy();
     held.open();
-    await soon(client.opened, 'the held one to be accepted');
+    await withDeadline(client.opened, 'the held one to be accepted');
     t.equal(await client.say('a'), 'a #1: hello');
     client.socket.close();
     await other.close();
@@ -58,7 +58,7 @@ export function coexistence(declare: Declare, host: Host): void {
       t.equal(await client.say('a', 'two'), 'a #2: two');
       t.equal((await upgrade(port, '/ws', { origin: 'https://elsewhere.example' })).status, 403);
       library.disconnectSockets(true);
-      await Promise.all([soon(app.close(), 'the app to close'), library.close()]);
+      await Promise.all([withDeadline(app.close(), 'the app to close'), library.close()]);
       t.equal((await client.closed).code, 1001);
     });
   }
@@ -130,9 +130,9 @@ export async function connectSocketIo(
     socket.on('connect', resolve);
     socket.on('connect_error', reject);
   });
-  await soon(connected, 'Socket.IO to connect');
+  await withDeadline(connected, 'Socket.IO to connect');
   const { engine } = socket.io;
   const upgraded = new Promise<unknown>((resolve) => engine.once('upgrade', resolve));
-  if (engine.transport.name !== 'websocket') await soon(upgraded, 'Socket.IO to upgrade');
-  return (text) => soon(socket.emitWithAck('echo', text), 'Socket.IO to answer');
+  if (engine.transport.name !== 'websocket') await withDeadline(upgraded, 'Socket.IO to upgrade');
+  return (text) => withDeadline(socket.emitWithAck('echo', text), 'Socket.IO to answer');
 }

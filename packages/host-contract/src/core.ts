@@ -5,12 +5,12 @@ import {
   frameBytes,
   plain,
   RawClient,
-  soon,
   streamedText,
   textOf,
   to,
   upgrade,
   upgradeText,
+  withDeadline,
 } from './client.js';
 
 /** A server with a relay that runs somewhere else: as another process, behind a proxy, or in another language. */
@@ -256,7 +256,7 @@ async function coexistence(t: Test, { host, server, url }: Core): Promise<void> 
     await t.test('an upgrade to an unknown path is not accepted', async (t) => {
       const client = new RawClient(server.port, upgradeText('/nowhere'));
       client.socket.end();
-      await soon(client.closed, 'the connection to be closed');
+      await withDeadline(client.closed, 'the connection to be closed');
       t.notMatch(client.text, /^HTTP\/1.1 101/);
     });
   }

@@ -5,7 +5,7 @@ import type { Test } from 'tap';
 import { portOf } from './client.js';
 
 /** Parts of the contract that a host may be unable to keep. */
-type Promised =
+type Capability =
   /** A refused request is answered before it is upgraded. */
   | 'refusals'
   /** The app's own middleware and hooks run before the upgrade, and may answer it. */
@@ -60,7 +60,7 @@ export interface Site {
   onError: (error: unknown) => void;
 }
 
-/** It listens. */
+/** A running app. */
 export interface App {
   server: Server;
   relays: Relay[];
@@ -72,14 +72,14 @@ export interface App {
 export interface Host {
   name: string;
   /** What it cannot do, with the reason. */
-  cannot: { readonly [what in Promised]?: string };
+  unsupported: { readonly [what in Capability]?: string };
   listen(site: Site): Promise<App>;
   /** The user that `before` found, in what the adapter hands to `authenticate`. */
   userOf(context: unknown): string | undefined;
 }
 
 /** Declares a test of the contract. A host that cannot keep it has said why, and skips it. */
-export type Declare = (name: string, promised: Promised[], test: (t: Test) => Promise<void>) => void;
+export type Declare = (name: string, needs: Capability[], test: (t: Test) => Promise<void>) => void;
 
 /** Resolves when the server listens on a free port. */
 export function listening(server: Server): Promise<Server> {

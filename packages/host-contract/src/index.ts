@@ -7,12 +7,12 @@ export {
   plain,
   portOf,
   RawClient,
-  soon,
   textOf,
   to,
   until,
   upgrade,
   upgradeText,
+  withDeadline,
 } from './client.js';
 export { connectSocketIo, socketIo } from './coexistence.js';
 export { runHostContract } from './contract.js';

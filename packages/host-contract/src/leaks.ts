@@ -32,16 +32,16 @@ const ways: ((port: number) => Promise<unknown>)[] = [
 
 export function leaks(declare: Declare, host: Host): void {
   declare('1,000 refused connections leave no file descriptor open', [], async (t) => {
-    const wanted = await world(t, host, {
+    const all = await world(t, host, {
       options: { authenticate: ({ headers }) => headers.authorization !== 'nobody' },
     });
-    await refuse(wanted, 50);
+    await refuse(all, 50);
     const before = descriptors();
-    await refuse(wanted, 1000);
-    t.equal(await connections(wanted.app), 0);
+    await refuse(all, 1000);
+    t.equal(await connections(all.app), 0);
     // The clients' own ends are closed a little later.
     await until(() => descriptors() <= before, `no more than the ${before} descriptors of before are open`);
-    t.equal(await (await wanted.connect()).say('a'), 'a #1: hello', 'and it still works');
+    t.equal(await (await all.connect()).say('a'), 'a #1: hello', 'and it still works');
   });
 }
 

@@ -16,7 +16,7 @@ export function middleware(declare: Declare, host: Host): void {
       [...(app.relays[0]?.sessions ?? [])].map(({ identity }) => identity),
       ['ann'],
     );
-    if (host.cannot.refusals === undefined) t.equal((await upgrade(port, '/ws', { cookie: 'user=' })).status, 401);
+    if (host.unsupported.refusals === undefined) t.equal((await upgrade(port, '/ws', { cookie: 'user=' })).status, 401);
     else t.equal((await new Client(url, { headers: { cookie: 'user=' } }).closed).code, 4401);
   });
 

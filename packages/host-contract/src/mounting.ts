@@ -10,7 +10,7 @@ export function mounting(declare: Declare, host: Host): void {
   declare('it works on an http server that the app creates', ['own server'], async (t) => {
     const { connect, port } = await world(t, host, { server: (listener) => createServer(listener) });
     t.equal(await (await connect()).say('a'), 'a #1: hello');
-    if (host.cannot.refusals === undefined) {
+    if (host.unsupported.refusals === undefined) {
       t.equal((await upgrade(port, '/ws', { origin: 'https://elsewhere.example' })).status, 403);
     }
   });
@@ -49,12 +49,12 @@ export function mounting(declare: Declare, host: Host): void {
         app.relays.map((relay) => relay.stats().sessions),
         [1, 1],
       );
-      if (host.cannot['not found'] === undefined) {
+      if (host.unsupported['not found'] === undefined) {
         for (const path of ['/ws', '/api/v1', '/api/v1/nothing', '/api/v1/ws/api/v1/ws']) {
           t.equal((await upgrade(port, path)).status, 404, path);
         }
       }
-      if (host.cannot['plain GET'] === undefined) t.equal((await plain(port, '/api/v1/ws')).status, 426);
+      if (host.unsupported['plain GET'] === undefined) t.equal((await plain(port, '/api/v1/ws')).status, 426);
       await app.close();
       t.equal(agent.counters.open, 0);
     },

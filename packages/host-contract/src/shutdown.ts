@@ -1,4 +1,4 @@
-import { Client, heldAuthentication, RawClient, soon, to, until, upgradeText } from './client.js';
+import { Client, heldAuthentication, RawClient, to, until, upgradeText, withDeadline } from './client.js';
 import type { App, Declare, Host } from './host.js';
 import { connections, world } from './world.js';
 
@@ -15,10 +15,10 @@ export function shutdown(declare: Declare, host: Host): void {
     await Promise.all(clients.map((client) => client.say('a')));
     await Promise.all(clients.map((client) => client.say('b')));
     t.equal(agent.counters.open, 20);
-    await soon(Promise.all([app.close(), app.close()]), 'the app to close twice at once');
+    await withDeadline(Promise.all([app.close(), app.close()]), 'the app to close twice at once');
     t.match(agent.counters, { started: 20, ended: 20, open: 0 });
     for (const { code } of await Promise.all(clients.map(({ closed }) => closed))) t.equal(code, 1001);
-    await soon(app.close(), 'the app to close again');
+    await withDeadline(app.close(), 'the app to close again');
     const [summary, same] = await Promise.all(app.relays.flatMap((relay) => [relay.close(), relay.close()]));
     t.equal(summary, same);
     t.match(summary, { sessions: 10, ended: 20, failed: 0 });
@@ -30,7 +30,7 @@ export function shutdown(declare: Declare, host: Host): void {
     const [client, silent] = [await connect(), new RawClient(port, upgradeText('/ws'))];
     await silent.receives('\r\n\r\n');
     await client.say('a');
-    await soon(app.close(), 'the app to close');
+    await withDeadline(app.close(), 'the app to close');
     t.equal((await client.closed).code, 1001);
     t.equal(agent.counters.open, 0);
     silent.socket.destroy();
@@ -79,7 +79,7 @@ export function shutdown(declare: Declare, host: Host): void {
       const closing = app.close();
       await closingBegun(app);
       held.open();
-      await soon(closing, 'the app to close');
+      await withDeadline(closing, 'the app to close');
       t.ok([1001, 1006].includes((await polite.closed).code), 'with 1001, or refused');
       silent.socket.destroy();
       t.equal(accepted, 0);
@@ -106,11 +106,11 @@ export function shutdown(declare: Declare, host: Host): void {
     t.ok([1001, 1006].includes((await late.closed).code), 'with 1001, refused, or not connected at all');
     gate.release();
     t.match(await client.next(), { type: 'response' });
-    await soon(closing, 'the app to close');
+    await withDeadline(closing, 'the app to close');
     kept.socket.end();
-    await soon(kept.closed, 'the connection that was there before to be closed');
+    await withDeadline(kept.closed, 'the connection that was there before to be closed');
     t.equal(accepted, 1);
-    if (host.cannot.refusals === undefined) t.match(kept.text, /^HTTP\/1.1 503/);
+    if (host.unsupported.refusals === undefined) t.match(kept.text, /^HTTP\/1.1 503/);
     else t.match(kept.text, 'The server is shutting down');
     t.equal(agent.counters.open, 0);
     t.match(agent.counters, { started: 1, ended: 1 });

@@ -1,11 +1,11 @@
 import type { Logger, RelayOptions } from '@arc/thread-core';
 import { startTestAgent, type TestAgent } from '@arc/thread-core/testing';
 import type { ClientOptions } from 'ws';
-import { Client, portOf, soon, until } from './client.js';
+import { Client, portOf, until, withDeadline } from './client.js';
 import type { App, Host, Site } from './host.js';
 
 /** What a test needs of tap's. */
-export interface Ends {
+export interface Teardown {
   teardown(end: () => unknown): unknown;
 }
 
@@ -35,14 +35,14 @@ export interface World {
   connect(options?: ClientOptions): Promise<Client>;
 }
 
-export type Wanted = Omit<Partial<Site>, 'relays'> & {
+export type WorldOptions = Omit<Partial<Site>, 'relays'> & {
   options?: Partial<RelayOptions>;
   relays?: (endpoint: string) => Site['relays'];
   scheme?: 'ws' | 'wss';
 };
 
 /** An agent, and an app on that host with a relay to it. Both end with the test. */
-export async function world(t: Ends, host: Host, wanted: Wanted = {}): Promise<World> {
+export async function world(t: Teardown, host: Host, wanted: WorldOptions = {}): Promise<World> {
   const { options, relays, scheme = 'ws', ...site } = wanted;
   const agent = await startTestAgent();
   const log = new Log();
@@ -53,7 +53,7 @@ export async function world(t: Ends, host: Host, wanted: Wanted = {}): Promise<W
     ...site,
   });
   t.teardown(async () => {
-    await soon(app.close(), 'the app to close').finally(() => agent.close());
+    await withDeadline(app.close(), 'the app to close').finally(() => agent.close());
   });
   const port = portOf(app.server);
   const url = `${scheme}://127.0.0.1:${port}${site.below ?? ''}/ws`;

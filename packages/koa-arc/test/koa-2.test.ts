@@ -1,6 +1,6 @@
 import { runHostContract } from '@arc/host-contract';
-import { onKoa2 } from '@arc/host-contract/hosts/koa';
+import { koa2Host } from '@arc/host-contract/hosts/koa';
 import t from 'tap';
 import arc from '../src/index.js';
 
-runHostContract(t, onKoa2(arc));
+runHostContract(t, koa2Host(arc));

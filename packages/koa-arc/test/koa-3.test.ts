@@ -1,6 +1,6 @@
 import { runHostContract } from '@arc/host-contract';
-import { onKoa3 } from '@arc/host-contract/hosts/koa';
+import { koa3Host } from '@arc/host-contract/hosts/koa';
 import t from 'tap';
 import arc from '../src/index.js';
 
-runHostContract(t, onKoa3(arc));
+runHostContract(t, koa3Host(arc));

@@ -9,10 +9,10 @@ import {
   listening,
   portOf,
   RawClient,
-  soon,
   until,
   upgrade,
   upgradeText,
+  withDeadline,
 } from '@arc/host-contract';
 import { startTestAgent } from '@arc/thread-core/testing';
 import Koa from 'koa';
@@ -89,7 +89,7 @@ t.test('access logs have status 101: pino-http, and middleware that reads ctx.st
   });
   app.use(arc({ app, endpoint: agent.endpoint }));
   await Client.open(`ws://127.0.0.1:${await listen(t, app)}/ws`);
-  await soon(logged.opened, 'both lines');
+  await withDeadline(logged.opened, 'both lines');
   t.ok(lines.includes('GET /ws 101'), lines.join());
   const line = JSON.parse(lines.find((text) => text.startsWith('{')) ?? '{}');
   t.match(line, { res: { statusCode: 101 }, msg: 'request completed' });

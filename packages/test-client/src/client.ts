@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type ClientOptions, WebSocket } from 'ws';
 import { type Frame, isLast, type Json, textOf, to } from './frames.js';
-import { soon } from './waits.js';
+import { withDeadline } from './waits.js';
 
 /** How a connection was closed. */
 export interface Closing {
@@ -39,7 +39,7 @@ export class Client {
   /** A client whose connection is open. */
   static async open(url: string, options?: ClientOptions): Promise<Client> {
     const client = new Client(url, options);
-    await soon(client.opened, 'a client to be accepted');
+    await withDeadline(client.opened, 'a client to be accepted');
     return client;
   }
 
@@ -57,7 +57,7 @@ export class Client {
       const notified = new Promise<void>((resolve) => {
         this.#notify = resolve;
       });
-      await soon(notified, 'a frame');
+      await withDeadline(notified, 'a frame');
     }
   }
 

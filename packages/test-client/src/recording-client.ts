@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { WebSocket } from 'ws';
 import { type Frame, isLast, type Json } from './frames.js';
-import { soon } from './waits.js';
+import { withDeadline } from './waits.js';
 
 /** The frames that answer one send, end or ping. */
 interface Answer {
@@ -32,7 +32,7 @@ export class RecordingClient {
 
   static async connect(url: string): Promise<RecordingClient> {
     const client = new RecordingClient(url);
-    await soon(once(client.socket, 'open'), 'a connection to the relay');
+    await withDeadline(once(client.socket, 'open'), 'a connection to the relay');
     return client;
   }
 
@@ -50,7 +50,11 @@ export class RecordingClient {
   /** Resolves to the frames of an id when the last one has arrived. */
   async answerTo(id: string | number, ms?: number): Promise<Frame[]> {
     const answer = this.#of(id);
-    await soon(answer.last, () => `the last frame of ${id}; so far: ${answer.frames.map(({ type }) => type)}`, ms);
+    await withDeadline(
+      answer.last,
+      () => `the last frame of ${id}; so far: ${answer.frames.map(({ type }) => type)}`,
+      ms,
+    );
     return answer.frames;
   }
 

@@ -6,7 +6,7 @@ type Text = string | (() => string);
 const say = (what: Text): string => (typeof what === 'string' ? what : what());
 
 /** The promise, or after `ms` a failure that says what was waited for. */
-export async function soon<T>(promise: Promise<T>, what: Text, ms = WAIT_LIMIT_MS): Promise<T> {
+export async function withDeadline<T>(promise: Promise<T>, what: Text, ms = WAIT_LIMIT_MS): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(new Error(`Timed out after ${ms} ms waiting for ${say(what)}`)), ms);

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { inspect } from 'node:util';
-import { Client, soon, to } from '@arc/test-client';
+import { Client, to, withDeadline } from '@arc/test-client';
 import { createRelay, type Logger, type RelayOptions } from '@arc/thread-core';
 import { faults, startTestAgent } from '@arc/thread-core/testing';
 import { registerInstrumentations } from '@opentelemetry/instrumentation';
@@ -119,7 +119,7 @@ async function start(t: Test, options: Partial<RelayOptions> = {}): Promise<Cana
     }
     const stats = inspect([relay.stats(), relay.health()], { depth: 12 });
     await close();
-    const closings = await Promise.all(clients.map(({ closed }) => soon(closed, 'the close frames')));
+    const closings = await Promise.all(clients.map(({ closed }) => withDeadline(closed, 'the close frames')));
     const spans = takeSpans().map(({ name, attributes, status, events, links }) => ({
       name,
       attributes,
@@ -179,7 +179,7 @@ t.test(
     const [third, refused] = await resume({ session: `${session}x`, seq: 0, sent: 0 });
     t.match(refused, { resumed: false }, 'a wrong one was not');
     for (let bad = 0; bad < 3; bad += 1) third.send({ type: CANARY.other });
-    t.equal((await soon(third.closed, 'too many bad frames')).code, 4429);
+    t.equal((await withDeadline(third.closed, 'too many bad frames')).code, 4429);
     client.socket.terminate();
     all.agent.script('chat.end', { ...faults.html(502), times: 99 });
     check(t, await all.seen(), { 'session secret': secret });
@@ -201,7 +201,7 @@ t.test(
         [{ ...USER, origin: 'https://evil.example' }, ''],
       ] as const) {
         const client = all.connect(headers, query, [CANARY.subprotocol]);
-        await soon(client.closed, 'the refusal');
+        await withDeadline(client.closed, 'the refusal');
       }
       check(t, await all.seen());
       t.ok(all.log.levels.has('warn'));

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort, RedisServer, soon, until } from '@arc/test-client';
+import { freePort, RedisServer, until, withDeadline } from '@arc/test-client';
 import type { JsonValue } from '@arc/thread-core';
 import { createClientPool, createCluster, createSentinel } from '@redis/client';
 import { createCluster as createCluster5 } from '@redis/client5';
@@ -148,6 +148,6 @@ for (const name of Object.keys(clients)) {
     await server.kill();
     // Both connections are lost by then, and wait for their next attempts.
     await until(() => openSockets() === 0, 'the connections to be lost');
-    await soon(stop(), 'the inbox to be closed', 5000);
+    await withDeadline(stop(), 'the inbox to be closed', 5000);
   });
 }

@@ -12,13 +12,13 @@ type Arc = (
 ) => RequestHandler & Attachable & { readonly verifyClient: VerifyClient };
 type Known = Request & { user?: string };
 
-export const onExpress5 = (adapter: Arc): Host => onExpress('express 5', adapter, express);
-export const onExpress4 = (adapter: Arc): Host => onExpress('express 4', adapter, express4);
+export const express5Host = (adapter: Arc): Host => expressHost('express 5', adapter, express);
+export const express4Host = (adapter: Arc): Host => expressHost('express 4', adapter, express4);
 
-function onExpress(name: string, adapter: Arc, framework: typeof express): Host {
+function expressHost(name: string, adapter: Arc, framework: typeof express): Host {
   return {
     name,
-    cannot: {},
+    unsupported: {},
     userOf: (context) => (context as Known).user,
     async listen(site): Promise<App> {
       const app = framework();
@@ -55,9 +55,9 @@ function onExpress(name: string, adapter: Arc, framework: typeof express): Host 
 }
 
 /** An app that has express-ws already; with or without our `verifyClient`. */
-export const onExpressWs = (adapter: Arc, { verifies }: { verifies: boolean }): Host => ({
+export const expressWsHost = (adapter: Arc, { verifies }: { verifies: boolean }): Host => ({
   name: verifies ? 'express-ws with verifyClient' : 'express-ws',
-  cannot: {
+  unsupported: {
     ...(verifies
       ? { context: 'express-ws asks `verifyClient` before it runs the app' }
       : {
@@ -105,11 +105,11 @@ export const onExpressWs = (adapter: Arc, { verifies }: { verifies: boolean }): 
 
 function before(site: Site): RequestHandler {
   return (request: Known, response, next) => {
-    const said = site.before?.(request) ?? { user: '' };
-    if (typeof said === 'number') response.status(said).json(answers.refused);
-    else if (said instanceof Error) next(said);
-    else if ('page' in said) said.page.pipe(response);
-    else next(void Object.assign(request, said));
+    const verdict = site.before?.(request) ?? { user: '' };
+    if (typeof verdict === 'number') response.status(verdict).json(answers.refused);
+    else if (verdict instanceof Error) next(verdict);
+    else if ('page' in verdict) verdict.page.pipe(response);
+    else next(void Object.assign(request, verdict));
   };
 }
 

@@ -11,9 +11,9 @@ import { type App, answers, type Host } from '../host.js';
 type Arc = FastifyPluginAsync<RelayOptions & AgentSource & { path?: string }>;
 type Known = FastifyRequest & { user?: string };
 
-export const onFastify = (adapter: Arc): Host => ({
+export const fastifyHost = (adapter: Arc): Host => ({
   name: 'fastify',
-  cannot: {
+  unsupported: {
     attach: 'Fastify has its server before any plugin: there is nothing to attach',
   },
   userOf: (context) => (context as Known).user,
@@ -26,11 +26,11 @@ export const onFastify = (adapter: Arc): Host => ({
       return reply.code(error.statusCode ?? 500).send(answers.failed(error));
     });
     app.addHook('onRequest', async (request, reply) => {
-      const said = site.before?.(request.raw) ?? { user: '' };
-      if (said instanceof Error) throw said;
-      if (typeof said === 'number') return reply.code(said).send(answers.refused);
-      if ('page' in said) return reply.send(said.page);
-      Object.assign(request, said);
+      const verdict = site.before?.(request.raw) ?? { user: '' };
+      if (verdict instanceof Error) throw verdict;
+      if (typeof verdict === 'number') return reply.code(verdict).send(answers.refused);
+      if ('page' in verdict) return reply.send(verdict.page);
+      Object.assign(request, verdict);
     });
     site.beforeAttach?.(app.server);
     const relays: Relay[] = [];

@@ -4,9 +4,9 @@ import { serveRelay } from '@arc/thread-core/host';
 import { type App, closeServer, type Host, listening } from '../host.js';
 
 /** A server of node:http without a framework. */
-export const onHttp = (): Host => ({
+export const httpHost = (): Host => ({
   name: 'node:http',
-  cannot: {
+  unsupported: {
     middleware: 'there is no framework, and so no middleware',
     context: 'there is no framework: `authenticate` gets only the request',
     'plain GET': 'the server answers plain requests itself',

@@ -11,14 +11,14 @@ import { type App, answers, closeServer, type Host, listening } from '../host.js
 type Arc = (options: RelayOptions & AgentSource & { app?: Koa; path?: string }) => Koa.Middleware & Attachable;
 const easyWebsocket = koaEasyWs as unknown as typeof koaEasyWs.default;
 
-export const onKoa3 = (adapter: Arc): Host => onKoa('koa 3', adapter, Koa);
+export const koa3Host = (adapter: Arc): Host => koaHost('koa 3', adapter, Koa);
 /** An app that has koa-easy-ws already. */
-export const onKoa2 = (adapter: Arc): Host => onKoa('koa 2', adapter, Koa2, [easyWebsocket()]);
+export const koa2Host = (adapter: Arc): Host => koaHost('koa 2', adapter, Koa2, [easyWebsocket()]);
 
-function onKoa(name: string, adapter: Arc, Framework: typeof Koa, own: Koa.Middleware[] = []): Host {
+function koaHost(name: string, adapter: Arc, Framework: typeof Koa, own: Koa.Middleware[] = []): Host {
   return {
     name,
-    cannot: {},
+    unsupported: {},
     userOf: (context) => (context as Koa.Context).state.user,
     async listen(site): Promise<App> {
       const app = new Framework();
@@ -26,15 +26,15 @@ function onKoa(name: string, adapter: Arc, Framework: typeof Koa, own: Koa.Middl
       app.on('error', site.onError);
       app.use(async (ctx, next) => {
         try {
-          const said = site.before?.(ctx.req) ?? { user: '' };
-          if (said instanceof Error) throw said;
-          if (typeof said === 'number') {
-            ctx.status = said;
+          const verdict = site.before?.(ctx.req) ?? { user: '' };
+          if (verdict instanceof Error) throw verdict;
+          if (typeof verdict === 'number') {
+            ctx.status = verdict;
             ctx.body = answers.refused;
-          } else if ('page' in said) {
-            ctx.body = said.page;
+          } else if ('page' in verdict) {
+            ctx.body = verdict.page;
           } else {
-            Object.assign(ctx.state, said);
+            Object.assign(ctx.state, verdict);
             await next();
           }
         } catch (error) {

@@ -5,9 +5,9 @@ import { WebSocketServer } from 'ws';
 import { type App, closeServer, type Host, listening } from '../host.js';
 
 /** A bare server without a framework. `verifies`: it asks the relay before it upgrades. */
-export const onWs = ({ verifies }: { verifies: boolean }): Host => ({
+export const wsHost = ({ verifies }: { verifies: boolean }): Host => ({
   name: verifies ? 'ws with verifyClient' : 'ws',
-  cannot: {
+  unsupported: {
     ...(verifies
       ? {}
       : {

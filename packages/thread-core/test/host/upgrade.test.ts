@@ -17,7 +17,7 @@ import {
 } from '../../src/host/index.js';
 import { createRelay, type Relay, type RelayOptions } from '../../src/index.js';
 import { startTestAgent } from '../../src/testing/index.js';
-import { Client, deferred, soon, to } from '../relay/helpers.js';
+import { Client, deferred, to, withDeadline } from '../relay/helpers.js';
 
 const makeRelay = (more: RelayOptions = {}): Relay => createRelay({ endpoint: 'http://127.0.0.1:1/arc', ...more });
 const always = (): boolean => true;
@@ -44,7 +44,7 @@ async function exchange(port: number, bytes: string): Promise<string> {
   });
   socket.on('error', () => {});
   socket.write(bytes);
-  await soon(once(socket, 'close'), 'the end of the connection');
+  await withDeadline(once(socket, 'close'), 'the end of the connection');
   return text;
 }
 
@@ -102,10 +102,10 @@ for (const [what, take] of [
     serveUpgrades(server, makeRelay(), always);
     const client = connect({ port, host: '127.0.0.1' });
     client.write(upgradeOf('/'));
-    const socket = await soon(arrived.promise, 'the upgrade');
+    const socket = await withDeadline(arrived.promise, 'the upgrade');
     const gone = new Promise((resolve) => socket.once('close', resolve));
     client.resetAndDestroy();
-    await soon(gone, 'the end of the socket');
+    await withDeadline(gone, 'the end of the socket');
     t.equal(await (await fetch(`http://127.0.0.1:${port}`)).text(), 'a page');
   });
 }
@@ -231,7 +231,7 @@ for (const way of ['close', 'dispose'] as const) {
     });
     serveUpgrades(server, relay, always);
     const client = new Client(`ws://127.0.0.1:${port}`);
-    await soon(once(client.socket, 'open'), 'the client to be accepted');
+    await withDeadline(once(client.socket, 'open'), 'the client to be accepted');
     await client.ask(to('a'));
     if (way === 'close') await new Promise((resolve) => server.close(resolve));
     else await server[Symbol.asyncDispose]();

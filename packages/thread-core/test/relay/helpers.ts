@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
-import { type Frame, type Json, soon, Client as TestClient } from '@arc/test-client';
+import { type Frame, type Json, Client as TestClient, withDeadline } from '@arc/test-client';
 import type { Test } from 'tap';
 import { Compile } from 'typebox/compile';
 import { type ClientOptions, type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
@@ -16,7 +16,7 @@ import {
 import { framesSchema } from '../../src/relay/frames/frame-schema.js';
 import { startTestAgent, type TestAgent, type TestAgentOptions } from '../../src/testing/index.js';
 
-export { deferred, type Frame, type Json, say, soon, streamedText, textOf, to, until } from '@arc/test-client';
+export { deferred, type Frame, type Json, say, streamedText, textOf, to, until, withDeadline } from '@arc/test-client';
 
 const relayFrame = Compile(framesSchema.$defs.RelayFrame as never);
 
@@ -66,7 +66,7 @@ export class Log implements Logger {
       this.#waiters.add(look);
       look();
     });
-    return soon(found, `the line "${part}"`);
+    return withDeadline(found, `the line "${part}"`);
   }
 }
 
@@ -134,7 +134,7 @@ export class World {
       this.#waiters.add(look);
       look();
     });
-    return soon(all, () => `${count} frames; ${this.#received} came`);
+    return withDeadline(all, () => `${count} frames; ${this.#received} came`);
   };
 
   readonly connect = async (options?: ClientOptions): Promise<Client> => {

@@ -8,7 +8,7 @@ import { AdmissionControl } from '../../../src/relay/admission/admission.js';
 import { SignedOutUsers } from '../../../src/relay/admission/signed-out-users.js';
 import type { RelayConfig } from '../../../src/relay/options.js';
 import { startTestAgent } from '../../../src/testing/index.js';
-import { deferred, Log, soon, world } from '../helpers.js';
+import { deferred, Log, withDeadline, world } from '../helpers.js';
 
 interface Waiting {
   user: string;
@@ -28,7 +28,7 @@ function slowAuthentication() {
     return { id: user };
   };
   const arrived = (count: number): Promise<void> =>
-    soon(
+    withDeadline(
       new Promise((resolve) => {
         look = () => waiting.length >= count && resolve();
         look();
@@ -66,7 +66,7 @@ async function serve(t: Test, options: Partial<RelayOptions>, upgrade: Upgrade) 
       socket.on('close', (code, reason) => resolve(`${code} ${reason}`));
     });
     t.teardown(() => socket.terminate());
-    return { opened: soon(opened, 'an answer to the upgrade'), closed };
+    return { opened: withDeadline(opened, 'an answer to the upgrade'), closed };
   };
   return { relay, connect, log };
 }
@@ -112,7 +112,7 @@ t.test('endSessions closes connections of the user that are admitted and not yet
   await admitted.promise;
   await relay.endSessions('ann');
   go.resolve(undefined);
-  t.equal(await soon(ann.closed, 'the close'), '4401 Not authenticated');
+  t.equal(await withDeadline(ann.closed, 'the close'), '4401 Not authenticated');
   t.equal(await connect('ann').opened, 'open', 'its slot of maxSessions is free again');
 });
 
@@ -126,7 +126,7 @@ t.test('endSessions rejects a key that is not a string, which would match no use
     await t.rejects(relay.endSessions(key as never), new TypeError('endSessions: the key must be a string'));
   }
   await relay.endSessions('7');
-  t.equal(await soon(client.closed, 'the close'), '4401 Signed out');
+  t.equal(await withDeadline(client.closed, 'the close'), '4401 Signed out');
 });
 
 t.test('users whose sessions were ended are kept only for the connections that were waiting then', (t) => {

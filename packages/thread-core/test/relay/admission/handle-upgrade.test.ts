@@ -4,7 +4,7 @@ import { type AddressInfo, connect } from 'node:net';
 import t, { type Test } from 'tap';
 import { createRelay, type Relay, type RelayOptions, type Session } from '../../../src/index.js';
 import { startTestAgent } from '../../../src/testing/index.js';
-import { Client, deferred, Log, soon, to } from '../helpers.js';
+import { Client, deferred, Log, to, withDeadline } from '../helpers.js';
 
 interface Site {
   relay: Relay;
@@ -45,7 +45,7 @@ async function exchange(port: number, bytes: string): Promise<string> {
   });
   socket.on('error', () => {});
   socket.write(bytes);
-  await soon(once(socket, 'close'), 'the end of the connection');
+  await withDeadline(once(socket, 'close'), 'the end of the connection');
   return text;
 }
 
@@ -56,7 +56,7 @@ t.test('handleUpgrade accepts an upgrade of node:http, attaches it, and gives it
   const contexts: unknown[] = [];
   const { url, sessions } = await serve(t, { authenticate: (_request, context) => contexts.push(context) });
   const client = new Client(url);
-  await soon(once(client.socket, 'open'), 'the client to be accepted');
+  await withDeadline(once(client.socket, 'open'), 'the client to be accepted');
   t.equal((await client.ask(to('a'))).type, 'response');
   t.match(sessions, [{ identity: 1 }]);
   t.strictSame(contexts, ['the context']);
@@ -108,11 +108,11 @@ t.test('a client that resets while handleUpgrade authenticates does no harm, and
   server.prependListener('upgrade', (_request, socket) => socket.once('close', () => gone.resolve()));
   const client = connect({ port, host: '127.0.0.1' });
   client.write(`${handshake}${valid}\r\n`);
-  await soon(asked.promise, 'authenticate');
+  await withDeadline(asked.promise, 'authenticate');
   client.resetAndDestroy();
-  await soon(gone.promise, 'the end of the socket');
+  await withDeadline(gone.promise, 'the end of the socket');
   const next = new Client(url);
-  await soon(once(next.socket, 'open'), 'the next client to be accepted');
+  await withDeadline(once(next.socket, 'open'), 'the next client to be accepted');
 });
 
 t.test('subprotocols: the first offer that is spoken, no other', async (t) => {

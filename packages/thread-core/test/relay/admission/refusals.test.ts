@@ -4,7 +4,7 @@ import { type AddressInfo, connect } from 'node:net';
 import t from 'tap';
 import { type Admission, createRelay, type RefusalReport } from '../../../src/index.js';
 import { LogLimiter } from '../../../src/log-limiter.js';
-import { Client, deferred, soon, to, world } from '../helpers.js';
+import { Client, deferred, to, withDeadline, world } from '../helpers.js';
 import { gatekeeper } from './gatekeeper.js';
 
 const accepted = { identity: undefined };
@@ -51,7 +51,7 @@ t.test('a request without a Host is refused if allowedHosts is set', async (t) =
   const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
   socket.end('GET / HTTP/1.0\r\n\r\n');
   socket.resume();
-  await soon(once(socket, 'close'), 'the answer');
+  await withDeadline(once(socket, 'close'), 'the answer');
   t.strictSame(admissions, [wrongHost]);
 });
 

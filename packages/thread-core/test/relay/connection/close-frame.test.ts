@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import type { AddressInfo, Socket } from 'node:net';
 import t from 'tap';
 import { WebSocketServer } from 'ws';
-import { type Client, maskedText, soon, to, world } from '../helpers.js';
+import { type Client, maskedText, to, withDeadline, world } from '../helpers.js';
 
 const require = createRequire(import.meta.url);
 const { Server: WebSocketServer7 } = createRequire(require.resolve('express-ws'))('ws') as {
@@ -61,5 +61,5 @@ t.test('the application may close the socket itself: the session ends as with a 
   await client.ask(to('a'));
   all.sockets[0]?.close(4321, 'by the application');
   t.strictSame(await client.closed, { code: 4321, reason: 'by the application' });
-  t.match(await soon(all.session.closed, 'the end of the session'), [{ agentId: 'a', ok: true }]);
+  t.match(await withDeadline(all.session.closed, 'the end of the session'), [{ agentId: 'a', ok: true }]);
 });

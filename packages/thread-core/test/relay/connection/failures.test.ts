@@ -4,7 +4,7 @@ import { runInNewContext } from 'node:vm';
 import t from 'tap';
 import type { WebSocket } from 'ws';
 import type { Logger } from '../../../src/index.js';
-import { type Client, soon, to, world } from '../helpers.js';
+import { type Client, to, withDeadline, world } from '../helpers.js';
 
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
@@ -49,7 +49,7 @@ t.test('a session that throws while it reads a frame is closed, and no other [S-
   Object.defineProperty(all.session, 'acceptFrame', { value: fail });
   broken.send({ type: 'ping' });
   t.equal((await broken.closed).code, 1011);
-  t.match(await soon(all.session.closed, 'the end of the session'), [{ agentId: 'a', ok: true }]);
+  t.match(await withDeadline(all.session.closed, 'the end of the session'), [{ agentId: 'a', ok: true }]);
   t.equal((await other.ask(to('b'))).type, 'response');
 });
 
@@ -69,7 +69,11 @@ t.test('a logger that throws or rejects changes nothing, whatever is logged [S-4
     t.match(await client.ask(to('broken', 'x', { id: 2 })), { id: 2, data: { code: -32_603 } }, 'error: a send failed');
     t.match(await client.ask('no JSON'), { type: 'error', data: { code: -32_700 } }, 'debug: a bad frame');
     client.socket.terminate();
-    t.match(await soon(all.session.closed, 'the end of the session'), [{ ok: true }], 'info: a lost connection');
+    t.match(
+      await withDeadline(all.session.closed, 'the end of the session'),
+      [{ ok: true }],
+      'info: a lost connection',
+    );
     refuse = true;
     t.equal((await (await all.connect()).closed).code, 4401, 'warn: a connection was refused');
   }

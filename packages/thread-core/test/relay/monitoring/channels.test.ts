@@ -4,7 +4,7 @@ import type { CallContext, SendContext, SessionContext } from '../../../src/inde
 import { MessageRequest } from '../../../src/relay/sends/message-request.js';
 import { faults } from '../../../src/testing/index.js';
 import { readTraceContext } from '../../../src/threads/trace-context.js';
-import { soon, to, world } from '../helpers.js';
+import { to, withDeadline, world } from '../helpers.js';
 
 const EVENTS = ['start', 'end', 'asyncStart', 'asyncEnd', 'error'] as const;
 
@@ -28,7 +28,7 @@ function record<Context extends object>(t: Test, name: string, onStart?: (contex
   const names = (): string[] => seen.map(([event]) => event);
   /** Resolves when so many have ended. */
   const ended = (count: number): Promise<void> =>
-    soon(
+    withDeadline(
       new Promise((resolve) => {
         const look = (): void => {
           if (names().filter((event) => event === 'asyncEnd').length >= count) resolve();

@@ -1,7 +1,7 @@
 // Clients of resumable sessions that send acknowledgements and pings, and read nothing.
 import type { Socket } from 'node:net';
 import t, { type Test } from 'tap';
-import { type Client, soon, to, until, type World, type WorldOptions, world } from '../helpers.js';
+import { type Client, to, until, type World, type WorldOptions, withDeadline, world } from '../helpers.js';
 
 const KiB64 = 'x'.repeat(65_536);
 
@@ -24,7 +24,7 @@ t.test('[F-510] repeated acknowledgements do not save a client that does not rea
   const [all, client] = await unread(t, { stalledTimeout: 300 });
   const timer = setInterval(() => client.send({ type: 'ack', seq: 0 }), 50);
   t.teardown(() => clearInterval(timer));
-  await soon(all.session.closed, 'the end of the session');
+  await withDeadline(all.session.closed, 'the end of the session');
   t.equal(all.relay.stats().pending, 0);
 });
 

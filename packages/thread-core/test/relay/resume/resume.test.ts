@@ -8,11 +8,11 @@ import {
   deferred,
   type Frame,
   type Json,
-  soon,
   textOf,
   to,
   until,
   type World,
+  withDeadline,
   world,
 } from '../helpers.js';
 
@@ -361,7 +361,7 @@ t.test('the way in which the connection ends decides whether the session ends [F
     if (code === undefined) client.socket.close();
     else client.socket.close(code);
     await client.closed;
-    if (!isKept) t.match(await soon(all.session.closed, 'the end'), [{ agentId: 'a', ok: true }], `${code}`);
+    if (!isKept) t.match(await withDeadline(all.session.closed, 'the end'), [{ agentId: 'a', ok: true }], `${code}`);
     const [, ready] = await open(all, { session, seq: 1, sent: 1 });
     t.match(ready, isKept ? { resumed: true } : { resumed: false, reason: 'expired' }, `${code}`);
   }
@@ -411,7 +411,7 @@ t.test('a session ends when its grace is over, and its chats with it [F-283]', a
   client.send(to('a', 'x', { id: 1, stream: true }));
   await client.next();
   await drop(all, client);
-  t.match(await soon(closed.promise, 'onClose'), [{ agentId: 'a', ok: true }]);
+  t.match(await withDeadline(closed.promise, 'onClose'), [{ agentId: 'a', ok: true }]);
   t.strictSame(told, ['open', 'detach', 'close']);
   t.match(all.relay.stats(), { sessions: 0, detached: 0, interrupted: 1, threads: 0, journalBytes: 0 });
   const [, ready] = await open(all, { session, seq: 1, sent: 1 });
@@ -422,7 +422,7 @@ t.test('a session that has nothing to keep is not kept [F-283]', async (t) => {
   const all = await world(t, { resume: true });
   const [client] = await open(all);
   await drop(all, client);
-  await soon(all.session.closed, 'the end');
+  await withDeadline(all.session.closed, 'the end');
   t.match(all.relay.stats(), { sessions: 0, detached: 0 });
 });
 
@@ -430,7 +430,7 @@ t.test('with expired, received is the number of client frames that had arrived [
   const all = await world(t, { resume: { grace: 20 } });
   const [empty, first] = await open(all);
   await drop(all, empty);
-  await soon(all.session.closed, 'the end');
+  await withDeadline(all.session.closed, 'the end');
   t.match(await open(all, { session: first.session, seq: 0, sent: 2 }).then(([, ready]) => ready), {
     resumed: false,
     reason: 'expired',
@@ -441,7 +441,7 @@ t.test('with expired, received is the number of client frames that had arrived [
   await client.ask(to('a', 'x', { id: 1 }));
   await client.ask(to('a', 'y', { id: 2 }));
   await drop(all, client);
-  await soon(all.sessions.at(-1)?.closed ?? Promise.reject(), 'the end');
+  await withDeadline(all.sessions.at(-1)?.closed ?? Promise.reject(), 'the end');
   const [, ready] = await open(all, { session, seq: 2, sent: 3 });
   t.match(ready, { reason: 'expired', received: 2 });
   const [, wrong] = await open(all, { session: `${session.slice(0, -1)}_`, seq: 2, sent: 3 });
@@ -457,7 +457,7 @@ t.test('with expired, a frame that was refused with 1009 counts as arrived [F-40
     await client.ask(to('a', 'x', { id: 1 }));
     client.send(to('a', 'x'.repeat(1000), { id: 2 }));
     t.equal((await client.closed).code, 1009);
-    await soon(all.session.closed, 'the end');
+    await withDeadline(all.session.closed, 'the end');
     const [, ready] = await open(all, { session, seq: 1, sent: 3 });
     t.match(ready, { reason: 'expired', received: 2 });
   }
@@ -546,7 +546,7 @@ t.test(
     const { code } = await client.closed;
     while (client.texts.length > 0) frames.push(await client.next());
     t.ok([1006, 1008].includes(code), `${code}`);
-    await soon(all.session.closed, 'the end');
+    await withDeadline(all.session.closed, 'the end');
     const [, ready] = await open(all, { session, seq: 1, sent: 1 });
     t.match(ready, { resumed: false, reason: 'expired' }, 'or it would come back for ever');
   },
@@ -597,7 +597,7 @@ t.test('onDisconnect finish: sends that are pending when the grace ends are fini
   client.send(to('a', 'x', { id: 1, stream: true }));
   await client.next();
   await drop(all, client);
-  await soon(all.session.closed, 'the end');
+  await withDeadline(all.session.closed, 'the end');
   t.strictSame(told, ['done']);
 });
 
@@ -775,7 +775,7 @@ t.test('session.close ends a detached session [S-51]', async (t) => {
   await client.ask(to('a', 'x', { id: 1 }));
   await drop(all, client);
   all.session.close();
-  t.match(await soon(all.session.closed, 'the end'), [{ agentId: 'a', ok: true }]);
+  t.match(await withDeadline(all.session.closed, 'the end'), [{ agentId: 'a', ok: true }]);
   const [, ready] = await open(all, { session, seq: 1, sent: 1 });
   t.match(ready, { reason: 'expired' });
 });
