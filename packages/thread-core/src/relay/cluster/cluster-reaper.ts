@@ -1,5 +1,5 @@
 import type { Logger } from '../../logger.js';
-import { FencedError, type ReapedSession, type StoredSession } from '../store/session-store.js';
+import { FencedError, type ReapedSession, type StoredSession, StoreError } from '../store/session-store.js';
 import type { ClusterNode } from './cluster-node.js';
 
 /** Sessions that are ended at a time. */
@@ -51,7 +51,10 @@ export class Reaper {
   /** As `reapOne`, but does not wait for the chats. False if so many sessions are being ended that it has to be tried later. */
   async beginOne(sid: string): Promise<boolean> {
     if (this.#ending.size >= CONCURRENCY) return false;
-    await this.#take(sid);
+    await this.#take(sid).catch((error: unknown) => {
+      // It is left to the nodes of that version, and keeps this one from nothing.
+      if (!(error instanceof StoreError && error.code === 'version')) throw error;
+    });
     return true;
   }
 

@@ -5,18 +5,21 @@ import { type ClusterNode, cluster } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
 
-t.test('a session that is closed by its node says its last words to a client at another node, too [S-64]', async (t) => {
-  const { agent, nodes } = await cluster(t, 2);
-  const [a, b] = nodes as Pair;
-  const [first, { session }] = await a.resume();
-  const gate = agent.hold('chat.start');
-  first.send(to('support', 'x', { id: 1 }));
-  await gate.arrived;
-  const [second, ready] = await b.resume({ session, seq: 0, sent: 1 });
-  t.match(ready, { resumed: true, pending: [1] });
-  const [local] = a.relay.sessions;
-  local?.close(4000, 'bye');
-  gate.release();
-  t.match(await second.next(), { type: 'cancelled', id: 1, seq: 1 });
-  t.match(await second.closed, { code: 4000, reason: 'bye' });
-});
+t.test(
+  'a session that is closed by its node says its last words to a client at another node, too [S-64]',
+  async (t) => {
+    const { agent, nodes } = await cluster(t, 2);
+    const [a, b] = nodes as Pair;
+    const [first, { session }] = await a.resume();
+    const gate = agent.hold('chat.start');
+    first.send(to('support', 'x', { id: 1 }));
+    await gate.arrived;
+    const [second, ready] = await b.resume({ session, seq: 0, sent: 1 });
+    t.match(ready, { resumed: true, pending: [1] });
+    const [local] = a.relay.sessions;
+    local?.close(4000, 'bye');
+    gate.release();
+    t.match(await second.next(), { type: 'cancelled', id: 1, seq: 1 });
+    t.match(await second.closed, { code: 4000, reason: 'bye' });
+  },
+);
