@@ -6,6 +6,8 @@ const NOT_SERVING = /^(LOADING|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|BUSY|TRYAGAIN|M
 /** Brings what a client or a script rejects with into the errors of the contract. */
 export function toStoreError(error: unknown): Error {
   if (error instanceof StoreError || error instanceof FencedError) return error;
+  // ioredis puts in what was to be stored: texts, identities, hashes of secrets. Errors are logged, with their causes.
+  if (error instanceof Error) delete (error as { command?: unknown }).command;
   const message = error instanceof Error ? error.message : String(error);
   const own = /\bARC(FENCED|GAP|FULL|VERSION) (.*)/.exec(message);
   if (own !== null) {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { inspect } from 'node:util';
 import { RedisServer, until } from '@arc/test-client';
 import type { JsonValue, SessionState, SessionStore, StoreNode } from '@arc/thread-core';
 import t, { type Test } from 'tap';
@@ -162,6 +163,27 @@ for (const client of ['node-redis 6', 'ioredis 6']) {
       t.equal((await store.renew(peer)).sessions, 0);
     },
   );
+
+  t.test(`${client}: an error, which is logged, says nothing of what was to be stored`, async (t) => {
+    const { admin, store, node, server } = await begin(t, client);
+    const owned = await store.open(node, { sid: 's1', grace: LONG });
+    const identity = { name: 'c4n4ry-identity' };
+    const attempts = (): Promise<unknown>[] => [
+      store.open(node, { sid: 's2', secretHash: 'c4n4ry-hash', identityKey: 'c4n4ry-key', identity, grace: LONG }),
+      store.append(owned, { firstSeq: 1, frames: ['c4n4ry-text'] }),
+      store.post('b', 'c4n4ry-message'),
+    ];
+    const check = async (code: string): Promise<void> => {
+      for (const result of await Promise.allSettled(attempts())) {
+        t.match(result, { status: 'rejected', reason: { name: 'StoreError', code } });
+        t.notMatch(inspect(result, { depth: 12, showHidden: true }), /c4n4ry/);
+      }
+    };
+    await admin.command('CONFIG', 'SET', 'maxmemory', '1');
+    await check('full');
+    await server.kill();
+    await check('away');
+  });
 
   t.test(`${client}: a replica refuses writes, and says that it is one`, async (t) => {
     const { admin, store, node } = await begin(t, client);
