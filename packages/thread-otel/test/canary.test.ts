@@ -169,6 +169,8 @@ t.test(
     await ask(CANARY.text);
     await ask(CANARY.text, { stream: true, metadata: { note: CANARY.other } });
     await ask(CANARY.text, { baggage: `note=${CANARY.other}`, tracestate: `x=${CANARY.other}` });
+    all.agent.script('chat.message', { raw: [`no HTTP, ${CANARY.text}`] });
+    t.match(await ask(CANARY.text), { type: 'error', data: { message: /not HTTP/ } });
     all.agent.script('chat.message', faults.html(502), faults.reset(), { error: { code: -32_603 } }, {
       error: { code: -44_005 },
       times: 9,

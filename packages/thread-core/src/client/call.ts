@@ -10,7 +10,7 @@ import { impliedDone, type StreamEvent } from './event.js';
 import { parseResponse } from './response-parser.js';
 import { MAX_WAIT_MS, pauseBefore } from './retry.js';
 import { isTokenRefused, type TokenSource } from './token.js';
-import { isOfEndpoint, isPassing } from './transport-error.js';
+import { dropBytes, isOfEndpoint, isPassing } from './transport-error.js';
 
 export type { CallListener, CallOwner, CallRequest } from './call-request.js';
 
@@ -251,7 +251,7 @@ export class Call extends CallLifecycle implements AttemptOwner {
     const attempt = this.attempt as Attempt;
     if (!attempt.isStream) this.onConnectFailure(error);
     if (!attempt.wasWritten && isPassing(error) && this.#retry()) return;
-    this.fail(failures.connectionError(this.facts(error), attempt));
+    this.fail(failures.connectionError(this.facts(dropBytes(error)), attempt));
   }
 
   /** @internal */

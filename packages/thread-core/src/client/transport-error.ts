@@ -76,6 +76,12 @@ export function wasNeverSent(error: unknown): boolean {
   return error instanceof Error && neverSent.has(error);
 }
 
+/** Of what is no HTTP, undici keeps the bytes in its error: an answer to this user, or to another. None of it is to be logged. */
+export function dropBytes(error: unknown): unknown {
+  if (isNotHttp(error)) delete (error as { data?: unknown }).data;
+  return error;
+}
+
 /** Whether a retry may help. Whether it is safe depends on what was written when the error came. */
 export function isPassing(error: unknown): boolean {
   return PASSING.has(codeOf(error));
