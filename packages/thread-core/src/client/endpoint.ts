@@ -79,7 +79,7 @@ export class EndpointRegistry {
     if (known !== undefined) return known;
     const parsed = URL.canParse(key) ? new URL(key) : undefined;
     if (parsed === undefined || (parsed.protocol !== 'http:' && parsed.protocol !== 'https:')) {
-      throw new TypeError(`endpoint: expected an http(s) URL, got ${JSON.stringify(key)}`);
+      throw new TypeError(`endpoint: expected an http(s) URL, got ${JSON.stringify(withoutSecrets(key))}`);
     }
     if (parsed.username !== '' || parsed.password !== '') {
       throw new TypeError('endpoint: must not have credentials in it; use token or headers');
@@ -144,6 +144,15 @@ export class EndpointRegistry {
   async destroy(): Promise<void> {
     await Promise.all([...this.#pools.values(), ...this.#retired].map((pool) => pool.destroy()));
   }
+}
+
+/** What an error may show of a text that is no URL: a key may be in its query, and a password before its host. */
+function withoutSecrets(text: string): string {
+  const [shown = ''] = text.split(/[?#]/, 1);
+  const at = shown.lastIndexOf('@');
+  if (at === -1) return shown;
+  const slashes = shown.indexOf('//');
+  return `${slashes === -1 ? '' : shown.slice(0, slashes + 2)}…${shown.slice(at)}`;
 }
 
 /**

@@ -86,3 +86,16 @@ t.test('what still runs there ends with the client', async (t) => {
   t.match(await running, { code: 'UND_ERR_DESTROYED' });
   await a.until(() => a.open === 0);
 });
+
+t.test('an endpoint that is no URL is named without its query and its password', async (t) => {
+  const { endpoints } = two(t);
+  for (const [given, shown] of [
+    ['agents.example/arc?key=secret', 'agents.example/arc'],
+    ['ftp://user:secret@agents.example/arc#secret', 'ftp://…@agents.example/arc'],
+    ['user:secret@agents.example', '…@agents.example'],
+    ['//secret@a//b', '//…@a//b'],
+  ] as const) {
+    const post = (): unknown => endpoints.of(given);
+    t.throws(post, { message: `endpoint: expected an http(s) URL, got ${JSON.stringify(shown)}` });
+  }
+});
