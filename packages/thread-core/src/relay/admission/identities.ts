@@ -1,4 +1,5 @@
 import type { Logger } from '../../logger.js';
+import { atOnce } from '../../values.js';
 import type { JsonValue } from '../store/session-store.js';
 import { ANONYMOUS, type IdentityOptions, identityKeyOf } from './identity.js';
 
@@ -35,10 +36,10 @@ export class Identities {
     return undefined;
   }
 
-  /** @throws what `identity.save` throws */
+  /** @throws what `identity.save` throws, and a TypeError if it is async: an empty object would be stored */
   save(identity: unknown): JsonValue | undefined {
     try {
-      return this.#options?.save?.(identity);
+      return atOnce(this.#options?.save?.(identity), 'identity.save');
     } catch (err) {
       this.#logger.error({ err }, 'identity.save threw');
       throw err;

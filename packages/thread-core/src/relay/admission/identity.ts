@@ -1,4 +1,5 @@
 import { withTimeout } from '../../timers.js';
+import { atOnce } from '../../values.js';
 import type { JsonValue } from '../store/session-store.js';
 
 /** How identities are distinguished, and stored in a cluster. */
@@ -17,9 +18,12 @@ export interface IdentityOptions<Identity = unknown> {
 /** The key of clients that are not authenticated: all of them are one identity. */
 export const ANONYMOUS = '';
 
-/** The key of an identity; undefined if it has none. */
+/**
+ * The key of an identity; undefined if it has none.
+ * @throws whatever `key` throws, and a TypeError if it is async: all users would have the same key
+ */
 export function identityKeyOf(identity: unknown, { key = defaultKey }: IdentityOptions = {}): string | undefined {
-  const found: unknown = key(identity);
+  const found: unknown = atOnce(key(identity), 'identity.key');
   return found === undefined || found === null ? undefined : String(found);
 }
 
