@@ -232,6 +232,17 @@ t.test('a chat.start that runs on after its thread was ended ends its span, and 
   checkTree(t, [send, ...spans]);
 });
 
+t.test('a hook runs in the span of no other send, though a connection to an agent serves many', async (t) => {
+  const active: unknown[] = [];
+  const all = await world(t, {
+    hooks: { onSend: () => void active.push(trace.getActiveSpan()?.spanContext().traceId) },
+  });
+  const client = await all.connect();
+  for (const agent of ['support', 'hr']) t.match(await client.ask({ ...to(agent), ...BROWSER }), { type: 'response' });
+  t.equal(all.agent.counters.accepted, 1, 'both were sent over one connection');
+  t.strictSame(active, [undefined, undefined]);
+});
+
 t.test('what the application itself sends has its active span as parent', async (t) => {
   const all = await world(t);
   const client = new ArcClient({ endpoint: all.agent.endpoint });

@@ -1,11 +1,18 @@
+import { AsyncResource } from 'node:async_hooks';
 import { Socket } from 'node:net';
 import { buildConnector, errors } from 'undici';
 
-/** Makes connections as undici does, with the three corrections of {@link METHODS}. */
+/**
+ * The asynchronous context of all connections: none. A connection is opened for one request and serves many, whose answers
+ * would else be handled, hooks and log lines included, in the span (or the user) of that one.
+ */
+const NO_CONTEXT = new AsyncResource('ARC_CONNECTION');
+
+/** Makes connections as undici does, with the corrections of {@link METHODS}, in no context of a request. */
 export function createConnector(): buildConnector.connector {
   const connect = buildConnector({});
   return (options, callback) => {
-    connect(options, (...result) => {
+    NO_CONTEXT.runInAsyncScope(connect, undefined, options, (...result: Parameters<buildConnector.Callback>) => {
       // Undefined if the connection failed, whatever its type says.
       const socket = result[1] as AgentSocket | undefined;
       if (socket !== undefined) {
