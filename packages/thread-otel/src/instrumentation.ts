@@ -1,6 +1,6 @@
 import { tracingChannel } from 'node:diagnostics_channel';
 import type { CallContext, SendContext, SessionContext } from '@arc/thread-core';
-import { type MeterProvider, metrics, type Tracer, type TracerProvider, trace } from '@opentelemetry/api';
+import { diag, type MeterProvider, metrics, type Tracer, type TracerProvider, trace } from '@opentelemetry/api';
 import { Metrics } from './metrics.js';
 import { Spans } from './spans.js';
 import { VERSION } from './version.js';
@@ -20,18 +20,29 @@ export interface ArcInstrumentationConfig {
 
 type Subscribers<Context> = Parameters<ReturnType<typeof tracingChannel<Context, object>>['subscribe']>[0];
 
+/** Node ends the process if a subscriber throws, as a processor, a sampler or a propagator of the application may. */
+function guarded<Context>(on: (context: Context) => void): (context: object) => void {
+  return (context) => {
+    try {
+      on(context as Context);
+    } catch (error) {
+      diag.error(`${NAME}: a span or a metric is lost`, error);
+    }
+  };
+}
+
 /** Names all events of a tracing channel: those that are not given do nothing. */
 function subscribe<Context extends object>(
   name: string,
-  on: { start(context: Context): void; asyncEnd(context: Context): void },
+  on: { start: (context: Context) => void; asyncEnd: (context: Context) => void },
 ): () => void {
   const nothing = (): void => {};
   const channel = tracingChannel<Context, object>(name);
   const subscribers = {
-    start: (context: object) => on.start(context as Context),
+    start: guarded(on.start),
     end: nothing,
     asyncStart: nothing,
-    asyncEnd: (context: object) => on.asyncEnd(context as Context),
+    asyncEnd: guarded(on.asyncEnd),
     error: nothing,
   } as Subscribers<Context>;
   channel.subscribe(subscribers);
@@ -65,13 +76,14 @@ export class ArcInstrumentation {
     this.#spans.undici.enable();
     this.#unsubscribe = [
       subscribe<SendContext>('arc.send', {
+        // The metrics first: what throws is more likely to be the application's, and they call nothing of it.
         start: (send) => {
-          this.#spans.startSend(this.#tracer, send);
           this.#metrics.startSend(send);
+          this.#spans.startSend(this.#tracer, send);
         },
         asyncEnd: (send) => {
-          this.#spans.endSend(send);
           this.#metrics.endSend(send);
+          this.#spans.endSend(send);
         },
       }),
       subscribe<CallContext>('arc.call', {
