@@ -65,12 +65,14 @@ function arc<Identity = unknown>(options: ExpressArcOptions<Identity> & AgentSou
     // Express tells a sub-app where it is mounted, but a Router does not.
     const isUnknown = (): boolean => path === undefined && self.mountpath === undefined;
     warnOfUnknownPath(server, relay, 'express-arc', isUnknown);
-    serveUpgrades(server, relay, ({ url }) => isPathOf(url, path === undefined ? pathsOf(self) : [path]));
+    serveUpgrades(server, relay, ({ url }) => isPathOf(url, paths(path)));
   };
-  const refuse = verifyClient(relay, (request) => hostOf(request, self.parent));
+  const paths = (path: string | undefined): string[] => (path === undefined ? pathsOf(self) : [path]);
+  // In a Router only the option tells the app.
+  const refuse = verifyClient(relay, (request) => hostOf(request, self.parent ?? root));
   const verify: VerifyClient = (info, done) => {
     // The app's other WebSocket routes are not the relay's.
-    if (!isPathOf(info.req.url, pathsOf(self))) return done(true);
+    if (!isPathOf(info.req.url, paths(given))) return done(true);
     closeWith(serverOf(info.req), relay);
     refuse(info, done);
   };

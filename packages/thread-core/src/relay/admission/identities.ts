@@ -1,5 +1,5 @@
 import type { Logger } from '../../logger.js';
-import { atOnce } from '../../values.js';
+import { rejectPromise } from '../../values.js';
 import type { JsonValue } from '../store/session-store.js';
 import { ANONYMOUS, type IdentityOptions, identityKeyOf } from './identity.js';
 
@@ -39,7 +39,7 @@ export class Identities {
   /** @throws what `identity.save` throws, and a TypeError if it is async: an empty object would be stored */
   save(identity: unknown): JsonValue | undefined {
     try {
-      return atOnce(this.#options?.save?.(identity), 'identity.save');
+      return rejectPromise(this.#options?.save?.(identity), 'identity.save');
     } catch (err) {
       this.#logger.error({ err }, 'identity.save threw');
       throw err;

@@ -1,5 +1,5 @@
 import { withTimeout } from '../../timers.js';
-import { atOnce } from '../../values.js';
+import { rejectPromise } from '../../values.js';
 import type { JsonValue } from '../store/session-store.js';
 
 /** How identities are distinguished, and stored in a cluster. */
@@ -23,7 +23,7 @@ export const ANONYMOUS = '';
  * @throws whatever `key` throws, and a TypeError if it is async: all users would have the same key
  */
 export function identityKeyOf(identity: unknown, { key = defaultKey }: IdentityOptions = {}): string | undefined {
-  const found: unknown = atOnce(key(identity), 'identity.key');
+  const found: unknown = rejectPromise(key(identity), 'identity.key');
   return found === undefined || found === null ? undefined : String(found);
 }
 
