@@ -94,11 +94,27 @@ function arc<Identity = unknown>(options: ExpressArcOptions<Identity> & AgentSou
   return self;
 }
 
+type OnServer = (server: Server, app: App) => void;
+
+/** What waits for the server of each app. Node warns of a leak if an app has many listeners, one for each relay. */
+const waiting = new WeakMap<App, OnServer[]>();
+
 /** Calls back with the server that an app, or an app that it is mounted in, makes when it listens. */
-function whenListening(app: App, callback: (server: Server, app: App) => void): true {
-  onListen(app, (server) => callback(server, app));
-  app.on('mount', (parent: App) => whenListening(parent, callback));
-  return true;
+function whenListening(app: App, callback: OnServer): true {
+  const known = waiting.get(app);
+  const all = known ?? [];
+  all.push(callback);
+  if (known === undefined) {
+    waiting.set(app, all);
+    onListen(app, (server) => {
+      for (const each of all) each(server, app);
+    });
+    app.on('mount', (parent: App) => {
+      for (const each of all) whenListening(parent, each);
+    });
+  }
+  // It may have been mounted before.
+  return app.parent === undefined ? true : whenListening(app.parent, callback);
 }
 
 /** Where a sub-app is mounted, which may be several paths; what is not known is a variable. */

@@ -77,6 +77,14 @@ t.test('an app that is mounted in two others gets the server of the outermost', 
   t.equal(await says(await listen(t, app), '/a/b/ws'), 'a #1: hello');
 });
 
+t.test('an app that was mounted before it got the relay finds the server as well', async (t) => {
+  const [app, outer, inner] = [express(), express(), express()];
+  app.use('/a', outer);
+  outer.use('/b', inner);
+  inner.use('/ws', arc({ endpoint: agent.endpoint }));
+  t.equal(await says(await listen(t, app), '/a/b/ws'), 'a #1: hello');
+});
+
 t.test('a session keeps its request, and releases the unused response', async (t) => {
   const app = express();
   const middleware = arc({ endpoint: agent.endpoint });
@@ -225,6 +233,17 @@ t.test('an access log has the status of an invalid handshake, which is refused b
   }
   t.equal(asked, 0);
   t.equal((await upgrade(port, '/ws', { 'sec-websocket-protocol': 'arc-thread.v1, a' })).status, 101);
+});
+
+t.test('a dozen relays on one server make Node warn of nothing', async (t) => {
+  const warnings: string[] = [];
+  const note = ({ message }: Error): void => void warnings.push(message);
+  process.on('warning', note);
+  t.teardown(() => process.off('warning', note));
+  const app = express();
+  for (let count = 0; count < 12; count += 1) app.use(`/${count}`, arc({ endpoint: agent.endpoint }));
+  t.equal(await says(await listen(t, app), '/11'), 'a #1: hello');
+  t.strictSame(warnings, []);
 });
 
 for (const when of ['before it listens', 'after it listens'] as const) {

@@ -187,6 +187,9 @@ export class NotAttachedError extends Error {
 export function warnOfUnknownPath(server: Server, relay: Relay, adapter: string, isUnknown: () => boolean): void {
   let isWarned = false;
   const look = (): void => {
+/** What looks at the listeners of each server. Node warns of a leak if there are many listeners, one for each relay. */
+const lookers = new WeakMap<Server, (() => void)[]>();
+
     if (isWarned || !isUnknown() || server.listeners('upgrade').every((listener) => fallbacks.has(listener))) return;
     isWarned = true;
     relay.config.logger.warn(
@@ -195,9 +198,16 @@ export function warnOfUnknownPath(server: Server, relay: Relay, adapter: string,
         'another library as well. Set the option path, or pass it to attach(server, { path }).',
     );
   };
-  server.once('listening', look);
+  const known = lookers.get(server);
+  if (known !== undefined) return void known.push(look);
+  const all = [look];
+  lookers.set(server, all);
+  const lookAll = (): void => {
+    for (const each of all) each();
+  };
+  server.once('listening', lookAll);
   server.on('newListener', (event) => {
     // The event comes before the listener is there.
-    if (event === 'upgrade' && server.listening) process.nextTick(look);
+    if (event === 'upgrade' && server.listening) process.nextTick(lookAll);
   });
 }
