@@ -14,6 +14,7 @@ export type UpgradeHandler = (request: IncomingMessage, socket: Socket, head: Bu
 
 /** The upgrades of a server that one relay claims. */
 interface Claim {
+  readonly relay: Relay;
   isOwn(request: IncomingMessage): boolean;
   handle: UpgradeHandler;
 }
@@ -43,7 +44,7 @@ export function serveUpgrades(
   handle: UpgradeHandler = () => false,
 ): void {
   closeWith(server, relay);
-  const claim = { isOwn, handle };
+  const claim = { relay, isOwn, handle };
   const known = claimsOf.get(server);
   if (known === undefined) interceptUpgrades(server, [claim]);
   else known.push(claim);
@@ -59,7 +60,7 @@ function interceptUpgrades(server: Server, claims: Claim[]): void {
   server.emit = (event: string, ...args: unknown[]): boolean => {
     if (event === 'upgrade') {
       const [request, socket, head] = args as [IncomingMessage, Socket, Buffer];
-      const claim = isUpgrade(request) ? claims.find(({ isOwn }) => isOwn(request)) : undefined;
+      const claim = isUpgrade(request) ? findClaim(claims, request) : undefined;
       if (claim !== undefined) {
         take(server, claim, request, socket, head);
         return true;
@@ -72,6 +73,12 @@ function interceptUpgrades(server: Server, claims: Claim[]): void {
     else if (isUpgrade(request)) take(server, claims[0] as Claim, request, socket, head);
     else serveAsPlainRequest(server, request, socket, head);
   });
+}
+
+/** The claim to a request: of a relay that is closed only if no other has taken its place. */
+function findClaim(claims: readonly Claim[], request: IncomingMessage): Claim | undefined {
+  const own = claims.filter(({ isOwn }) => isOwn(request));
+  return own.find(({ relay }) => !relay.isClosing) ?? own[0];
 }
 
 /**
@@ -180,6 +187,9 @@ export class NotAttachedError extends Error {
   }
 }
 
+/** What looks at the listeners of each server. Node warns of a leak if there are many listeners, one for each relay. */
+const lookers = new WeakMap<Server, (() => void)[]>();
+
 /**
  * Logs one warning if another library listens for upgrades of the server as well, and the relay's path is not known, so
  * that it takes every WebSocket upgrade. Looks when the server listens, and when another library is added later.
@@ -187,9 +197,6 @@ export class NotAttachedError extends Error {
 export function warnOfUnknownPath(server: Server, relay: Relay, adapter: string, isUnknown: () => boolean): void {
   let isWarned = false;
   const look = (): void => {
-/** What looks at the listeners of each server. Node warns of a leak if there are many listeners, one for each relay. */
-const lookers = new WeakMap<Server, (() => void)[]>();
-
     if (isWarned || !isUnknown() || server.listeners('upgrade').every((listener) => fallbacks.has(listener))) return;
     isWarned = true;
     relay.config.logger.warn(

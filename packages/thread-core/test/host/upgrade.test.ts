@@ -11,6 +11,7 @@ import {
   NotAttachedError,
   onListen,
   readPath,
+  serveRelay,
   serveUpgrades,
   takeUpgrade,
   verifyClient,
@@ -34,6 +35,8 @@ async function listen(t: Test, answer: RequestListener): Promise<{ server: Serve
 
 const upgradeOf = (path: string, more = ''): string =>
   `GET ${path} HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n${more}\r\n`;
+
+const HANDSHAKE = 'sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n';
 
 /** Sends these bytes, and gives all that comes back until the other side has ended. */
 async function exchange(port: number, bytes: string): Promise<string> {
@@ -134,6 +137,21 @@ for (const order of ['before', 'after'] as const) {
     t.strictSame(seen, ['/theirs', '/nobody']);
   });
 }
+
+t.test('a relay that takes the place of a closed one on the same server serves its path', async (t) => {
+  const { server, port } = await listen(t, (_request, response) => response.end('a page'));
+  const agent = await startTestAgent();
+  t.teardown(() => agent.close());
+  for (const user of ['of the first', 'of the second']) {
+    const relay = makeRelay({ endpoint: agent.endpoint, authenticate: () => user });
+    serveRelay(server, relay, { path: '/ws' });
+    const client = await Client.open(`ws://127.0.0.1:${port}/ws`);
+    t.match(await client.ask(to('a')), { type: 'response' }, user);
+    t.match([...relay.sessions], [{ identity: user }]);
+    await relay.close();
+  }
+  t.match(await exchange(port, upgradeOf('/ws', HANDSHAKE)), /^HTTP.1.1 503/, 'the last one is closed');
+});
 
 t.test('a library that answers unknown upgrades only while it is the only listener answers them', async (t) => {
   const { server, port } = await listen(t, (_request, response) => response.end('ours'));
