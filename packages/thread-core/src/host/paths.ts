@@ -7,13 +7,17 @@ export function readPath(path: unknown = '/ws'): string {
   return path.length > 1 ? path.replace(/\/$/, '') : path;
 }
 
-/** What a path of a request is compared as: without case, query and escapes, and without a slash at its end. */
-function normalize(path: string): string {
-  const plain = path.toLowerCase().replace(/(?!^)\/$/, '');
+/** What a path of a request is compared as: without case, and without a slash at its end. */
+function plainOf(path: string): string {
+  return path.toLowerCase().replace(/(?!^)\/$/, '');
+}
+
+/** And without escapes. */
+function decode(path: string): string {
   try {
-    return decodeURIComponent(plain);
+    return decodeURIComponent(path);
   } catch {
-    return plain;
+    return path;
   }
 }
 
@@ -24,14 +28,16 @@ function normalize(path: string): string {
 export function isPathOf(url: string | undefined, patterns: readonly string[]): boolean {
   // The target may be in the absolute form (RFC 9112, 3.2.2).
   const target = (url ?? '').replace(/^[a-z][a-z\d+.-]*:\/\/[^/?#]*/i, '');
-  const path = normalize(target.split(/[?#]/, 1)[0] ?? '');
+  const plain = plainOf(target.split(/[?#]/, 1)[0] ?? '');
+  const path = decode(plain);
   return patterns.some((pattern) => {
     const segments = pattern.replace(/(?!^)\/$/, '').split('/');
     const [constant = ''] = pattern.toLowerCase().split(/.[?*+]|[*:(){}[\]\\]/, 1);
-    if (constant.length === pattern.length) return path === normalize(pattern);
+    if (constant.length === pattern.length) return path === decode(plainOf(pattern));
     const isSimple = segments.every((segment) => /^(:\w+|[^*:(){}[\]\\?+]*)$/.test(segment));
     if (!isSimple) return path.startsWith(constant);
-    const asked = path.split('/');
+    // An escaped slash is part of its segment.
+    const asked = plain.split('/').map(decode);
     return (
       asked.length === segments.length &&
       segments.every((segment, index) => segment.startsWith(':') || segment.toLowerCase() === asked[index])

@@ -342,6 +342,7 @@ t.test('isPathOf compares URLs with patterns', async (t) => {
     [['/a', '/b'], '/b', true],
     [[], '/b', false],
     [['/of/:id/ws'], '/of/7/ws/', true],
+    [['/of/:id/ws'], '/of/a%2Fb/WS', true],
     [['/of/:id/ws'], '/of/7/other', false],
     [['/of/:id/ws'], '/off', false],
     [['/ws{/:id}'], '/ws', true],
