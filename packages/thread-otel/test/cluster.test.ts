@@ -37,8 +37,14 @@ async function runAndWait(agent: TestAgent, node: ClusterNode) {
 const endsOf = (spans: readonly ReadableSpan[]): unknown[] =>
   named(spans, 'invoke_agent support').map(({ attributes }) => attributes['arc.state']);
 
+/** How many sessions are active, by the metric. */
+async function activeSessions(): Promise<unknown[] | undefined> {
+  return (await readMetrics()).get('arc.relay.active_sessions')?.dataPoints.map(({ value }) => value);
+}
+
 /** Ends what is left of the session, and checks the whole trace. */
 async function finish(t: Test, node: ClusterNode, spans: ReadableSpan[]): Promise<void> {
+  t.strictSame(await activeSessions(), [1], 'a session that has moved counts where it is now');
   const [session] = node.relay.sessions;
   session?.close();
   await session?.closed;
@@ -49,12 +55,7 @@ async function finish(t: Test, node: ClusterNode, spans: ReadableSpan[]): Promis
       t.equal(span.spanContext().traceId, TRACE, `${span.name} is in the trace of the browser`);
   }
   t.equal(named(spans, 'chat.end').length, 1, 'one node ends the chat');
-  const active = (await readMetrics()).get('arc.relay.active_sessions');
-  t.strictSame(
-    active?.dataPoints.map(({ value }) => value),
-    [0],
-    'no session counts twice, or for ever',
-  );
+  t.strictSame(await activeSessions(), [0], 'no session counts twice, or for ever');
 }
 
 t.test('a session that moves between messages has one trace, whichever node sends [S-70]', async (t) => {

@@ -16,8 +16,9 @@ export interface SessionContext {
 }
 
 /**
- * `start` and `end` come when a connection is admitted, `asyncStart` and `asyncEnd` when the session has ended, and `error`
- * before these if the relay failed. Nothing is built without subscribers.
+ * `start` and `end` come when a connection is admitted, or a session of another node continues here; `asyncStart` and
+ * `asyncEnd` when it has ended, or has left for another node; and `error` before these if the relay failed. Nothing is built
+ * without subscribers.
  */
 const sessionChannel = tracingChannel<SessionContext, SessionContext>('arc.session');
 

@@ -59,6 +59,12 @@ export class Telemetry {
     this.#invoke('onOpen', session);
   }
 
+  /** A session of another node continues here, where it is measured from now on. `onResume` follows with its client. */
+  sessionRestored(session: Session): void {
+    this.#traces.opened(session);
+    this.#metrics?.sessionOpened(session);
+  }
+
   /** The relay itself failed, and closes the session. */
   sessionFailed(session: Session, error: unknown): void {
     this.#traces.failed(session, error);

@@ -67,6 +67,7 @@ export class ClientSession
     this.sid = owned.sid;
     this.identity = identity;
     this.isAdmitted = true;
+    this.#host.telemetry.sessionRestored(this);
     this.resumption = new Resumption(this, config.resume, owned.sid, request.identityKey, readFormer(claimed));
     const threads = readThreads(session);
     this.sessionThreads = new SessionThreads(this, this.#client, this.#host, { owned, threads });
