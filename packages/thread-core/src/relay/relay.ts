@@ -176,7 +176,8 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
     const { refused } = this.#admission;
     const breakers = this.config.client.endpoints();
     const cluster = this.cluster?.stats;
-    return readStats(this.#sessions, this.telemetry.counters, this.#traffic, refused, breakers, cluster);
+    const others = [this.#traffic, this.cluster?.traffic];
+    return readStats(this.#sessions, this.telemetry.counters, others, refused, breakers, cluster);
   }
 
   /** Whether clients can be served, for the health checks of load balancers. It only reads state, and makes no request. */

@@ -2,6 +2,7 @@ import { CloseCode } from '@arc/thread-protocol';
 import type { Logger } from '../../logger.js';
 import { ANONYMOUS } from '../admission/identity.js';
 import type { SessionConnection } from '../connection/session-connection.js';
+import { addTraffic, type Traffic } from '../monitoring/stats.js';
 import type { JsonValue, StoredSession } from '../store/session-store.js';
 import { ClusterNode } from './cluster-node.js';
 import type { ClusterConfig } from './cluster-options.js';
@@ -76,6 +77,8 @@ export class Cluster {
   readonly links: Links;
   /** The sockets of this node whose sessions are on other nodes. */
   readonly gateways = new Set<Gateway>();
+  /** The traffic of gateways that are closed. */
+  readonly #pastTraffic: Traffic = { received: 0, sent: 0 };
   /** Sessions that the store has of this node, and that this node does not know: when each was found first. */
   readonly #strays = new Map<string, number>();
   /** Sessions that are being removed from the store. */
@@ -111,6 +114,13 @@ export class Cluster {
     const { claimed, handedOver } = this.moves;
     const { state, memberCount: sessions } = this.#node;
     return { state, sessions, reaped: this.#reaper.reaped, claimed, handedOver, gateways: this.gateways.size };
+  }
+
+  /** The traffic of the gateways, past ones included. */
+  get traffic(): Traffic {
+    const traffic = { ...this.#pastTraffic };
+    for (const { connection } of this.gateways) addTraffic(traffic, connection.traffic);
+    return traffic;
   }
 
   start(): void {
@@ -195,8 +205,10 @@ export class Cluster {
       store,
       interval: node.lease / CHECKS_PER_LEASE,
       maxKeptBytes: this.#host.config.maxPendingBytes,
-      onLeft: (left) => {
+      onLeft: (left, isTaken) => {
         this.gateways.delete(left);
+        // From here on a session that has taken it counts it.
+        if (!isTaken) addTraffic(this.#pastTraffic, connection.traffic);
         this.#host.onGatewayLeft();
       },
     });

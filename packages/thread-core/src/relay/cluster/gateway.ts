@@ -34,7 +34,7 @@ export interface GatewayOptions {
   readonly got: number;
   /** The session was handed over: this node claims it. */
   onMoved(gateway: Gateway): Promise<void>;
-  onLeft(gateway: Gateway): void;
+  onLeft(gateway: Gateway, isTaken: boolean): void;
 }
 
 type CloseEvent = Extract<LinkEvent, { event: 'close' }>;
@@ -176,13 +176,13 @@ export class Gateway implements ConnectionOwner, LinkListener {
     this.connection.close(code, reason);
   }
 
-  /** The connection has another owner, or is closed. */
-  leave(): void {
+  /** The connection is closed, or has another owner: `isTaken`. */
+  leave(isTaken = false): void {
     if (this.hasLeft) return;
     this.hasLeft = true;
     clearInterval(this.#timer);
     this.#options.links.remove(this.#options.link);
-    this.#options.onLeft(this);
+    this.#options.onLeft(this, isTaken);
   }
 
   onMessage(message: LinkEvent): void {

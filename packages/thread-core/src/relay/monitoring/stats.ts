@@ -21,17 +21,18 @@ export function addTraffic(total: Traffic, { received, sent }: Traffic): void {
   total.sent += sent;
 }
 
-/** `past`: the traffic of connections that are closed. */
+/** `others`: the traffic of connections that are closed, and of those whose sessions are on other nodes. */
 export function readStats(
   sessions: ReadonlySet<CountedSession>,
   { sends, ...counters }: Counters,
-  past: Traffic,
+  others: readonly (Traffic | undefined)[],
   refused: RelayStats['refused'],
   breakers: EndpointState[],
   cluster: RelayStats['cluster'],
 ): RelayStats {
   const now = { sessions: sessions.size, detached: 0, journalBytes: 0, threads: 0, pending: 0, waiting: 0 };
-  const bytes = { ...past };
+  const bytes = { received: 0, sent: 0 };
+  for (const traffic of others) if (traffic !== undefined) addTraffic(bytes, traffic);
   for (const { isDetached, resumption, existingThreads, existingSends, connection } of sessions) {
     if (isDetached) now.detached += 1;
     now.journalBytes += resumption?.journal.bytes ?? 0;

@@ -128,7 +128,7 @@ function openGateway<Member extends ResumingSession>(
     if (result !== 'local' || moved?.resumption === undefined || moved.isEnding || moved.connection !== undefined) {
       return gateway.close(CloseCode.ServiceRestart, 'Try again');
     }
-    gateway.leave();
+    gateway.leave(true);
     host.resumables?.uncountDetached(moved);
     // A slow client may have read on meanwhile, so that the gateway has written more of what the store has than `seq`.
     connect(host, moved, connection, identity, ({ resumption }) => resumption?.continueOn(connection, gateway.written));

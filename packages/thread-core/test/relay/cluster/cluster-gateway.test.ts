@@ -62,6 +62,42 @@ t.test(
   },
 );
 
+t.test('the bytes of a client count at its node, whichever has the session, and never become fewer', async (t) => {
+  const { agent, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const seen: { received: number; sent: number }[] = [];
+  const look = (): void => void seen.push(b.relay.stats().bytes);
+  for (const moves of [true, false]) {
+    const { gate, session, before } = await stream(agent, a, 3);
+    await a.dropAll();
+    const client = await b.connect();
+    look();
+    client.send({ type: 'resume', session, seq: before.length, sent: 1 });
+    t.match(await client.next(), { resumed: true });
+    look();
+    if (!moves) client.socket.terminate();
+    gate.resolve();
+    if (moves) {
+      while ((await nextOf(client)).type !== 'done') look();
+      client.send({ type: 'ack', seq: 10 });
+    }
+    await until(() => b.relay.stats().cluster?.gateways === 0, 'the gateway to leave');
+    look();
+    for (const held of [...a.relay.sessions, ...b.relay.sessions]) held.close();
+    await until(() => a.relay.stats().sessions + b.relay.stats().sessions === 0, 'the session to end');
+    look();
+  }
+  for (const direction of ['received', 'sent'] as const) {
+    const bytes = seen.map((each) => each[direction]);
+    t.strictSame(
+      bytes,
+      bytes.toSorted((one, other) => one - other),
+      direction,
+    );
+    t.ok((bytes.at(-1) ?? 0) > (bytes[0] ?? 0), direction);
+  }
+});
+
 t.test('messages, cancels and pings pass through to the node that has the session [S-64]', async (t) => {
   const { agent, nodes } = await cluster(t, 2);
   const [a, b] = nodes as Pair;
