@@ -184,11 +184,17 @@ export class RelayMetrics {
   readonly #sessionDuration: Prometheus.Histogram;
   readonly #openedAt = new WeakMap<Session, number>();
   readonly #since = performance.now();
+  readonly #readStats: () => RelayStats;
+  /** Read once for all metrics of a text: it takes time in proportion to the number of sessions. */
+  #stats: RelayStats;
 
-  private constructor({ Registry, Histogram, Counter, Gauge }: typeof Prometheus, stats: () => RelayStats) {
+  private constructor({ Registry, Histogram, Counter, Gauge }: typeof Prometheus, readStats: () => RelayStats) {
+    this.#readStats = readStats;
+    this.#stats = readStats();
     this.#registry = new Registry();
     const registers = [this.#registry];
     const kinds = { Counter, Gauge };
+    const stats = (): RelayStats => this.#stats;
     const metrics = stats().cluster === undefined ? METRICS : [...METRICS, ...CLUSTER_METRICS];
     for (const { name, help, kind, label, read } of metrics) {
       new kinds[kind]({
@@ -243,6 +249,7 @@ export class RelayMetrics {
   }
 
   text(): Promise<string> {
+    this.#stats = this.#readStats();
     return this.#registry.metrics();
   }
 }

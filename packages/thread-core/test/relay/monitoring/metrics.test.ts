@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { memoryStore } from '../../../src/index.js';
+import { RelayMetrics } from '../../../src/relay/monitoring/metrics.js';
 import { to, world } from '../helpers.js';
 
 /** The lines of a text in Prometheus' format: name and labels, and the value. */
@@ -49,6 +50,20 @@ t.test('metrics() has what stats() has, and the durations, in the text format of
   t.ok(sent > 0);
   const seconds = metrics.get('arc_relay_send_duration_seconds_sum{state="done"}') ?? 0;
   t.ok(seconds > 0 && seconds < 60, `${seconds} seconds`);
+});
+
+t.test('the sessions are counted once for a text, and not once for each metric', async (t) => {
+  const { relay, connect } = await world(t);
+  let asked = 0;
+  const metrics = await RelayMetrics.create(() => {
+    asked += 1;
+    return relay.stats();
+  });
+  asked = 0;
+  await metrics.text();
+  await connect();
+  t.equal(read(await metrics.text()).get('arc_relay_sessions'), 1);
+  t.equal(asked, 2);
 });
 
 t.test('a send that began before the first metrics() call has no duration', async (t) => {
