@@ -73,7 +73,8 @@ export class SendTrace implements SendListener {
   }
 
   onEvent(event: StreamEvent): void {
-    this.context.firstPieceAt ??= performance.now();
+    // An error is no piece of an answer.
+    if (event.event !== 'error') this.context.firstPieceAt ??= performance.now();
     this.context.bytes += event.bytes.length;
     if (event.event === 'done') this.#finish('done');
     else if (event.event === 'error') this.#finish('error', readAgentError(event.data, {}));

@@ -61,7 +61,7 @@ export class Reply implements SendListener {
 
   onEvent(answer: StreamEvent): void {
     const { event, bytes } = answer;
-    if (this.#firstPieceAt === undefined) this.#notePiece();
+    if (this.#firstPieceAt === undefined && event !== 'error') this.#notePiece();
     if (event === 'content') {
       this.#content ??= flatten(`{"type":"content"${this.#echo},"data":` as Bytes);
       this.#output.write(`${this.#content}${bytes}}` as Bytes);

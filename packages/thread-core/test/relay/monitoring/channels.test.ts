@@ -119,6 +119,23 @@ t.test(
   },
 );
 
+t.test('an error of the agent is no first piece, whether it is an event of a stream or not', async (t) => {
+  const sends = record<SendContext>(t, 'arc.send');
+  const times: unknown[] = [];
+  const all = await world(t, {
+    hooks: { onSend: (_session, { timeToFirstPiece }) => void times.push(timeToFirstPiece) },
+  });
+  const client = await all.connect();
+  for (const as of ['envelope', 'event'] as const) {
+    all.agent.script('chat.start', { error: { code: -50_007 }, as });
+    t.match(await client.ask({ ...to('support'), stream: true }), { type: 'error' });
+    t.equal(sends.last().firstPieceAt, undefined, as);
+  }
+  await client.ask({ ...to('support'), stream: true });
+  t.type(sends.last().firstPieceAt, 'number');
+  t.match(times, [undefined, undefined, Number]);
+});
+
 t.test('subscribers of arc.call add headers to a request, and run what sends it', async (t) => {
   const ran: string[] = [];
   record<CallContext>(t, 'arc.call', (context) => {
