@@ -228,11 +228,13 @@ export class AdmissionControl {
     this.refused[reason] += 1;
     const { hooks, logger } = this.#config;
     const answer = isUpgraded ? { closeCode } : { status };
-    const suppressed = this.#limiter.take(reason);
+    // By the line: whoever is not authenticated must not hide that `authenticate` throws.
+    const line = lineOf(reason, err !== undefined);
+    const suppressed = this.#limiter.take(line);
     if (suppressed !== undefined) {
       const { host, origin } = request.headers;
       const about = { reason, ...answer, host: cut(host), origin: cut(origin), suppressed };
-      logger.warn(err === undefined ? about : { ...about, err }, lineOf(reason, err !== undefined));
+      logger.warn(err === undefined ? about : { ...about, err }, line);
     }
     if (hooks.onRefuse === undefined) return;
     invokeHook(

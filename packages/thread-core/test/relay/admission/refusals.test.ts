@@ -207,3 +207,18 @@ t.test(
     t.equal(limiter.take('a', 60_001), 0);
   },
 );
+
+t.test('clients that are not authenticated do not hide from the log that authenticate throws [F-143]', async (t) => {
+  let isDown = false;
+  const { ask, log } = await gatekeeper(t, {
+    authenticate: () => {
+      if (isDown) throw new Error('the database is down');
+      return null;
+    },
+  });
+  for (let asked = 0; asked < 12; asked += 1) await ask();
+  t.equal(log.at('warn').length, 10);
+  isDown = true;
+  await ask();
+  t.match(log.at('warn')[10], { message: /authenticate threw/, about: { err: { message: 'the database is down' } } });
+});
