@@ -169,13 +169,15 @@ class NotificationCore {
       if (result === 'unsubscribe') return { status: 410, body: { success: false } };
       return { status: 200, body: resultOf(read.request) };
     } catch (error) {
-      return this.#answerError(error, read);
+      return this.#answerError(error, read, request.complete === false);
     }
   }
 
-  #answerError(err: unknown, read: ReadNotification | undefined): Answer {
+  /** `isCutOff`: the sender has left. Anybody may do that: it is no fault, and must not fill the lines for those. */
+  #answerError(err: unknown, read: ReadNotification | undefined, isCutOff: boolean): Answer {
     const isKnown = err instanceof ArcError && STATUS.has(err.code) && read === undefined;
-    if (isKnown) this.#logger.warn({ err }, 'a task notification was refused');
+    if (isCutOff) this.#logger.warn({ err }, 'a task notification broke off');
+    else if (isKnown) this.#logger.warn({ err }, 'a task notification was refused');
     else this.#logger.error({ err, taskId: read?.notification.taskId }, 'a task notification could not be handled');
     const error = isKnown ? err : new InternalError('Internal error');
     return { status: STATUS.get(error.code) ?? 500, body: errorOf(error, read?.request) };

@@ -1,6 +1,8 @@
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
+import { until } from '@arc/test-client';
 import type { TaskNotification } from '@arc/thread-protocol';
 import t, { type Test } from 'tap';
 import { ArcClient } from '../../src/client/arc-client.js';
@@ -85,6 +87,24 @@ t.test('strangers cannot fill the log [F-494]', async (t) => {
   const { post, log } = await start(t, { verify: secret });
   for (let i = 0; i < 30; i++) t.equal((await post(plain)).status, 401);
   t.equal(log.length, 10, 'ten lines of a kind a minute');
+});
+
+t.test('strangers that leave in the middle of a notification hide no fault of the application', async (t) => {
+  const { url, post, log } = await start(t, {
+    onNotification: () => {
+      throw new Error('the database is down');
+    },
+  });
+  const { port, pathname } = new URL(url);
+  for (let count = 0; count < 12; count += 1) {
+    const socket = connect(Number(port), '127.0.0.1');
+    socket.write(`POST ${pathname} HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n`);
+    await once(socket, 'data');
+    socket.resetAndDestroy();
+  }
+  await until(() => log.length === 10, 'ten of them to be logged');
+  t.equal((await post(plain)).status, 500);
+  t.match(log[10], { taskId: 'task-1', err: { message: 'the database is down' } });
 });
 
 t.test('`verify` may be a function, which gets the text and the headers', async (t) => {
