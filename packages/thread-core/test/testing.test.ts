@@ -255,6 +255,8 @@ t.test('createAgentServer', async (t) => {
     t.strictSame(await code(url, start()), [401, -44_001]);
     t.strictSame(await code(url, start(), { headers: { authorization: 'Bearer wrong' } }), [401, -44_001]);
     t.equal((await post(url, start(), { headers: { authorization: 'Bearer secret' } })).status, 200);
+    const late = await serverFor(t, echo, { token: (async () => false) as never });
+    t.strictSame(await code(late.url, start()), [401, -44_001], 'a promise lets nobody in');
     const other = await serverFor(t, echo, { token: (token: string | undefined) => token?.startsWith('s') });
     t.equal((await post(other.url, start(), { headers: { authorization: 'bearer s' } })).status, 200);
     t.strictSame(await code(other.url, start()), [401, -44_001]);

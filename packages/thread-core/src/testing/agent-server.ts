@@ -27,7 +27,7 @@ import { Webhooks } from './webhooks.js';
 export interface AgentServerOptions {
   /** The agents by their id. */
   agents: Readonly<Record<string, AgentHandler>>;
-  /** The bearer token that requests must carry, or a function that checks theirs. Default: none is required. */
+  /** The bearer token that requests must carry, or a function that returns `true` for theirs. Default: none is required. */
   token?: string | ((token: string | undefined) => boolean);
   /** Where requests are posted, with or without a slash at its end. Default `/arc`. */
   path?: string;
@@ -199,7 +199,7 @@ export class ArcServer implements AgentServer {
   #authenticate(authorization: string | undefined): void {
     const { token } = this.#options;
     const theirs = /^Bearer (.+)$/i.exec(authorization ?? '')?.[1];
-    if (typeof token === 'function' ? token(theirs) : token === undefined || token === theirs) return;
+    if (typeof token === 'function' ? token(theirs) === true : token === undefined || token === theirs) return;
     throw new AuthenticationError('A valid bearer token is required');
   }
 
