@@ -1,7 +1,7 @@
 import t from 'tap';
 import { ThreadRegistry } from '../src/react/registry.js';
 import { type ThreadSnapshot, ThreadStore } from '../src/react/thread-store.js';
-import { createWorld, FAST, until } from './world.js';
+import { createWorld, FAST, failure, until } from './world.js';
 
 /** The next snapshot that is as wanted. */
 function snapshot(store: ThreadStore, wanted: (snapshot: ThreadSnapshot) => boolean): Promise<ThreadSnapshot> {
@@ -76,6 +76,51 @@ t.test('turns that are pending already are shown once, however many look', async
   t.equal(store.snapshot.messages.length, 1);
   gate.release();
   t.match((await ready).messages, [{ text: 'support #1: a' }]);
+});
+
+t.test('a message that is sent while the conversation ends begins the next one, and stays', async (t) => {
+  const { agent, client } = await createWorld(t);
+  const one = client();
+  const store = new ThreadStore(() => one, 'support', undefined);
+  await store.send('old').result;
+  const gate = agent.hold('chat.end');
+  const ended = store.end();
+  await gate.arrived;
+  const turn = store.send('new');
+  gate.release();
+  await ended;
+  await turn.result;
+  await until(() => store.snapshot.status === 'ready');
+  t.match(store.snapshot.messages, [
+    { role: 'user', text: 'new' },
+    { role: 'agent', text: 'support #1: new' },
+  ]);
+  t.equal(store.snapshot.messages.length, 2);
+});
+
+t.test('an end that fails need not be looked at, as in the example of the README', async (t) => {
+  const { client } = await createWorld(t);
+  const one = client();
+  const unhandled: unknown[] = [];
+  const note = (error: unknown): void => void unhandled.push(error);
+  process.on('unhandledRejection', note);
+  t.teardown(() => process.off('unhandledRejection', note));
+  await one.close();
+  const ended = new ThreadStore(() => one, 'support', undefined).end();
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  t.strictSame(unhandled, []);
+  t.match(await failure(ended), { name: 'ClosedError' });
+});
+
+t.test('what is sent after the last provider has gone fails, and leaves no connection', async (t) => {
+  const { proxy, relay } = await createWorld(t);
+  const registry = new ThreadRegistry({ ...FAST, url: proxy.url });
+  const store = registry.store('support', undefined);
+  registry.mount()();
+  await until(() => registry.existing === undefined);
+  const turn = store.send('late');
+  t.match(await failure(turn.result), { name: 'ClosedError' });
+  await until(() => registry.existing === undefined && relay.stats().sessions === 0);
 });
 
 t.test('a registry makes its client when it is needed, and closes it when the last provider has gone', async (t) => {

@@ -14,7 +14,11 @@ export class ThreadRegistry {
 
   readonly client = (): ThreadClient => {
     if ('send' in this.#source) return this.#source;
-    this.#ownClient ??= createThreadClient(this.#source);
+    if (this.#ownClient === undefined) {
+      this.#ownClient = createThreadClient(this.#source);
+      // Something that has outlived the provider may send: it must not leave a connection that nobody closes.
+      this.#closeUnlessUsed();
+    }
     return this.#ownClient;
   };
 
@@ -36,12 +40,16 @@ export class ThreadRegistry {
     this.client();
     return () => {
       this.#users -= 1;
-      // StrictMode unmounts and mounts again at once.
-      setTimeout(() => {
-        if (this.#users > 0) return;
-        void this.#ownClient?.close();
-        this.#ownClient = undefined;
-      });
+      this.#closeUnlessUsed();
     };
+  }
+
+  /** Later: effects of components run before those of their provider, and StrictMode unmounts and mounts again at once. */
+  #closeUnlessUsed(): void {
+    setTimeout(() => {
+      if (this.#users > 0) return;
+      void this.#ownClient?.close();
+      this.#ownClient = undefined;
+    });
   }
 }

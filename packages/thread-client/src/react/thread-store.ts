@@ -64,11 +64,22 @@ export class ThreadStore {
     for (const turn of this.#running) turn.cancel();
   };
 
-  readonly end = async (reason?: string): Promise<void> => {
-    const contextId = this.#contextId === undefined ? {} : { contextId: this.#contextId };
-    await this.#client().end(this.#agentId, { ...contextId, ...(reason === undefined ? {} : { reason }) });
-    this.#set(EMPTY);
+  readonly end = (reason?: string): Promise<void> => {
+    const ended = this.#end(reason);
+    // As with the client's own promises, nobody has to look at it.
+    ended.catch(() => {});
+    return ended;
   };
+
+  async #end(reason: string | undefined): Promise<void> {
+    const contextId = this.#contextId === undefined ? {} : { contextId: this.#contextId };
+    const ended = new Set(this.snapshot.messages.map(({ id }) => id));
+    await this.#client().end(this.#agentId, { ...contextId, ...(reason === undefined ? {} : { reason }) });
+    // What was sent meanwhile has begun the next conversation.
+    const messages = this.snapshot.messages.filter(({ id }) => !ended.has(id));
+    if (messages.length === 0) this.#set(EMPTY);
+    else this.#setMessages(messages);
+  }
 
   /** Follows the turns of the page before a reload, too. */
   #adopt(): void {
