@@ -148,6 +148,34 @@ t.test('events and metadata of the agent are data of the chat, and its files and
   });
 });
 
+t.test('files and data of the agent are parts of its message, in a stream and in a whole answer', async (t) => {
+  const { agent, client } = await createWorld(t);
+  const transport = new ThreadChatTransport({ client: client(), agentId: 'support' });
+  const message: UIMessage = { id: 'm', role: 'user', parts: [{ type: 'text', text: 'Look' }] };
+  const options = { chatId: 'c', messageId: undefined, messages: [message], abortSignal: undefined };
+  const parts = [
+    { type: 'file', content: 'data:,x', mimeType: 'text/plain' },
+    { type: 'data', content: { rows: 2 } },
+    { type: 'ImagePart', url: 'https://example.com/x.png' },
+  ];
+  agent.script('chat.start', { reply: ['text', ...parts] });
+  const whole = { role: 'agent', parts: [{ type: 'TextPart', content: 'text' }, ...parts] };
+  const result = { type: 'chat', chat: { chatId: 'c-1', message: whole } };
+  const body = JSON.stringify({ arc: '1.0', id: '1', responseAgent: 'support', targetAgent: 'me', result });
+  agent.script('chat.message', { status: 200, body, headers: { 'content-type': 'application/json' } });
+  for (const how of ['streamed', 'whole']) {
+    const stream = await transport.sendMessages({ ...options, trigger: 'submit-message' });
+    const chunks: unknown[] = [];
+    for await (const chunk of stream) chunks.push(chunk);
+    const expected = [
+      { type: 'file', url: 'data:,x', mediaType: 'text/plain' },
+      { type: 'data-data', data: { rows: 2 } },
+      { type: 'data-ImagePart', data: { type: 'ImagePart', url: 'https://example.com/x.png' } },
+    ];
+    t.strictSame(chunks.slice(3, 6), expected, how);
+  }
+});
+
 t.test('the transport finds the answer that is under way, stops it, and leaves other chats alone', async (t) => {
   const { agent, client } = await createWorld(t);
   const one = client();

@@ -1,3 +1,4 @@
+import { partsOf } from '@arc/thread-protocol';
 import type { ChatTransport, UIMessage, UIMessageChunk } from 'ai';
 import { CancelledError, ThreadClientError } from '../errors.js';
 import type { ArcMessage, ArcPart, Piece, ThreadClient, Turn } from '../index.js';
@@ -95,7 +96,9 @@ async function* chunksOf(turn: Turn): AsyncGenerator<UIMessageChunk, void, undef
         if (!hasText) yield { type: 'text-start', id };
         hasText = true;
         yield { type: 'text-delta', id, delta: piece.text };
-      } else if (piece.type === 'event' || piece.type === 'metadata') yield dataOf(piece);
+      }
+      if (piece.type === 'event' || piece.type === 'metadata') yield dataOf(piece);
+      else yield* otherPartsOf(piece);
     }
   } catch (error) {
     if (hasText) yield { type: 'text-end', id };
@@ -105,6 +108,18 @@ async function* chunksOf(turn: Turn): AsyncGenerator<UIMessageChunk, void, undef
   }
   if (hasText) yield { type: 'text-end', id };
   yield { type: 'finish', ...(turn.restarted && { messageMetadata: { restarted: true } }) };
+}
+
+/** What an agent says beside text stays in the message: files as such, anything else as data under the name of its type. */
+function* otherPartsOf({ data }: Piece): Generator<UIMessageChunk> {
+  for (const part of partsOf(data) ?? []) {
+    const { type, content, mimeType } = part;
+    if (type === 'text' || type === 'TextPart') continue;
+    const isFile = /^file/i.test(type) && typeof content === 'string' && typeof mimeType === 'string';
+    yield isFile
+      ? { type: 'file', url: content, mediaType: mimeType }
+      : { type: `data-${type}`, data: content ?? part };
+  }
 }
 
 function dataOf({ type, event, data }: Piece): UIMessageChunk {
