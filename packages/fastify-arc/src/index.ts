@@ -14,7 +14,7 @@ declare module 'fastify' {
 }
 
 /**
- * All of the relay's options, and where it is. `authenticate` gets Fastify's request as its second argument. `logger` is
+ * All of the relay's options, and where it is. `logLevel` is that of its route's access log. `authenticate` gets Fastify's request as its second argument. `logger` is
  * `app.log` without it. `register` cannot infer the identity: `arc.options` does.
  */
 export interface FastifyArcOptions<Identity = unknown>
@@ -27,7 +27,7 @@ export interface FastifyArcOptions<Identity = unknown>
 }
 
 const register: FastifyPluginAsync<FastifyArcOptions & AgentSource> = async (app, options) => {
-  const { path: given, prefix = '', logLevel: _, decorator, ...relayOptions } = options;
+  const { path: given, prefix = '', logLevel, decorator, ...relayOptions } = options;
   const path = readPath(given);
   const relay = createRelay({ ...relayOptions, logger: relayOptions.logger ?? app.log });
   // A scope inherits the decorators of those above it: only its own is in the way.
@@ -36,6 +36,7 @@ const register: FastifyPluginAsync<FastifyArcOptions & AgentSource> = async (app
 
   const route: Omit<RouteOptions, 'url'> = {
     method: 'GET',
+    ...(logLevel !== undefined && { logLevel }),
     // The last hook before the upgrade: the app's own have run, and may have answered already.
     preHandler: async (request, reply) => {
       const answer = await admitUpgrade(relay, request.raw, { context: request, host: request.host });

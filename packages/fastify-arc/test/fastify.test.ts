@@ -278,6 +278,19 @@ t.test("Fastify's access log has status 101", async (t) => {
   );
 });
 
+t.test('the option logLevel is that of the route', async (t) => {
+  const lines: { msg: string }[] = [];
+  const app = Fastify({ logger: { level: 'info', stream: { write: (line) => void lines.push(JSON.parse(line)) } } });
+  await app.register(arc, { endpoint, logLevel: 'warn' });
+  app.get('/page', async () => 'a page');
+  const port = await listen(t, app);
+  await (await open(port, '/ws')).say('a');
+  t.equal((await plain(port, '/ws')).status, 426);
+  await plain(port, '/page');
+  await until(() => lines.some(({ msg }) => msg === 'request completed'), 'the page is logged');
+  t.equal(lines.filter(({ msg }) => msg === 'incoming request').length, 1, 'and nothing else');
+});
+
 t.test('injectWS works without a port', async (t) => {
   const app = Fastify();
   await app.register(arc, { endpoint, authenticate: ({ headers }) => headers.authorization });
