@@ -341,6 +341,24 @@ t.test('Markdown of an agent is shown as it is meant, and none of its HTML or it
   t.strictSame(chat.problems, []);
 });
 
+t.test('an answer that the Markdown parser cannot follow is shown as text, and after a reload too', async (t) => {
+  const agent = await startTestAgent();
+  t.teardown(() => agent.close());
+  const server = new Example('fastify', { ARC_ENDPOINT: agent.endpoint });
+  t.teardown(() => server.stop('SIGKILL'));
+  agent.script('chat.start', `${'>'.repeat(20_000)} deep`);
+  const chat = await ChatPage.open(browser, await server.url);
+  t.teardown(() => chat.close());
+  await chat.say('Support', 'How deep is it?');
+  for (const when of ['at first', 'after a reload']) {
+    t.equal(await chat.log('Support').locator('.error').count(), 0, when);
+    t.match(await chat.log('Support').locator('.text').textContent(), /> deep$/, when);
+    await chat.page.reload();
+    await chat.connected();
+  }
+  t.strictSame(chat.problems, []);
+});
+
 t.test('SIGINT ends the server with 0 too, and at once if a connection never had a request', async (t) => {
   const other = new Example('fastify');
   const { hostname, port } = new URL(await other.url);

@@ -8,7 +8,12 @@ const LINKS = /^(https?:|mailto:)/i;
  * nothing of it runs. Images are not loaded.
  */
 export function markdown(text: string): Node[] {
-  return blocks(lexer(text, { gfm: true, breaks: true }));
+  try {
+    return blocks(lexer(text, { gfm: true, breaks: true }));
+  } catch {
+    // Nested more deeply than the parser can follow. It is kept over a reload, so an error here would end the page for good.
+    return [el('p', {}, text)];
+  }
 }
 
 function blocks(tokens: readonly Token[]): Node[] {

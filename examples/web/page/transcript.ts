@@ -108,6 +108,8 @@ export class Exchange {
   /** The text that is arriving, and its element. */
   #text = '';
   #textElement: HTMLElement | undefined;
+  /** While it has text that is not shown yet. */
+  #drawing: number | undefined;
   #events: HTMLElement | undefined;
   #eventsLabel: HTMLElement | undefined;
   readonly #eventNames: string[] = [];
@@ -147,6 +149,7 @@ export class Exchange {
     for (const part of parts) {
       const text = textOfPart(part);
       if (text === undefined) {
+        this.#render();
         this.#textElement = undefined;
         this.#body.append(partElement(part));
       } else if (text !== '') this.#say(text);
@@ -154,7 +157,10 @@ export class Exchange {
     this.#transcript.changed();
   }
 
-  /** Markdown is read anew with each piece, since a piece may end inside a word of it. */
+  /**
+   * Markdown is read anew, since a piece may end inside a word of it: once for each picture that is drawn, because after a
+   * reload thousands of pieces may come at once.
+   */
   #say(text: string): void {
     if (this.#textElement === undefined) {
       this.#text = '';
@@ -162,7 +168,15 @@ export class Exchange {
       this.#body.append(this.#textElement);
     }
     this.#text += text;
-    this.#textElement.replaceChildren(...markdown(this.#text));
+    this.#drawing ??= requestAnimationFrame(() => this.#render());
+  }
+
+  #render(): void {
+    if (this.#drawing === undefined) return;
+    cancelAnimationFrame(this.#drawing);
+    this.#drawing = undefined;
+    this.#textElement?.replaceChildren(...markdown(this.#text));
+    this.#transcript.changed();
   }
 
   /** What an agent says about its answer, kept folded away. */
@@ -203,6 +217,7 @@ export class Exchange {
   }
 
   #ended(): void {
+    this.#render();
     // The focus goes to the answer when its Stop button goes away, not to the top of the page.
     if (this.#waiting.contains(document.activeElement)) this.#transcript.element.focus({ preventScroll: true });
     this.#waiting.remove();
