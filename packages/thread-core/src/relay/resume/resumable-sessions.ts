@@ -2,6 +2,7 @@ import type { NotResumedReason } from '@arc/thread-protocol';
 import { ANONYMOUS } from '../admission/identity.js';
 import type { ResumeConfig } from '../api.js';
 import { networkOf } from './ip-network.js';
+import { ParkedSessions } from './parked-sessions.js';
 import { isSecret, readToken } from './session-secret.js';
 
 /** What the registry needs of a session. */
@@ -31,8 +32,11 @@ export class ResumableSessions<Member extends ResumableSession> {
   /** Sessions that have ended, by id: the hash of the secret, and how many frames of the client had arrived. */
   readonly #expired = new Map<string, Readonly<{ secretHash: string; got: number }>>();
 
+  readonly #parked: ParkedSessions;
+
   constructor(config: ResumeConfig) {
     this.#config = config;
+    this.#parked = new ParkedSessions(config.maxDetached, config.grace);
   }
 
   get detachedCount(): number {
@@ -101,6 +105,11 @@ export class ResumableSessions<Member extends ResumableSession> {
     if (group.size === 0) this.#detached.delete(key);
     this.#detachedCount -= 1;
     this.#detachedBytes -= session.keptBytes;
+  }
+
+  /** Whether a session that has nothing may be left to the store. It counts from then on, until its grace is over. */
+  mayPark(session: Member): boolean {
+    return this.#parked.add(groupOf(session));
   }
 
   /** What a detached session keeps has grown. */

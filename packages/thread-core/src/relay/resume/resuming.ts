@@ -237,7 +237,7 @@ export function detach<Member extends ResumingSession>(
   session.connection = undefined;
   resumption.stop();
   if (!session.isWorthKeeping) {
-    if (host.cluster !== undefined && resumption.hasBegun) session.park();
+    if (host.cluster !== undefined && resumption.hasBegun && host.resumables?.mayPark(session)) session.park();
     else session.complete();
     return true;
   }

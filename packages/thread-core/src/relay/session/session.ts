@@ -69,8 +69,7 @@ export class ClientSession
     this.isAdmitted = true;
     this.#host.telemetry.sessionRestored(this);
     this.resumption = new Resumption(this, config.resume, owned.sid, request.identityKey, readFormer(claimed));
-    const threads = readThreads(session);
-    this.sessionThreads = new SessionThreads(this, this.#client, this.#host, { owned, threads });
+    this.sessionThreads = new SessionThreads(this, this.#client, this.#host, { owned, threads: readThreads(session) });
     this.#incoming.restore(session.exact ? session.waiting : []);
     resumables?.add(this);
     waitForClient(this.#host, this, this.resumption, true);
