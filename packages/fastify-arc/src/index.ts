@@ -14,8 +14,8 @@ declare module 'fastify' {
 }
 
 /**
- * All of the relay's options, and where it is. `logLevel` is that of its route's access log. `authenticate` gets Fastify's request as its second argument. `logger` is
- * `app.log` without it. `register` cannot infer the identity: `arc.options` does.
+ * All of the relay's options, and where it is. `logLevel` is that of its route's access log. `authenticate` gets Fastify's
+ * request as its second argument. `logger` is `app.log` without it. `register` cannot infer the identity: `arc.options` does.
  */
 export interface FastifyArcOptions<Identity = unknown>
   extends RelayOptions<Identity, FastifyRequest>,
