@@ -1,6 +1,6 @@
 import { withTimeout } from '../timers.js';
 import type { Cluster } from './cluster/cluster.js';
-import type { MovableSession } from './cluster/handover.js';
+import type { MovableSession } from './cluster/movable-session.js';
 import { parkSession } from './cluster/parking.js';
 import type { CloseSummary, Counters } from './monitoring/stats-types.js';
 

@@ -1,45 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { CloseCode } from '@arc/thread-protocol';
-import { decode } from '../../bytes.js';
 import { disconnect, waitForClient } from '../resume/resuming.js';
-import type { ResumingSession } from '../resume/resuming-session.js';
 import type { Resumption } from '../resume/resumption.js';
-import type { PendingSends } from '../sends/pending-sends.js';
 import type { SessionHost } from '../session/session-host.js';
 import type { SessionState } from '../store/session-store.js';
 import { RemoteConnection } from './remote-connection.js';
 import type { MoveAnswer, ResumeRequest } from './session-moves.js';
+import { type MovableSession, stateOf } from './movable-session.js';
+import { parkSession } from './parking.js';
 import type { SessionRecord } from './session-record.js';
-
-/** What moving needs of a session. */
-export interface MovableSession extends ResumingSession {
-  readonly existingSends: PendingSends | undefined;
-  /** Nothing runs or waits, no chat is being ended, and no frame is held. */
-  readonly isAtRest: boolean;
-  whenAtRest(): Promise<void>;
-  /** Removes the frames that are held, and returns their texts. */
-  takeHeldTexts(): string[];
-  /** Another node continues the session: nothing is ended here. */
-  onLost(): void;
-}
-
-/** The state of a session that another node needs to continue it. */
-export function stateOf(
-  { journal, got }: Resumption,
-  { threads }: SessionRecord,
-  waiting: string[],
-  pending: (string | number)[],
-): SessionState {
-  const frames = journal.frames().map(decode);
-  return {
-    seq: journal.lastSeq,
-    got,
-    pending,
-    threads,
-    waiting,
-    journal: { firstSeq: journal.acknowledged + 1, frames },
-  };
-}
 
 /**
  * Gives a session to the node to which its client has connected. If something runs, that node gets a link, by which
@@ -66,6 +35,12 @@ export async function giveSession<Member extends MovableSession>(
   }
   resumption.stop();
   host.resumables?.uncountDetached(session);
+  if (!resumption.hasConnected && session.hasUnansweredFrames) {
+    // What waits here is authorized with the identity of its client, which has never come to this node.
+    const now = Promise.resolve();
+    await parkSession(session, { turn: now, deadline: now, cleanupTimeout: host.config.cleanupTimeout });
+    return 'retry';
+  }
   resumption.settle(request.seq, request.sent);
   if (session.isAtRest) {
     if (await handOver(session, resumption, record, to)) return 'moved';

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { withTimeout } from '../../timers.js';
 import { FencedError, type SessionState, StoreError } from '../store/session-store.js';
-import { type MovableSession, stateOf } from './handover.js';
+import { type MovableSession, stateOf } from './movable-session.js';
 import type { SessionRecord } from './session-record.js';
 
 export interface ParkOptions {

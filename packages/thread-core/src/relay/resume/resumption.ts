@@ -69,6 +69,8 @@ export class Resumption implements FrameSink {
    * one may be of a connection that the client has left, to continue with the owner.
    */
   isUnproven = false;
+  /** It has had a connection on this node. */
+  hasConnected = false;
   #connection: SessionConnection | undefined;
   /** The nodes that have asked for the session since it has this connection. */
   #askedBy: Set<string> | undefined;
@@ -251,6 +253,7 @@ export class Resumption implements FrameSink {
   #attach(connection: SessionConnection): void {
     const { socket } = (connection.request ?? {}) as { socket?: { remoteAddress?: string | undefined } };
     this.stop();
+    this.hasConnected = true;
     this.#connection = connection;
     this.#askedBy = undefined;
     this.address = socket?.remoteAddress ?? '';

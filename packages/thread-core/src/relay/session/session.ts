@@ -9,7 +9,7 @@ import { type AdmittedSession, admit } from '../admission/session-admission.js';
 import type { AttachOptions } from '../api.js';
 import { readFormer, readThreads } from '../cluster/claimed-session.js';
 import type { RecordedSession } from '../cluster/cluster.js';
-import type { MovableSession } from '../cluster/handover.js';
+import type { MovableSession } from '../cluster/movable-session.js';
 import { parkSession } from '../cluster/parking.js';
 import type { ClaimedSession } from '../cluster/session-moves.js';
 import type { SessionRecord } from '../cluster/session-record.js';

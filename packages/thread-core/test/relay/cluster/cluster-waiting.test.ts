@@ -1,6 +1,6 @@
 // Messages that wait in a session that moves.
 import t from 'tap';
-import { deferred, to } from '../helpers.js';
+import { deferred, to, until } from '../helpers.js';
 import { type ClusterNode, cluster } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
@@ -34,3 +34,43 @@ t.test('more messages than maxPending may wait in a session that moves: none of 
   const answered = (await second.all(4)).map(({ id }) => id);
   t.strictSame(answered.sort(), [2, 3, 4, 5]);
 });
+
+t.test(
+  'what waits in a session that its client has not reached yet is authorized with its identity [S-131]',
+  async (t) => {
+    const asked: unknown[] = [];
+    const { agent, nodes } = await cluster(t, 3, {
+      lease: 10_000,
+      authorize: (identity) => {
+        asked.push(identity);
+        return identity === 'me';
+      },
+    });
+    const [a, b, c] = nodes as [ClusterNode, ClusterNode, ClusterNode];
+    const [first, { session }] = await a.resume();
+    const gate = agent.hold('chat.start');
+    first.send(to('support', 'running', { id: 1 }), to('support', 'waiting', { id: 2 }), { type: 'ping', id: 'p' });
+    await gate.arrived;
+    t.match(await first.next(), { type: 'pong' });
+    const closing = a.relay.close({ timeout: 30_000 });
+    gate.release();
+    await closing;
+    const [asking, reading] = [deferred(), deferred()];
+    b.gates.read = reading.promise;
+    b.onCall = (name) => {
+      if (name === 'read') asking.resolve();
+    };
+    const left = await b.connect();
+    left.send({ type: 'resume', session, seq: 1, sent: 2 });
+    await asking.promise;
+    await b.dropAll();
+    reading.resolve();
+    await until(() => b.relay.stats().cluster?.claimed === 1, 'the session to be there');
+    const [second, ready] = await c.resume({ session, seq: 1, sent: 2 });
+    t.match(ready, { resumed: true, pending: [2] });
+    let frame = await second.next();
+    while (frame.id !== 2) frame = await second.next();
+    t.match(frame, { type: 'response', id: 2 });
+    t.strictSame([...new Set(asked)], ['me']);
+  },
+);
