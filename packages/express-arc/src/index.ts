@@ -6,7 +6,7 @@ import {
   admitUpgrade,
   closeWith,
   isPathOf,
-  onListen,
+  onAppListen,
   requestedHost,
   serveUpgrades,
   type VerifyClient,
@@ -83,38 +83,15 @@ function arc<Identity = unknown>(options: ExpressArcOptions<Identity> & AgentSou
     verifyClient: verify,
     handle: middleware,
     set: true,
-    emit: (_mount: string, app: App) => (root === undefined ? whenListening(app, serve) : true),
+    emit: (_mount: string, app: App) => (root === undefined ? onAppListen(app, serve) : true),
   });
   const serve = (server: Server, { ws }: App): void => {
     // An app with express-ws answers its upgrades itself.
     if (ws !== undefined) closeWith(server, relay);
     else attach(server);
   };
-  if (root !== undefined) whenListening(root, serve);
+  if (root !== undefined) onAppListen(root, serve);
   return self;
-}
-
-type OnServer = (server: Server, app: App) => void;
-
-/** What waits for the server of each app. Node warns of a leak if an app has many listeners, one for each relay. */
-const waiting = new WeakMap<App, OnServer[]>();
-
-/** Calls back with the server that an app, or an app that it is mounted in, makes when it listens. */
-function whenListening(app: App, callback: OnServer): true {
-  const known = waiting.get(app);
-  const all = known ?? [];
-  all.push(callback);
-  if (known === undefined) {
-    waiting.set(app, all);
-    onListen(app, (server) => {
-      for (const each of all) each(server, app);
-    });
-    app.on('mount', (parent: App) => {
-      for (const each of all) whenListening(parent, each);
-    });
-  }
-  // It may have been mounted before.
-  return app.parent === undefined ? true : whenListening(app.parent, callback);
 }
 
 /** Where a sub-app is mounted, which may be several paths; what is not known is a variable. */

@@ -10,6 +10,7 @@ export {
   type VerifyClient,
   verifyClient,
 } from './adapter.js';
+export { type MountableApp, onAppListen } from './mounted-app.js';
 export { isPathOf, readPath } from './paths.js';
 export { serveRelay } from './serve-relay.js';
 export { closeWith, onListen } from './shutdown.js';

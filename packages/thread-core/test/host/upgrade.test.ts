@@ -1,4 +1,4 @@
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
@@ -8,7 +8,9 @@ import {
   closeWith,
   isPathOf,
   isUpgrade,
+  type MountableApp,
   NotAttachedError,
+  onAppListen,
   onListen,
   readPath,
   serveRelay,
@@ -308,6 +310,33 @@ t.test('readPath checks and normalizes the option path', async (t) => {
   t.equal(readPath('/'), '/');
   t.equal(readPath('/ws/'), '/ws', 'a slash at the end makes no other path');
   for (const path of ['ws', '', 7, null]) t.throws(() => readPath(path), { name: 'TypeError', message: /^path: / });
+});
+
+t.test('onAppListen gives the server of an app, or of one that it is mounted in, before or after', async (t) => {
+  class App extends EventEmitter implements MountableApp {
+    readonly server = createServer();
+    parent?: this;
+    listen(): Server {
+      return this.server;
+    }
+    mountIn(parent: this): void {
+      this.parent = parent;
+      this.emit('mount', parent);
+    }
+  }
+  const [root, early, late] = [new App(), new App(), new App()];
+  const seen: unknown[] = [];
+  early.mountIn(root);
+  onAppListen(early, (server, app) => seen.push(['early', server, app]));
+  onAppListen(late, (server, app) => seen.push(['late', server, app]));
+  onAppListen(late, (server, app) => seen.push(['late too', server, app]));
+  late.mountIn(root);
+  root.listen();
+  t.strictSame(
+    seen.map((each) => (each as [string])[0]),
+    ['early', 'late', 'late too'],
+  );
+  for (const [, server, app] of seen as [string, Server, App][]) t.ok(server === root.server && app === root);
 });
 
 t.test("onListen gives the server of the app's own listen", async (t) => {

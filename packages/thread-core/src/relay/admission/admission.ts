@@ -228,7 +228,7 @@ export class AdmissionControl {
     this.refused[reason] += 1;
     const { hooks, logger } = this.#config;
     const answer = isUpgraded ? { closeCode } : { status };
-    // By the line: whoever is not authenticated must not hide that `authenticate` throws.
+    // Limited by line, not by reason: many refused clients must not suppress the line that says that `authenticate` throws.
     const line = lineOf(reason, err !== undefined);
     const suppressed = this.#limiter.take(line);
     if (suppressed !== undefined) {

@@ -78,7 +78,7 @@ export class RemoteConnection extends LimitedConnection implements SessionConnec
   close(code: number, reason: string): void {
     const { owner } = this;
     if (!this.isOpen) return;
-    // A session that goes on elsewhere is in the store.
+    // After 1012 the session continues on another node, and its frames stay in the store.
     const frames = code === CloseCode.ServiceRestart ? [] : this.#progress.journal.frames().map(decode);
     this.#post({ event: 'close', end: this.#lastSeq, code, reason, frames });
     this.#closed = () => {

@@ -10,6 +10,7 @@ import {
   type RelayOptions,
   type SessionStore,
   StoreError,
+  type StoreNode,
 } from '../../../src/index.js';
 import { startTestAgent, type TestAgent } from '../../../src/testing/index.js';
 import { Client, type Frame, type Json, Log, until } from '../helpers.js';
@@ -135,4 +136,17 @@ export function countCalls(node: ClusterNode, name: keyof SessionStore): { count
     if (called === name) calls.count += 1;
   };
   return calls;
+}
+
+/** How the node that renews its lease next names itself to the store. */
+export async function renewingNode(store: SessionStore): Promise<StoreNode> {
+  const renew = store.renew.bind(store);
+  const node = await new Promise<StoreNode>((resolve) => {
+    store.renew = (given) => {
+      resolve(given);
+      return renew(given);
+    };
+  });
+  store.renew = renew;
+  return node;
 }

@@ -1,8 +1,8 @@
 // A record in another version.
 import t from 'tap';
-import { StoreError, type StoreNode } from '../../../src/index.js';
+import { StoreError } from '../../../src/index.js';
 import { to, until } from '../helpers.js';
-import { type ClusterNode, cluster } from './cluster-helpers.js';
+import { type ClusterNode, cluster, renewingNode } from './cluster-helpers.js';
 
 t.test(
   'a session in another version, which a newer node gave to this one, does not keep it from renewing [S-88]',
@@ -11,13 +11,7 @@ t.test(
     const [a] = nodes as [ClusterNode];
     const [keeper] = await a.resume();
     await keeper.ask(to('hr', 'x', { id: 1 }));
-    let node: StoreNode | undefined;
-    const renew = store.renew.bind(store);
-    store.renew = (given) => {
-      node = given;
-      return renew(given);
-    };
-    await until(() => node !== undefined, 'a renewal');
+    const node = await renewingNode(store);
     const reapOne = store.reapOne.bind(store);
     let refused = 0;
     store.reapOne = (...args) => {
@@ -25,7 +19,7 @@ t.test(
       refused += 1;
       return Promise.reject(new StoreError('version', 'A session was stored in version 2'));
     };
-    await store.open(node as unknown as StoreNode, { sid: 'newer', grace: 60_000 });
+    await store.open(node, { sid: 'newer', grace: 60_000 });
     await until(() => refused > 2, 'the node to have looked at it several times', 5000);
     t.match(await keeper.ask(to('sales', 'y', { id: 2 })), { type: 'response' });
     t.equal(a.state, 'ok');
