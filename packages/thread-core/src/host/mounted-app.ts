@@ -3,8 +3,11 @@ import { onListen } from './shutdown.js';
 
 /** An app that can be mounted in another one, as those of Express. */
 export interface MountableApp {
+  /** The app that it is mounted in, if it is. */
   readonly parent?: this;
+  /** Makes a server for the app, which listens. */
   listen(...args: never[]): Server;
+  /** `mount` is emitted when it is mounted. */
   on(event: 'mount', listener: (parent: this) => void): unknown;
 }
 
