@@ -267,7 +267,6 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
     const { config, telemetry, cluster } = this;
     const summary = await closeSessions({ sessions: this.#sessions, config, telemetry, cluster }, drainTimeout);
     this.sweeper.stop();
-    await cluster?.stop();
     if (config.ownsClient) await config.client.close();
     return summary;
   }

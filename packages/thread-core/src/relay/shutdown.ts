@@ -28,6 +28,9 @@ export const CLOSING_TIMEOUT_MS = 500;
 /** Milliseconds for the store to take a session whose sends or chats have used all of the time. */
 const PARK_MS = 250;
 
+/** Milliseconds for the store to answer what it was asked last, if all of the time has been used. */
+const STORE_TIMEOUT_MS = 250;
+
 /** In a cluster clients are closed one after the other, at most this many milliseconds apart. */
 const MAX_SPACING_MS = 20;
 
@@ -38,10 +41,10 @@ const MAX_SPACING_MS = 20;
 export async function closeSessions(relay: ClosingRelay, drainTimeout: number): Promise<CloseSummary> {
   const sessions = [...relay.sessions];
   const before = { ...relay.telemetry.counters };
+  const end = performance.now() + drainTimeout + relay.config.cleanupTimeout;
+  const left = (): number => Math.max(0, end - performance.now());
   if (relay.cluster === undefined) await drainSessions(sessions, drainTimeout);
   else {
-    const end = performance.now() + drainTimeout + relay.config.cleanupTimeout;
-    const left = (): number => Math.max(0, end - performance.now());
     relay.cluster.stopReaping();
     relay.cluster.closeGateways('The server is shutting down');
     await leaveCluster(sessions, drainTimeout, relay.config.cleanupTimeout);
@@ -60,11 +63,13 @@ export async function closeSessions(relay: ClosingRelay, drainTimeout: number): 
   await Promise.all([...all].map((session) => session.closed));
   clearTimeout(grace);
   const { ended, unconfirmed, orphans } = relay.telemetry.counters;
-  return {
+  const summary = {
     sessions: sessions.length,
     ended: ended + unconfirmed - before.ended - before.unconfirmed,
     failed: orphans - before.orphans,
   };
+  await relay.cluster?.stop(Math.max(left(), STORE_TIMEOUT_MS));
+  return summary;
 }
 
 /** Closes all sessions: their clients connect elsewhere. */

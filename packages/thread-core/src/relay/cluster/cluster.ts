@@ -1,5 +1,6 @@
 import { CloseCode } from '@arc/thread-protocol';
 import type { Logger } from '../../logger.js';
+import { withTimeout } from '../../timers.js';
 import { ANONYMOUS } from '../admission/identity.js';
 import type { SessionConnection } from '../connection/session-connection.js';
 import { addTraffic, type Traffic } from '../monitoring/stats.js';
@@ -152,13 +153,17 @@ export class Cluster {
     void this.#reaper.stop();
   }
 
-  /** Leaves the cluster, when the sessions of this node are removed from the store. */
-  async stop(): Promise<void> {
+  /** Leaves the cluster, when the sessions of this node are removed from the store, or after `timeout` milliseconds. */
+  async stop(timeout: number): Promise<void> {
     this.#isStopping = true;
+    await withTimeout(this.#finish(), timeout);
+    await this.#node.stop();
+  }
+
+  async #finish(): Promise<void> {
     await Promise.all([...this.#unregistering, this.#reaper.stop()]);
     const stopListening = await this.#listening;
     await stopListening?.();
-    await this.#node.stop();
   }
 
   /** Whether no other node can have claimed a session of this one. */

@@ -1,8 +1,9 @@
 import { CloseCode } from '@arc/thread-protocol';
 import { type Bytes, encode } from '../../bytes.js';
 import type { ConnectionOwner } from '../connection/connection-owner.js';
+import { TokenBucket } from '../connection/rate-limiter.js';
 import type { SessionConnection } from '../connection/session-connection.js';
-import { isControl, isCounted, pong } from '../frames/control-frames.js';
+import { CONTROL_RATE, isControl, isCounted, pong } from '../frames/control-frames.js';
 import type { ReadFrame } from '../frames/frame-reader.js';
 import { BadFrame } from '../frames/frame-reader.js';
 import type { SessionStore } from '../store/session-store.js';
@@ -59,8 +60,9 @@ export class Gateway implements ConnectionOwner, LinkListener {
   #passed: number;
   #kept: KeptFrame[] = [];
   #keptBytes = 0;
-  /** The last valid and the last invalid control frame that wait to be passed on: those before each say less. */
-  readonly #controls = new Map<'valid' | 'invalid', string>();
+  /** The last control frames of each kind that wait to be passed on: those before each say less. */
+  readonly #controls = new Map<'valid' | 'invalid' | 'excess', string>();
+  readonly #pings = new TokenBucket(CONTROL_RATE);
   #isPassingControl = false;
   /** The client's last acknowledgement, if it was valid JSON. One that comes while the session moves is not passed on. */
   lastAck: string | undefined;
@@ -96,6 +98,7 @@ export class Gateway implements ConnectionOwner, LinkListener {
 
   onFrame(frame: ReadFrame, text: string): void {
     if (!(frame instanceof BadFrame) && frame.type === 'ping') {
+      if (!this.#pings.take()) return this.#passControl('excess', text);
       // A client that does not read would make its pongs pile up.
       if (!this.connection.isFull) this.connection.writeControl(pong(frame.id));
       return;
@@ -124,7 +127,7 @@ export class Gateway implements ConnectionOwner, LinkListener {
     this.close(code, reason);
   }
 
-  #passControl(kind: 'valid' | 'invalid', text: string): void {
+  #passControl(kind: 'valid' | 'invalid' | 'excess', text: string): void {
     this.#controls.set(kind, text);
     if (!this.#isPassingControl) void this.#passControls();
   }
@@ -134,7 +137,7 @@ export class Gateway implements ConnectionOwner, LinkListener {
     // Those that come meanwhile are iterated, too.
     for (const [kind, text] of this.#controls) {
       this.#controls.delete(kind);
-      await this.#post({ event: 'frame', text });
+      await this.#post({ event: kind === 'excess' ? kind : 'frame', text });
     }
     this.#isPassingControl = false;
   }

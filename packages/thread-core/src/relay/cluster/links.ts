@@ -5,8 +5,8 @@ import type { ClusterNode } from './cluster-node.js';
 export type OwnerEvent =
   /** A frame of the client: the n-th that counts, or an acknowledgement. */
   | { event: 'frame'; n?: number; text: string }
-  /** A frame that exceeded `frameRate`. */
-  | { event: 'excess'; n: number; text: string }
+  /** A frame that exceeded `frameRate`, or a ping too many. */
+  | { event: 'excess'; n?: number; text: string }
   /** The socket is closed. */
   | { event: 'gone'; code: number }
   /** Whether the owner still has the link. */

@@ -3,6 +3,9 @@ import type { Bytes } from '../../bytes.js';
 import { writeEcho } from './frame-echo.js';
 import { BadFrame, type ReadFrame } from './frame-reader.js';
 
+/** Pings and repeated acknowledgements a second. */
+export const CONTROL_RATE = 100;
+
 /** Frames that do not count for `frameRate`. */
 export function isControl(frame: ReadFrame): boolean {
   return !(frame instanceof BadFrame) && !isCounted(frame);

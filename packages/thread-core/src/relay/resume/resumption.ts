@@ -3,15 +3,13 @@ import type { Bytes } from '../../bytes.js';
 import type { ResumeConfig } from '../api.js';
 import { TokenBucket } from '../connection/rate-limiter.js';
 import type { SessionConnection } from '../connection/session-connection.js';
+import { CONTROL_RATE } from '../frames/control-frames.js';
 import type { FrameSink } from '../frames/frame-writer.js';
 import { FrameCount } from './frame-count.js';
 import { Journal } from './journal.js';
 import { JournalSpill, type SpillTarget } from './journal-spill.js';
 import { writeReady, writeResumed } from './ready-frame.js';
 import { hashSecret, makeSecret, writeToken } from './session-secret.js';
-
-/** Pings and repeated acknowledgements a second. `frameRate` does not count them. */
-const CONTROL_RATE = 100;
 
 /** Cursors (`seq`, `sent`) must be below this, so that arithmetic with them is exact. */
 const MAX_CURSOR = 2 ** 52;

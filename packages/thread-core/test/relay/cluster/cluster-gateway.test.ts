@@ -429,9 +429,26 @@ t.test('an invalid acknowledgement that waits does not replace a valid one, and 
   gate.resolve();
 });
 
+t.test(
+  'pings at a node that does not have the session are limited, too, and refused by the one that has it [F-289]',
+  async (t) => {
+    const { agent, nodes } = await cluster(t, 2, { maxBadFrames: 1000, lease: 10_000 });
+    const [a, b] = nodes as Pair;
+    const { gate, session } = await stream(agent, a, 3);
+    const [second] = await b.resume({ session, seq: 3, sent: 1 });
+    for (let id = 0; id < 300; id += 1) second.send({ type: 'ping', id });
+    let pongs = 0;
+    let frame = await second.next();
+    for (; frame.type !== 'error'; frame = await second.next()) if (frame.type === 'pong') pongs += 1;
+    t.match(frame, { data: { code: -44_007 } });
+    t.ok(pongs < 200, `${pongs} pongs`);
+    gate.resolve();
+  },
+);
+
 t.test('pings of a client that does not read make no answers pile up at another node [S-82]', async (t) => {
   // This test keeps the event loop busy for longer than the usual lease.
-  const { agent, nodes } = await cluster(t, 2, { maxBufferedBytes: 65_536, lease: 10_000 });
+  const { agent, nodes } = await cluster(t, 2, { maxBufferedBytes: 65_536, maxBadFrames: 100_000, lease: 10_000 });
   const [a, b] = nodes as Pair;
   const gate = agent.hold('chat.start');
   const [first, { session }] = await a.resume();

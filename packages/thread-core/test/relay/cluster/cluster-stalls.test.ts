@@ -187,6 +187,18 @@ t.test('a shutdown does not wait for the owner of a session that does not answer
   handover.resolve();
 });
 
+t.test('a shutdown does not wait for a store that never answers what it was asked last [S-120]', async (t) => {
+  const { nodes, store } = await cluster(t, 1, { lease: 60_000, cleanupTimeout: 200, resume: false });
+  const [a] = nodes as [ClusterNode];
+  const client = await a.connect();
+  await client.ask(to('support', 'x', { id: 1 }));
+  const answer = deferred();
+  a.gates.close = answer.promise;
+  t.match(await a.relay.close({ timeout: 0 }), { sessions: 1, ended: 1 });
+  t.same(await store.nodes(), [], 'it has left all the same');
+  answer.resolve();
+});
+
 t.test('what waits in a session moves although an agent has used all of the time of a shutdown [S-57]', async (t) => {
   const { agent, nodes, store } = await cluster(t, 2, { lease: 2000, cleanupTimeout: 300 });
   const [a, b] = nodes as Pair;
