@@ -9,7 +9,7 @@ import type { Duplex } from 'node:stream';
 import { until } from '@arc/test-client';
 import { createRelay } from '@arc/thread-core';
 import { serveRelay } from '@arc/thread-core/host';
-import { text } from '@arc/thread-protocol';
+import { text, textOf } from '@arc/thread-protocol';
 import { SignJWT } from 'jose';
 import { io } from 'socket.io-client';
 import type { Test } from 'tap';
@@ -301,6 +301,29 @@ export const recipes: Readonly<Record<string, Scenario>> = {
       { user: 'ada', agent: 'support', question: 'Hello', answer: 'support #1: Hello', state: 'response' },
     ]);
     t.equal((await fetch(`http://127.0.0.1:${second.port}/history`)).status, 401);
+  },
+
+  'run: history page': async (t, _block, code) => {
+    const agent = await startAgent(t);
+    const rows: { question: string; answer: string }[] = [];
+    const relay = createRelay({
+      endpoint: agent.endpoint,
+      hooks: { onTurn: (_session, { message, answer }) => void rows.push({ question: textOf(message), answer }) },
+    });
+    const server = createServer((_request, response) => response.end(JSON.stringify(rows)));
+    serveRelay(server, relay, { path: '/ws' });
+    t.teardown(() => server.close());
+    t.teardown(() => relay.close());
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    // In a page, a path is on the page's own host.
+    const page = put(t, code, "'/history'", "new URL('/history', location.href)");
+    const turn = 'My printer is broken\nsupport #1: My printer is broken\n';
+    for (const output of [turn, turn + turn]) {
+      const program = new Program(t, `${pageAt(port)}${page}\nclient.close();`);
+      t.strictSame(await program.ended, { code: 0, output, errors: '' });
+    }
   },
 
   'run: history in Postgres': async (t, _block, code) => {
