@@ -31,7 +31,7 @@ export const Attribute = {
 export const Metric = {
   /** The duration of a client agent invocation in version 0.1.0. */
   InvocationDuration: 'gen_ai.client.invoke_agent.duration',
-  /** Its name before version 0.1.0, when all operations had one metric. Dashboards use it. */
+  /** Its name before version 0.1.0, which leaves it to operations that have no metric of their own. Dashboards use it. */
   OperationDuration: 'gen_ai.client.operation.duration',
   /** A name from before version 0.1.0, which has none for agents. */
   TimeToFirstChunk: 'gen_ai.client.operation.time_to_first_chunk',
