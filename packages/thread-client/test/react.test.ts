@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { createElement } from 'react';
 import { renderToString } from 'react-dom/server';
 import t from 'tap';
@@ -16,4 +17,9 @@ t.test('on a server everything renders as an empty conversation, and nothing con
 
 t.test('the error of useThread outside of a provider says what is missing', async (t) => {
   t.throws(() => renderToString(createElement(Chat)), /inside a ThreadProvider/);
+});
+
+t.test('a server component may use the provider: the entry is one of client components', async (t) => {
+  const entry = await readFile(new URL('../dist/react/index.js', import.meta.url), 'utf8');
+  t.match(entry, /^'use client';/);
 });
