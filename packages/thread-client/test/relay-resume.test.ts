@@ -37,7 +37,7 @@ t.test('a stream whose connection is cut after every single frame arrives once a
   const { agent, client, proxy } = await createWorld(t, { resume: true });
   const one = client();
   await one.send('support', 'Hello').result;
-  const words = Array.from({ length: 200 }, (_, n) => `${n} `);
+  const words = Array.from({ length: EVENTS }, (_, n) => `${n} `);
   let next = (): void => {};
   agent.script('chat.message', async function* () {
     for (const word of words) {
