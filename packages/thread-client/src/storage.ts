@@ -36,6 +36,8 @@ interface Chunks {
 
 /** The place of the relay follows. It changes with the form of what is stored. */
 const PREFIX = 'arc-threads:';
+/** Stands between frames, because no JSON has it. A frame may have line breaks: it contains what the agent wrote, as it wrote it. */
+const BETWEEN = '\f';
 /** Those of the clients of this page. */
 const stores = new Set<SessionStore>();
 
@@ -95,7 +97,7 @@ export class SessionStore {
       const text = this.#storage.getItem(`${this.#key}:${turnId}:${index}`);
       if (text === null) return undefined;
       chunks.size += text.length;
-      frames.push(...text.split('\n'));
+      frames.push(...text.split(BETWEEN));
     }
     return chunks.count === 0 ? undefined : frames;
   }
@@ -119,8 +121,7 @@ export class SessionStore {
           this.#drop(id, chunks);
           this.#chunks.delete(id);
         } else if (chunks.waiting.length > 0) {
-          // JSON text has no line breaks of its own.
-          this.#storage.setItem(`${this.#key}:${id}:${chunks.count++}`, chunks.waiting.join('\n'));
+          this.#storage.setItem(`${this.#key}:${id}:${chunks.count++}`, chunks.waiting.join(BETWEEN));
           chunks.waiting = [];
         }
       }

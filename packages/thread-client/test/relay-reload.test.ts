@@ -52,6 +52,27 @@ t.test(
   },
 );
 
+t.test('a reload keeps pieces that the agent has written in several lines [F-456]', async (t) => {
+  const { agent, open, reload } = await page(t);
+  const pretty = (text: string): string => JSON.stringify({ parts: [{ type: 'text', content: text }] }, undefined, 2);
+  const numbers = Array.from({ length: 40 }, (_, n) => `${n} `);
+  agent.script('chat.start', { events: numbers.map((data) => ({ data: pretty(data) })), finish: 'stall' });
+  const turn = open().send('support', 'count', { stream: true });
+  let pieces = 0;
+  for await (const _ of turn) if (++pieces === 40) break;
+  const client = await reload();
+  client.on('storage', (error) => t.fail(String(error)));
+  client.on('lost', (error) => t.fail(String(error)));
+  const [again] = client.pending();
+  t.equal(again?.id, turn.id);
+  let text = '';
+  for await (const piece of again ?? []) {
+    text += piece.text;
+    if (text.length === numbers.join('').length) break;
+  }
+  t.equal(text, numbers.join(''));
+});
+
 t.test('a slow loop slows its agent, and loses nothing', async (t) => {
   const { agent, client, relay } = await createWorld(t, { resume: { maxBufferedBytes: 100_000 } });
   const piece = 'x'.repeat(50_000);
