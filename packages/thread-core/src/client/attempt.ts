@@ -47,6 +47,9 @@ export interface AttemptLimits {
 
 const MAX_REDIRECT_BYTES = 16_384;
 
+/** With so many chunks of an answer they are joined: an agent may send each byte in one, whose object takes a hundred. */
+const MAX_CHUNKS = 1024;
+
 /** One HTTP request and its answer. */
 export class Attempt implements RequestHandler, SseReaderOwner, DecodedBodyOwner {
   readonly endpoint: Endpoint;
@@ -79,6 +82,8 @@ export class Attempt implements RequestHandler, SseReaderOwner, DecodedBodyOwner
   #decoded: DecodedBody | undefined;
   #size = 0;
   #chunks: Buffer[] = [];
+  /** How many of them, from the first on, were joined from others. */
+  #joined = 0;
 
   constructor(
     owner: AttemptOwner,
@@ -228,7 +233,12 @@ export class Attempt implements RequestHandler, SseReaderOwner, DecodedBodyOwner
       this.#reader.read(chunk);
     } else {
       this.#chunks.push(chunk);
+      if (this.#chunks.length - this.#joined === MAX_CHUNKS) this.#join();
     }
+  }
+
+  #join(): void {
+    this.#joined = this.#chunks.push(Buffer.concat(this.#chunks.splice(this.#joined)));
   }
 
   #end(): void {

@@ -1,4 +1,10 @@
 // An agent cannot fill this process's memory.
+import { channel } from 'node:diagnostics_channel';
+import type { Socket } from 'node:net';
+import { setImmediate as turn } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { until } from '@arc/test-client';
 import t, { type Test } from 'tap';
 import { ArcStream } from '../../src/client/stream.js';
 import { MessageTooLargeError } from '../../src/protocol/errors.js';
@@ -118,6 +124,39 @@ t.test('an answer of 100 MB stays bounded', async (t) => {
   );
   for (const { sent } of [whole, line, lines, collected]) t.ok(sent < 40_000_000, `${sent} bytes left the agent`);
   t.ok(process.memoryUsage().arrayBuffers - before < 100_000_000);
+});
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
+
+/** Bytes of the heap that are in use after a garbage collection. */
+function usedHeap(): number {
+  collectGarbage();
+  return process.memoryUsage().heapUsed;
+}
+
+t.test('an answer in chunks of a byte takes no more memory than in large ones [F-457]', async (t) => {
+  const body = sized(1_000_000);
+  const chunks = Buffer.from(Array.from(body, (character) => `1\r\n${character}\r\n`).join(''));
+  let finish = (): void => {};
+  const { client } = await pair(t, (socket) => {
+    socket.write(CHUNKED_HEAD);
+    socket.write(chunks);
+    finish = () => socket.write(LAST_CHUNK);
+  });
+  const sockets: Socket[] = [];
+  const onConnected = (message: unknown): void => void sockets.push((message as { socket: Socket }).socket);
+  const connected = channel('undici:client:connected');
+  connected.subscribe(onConnected);
+  t.teardown(() => connected.unsubscribe(onConnected));
+  const before = usedHeap();
+  const answered = client.chat.start(START);
+  await until(() => sockets[0]?.bytesRead === CHUNKED_HEAD.length + chunks.length, 'the answer without its end');
+  await turn();
+  const used = usedHeap() - before;
+  t.ok(used < 20_000_000, `${used} bytes for an answer of ${body.length}`);
+  finish();
+  t.equal((await answered).result.chat.chatId, 'c1');
 });
 
 /** One event whose data has exactly so many characters, in one line or in several. */
