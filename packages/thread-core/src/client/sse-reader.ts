@@ -13,7 +13,14 @@ export interface SseReaderOwner {
 const TAIL_LENGTH = 32;
 
 /** An event `done` without data. The SSE standard drops events without data, but agents mean it. */
-const BARE_DONE = /(?:^|[\r\n])event: ?done(?:\r\n|\n|\r(?!\n)){2,}$/;
+const BARE_DONE = /(?:^|\n)event: ?done\n{2,}$/;
+
+/** How lines may end beside LF. */
+const OTHER_ENDS = /\r\n?/g;
+
+/** Lines of data that an event may always have. Each takes up to this many bytes of memory beside its text. */
+const MIN_LINES = 1024;
+const BYTES_OF_LINE = 64;
 
 /** Room in a line for what stands beside an event's data, such as the name of its field. */
 const FIELD_LENGTH = 64;
@@ -26,6 +33,11 @@ export class SseReader {
   /** The first bytes of a character whose others are still to come. */
   #partialCharacter: Buffer | undefined;
   #tail = '';
+  /** The last chunk ended with CR: a LF at the begin of the next one is a part of the same end of a line. */
+  #endedInCr = false;
+  /** Lines since the last one that was empty. */
+  #lineCount = 0;
+  readonly #maxLines: number;
   #isStopped = false;
   #isEnding = false;
   /** The stream ended within an event or a line: its last one lacks its end, and makes no event with JSON. */
@@ -34,6 +46,7 @@ export class SseReader {
   /** `maxEventBytes` is the most bytes that the data of one event may have. */
   constructor(owner: SseReaderOwner, maxEventBytes: number) {
     this.#owner = owner;
+    this.#maxLines = Math.max(MIN_LINES, maxEventBytes / BYTES_OF_LINE);
     this.#lines = createParser({
       maxBufferSize: maxEventBytes + FIELD_LENGTH,
       onEvent: ({ event = '', data }) => {
@@ -63,7 +76,7 @@ export class SseReader {
   end(): void {
     this.#isEnding = true;
     // Until the last line proves to be a part of an event.
-    this.endedInEvent = this.#tail !== '' && !/[\r\n]$/.test(this.#tail);
+    this.endedInEvent = this.#tail !== '' && !this.#tail.endsWith('\n');
     this.#feed(`${this.#partialCharacter === undefined ? '' : readBytes(this.#partialCharacter)}\n\n`);
   }
 
@@ -78,14 +91,53 @@ export class SseReader {
     this.#owner.onStreamEvent(event);
   }
 
-  #feed(text: string): void {
-    if (this.#isStopped) return;
+  #feed(chunk: string): void {
+    const text = this.#withLineFeeds(chunk);
+    if (this.#isStopped || text === '') return;
+    const fields = this.#fieldsOf(text);
+    if (this.#lineCount > this.#maxLines) return this.#owner.onLongEvent();
     this.#tail = (text.length < TAIL_LENGTH ? this.#tail + text : text).slice(-TAIL_LENGTH);
-    this.#lines.feed(text);
+    this.#lines.feed(fields);
     if (!this.#isStopped && mayBeDone(this.#tail) && BARE_DONE.test(this.#tail)) {
       this.#owner.onStreamEvent(impliedDone());
     }
   }
+
+  /** The text with LF at the end of each line. The parser would look for each end in the rest of the chunk, for each line. */
+  #withLineFeeds(chunk: string): string {
+    const text = this.#endedInCr && chunk.startsWith('\n') ? chunk.slice(1) : chunk;
+    this.#endedInCr = chunk.endsWith('\r');
+    return text.includes('\r') ? text.replace(OTHER_ENDS, '\n') : text;
+  }
+
+  /**
+   * The text without lines that mean nothing here, for each of which the parser may make an error with a stack. Lines that
+   * are cut stay, and so does the first of a stream, which may begin with a byte order mark.
+   */
+  #fieldsOf(text: string): string {
+    let kept = '';
+    let copied = 0;
+    let start = 0;
+    let isWhole = this.#tail.endsWith('\n');
+    for (let end = text.indexOf('\n'); end !== -1; end = text.indexOf('\n', start)) {
+      if (isWhole && end === start) this.#lineCount = 0;
+      else if (!isWhole || isField(text, start)) this.#lineCount += 1;
+      else {
+        kept += text.slice(copied, start);
+        copied = end + 1;
+      }
+      isWhole = true;
+      start = end + 1;
+    }
+    return copied === 0 ? text : kept + text.slice(copied);
+  }
+}
+
+/** Whether the line that begins here is a field that events are made of. */
+function isField(text: string, start: number): boolean {
+  const length = text.startsWith('data', start) ? 4 : text.startsWith('event', start) ? 5 : 0;
+  const next = text[start + length];
+  return length > 0 && (next === ':' || next === '\n');
 }
 
 /** Whether the last line ends as `done` does: most chunks end with an event that has data. */

@@ -233,6 +233,58 @@ t.test('streams are read as a parser reads them, however they are spelled, broke
   t.ok(events > STREAMS);
 });
 
+t.test('lines that mean nothing take no more time than others, whatever ends them [F-458]', async (t) => {
+  const lines = {
+    'CR alone': '\r'.repeat(65_536),
+    'LF, and a CR at the end': `${'\n'.repeat(65_535)}\r`,
+    'CR LF': '\r\n'.repeat(32_768),
+    'unknown fields': 'x\n'.repeat(32_768),
+    'fields that begin as known ones': 'datax\n'.repeat(10_922),
+    'times that are none': 'retry:x\n'.repeat(8192),
+    comments: ':\n'.repeat(32_768),
+  };
+  for (const [what, chunk] of Object.entries(lines)) {
+    const reader = new SseReader(
+      { onStreamEvent: () => t.fail('there is none'), onLongEvent: () => t.fail() },
+      100_000,
+    );
+    const bytes = Buffer.from(chunk);
+    reader.read(Buffer.from('\n'));
+    const start = performance.now();
+    for (let n = 0; n < 40; n++) reader.read(bytes);
+    const took = performance.now() - start;
+    t.ok(took < 400, `${what}: ${took} ms for 40 chunks of 64 KiB`);
+  }
+});
+
+t.test('an end of a line that is cut, and one after the other, are one and two [F-458]', async (t) => {
+  for (const [ends, chunks] of Object.entries({
+    'CR LF, cut': ['data: 1\r', '\n\r', '\ndata: 2\r', '\n', '\r', '\n'],
+    'CR, cut': ['data: 1\r', '\rdata: 2', '\r', '\r'],
+    'CR and CR LF': ['data: 1\r', '\r\ndata: 2\r', '\r', '\n'],
+    'lines between that mean nothing': [': a\nx\nda', 'ta: 1\ny\n', 'z', '\n\nid: 1\n: b\ndata: 2\nretry: 1\n', '\n'],
+  })) {
+    t.same(
+      inChunks(chunks.map((chunk) => Buffer.from(chunk))).map(([, json]) => json),
+      ['1', '2'],
+      ends,
+    );
+  }
+});
+
+t.test('an event of very many short lines is too large, wherever they are cut [F-461]', async (t) => {
+  for (const cut of ['data:x\n', 'x\ndata:']) {
+    let long = 0;
+    const owner = { onStreamEvent: () => t.fail(), onLongEvent: () => void (long += 1) };
+    const reader = new SseReader(owner, 16 * 1024 * 1024);
+    reader.read(Buffer.from('data:'));
+    for (let n = 0; n < 260_000; n++) reader.read(Buffer.from(cut));
+    t.equal(long, 0, 'not yet');
+    for (let n = 0; n < 3000 && long === 0; n++) reader.read(Buffer.from(cut));
+    t.equal(long, 1);
+  }
+});
+
 t.test('a very long string is read', async (t) => {
   const stream = piece('a') + piece('b') + piece('x'.repeat(40_000_000)) + piece('\n'.repeat(20_000_000));
   const lengths: number[] = [];
