@@ -116,43 +116,74 @@ export class ResumableSessions<Member extends ResumableSession> {
   grow(session: Member, bytes: number): void {
     this.#detachedBytes += bytes;
     const { maxDetached, maxDetachedBytes } = this.#config;
-    while (this.#detachedCount > maxDetached) this.#evictLargest(session, (group) => group.size);
+    this.#makeRoom(session, COUNT, () => this.#detachedCount > maxDetached);
     if (this.#detachedBytes > maxDetachedBytes) this.#recount();
-    while (this.#detachedBytes > maxDetachedBytes && this.#detachedCount > 0) this.#evictLargest(session, bytesOf);
+    this.#makeRoom(session, BYTES, () => this.#detachedBytes > maxDetachedBytes);
   }
 
   /** The sum still includes the frames of sends that have ended: it is not updated for each of them. */
   #recount(): void {
     this.#detachedBytes = 0;
-    for (const group of this.#detached.values()) this.#detachedBytes += bytesOf(group);
+    for (const group of this.#detached.values()) this.#detachedBytes += BYTES.ofAll(group);
   }
 
-  /** Ends the oldest session of the identity that holds most, so that nobody can evict the sessions of others. */
-  #evictLargest(cause: Member, weigh: (group: Set<Member>) => number): void {
-    // Among equals, the group that needs the room gives it.
-    let largest = this.#detached.get(groupOf(cause));
-    let most = largest === undefined ? -1 : weigh(largest);
-    for (const group of this.#detached.values()) {
-      const weight = weigh(group);
-      if (weight > most) {
-        largest = group;
-        most = weight;
+  /** Ends the oldest session of the identity that holds most, again and again, so that nobody can evict the sessions of others. */
+  #makeRoom(cause: Member, measure: Measure, isOver: () => boolean): void {
+    if (!isOver()) return;
+    // Measured once: of thousands of small sessions many may have to end for one that is large.
+    const sizes = new Map<Set<Member>, number>();
+    for (const group of this.#detached.values()) sizes.set(group, measure.ofAll(group));
+    while (isOver()) {
+      const { group, size, next } = this.#findLargest(cause, sizes);
+      if (group === undefined) return;
+      let left = size;
+      for (const oldest of group) {
+        left -= measure.of(oldest);
+        this.uncountDetached(oldest);
+        oldest.evict();
+        if (!isOver() || left <= next) break;
       }
+      if (group.size === 0) sizes.delete(group);
+      else sizes.set(group, left);
     }
-    const [oldest] = largest ?? [];
-    if (oldest === undefined) return;
-    this.uncountDetached(oldest);
-    oldest.evict();
+  }
+
+  /** The largest group, and the size of the next one. Among equals, the group that needs the room gives it. */
+  #findLargest(
+    cause: Member,
+    sizes: ReadonlyMap<Set<Member>, number>,
+  ): { group: Set<Member> | undefined; size: number; next: number } {
+    const own = this.#detached.get(groupOf(cause));
+    let group = own !== undefined && sizes.has(own) ? own : undefined;
+    let size = group === undefined ? -1 : (sizes.get(group) ?? -1);
+    let next = -1;
+    for (const [other, otherSize] of sizes) {
+      if (other === group) continue;
+      if (otherSize > size) [group, size, next] = [other, otherSize, size];
+      else next = Math.max(next, otherSize);
+    }
+    return { group, size, next };
   }
 }
+
+/** What a group of sessions is measured by. */
+interface Measure {
+  of(session: ResumableSession): number;
+  ofAll(group: ReadonlySet<ResumableSession>): number;
+}
+
+const COUNT: Measure = { of: () => 1, ofAll: ({ size }) => size };
+
+const BYTES: Measure = {
+  of: ({ keptBytes }) => keptBytes,
+  ofAll(group) {
+    let bytes = 0;
+    for (const { keptBytes } of group) bytes += keptBytes;
+    return bytes;
+  },
+};
 
 function groupOf({ resumption }: ResumableSession): string {
   const { identityKey = ANONYMOUS, address = '' } = resumption ?? {};
   return identityKey === ANONYMOUS ? `network ${networkOf(address)}` : `identity ${identityKey}`;
-}
-
-function bytesOf(group: Set<ResumableSession>): number {
-  let bytes = 0;
-  for (const { keptBytes } of group) bytes += keptBytes;
-  return bytes;
 }
