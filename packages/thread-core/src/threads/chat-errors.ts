@@ -23,6 +23,9 @@ const LOST_CODES = new Set<number>([
 /** Codes that the example servers of the Python SDK, among others, use for a lost chat and for much else. */
 const VAGUE_CODES = new Set<number>([InvalidRequestError.code, InvalidParamsError.code, InternalError.code]);
 
+/** Characters of an error in which that is looked for: an agent may write megabytes, and no other session is served meanwhile. */
+const MAX_TEXT = 8192;
+
 const LOST_TEXT = /\b(?:not found|closed|expired)\b/i;
 
 /** Codes that an agent gives before it runs anything; so are those from -44000 to -44999, which are about the caller. */
@@ -65,7 +68,9 @@ export function isLostChat(error: unknown, chatId?: string): boolean {
   if (!(error instanceof ArcError) || !error.fromAgent) return false;
   const { code, reason } = error;
   if (LOST_CODES.has(code)) return true;
-  return chatId !== undefined && VAGUE_CODES.has(code) && LOST_TEXT.test(reason) && names(reason, chatId);
+  if (chatId === undefined || !VAGUE_CODES.has(code)) return false;
+  const text = reason.slice(0, MAX_TEXT);
+  return LOST_TEXT.test(text) && names(text, chatId);
 }
 
 /** Whether the id stands in the text as a word of its own, and not as a part of a longer id. */

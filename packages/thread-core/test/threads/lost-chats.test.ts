@@ -1,5 +1,7 @@
 import t from 'tap';
+import { arcError } from '../../src/protocol/errors.js';
 import type { LostChat } from '../../src/testing/index.js';
+import { isLostChat } from '../../src/threads/chat-errors.js';
 import { dispatch, methods, reached, readAll, requestsOf, saidIn, say, settled, setUp } from './helpers.js';
 
 const one = { agentId: 'support', message: say('one') };
@@ -242,4 +244,18 @@ t.test('a chat in the store that another process has ended is restarted', async 
   const answer = await threads.sendToAgent(one);
   t.equal(answer.restarted, true);
   t.strictSame(methods(agent), ['chat.message', 'chat.start']);
+});
+
+t.test('a long error is searched for the chat at its beginning only [F-460]', async (t) => {
+  const errorOf = (text: string) => arcError(-32_603, text, { fromAgent: true });
+  const say = (text: string): boolean => isLostChat(errorOf(text), 'c');
+  t.equal(say('Chat c not found'), true);
+  t.equal(say(`Chat c not found ${'x'.repeat(20_000)}`), true);
+  t.equal(say(`${'x'.repeat(20_000)} chat c not found`), false);
+  // Each of these could be the id.
+  const long = errorOf(Buffer.from(`not found ${'c'.repeat(16_000_000)}`).toString());
+  const start = performance.now();
+  t.equal(isLostChat(long, 'c'), false);
+  const took = performance.now() - start;
+  t.ok(took < 50, `${took} ms`);
 });
