@@ -36,8 +36,6 @@ interface Chunks {
 
 /** The place of the relay follows. It changes with the form of what is stored. */
 const PREFIX = 'arc-threads:';
-/** Stands between frames, because no JSON has it. A frame may have line breaks: it contains what the agent wrote, as it wrote it. */
-const BETWEEN = '\f';
 /** Those of the clients of this page. */
 const stores = new Set<SessionStore>();
 
@@ -97,7 +95,7 @@ export class SessionStore {
       const text = this.#storage.getItem(`${this.#key}:${turnId}:${index}`);
       if (text === null) return undefined;
       chunks.size += text.length;
-      frames.push(...text.split(BETWEEN));
+      frames.push(...text.split('\f'));
     }
     return chunks.count === 0 ? undefined : frames;
   }
@@ -121,7 +119,8 @@ export class SessionStore {
           this.#drop(id, chunks);
           this.#chunks.delete(id);
         } else if (chunks.waiting.length > 0) {
-          this.#storage.setItem(`${this.#key}:${id}:${chunks.count++}`, chunks.waiting.join(BETWEEN));
+          // No JSON has form feeds. It may have line breaks: the agent's own are in its frames.
+          this.#storage.setItem(`${this.#key}:${id}:${chunks.count++}`, chunks.waiting.join('\f'));
           chunks.waiting = [];
         }
       }
