@@ -1,5 +1,5 @@
 import type { ClientFrame, EndFrame, FrameId, ResumeFrame } from '@arc/thread-protocol';
-import { type Bytes, encode } from '../../bytes.js';
+import type { Bytes } from '../../bytes.js';
 import { InvalidRequestError, RateLimitExceededError } from '../../protocol/errors.js';
 import type { ThreadManager } from '../../threads/thread-manager.js';
 import { isControl, isCounted, pong } from '../frames/control-frames.js';
@@ -10,6 +10,7 @@ import type { Resumption } from '../resume/resumption.js';
 import type { PendingSends } from '../sends/pending-sends.js';
 import type { ReplyOutput } from '../sends/reply.js';
 import { type HeldFrame, Inbox, type InboxOwner } from './inbox.js';
+import { endedFrame, UnansweredEnds } from './unanswered-ends.js';
 
 /** What incoming frames need of their session. */
 export interface ReceivingSession extends ReplyOutput {
@@ -46,8 +47,7 @@ export class IncomingFrames implements InboxOwner {
   readonly #config: RelayConfig;
   /** Exists while frames have to wait. */
   #inbox: Inbox | undefined;
-  /** The `end` frames that are not answered yet, and their ids. */
-  #ends: Map<Promise<void>, FrameId | undefined> | undefined;
+  #ends: UnansweredEnds | undefined;
   /** The frame for which the session's ownership is being checked. */
   #checked: ClientFrame | undefined;
   #isCheckedCancelled = false;
@@ -61,9 +61,9 @@ export class IncomingFrames implements InboxOwner {
     this.#config = config;
   }
 
-  /** Size of the frames that are held. */
+  /** Size of the frames that are held, and of the `end` frames that are not answered yet. */
   get heldBytes(): number {
-    return this.#inbox?.bytes ?? 0;
+    return (this.#inbox?.bytes ?? 0) + (this.#ends?.bytes ?? 0);
   }
 
   /** Something is awaited before the next frame is handled. */
@@ -84,9 +84,8 @@ export class IncomingFrames implements InboxOwner {
 
   /** Ids of the `end` frames that are held or not answered yet. */
   get endIds(): FrameId[] {
-    const checked = this.#checked?.type === 'end' ? [this.#checked.id] : [];
-    const running = [...(this.#ends?.values() ?? []), ...checked].filter((id) => id !== undefined);
-    return [...running, ...(this.#inbox?.endIds() ?? [])];
+    const { id } = this.#checked?.type === 'end' ? this.#checked : {};
+    return [...(this.#ends?.ids() ?? []), ...(id === undefined ? [] : [id]), ...(this.#inbox?.endIds() ?? [])];
   }
 
   /** Whether a frame is exempt from `frameRate` and does not count as activity. */
@@ -153,9 +152,12 @@ export class IncomingFrames implements InboxOwner {
     const { maxPending, maxPendingBytes } = this.#config;
     const limit = this.#session.isAdmitted ? maxPendingBytes : Math.min(maxPendingBytes, MAX_UNADMITTED_BYTES);
     const isFull = inbox.size >= maxPending;
-    const room = limit - inbox.bytes - (this.#session.existingSends?.bytes ?? 0);
-    if (inbox.hold(frame, text, bytes, room)) return;
+    if (inbox.hold(frame, text, bytes, this.#roomIn(limit))) return;
     this.#refuseExcess(frame, isFull ? 'Too many frames are waiting' : `More than ${limit} bytes are pending`);
+  }
+
+  #roomIn(limit = this.#config.maxPendingBytes): number {
+    return limit - this.heldBytes - (this.#session.existingSends?.bytes ?? 0);
   }
 
   onHeldFrame({ text, bytes, bad }: HeldFrame): void {
@@ -208,18 +210,18 @@ export class IncomingFrames implements InboxOwner {
     if (isMessage(frame)) {
       const problem = this.#session.resumption === undefined ? undefined : this.#findIdProblem(frame.id);
       if (problem === undefined) return this.#session.sends.add(frame, text, bytes);
-      this.#session.refuseFrame(new InvalidRequestError(problem), frame);
-      return undefined;
+      return void this.#session.refuseFrame(new InvalidRequestError(problem), frame);
     }
     if (frame.type === 'resume' || frame.type === 'ack') {
       const problem = `type: ${frame.type} is allowed in resumable sessions only, and resume as the first frame only`;
-      this.#session.refuseFrame(new InvalidRequestError(problem), {});
-      return undefined;
+      return void this.#session.refuseFrame(new InvalidRequestError(problem), {});
     }
+    if (frame.type === 'end' && bytes > this.#roomIn())
+      return void this.#refuseExcess(frame, `More than ${this.#config.maxPendingBytes} bytes are pending`);
     this.#session.acceptFrame();
     if (frame.type === 'ping') this.#session.writeControl(pong(frame.id));
     else if (frame.type === 'cancel') this.#cancel(frame.id);
-    else if (frame.type === 'end') this.#endThread(frame);
+    else if (frame.type === 'end') this.#endThread(frame, bytes);
     return undefined;
   }
 
@@ -239,20 +241,18 @@ export class IncomingFrames implements InboxOwner {
     for (const { echo } of held) this.#session.sends.answerCancelled(echo);
   }
 
-  #endThread(frame: EndFrame): void {
+  #endThread(frame: EndFrame, bytes: number): void {
     const echo = writeEcho(frame);
     const { agent_id, context_id: contextId, reason, trace_id: traceId } = frame;
     const end = this.#session.threads.endThread(agent_id, { contextId, reason, traceId }).then(
       (outcome) => {
         if (outcome?.ok === false) return this.#session.writeError(outcome.error, echo);
-        const response = outcome?.text ? `,"response":${encode(outcome.text)}` : '';
-        this.#session.write(`{"type":"ended"${echo}${response}}` as Bytes);
+        this.#session.write(endedFrame(echo, outcome?.text));
       },
       (error: unknown) => this.#session.writeError(error, echo),
     );
-    this.#ends ??= new Map();
-    this.#ends.set(end, frame.id);
-    void end.then(() => this.#ends?.delete(end));
+    this.#ends ??= new UnansweredEnds();
+    this.#ends.add(end, frame.id, bytes);
   }
 
   /** Holds frames until a promise is fulfilled. It must not be rejected. */
@@ -275,7 +275,7 @@ export class IncomingFrames implements InboxOwner {
 
   /** Resolves when the `end` frames so far are answered. */
   async whenEndsAnswered(): Promise<void> {
-    await Promise.all(this.#ends?.keys() ?? []);
+    await this.#ends?.whenAnswered();
   }
 
   /** Resolves when nothing is awaited before the next frame. */

@@ -93,6 +93,22 @@ t.test('maxPendingBytes counts frames that wait for authorize together with pend
   t.equal((await client.ask(frame(4))).type, 'response');
 });
 
+t.test('end frames that an agent has not answered count for maxPendingBytes [F-501]', async (t) => {
+  const all = await world(t, { maxPendingBytes: 10_000, maxFrameBytes: 10_000 });
+  const client = await all.connect();
+  for (const agent of ['a', 'b', 'c']) await client.ask(to(agent));
+  const gate = all.agent.hold('chat.end');
+  const end = (agent_id: string) => ({ type: 'end', id: agent_id, agent_id, reason: 'x'.repeat(4000) });
+  client.send(end('a'), end('b'), end('c'));
+  const error = { data: { code: -44_007, message: 'More than 10000 bytes are pending' } };
+  t.match(await client.next(), { type: 'error', id: 'c', ...error });
+  t.match(await client.ask(to('c', 'x'.repeat(3000), { id: 'long' })), { type: 'error', id: 'long', ...error });
+  t.equal((await client.ask(to('c'))).type, 'response', 'what is refused is not ended');
+  gate.release();
+  t.match(await client.all(2), [{ type: 'ended' }, { type: 'ended' }]);
+  t.match(await client.ask(end('c')), { type: 'ended', id: 'c' });
+});
+
 t.test('a connection that is not admitted yet makes the relay keep at most 64 KiB [F-261] [S-40]', async (t) => {
   const asked = deferred<unknown>();
   // A slow machine takes long to read these frames.
