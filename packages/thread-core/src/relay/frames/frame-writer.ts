@@ -80,7 +80,7 @@ export class FrameWriter implements FrameSink {
     if (socket.readyState !== socket.OPEN) return;
     if (this.#overflows(frame)) this.#fill(frame);
     else if (this.#mayBatch) this.#startBatch(frame);
-    else socket.send(Buffer.from(frame, 'latin1'), TEXT);
+    else this.#send(frame);
   }
 
   /** Writes what waits for the end of the turn. */
@@ -109,11 +109,20 @@ export class FrameWriter implements FrameSink {
   /** Writes the frame that exceeds the limit. */
   #fill(frame: Bytes): void {
     this.isFull = true;
-    this.#socket.send(Buffer.from(frame, 'latin1'), TEXT, () => {
+    this.#send(frame, () => {
       this.isFull = false;
       this.#owner.onDrain();
     });
     this.#owner.onFull();
+  }
+
+  /** What writes a frame may be a microtask or a timer, where nothing catches what the socket throws. */
+  #send(frame: Bytes, onSent?: () => void): void {
+    try {
+      this.#socket.send(Buffer.from(frame, 'latin1'), TEXT, onSent);
+    } catch (error) {
+      this.#owner.onFailure(error);
+    }
   }
 
   #overflows(frame: Bytes): boolean {

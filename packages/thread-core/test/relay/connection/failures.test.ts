@@ -42,6 +42,21 @@ t.test('a socket that throws when it is written to costs its session, and no oth
   t.match(await all.sessions[0]?.closed, [{ agentId: 'a', ok: true }]);
 });
 
+t.test('a socket that throws when a microtask writes to it costs its session, and no other [F-499]', async (t) => {
+  const all = await world(t, { busy: 'reject', maxBufferedBytes: 1 });
+  const [broken, other] = [await all.connect(), await all.connect()];
+  const gate = all.agent.hold('chat.start');
+  broken.send(to('a', 'x', { id: 1 }));
+  await gate.arrived;
+  Object.assign(all.sockets[0] as WebSocket, { send: fail });
+  // It is refused in a microtask. Frames beyond maxBufferedBytes are written by `send`.
+  broken.send(to('a', 'x', { id: 2 }));
+  t.equal((await broken.closed).code, 1011);
+  gate.release();
+  t.match(await all.sessions[0]?.closed, [{ agentId: 'a', ok: true }]);
+  t.equal((await other.ask(to('b'))).type, 'response');
+});
+
 t.test('a session that throws while it reads a frame is closed, and no other [S-42]', async (t) => {
   const all = await world(t);
   const [broken, other] = [await all.connect(), await all.connect()];
