@@ -82,10 +82,11 @@ export class AdmissionControl {
     this.#signedOutUsers.add(key);
   }
 
-  /** Decides before the upgrade, and reserves a slot. `host`: as the framework knows it, if it does. */
-  async admit(request: IncomingMessage, context: unknown, host: string | undefined): Promise<Admission> {
-    if (this.#isClosing) return this.#refuse(request, SHUTDOWN);
-    if (this.#slots >= this.#config.maxSessions) return this.#refuse(request, FULL);
+  /** Decides before the upgrade, and reserves a slot. `given`: the host as the framework knows it, if it does. */
+  async admit(request: IncomingMessage, context: unknown, given: string | undefined): Promise<Admission> {
+    const host = this.#hostOf(request, given);
+    if (this.#isClosing) return this.#refuse(request, host, SHUTDOWN);
+    if (this.#slots >= this.#config.maxSessions) return this.#refuse(request, host, FULL);
     this.#slots += 1;
     let hasSlot = true;
     const waiting = this.#signedOutUsers.wait();
@@ -102,11 +103,11 @@ export class AdmissionControl {
       const admission = this.#recheck(await this.#check(request, context, host, this.#interrupts), waiting);
       if ('refused' in admission) {
         release();
-        return this.#refuse(request, admission.refused, admission.err);
+        return this.#refuse(request, host, admission.refused, admission.err);
       }
       if (this.#isClosing || hasLeft(request)) {
         release();
-        return this.#refuse(request, this.#isClosing ? SHUTDOWN : DISCONNECTED);
+        return this.#refuse(request, host, this.#isClosing ? SHUTDOWN : DISCONNECTED);
       }
       const keepSlot = (): void => {
         this.#signedOutUsers.leave(waiting);
@@ -122,12 +123,13 @@ export class AdmissionControl {
   }
 
   /** Decides after the upgrade, for a session that has its slot. */
-  async checkAdmission(request: IncomingMessage, context: unknown, host: string | undefined): Promise<Admission> {
+  async checkAdmission(request: IncomingMessage, context: unknown, given: string | undefined): Promise<Admission> {
+    const host = this.#hostOf(request, given);
     const waiting = this.#signedOutUsers.wait();
     try {
       const admission = this.#recheck(await this.#check(request, context, host), waiting);
       if (!('refused' in admission)) return admission;
-      this.#report(request, admission.refused, true, admission.err);
+      this.#report(request, host, admission.refused, true, admission.err);
       return { refused: admission.refused };
     } finally {
       this.#signedOutUsers.leave(waiting);
@@ -147,13 +149,13 @@ export class AdmissionControl {
     decision?.keepSlot();
     if (decision !== undefined && 'identity' in decision.admission) {
       if (!isEnded) return undefined;
-      this.#report(request, NOT_AUTHENTICATED, true);
+      this.#report(request, this.#hostOf(request), NOT_AUTHENTICATED, true);
       return NOT_AUTHENTICATED;
     }
     this.#slots += 1;
     if (decision !== undefined && 'refused' in decision.admission) return decision.admission.refused;
     if (this.#isClosing || this.#slots <= this.#config.maxSessions) return undefined;
-    this.#report(request, FULL, true);
+    this.#report(request, this.#hostOf(request), FULL, true);
     return FULL;
   }
 
@@ -162,12 +164,18 @@ export class AdmissionControl {
     this.#slots -= 1;
   }
 
-  #refuse(request: IncomingMessage, refused: Refusal, err?: unknown): Admission {
+  /** The host that the client asked for: as the framework knows it, or a trusted proxy, or the Host header. */
+  #hostOf(request: IncomingMessage, given?: string): string | undefined {
+    const { trustProxy } = this.#config;
+    return given === undefined || trustProxy ? requestedHost(request, trustProxy) : given;
+  }
+
+  #refuse(request: IncomingMessage, host: string | undefined, refused: Refusal, err?: unknown): Admission {
     const isAccepted = this.#config.refuseWith === 'close';
     const admission = { refused };
     // The host still accepts the upgrade, so that the client gets a close code.
     if (isAccepted) this.#decisions.set(request, { admission, keepSlot: () => {}, isEnded: () => false });
-    this.#report(request, refused, isAccepted, err);
+    this.#report(request, host, refused, isAccepted, err);
     return admission;
   }
 
@@ -182,11 +190,10 @@ export class AdmissionControl {
   async #check(
     request: IncomingMessage,
     context: unknown,
-    given: string | undefined,
+    host: string | undefined,
     interrupts?: Interrupts,
   ): Promise<Checked> {
-    const { allowedHosts, allowedOrigins, authenticate, trustProxy } = this.#config;
-    const host = given === undefined || trustProxy ? requestedHost(request, trustProxy) : given;
+    const { allowedHosts, allowedOrigins, authenticate } = this.#config;
     if (allowedHosts !== undefined && !isHostAllowed(host, allowedHosts)) return { refused: WRONG_HOST };
     try {
       if (!isOriginAllowed(request, allowedOrigins, host)) return { refused: WRONG_ORIGIN };
@@ -221,8 +228,14 @@ export class AdmissionControl {
     });
   }
 
-  /** Counts and logs a refusal, and calls the hook. */
-  #report(request: IncomingMessage, refusal: Refusal, isUpgraded: boolean, err?: unknown): void {
+  /** Counts and logs a refusal, with the host that the Origin was compared with, and calls the hook. */
+  #report(
+    request: IncomingMessage,
+    host: string | undefined,
+    refusal: Refusal,
+    isUpgraded: boolean,
+    err?: unknown,
+  ): void {
     const { reason, status, closeCode } = refusal;
     if (reason === 'disconnected') return;
     this.refused[reason] += 1;
@@ -232,8 +245,7 @@ export class AdmissionControl {
     const line = lineOf(reason, err !== undefined);
     const suppressed = this.#limiter.take(line);
     if (suppressed !== undefined) {
-      const { host, origin } = request.headers;
-      const about = { reason, ...answer, host: cut(host), origin: cut(origin), suppressed };
+      const about = { reason, ...answer, host: cut(host), origin: cut(request.headers.origin), suppressed };
       logger.warn(err === undefined ? about : { ...about, err }, line);
     }
     if (hooks.onRefuse === undefined) return;

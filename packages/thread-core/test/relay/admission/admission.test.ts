@@ -1,7 +1,7 @@
 import t from 'tap';
 import type { ArcClient, RelayOptions } from '../../../src/index.js';
 import { to, world } from '../helpers.js';
-import { gatekeeper } from './gatekeeper.js';
+import { admissionServer } from './admission-server.js';
 
 const refusedOrigin = {
   refused: { reason: 'origin', status: 403, closeCode: 4403, message: 'This origin is not allowed' },
@@ -9,25 +9,25 @@ const refusedOrigin = {
 const notAuthenticated = {
   refused: { reason: 'authentication', status: 401, closeCode: 4401, message: 'Not authenticated' },
 };
-const letIn = { identity: undefined };
+const admitted = { identity: undefined };
 
 t.test('without allowedOrigins: the same origin, and clients that send none', async (t) => {
-  const { ask, host } = await gatekeeper(t, {});
-  t.strictSame(await ask(), letIn, 'a program');
-  t.strictSame(await ask({ origin: `http://${host}` }), letIn);
-  t.strictSame(await ask({ origin: `https://${host}` }), letIn, 'behind a proxy the scheme is another');
-  t.strictSame(await ask({ origin: 'http://example.com', host: 'example.com' }), letIn);
-  t.strictSame(await ask({ origin: 'https://example.com', host: 'example.com:443' }), letIn, 'the default port');
-  t.strictSame(await ask({ origin: 'http://EXAMPLE.com', host: 'example.COM' }), letIn);
+  const { ask, host } = await admissionServer(t, {});
+  t.strictSame(await ask(), admitted, 'a program');
+  t.strictSame(await ask({ origin: `http://${host}` }), admitted);
+  t.strictSame(await ask({ origin: `https://${host}` }), admitted, 'behind a proxy the scheme is another');
+  t.strictSame(await ask({ origin: 'http://example.com', host: 'example.com' }), admitted);
+  t.strictSame(await ask({ origin: 'https://example.com', host: 'example.com:443' }), admitted, 'the default port');
+  t.strictSame(await ask({ origin: 'http://EXAMPLE.com', host: 'example.COM' }), admitted);
   const others = ['http://evil.example', `http://${host}.evil.example`, `http://evil.${host}`, 'http://127.0.0.1:1'];
   const odd = ['null', '', 'x', 'file://', 'about:blank', '//', `${host}`, `http://${host}, http://${host}`];
   for (const origin of [...others, ...odd]) t.strictSame(await ask({ origin }), refusedOrigin, JSON.stringify(origin));
 });
 
 t.test('a list of origins adds to the own one', async (t) => {
-  const { ask, host } = await gatekeeper(t, { allowedOrigins: ['https://app.example', 'http://localhost:3000/'] });
+  const { ask, host } = await admissionServer(t, { allowedOrigins: ['https://app.example', 'http://localhost:3000/'] });
   const good = ['https://app.example', 'https://app.example:443', 'http://localhost:3000', `http://${host}`];
-  for (const origin of good) t.strictSame(await ask({ origin }), letIn, origin);
+  for (const origin of good) t.strictSame(await ask({ origin }), admitted, origin);
   const bad = [
     'http://app.example',
     'https://app.example:444',
@@ -37,21 +37,21 @@ t.test('a list of origins adds to the own one', async (t) => {
     'x',
   ];
   for (const origin of bad) t.strictSame(await ask({ origin }), refusedOrigin, origin);
-  t.strictSame(await ask(), letIn);
+  t.strictSame(await ask(), admitted);
 });
 
 t.test('an allowedOrigins function decides alone about every request with an Origin', async (t) => {
   const asked: unknown[] = [];
-  const { ask, host } = await gatekeeper(t, {
+  const { ask, host } = await admissionServer(t, {
     allowedOrigins: (origin, req) => {
       asked.push([origin, req.url]);
       return (origin === 'null' ? true : origin === 'x' ? 'yes' : undefined) as boolean;
     },
   });
-  t.strictSame(await ask({ origin: 'null' }), letIn);
+  t.strictSame(await ask({ origin: 'null' }), admitted);
   t.strictSame(await ask({ origin: `http://${host}` }), refusedOrigin, 'the own origin, too');
   t.strictSame(await ask({ origin: 'x' }), refusedOrigin, 'only true is a yes');
-  t.strictSame(await ask(), letIn, 'a program without an Origin is not checked');
+  t.strictSame(await ask(), admitted, 'a program without an Origin is not checked');
   t.strictSame(asked, [
     ['null', '/'],
     [`http://${host}`, '/'],
@@ -60,7 +60,7 @@ t.test('an allowedOrigins function decides alone about every request with an Ori
 });
 
 t.test('an origin function that throws refuses the connection', async (t) => {
-  const { ask, log } = await gatekeeper(t, {
+  const { ask, log } = await admissionServer(t, {
     allowedOrigins: () => {
       throw new Error('broken');
     },
@@ -73,7 +73,7 @@ t.test('an origin function that is async refuses the connection, and says why', 
   const allowedOrigins = (async () => {
     throw new Error('broken');
   }) as never;
-  const { ask, log } = await gatekeeper(t, { allowedOrigins });
+  const { ask, log } = await admissionServer(t, { allowedOrigins });
   t.match(await ask({ origin: 'http://a' }), { refused: { status: Number } });
   const message = 'allowedOrigins: the function must not be async';
   t.match(log.lines, [{ level: 'warn', about: { err: { name: 'TypeError', message } } }]);
@@ -82,7 +82,7 @@ t.test('an origin function that is async refuses the connection, and says why', 
 t.test('authenticate gives the identity, or refuses; it knows the request and the context', async (t) => {
   const answers: unknown[] = [{ user: 1 }, 0, '', true, null, undefined, false];
   const asked: unknown[] = [];
-  const { ask } = await gatekeeper(t, {
+  const { ask } = await admissionServer(t, {
     authenticate: (req, context) => {
       asked.push([req.headers['x-key'], context]);
       const answer = answers.shift();
@@ -113,7 +113,7 @@ t.test('an authenticate that throws refuses with its statusCode, else 401, and i
   ];
   let current: unknown;
   let isAsync = false;
-  const { ask, log, relay } = await gatekeeper(t, {
+  const { ask, log, relay } = await admissionServer(t, {
     authenticate: () => {
       if (isAsync) return Promise.reject(current);
       throw current;
@@ -134,12 +134,12 @@ t.test('an authenticate that throws refuses with its statusCode, else 401, and i
 });
 
 t.test('the origin is looked at first', async (t) => {
-  const { ask } = await gatekeeper(t, { authenticate: () => t.fail('it was asked') });
+  const { ask } = await admissionServer(t, { authenticate: () => t.fail('it was asked') });
   t.strictSame(await ask({ origin: 'http://evil.example' }), refusedOrigin);
 });
 
 t.test('a relay that is being closed refuses connections [F-2]', async (t) => {
-  const { ask, relay } = await gatekeeper(t, {});
+  const { ask, relay } = await admissionServer(t, {});
   const closed = relay.close();
   const refused = { reason: 'shutdown', status: 503, closeCode: 1013, message: 'The server is shutting down' };
   t.strictSame(await ask(), { refused });

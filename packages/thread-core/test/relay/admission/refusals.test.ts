@@ -5,14 +5,14 @@ import t from 'tap';
 import { type Admission, createRelay, type RefusalReport } from '../../../src/index.js';
 import { LogLimiter } from '../../../src/log-limiter.js';
 import { Client, deferred, to, withDeadline, world } from '../helpers.js';
-import { gatekeeper } from './gatekeeper.js';
+import { admissionServer } from './admission-server.js';
 
 const accepted = { identity: undefined };
 const wrongHost = { refused: { reason: 'host', status: 403, closeCode: 4403, message: 'This host is not allowed' } };
 const wrongOrigin = { refused: { reason: 'origin', status: 403 } };
 
 t.test('a Host that is not in allowedHosts is refused before any other check, and named in the log', async (t) => {
-  const { ask, log } = await gatekeeper(t, {
+  const { ask, log } = await admissionServer(t, {
     allowedHosts: ['localhost', '127.0.0.1', '[::1]', 'example.com:8443'],
     allowedOrigins: () => t.fail('the origin was checked'),
     authenticate: () => true,
@@ -56,7 +56,7 @@ t.test('a request without a Host is refused if allowedHosts is set', async (t) =
 });
 
 t.test('apps in a web view have origins of their own schemes', async (t) => {
-  const { ask } = await gatekeeper(t, { allowedOrigins: ['capacitor://localhost', 'tauri://localhost'] });
+  const { ask } = await admissionServer(t, { allowedOrigins: ['capacitor://localhost', 'tauri://localhost'] });
   t.strictSame(await ask({ origin: 'capacitor://localhost' }), accepted);
   t.strictSame(await ask({ origin: 'tauri://localhost' }), accepted);
   for (const origin of ['ionic://localhost', 'capacitor://elsewhere', 'capacitor:localhost']) {
@@ -78,11 +78,11 @@ t.test('wrong hosts and origins, and patterns, are TypeErrors that say what to d
 
 t.test("trustProxy compares the origin with the proxy's X-Forwarded-Host, else it is ignored", async (t) => {
   const headers = { origin: 'https://app.example', 'x-forwarded-host': 'app.example, inner.example' };
-  const trusting = await gatekeeper(t, { trustProxy: true });
+  const trusting = await admissionServer(t, { trustProxy: true });
   t.strictSame(await trusting.ask(headers), accepted);
   t.strictSame(await trusting.ask({ origin: `http://${trusting.host}` }), accepted, 'without the header: Host');
   t.match(await trusting.ask({ ...headers, origin: 'https://inner.example' }), wrongOrigin);
-  const plain = await gatekeeper(t, {});
+  const plain = await admissionServer(t, {});
   t.match(await plain.ask(headers), wrongOrigin);
   t.match(plain.log.at('warn'), [
     {
@@ -92,8 +92,22 @@ t.test("trustProxy compares the origin with the proxy's X-Forwarded-Host, else i
   ]);
 });
 
+t.test('a refused origin is logged with the host that it was compared with [F-495]', async (t) => {
+  const headers = { origin: 'https://other.example', 'x-forwarded-host': 'app.example' };
+  const trusting = await admissionServer(t, { trustProxy: true });
+  await trusting.ask(headers);
+  t.match(trusting.log.at('warn'), [{ about: { origin: 'https://other.example', host: 'app.example' } }]);
+  const known = await admissionServer(t, {}, 'framework.example');
+  t.strictSame(await known.ask({ origin: 'https://framework.example' }), accepted);
+  t.match(await known.ask(headers), wrongOrigin);
+  t.match(known.log.at('warn'), [{ about: { origin: 'https://other.example', host: 'framework.example' } }]);
+});
+
 t.test('an authenticate that does not settle is refused with 503 after authenticateTimeout', async (t) => {
-  const { ask, relay } = await gatekeeper(t, { authenticateTimeout: 20, authenticate: () => new Promise(() => {}) });
+  const { ask, relay } = await admissionServer(t, {
+    authenticateTimeout: 20,
+    authenticate: () => new Promise(() => {}),
+  });
   t.match(await ask(), { refused: { reason: 'timeout', status: 503, closeCode: 1013 } });
   t.equal(relay.stats().refused.timeout, 1);
   const all = await world(t, { attach: {}, authenticateTimeout: 20, authenticate: () => new Promise(() => {}) });
@@ -103,7 +117,7 @@ t.test('an authenticate that does not settle is refused with 503 after authentic
 
 t.test('what authenticate gives too late, even a failure, changes nothing', async (t) => {
   const late = deferred<unknown>();
-  const { ask } = await gatekeeper(t, { authenticateTimeout: 10, authenticate: () => late.promise });
+  const { ask } = await admissionServer(t, { authenticateTimeout: 10, authenticate: () => late.promise });
   t.match(await ask(), { refused: { reason: 'timeout' } });
   late.reject(new Error('too late'));
   await new Promise((resolve) => setImmediate(resolve));
@@ -154,7 +168,7 @@ t.test('hooks.onRefuse and stats().refused tell of each refusal, with the status
       if (request.headers.origin !== undefined) throw new Error('the hook fails');
     },
   };
-  const { ask, relay, log } = await gatekeeper(t, { hooks, authenticate: () => null });
+  const { ask, relay, log } = await admissionServer(t, { hooks, authenticate: () => null });
   await ask();
   await ask({ origin: 'http://evil.example' });
   t.strictSame(told, [
@@ -210,7 +224,7 @@ t.test(
 
 t.test('clients that are not authenticated do not hide from the log that authenticate throws [F-143]', async (t) => {
   let isDown = false;
-  const { ask, log } = await gatekeeper(t, {
+  const { ask, log } = await admissionServer(t, {
     authenticate: () => {
       if (isDown) throw new Error('the database is down');
       return null;

@@ -5,13 +5,16 @@ import type { Test } from 'tap';
 import { createRelay, type RelayOptions } from '../../../src/index.js';
 import { Log } from '../helpers.js';
 
-/** A relay with a server that asks it about each request, and a function that sends a request and gives the decision. */
-export async function gatekeeper(t: Test, options: RelayOptions) {
+/**
+ * A relay with a server that asks it about each request, and a function that sends a request and gives the decision.
+ * `given`: the host as a framework knows it.
+ */
+export async function admissionServer(t: Test, options: RelayOptions, given?: string) {
   const log = new Log();
   const relay = createRelay({ endpoint: 'http://127.0.0.1:1/arc', logger: log, ...options });
   const admissions: unknown[] = [];
   const server = createServer(async (req, res) => {
-    admissions.push(await relay.admit(req, 'context'));
+    admissions.push(await relay.admit(req, 'context', given));
     res.end();
   });
   server.listen(0, '127.0.0.1');
