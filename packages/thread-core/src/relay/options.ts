@@ -176,6 +176,9 @@ export function readOptions(options: RelayOptions): RelayConfig {
     }
   }
   const { requestAgent, headers, dispatcher, cookies, keepAliveTimeout, maxResponseBytes, maxEventBytes } = options;
+  if (options.sessionToken !== undefined && hasAuthorization(headers)) {
+    throw wrong('headers', 'has authorization beside the token of sessionToken');
+  }
   const numbers = Object.entries(NUMBERS).map(([name, [fallback]]) => [
     name,
     options[name as NumberOption] ?? fallback,
@@ -253,6 +256,10 @@ function readResume({ resume, replies }: RelayOptions): ResumeConfig | undefined
 function oneOf(agents: readonly string[] | ReadonlySet<string>): (agentId: string) => boolean {
   const allowed = new Set(agents);
   return (agentId) => allowed.has(agentId);
+}
+
+function hasAuthorization(headers: RelayOptions['headers']): boolean {
+  return Object.keys(Object(headers)).some((name) => name.toLowerCase() === 'authorization');
 }
 
 function wrong(option: string, problem: string): TypeError {

@@ -42,6 +42,15 @@ const WRONG: Record<string, unknown[]> = {
   requestAgent: ['', 1],
   headers: [1, null],
   dispatcher: [{}, 1],
+  cookies: ['route', 1, null, [1], {}],
+  keepAliveTimeout: [0, -1, Number.NaN, '1', null, true, MAX_TIMEOUT_MS + 1],
+  allowedHosts: ['localhost', [1], ['*'], [''], ['http://localhost'], new Set(['localhost']), null, true],
+  trustProxy: ['true', 1, null],
+  refuseWith: ['', 'closed', true, null],
+  protocols: ['a', [1], ['a b'], [''], null, true],
+  resume: ['true', 1, null, []],
+  identity: [1, null, 'x', { key: 1 }, { name() {} }],
+  cluster: [1, null, {}, { store: {} }],
   agents: ['support', [1], ['a', null], new Set([1]), {}, null, 1],
   sessionToken: noFunction,
   authorize: noFunction,
@@ -90,7 +99,17 @@ t.test('a relay needs an endpoint or a client', async (t) => {
 });
 
 t.test('options of the client cannot be passed beside a client', async (t) => {
-  const owned = { endpoint, requestAgent: 'x', headers: {}, dispatcher: {}, token: 'secret' };
+  const owned = {
+    endpoint,
+    requestAgent: 'x',
+    headers: {},
+    dispatcher: {},
+    token: 'secret',
+    cookies: true,
+    keepAliveTimeout: 1000,
+    maxResponseBytes: 1000,
+    maxEventBytes: 1000,
+  };
   for (const [name, value] of Object.entries(owned)) {
     const options = { client, ...({ [name]: value } as RelayOptions) };
     t.throws(() => createRelay(options), {
@@ -101,6 +120,19 @@ t.test('options of the client cannot be passed beside a client', async (t) => {
   t.throws(() => createRelay({ client, token: () => 'shared' }), TypeError);
   t.doesNotThrow(() => createRelay({ client, sessionToken: () => 'of the session' }));
 });
+
+t.test(
+  'authorization among the headers beside a token, of all sessions or of each, is a TypeError [F-496]',
+  async (t) => {
+    const headers = { Authorization: 'Basic eA==' };
+    for (const token of [{ token: 'secret' }, { token: () => 'secret' }, { sessionToken: () => 'secret' }]) {
+      const message = /^headers: has authorization beside /;
+      t.throws(() => relay({ headers, ...token }), { name: 'TypeError', message }, Object.keys(token).join());
+      t.doesNotThrow(() => relay({ headers: { 'x-own': '1' }, ...token }));
+    }
+    t.doesNotThrow(() => relay({ headers }));
+  },
+);
 
 t.test('undefined is the same as nothing', async (t) => {
   const names = Object.keys(WRONG).filter((name) => name !== 'endpoint');
