@@ -138,12 +138,12 @@ function explain(path: string, value: unknown, { problem, fields }: AnyCheck): s
 
 /**
  * Takes what clients in other languages write for "no value": `null` in an optional field, and an empty trace id.
- * Trace ids that are numbers become text. Gives the same frame if there is none of that.
+ * Trace ids that are numbers become text, unless they are too large to be known. Gives the same frame if there is none of that.
  */
 function normalize(frame: Json, fields: readonly Field[]): Json {
   const optional = new Set(fields.filter(({ isRequired }) => !isRequired).map(({ name }) => name));
   const isAbsent = (name: string, value: unknown) =>
-    optional.has(name) && (value === null || (name === 'trace_id' && value === ''));
+    optional.has(name) && (value === null || (name === 'trace_id' && (value === '' || isBeyondRange(value))));
   const isNumber = (name: string, value: unknown) =>
     name === 'trace_id' && optional.has(name) && Number.isFinite(value);
   const entries = Object.entries(frame);
@@ -153,6 +153,11 @@ function normalize(frame: Json, fields: readonly Field[]): Json {
       .filter(([name, value]) => !isAbsent(name, value))
       .map(([name, value]) => [name, isNumber(name, value) ? String(value) : value]),
   );
+}
+
+/** A number such as 1e999, which JSON.parse takes for infinite. */
+function isBeyondRange(value: unknown): boolean {
+  return typeof value === 'number' && !Number.isFinite(value);
 }
 
 /** Names the field that is nested too deeply. */

@@ -66,7 +66,7 @@ t.test('null in an optional field, and an empty trace id, are absent [F-10] [F-3
   t.strictSame(await client.next(), { type: 'pong' });
 });
 
-t.test('a number as trace id is taken as text, in the answer as well [F-361]', async (t) => {
+t.test('a number as trace id is taken as text, in the answer as well, or as absent [F-361] [F-498]', async (t) => {
   const { agent, connect } = await world(t);
   const client = await connect();
   for (const [trace_id, text] of [
@@ -85,9 +85,11 @@ t.test('a number as trace id is taken as text, in the answer as well [F-361]', a
     t.match(await client.ask({ type: 'end', agent_id: 'a', trace_id }), { type: 'ended', trace_id: text });
     t.equal(agent.requests.at(-1)?.traceId, text);
   }
-  t.match(await client.ask('{"agent_id":"a","trace_id":1e999,"message":{"role":"user","parts":[]}}'), {
-    type: 'error',
-  });
+  for (const trace_id of ['1e999', '-1e999']) {
+    const frame = `{"agent_id":"a","trace_id":${trace_id},"message":{"role":"user","parts":[]}}`;
+    t.match(await client.ask(frame), { type: 'response', trace_id: undefined });
+    t.equal(agent.requests.at(-1)?.traceId, undefined);
+  }
 });
 
 t.test('an id is a string or a number, and is repeated unchanged [F-8] [F-59] [F-63]', async (t) => {
