@@ -19,6 +19,11 @@ const relay = createRelay({
   sessionToken: ({ identity }) => identity.name,
   route: (_frame, session) => session.identity.agents[0],
   hooks: { onOpen: ({ identity }) => void identity.name.trim(), onRefuse: ({ reason }) => void reason.length },
+  identity: {
+    key: ({ name }) => name,
+    save: ({ name, agents }) => ({ name, agents }),
+    load: (saved) => saved as unknown as User,
+  },
   idleTimeout: undefined,
 });
 const names: string[] = [...relay.sessions].map(({ identity }) => identity.name);
@@ -35,6 +40,8 @@ createRelay({
 /** Parameters may be declared more precisely than they are known. */
 const options: RelayOptions = { authorize: (user: User) => user.name === 'ann' };
 createRelay({ endpoint, ...options });
+
+createRelay({ endpoint, authenticate: () => users.get('a'), identity: { key: (user: User) => user.name } });
 
 // @ts-expect-error: neither endpoint nor client
 createRelay({});

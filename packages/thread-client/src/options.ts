@@ -40,7 +40,7 @@ export interface ThreadClientOptions {
    * follows.
    */
   url: string | (() => string | Promise<string>);
-  /** WebSocket subprotocols to offer. */
+  /** WebSocket subprotocols to offer. Default: none. */
   protocols?: string | string[];
   /** Asks the relay to keep the session over a lost connection. Default true. */
   resume?: boolean;
@@ -58,7 +58,7 @@ export interface ThreadClientOptions {
   shouldRetry?: (event: CloseInfo) => boolean | undefined;
   /** The WebSocket class. Default: the global one. Node 20 has none: pass that of the `ws` package. */
   WebSocket?: WebSocketConstructor;
-  /** Closes the client when it is aborted. */
+  /** Closes the client when it is aborted. Default: none. */
   signal?: AbortSignal;
 }
 

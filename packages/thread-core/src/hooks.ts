@@ -1,3 +1,6 @@
+/** A callback of the application, which may declare its parameters more precisely than they are known here. */
+export type Callback<Parameters extends unknown[], Result> = { call(...parameters: Parameters): Result }['call'];
+
 import { isThenable } from './values.js';
 
 /**

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { ArcMessage, MessageFrame } from '@arc/thread-protocol';
 import type { ArcClient, ArcClientOptions } from '../client/arc-client.js';
 import type { HeadersOption } from '../client/request-headers.js';
+import type { Callback } from '../hooks.js';
 import type { Logger } from '../logger.js';
 import type { ChatOutcome } from '../threads/ending.js';
 import type { ThreadEntry } from '../threads/store.js';
@@ -138,9 +139,6 @@ export interface RelayHooks<Identity = unknown> {
   onTurn?(session: Session<Identity>, turn: SpokenTurn): void;
 }
 
-/** A callback of the application, which may declare its parameters more precisely than they are known here. */
-type Callback<Parameters extends unknown[], Result> = { call(...parameters: Parameters): Result }['call'];
-
 /** Where the agents are: a relay needs one of these. */
 export type AgentSource = { endpoint: ArcClientOptions['endpoint'] | undefined } | { client: ArcClient | undefined };
 
@@ -151,7 +149,7 @@ export type AgentSource = { endpoint: ArcClientOptions['endpoint'] | undefined }
 export interface RelayOptions<Identity = unknown, Context = unknown> {
   /**
    * The client to the agents. The application closes it. Without it the relay makes one of the options from
-   * `endpoint` to `maxEventBytes`, and closes it with itself.
+   * `endpoint` to `maxEventBytes`, and closes it with itself. Default: none.
    */
   client?: ArcClient | undefined;
   /**
@@ -159,13 +157,13 @@ export interface RelayOptions<Identity = unknown, Context = unknown> {
    * the option `agents`. `../../admin` is an id, too, and a host in a URL that is built from one is any host.
    */
   endpoint?: ArcClientOptions['endpoint'] | undefined;
-  /** The token for the agents, shared by all sessions: a string, or a function, called again when an agent refuses its token. */
+  /** The token for the agents, shared by all sessions: a string, or a function, called again when an agent refuses its token. Default: none. */
   token?: ArcClientOptions['token'];
-  /** Returns the token for the agents of one session. It is called again when an agent refuses the token. */
+  /** Returns the token for the agents of one session. It is called again when an agent refuses the token. Default: none. */
   sessionToken?: Callback<[session: Session<Identity>], MaybePromise<string>> | undefined;
   /** The name of this side in ARC's `requestAgent`. Default `arc-threads`. */
   requestAgent?: ArcClientOptions['requestAgent'];
-  /** Headers of every request to an agent, or a function of the request. They replace the relay's of the same name. */
+  /** Headers of every request to an agent, or a function of the request. They replace the relay's of the same name. Default: none. */
   headers?: HeadersOption<Session> | undefined;
   /** Any undici dispatcher (Agent, ProxyAgent, …). Its owner closes it. Default: connections of the relay's own. */
   dispatcher?: ArcClientOptions['dispatcher'];
@@ -174,7 +172,7 @@ export interface RelayOptions<Identity = unknown, Context = unknown> {
    * Default false.
    */
   cookies?: ArcClientOptions['cookies'];
-  /** How long an idle connection to an agent is kept. It must be less than the agent's server keeps it. Default 1,500. */
+  /** How long an idle connection to an agent is kept. It must be less than the agent's server keeps it. Default 1,500 ms. */
   keepAliveTimeout?: number | undefined;
   /** Size of an answer that is not a stream, after decompression. A larger one is -45004. Default 16 MiB. */
   maxResponseBytes?: number | undefined;
@@ -185,12 +183,12 @@ export interface RelayOptions<Identity = unknown, Context = unknown> {
   agents?: readonly string[] | ReadonlySet<string> | ((agentId: string) => boolean) | undefined;
   /** Whether this identity may send this frame to this agent. Anything but `true` is answered with -44002. Default: yes. */
   authorize?: Callback<[identity: Identity, agentId: string, frame: MessageFrame], MaybePromise<boolean>> | undefined;
-  /** Chooses the agent of a frame that has no `agent_id`. Without it such frames are answered with -32600. */
+  /** Chooses the agent of a frame that has no `agent_id`. Default: such frames are answered with -32600. */
   route?: Callback<[frame: MessageFrame, session: Session<Identity>], MaybePromise<string | undefined>> | undefined;
   /**
    * Returns the identity of a connection. Null, undefined or false refuse it with 401. An error refuses it with
    * the error's `statusCode` and, below 500, its message.
-   * `context` is the framework's own request: Fastify's request, Express's req, Koa's ctx.
+   * `context` is the framework's own request: Fastify's request, Express's req, Koa's ctx. Default: everyone is admitted.
    */
   authenticate?:
     | Callback<[request: IncomingMessage, context: Context], MaybePromise<Identity | null | undefined | false>>
@@ -205,7 +203,7 @@ export interface RelayOptions<Identity = unknown, Context = unknown> {
   allowedHosts?: readonly string[] | undefined;
   /**
    * Origins of pages beside the server's own, such as `https://example.com` or `capacitor://localhost`, or a function
-   * that decides alone. Clients that send no Origin are accepted.
+   * that decides alone. Clients that send no Origin are accepted. Default: only the server's own origin.
    */
   allowedOrigins?: readonly string[] | OriginCheck | undefined;
   /**
@@ -288,8 +286,8 @@ export interface RelayOptions<Identity = unknown, Context = unknown> {
   /** Time to end the chats of a session, retries included. Default 5,000. */
   cleanupTimeout?: number | undefined;
 
-  /** How identities are distinguished, and stored in a cluster. */
-  identity?: IdentityOptions | undefined;
+  /** How identities are distinguished, and stored in a cluster. Default: by their `id` or `sub`. */
+  identity?: IdentityOptions<Identity> | undefined;
   /** Makes this relay a node of a cluster: its chats are ended by others if this process dies. Default: no cluster. */
   cluster?: ClusterOptions | undefined;
 

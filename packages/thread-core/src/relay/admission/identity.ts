@@ -1,3 +1,4 @@
+import type { Callback } from '../../hooks.js';
 import { withTimeout } from '../../timers.js';
 import { rejectPromise } from '../../values.js';
 import type { JsonValue } from '../store/session-store.js';
@@ -8,11 +9,14 @@ export interface IdentityOptions<Identity = unknown> {
    * Names a user: two identities with the same key are one. Default: an identity that is a string or a number itself,
    * else its `id` or `sub`. Undefined: such identities cannot be distinguished.
    */
-  key?: ((identity: Identity) => string | undefined) | undefined;
-  /** Makes JSON of an identity, for the store of a cluster. Do not include tokens. */
-  save?: ((identity: Identity) => JsonValue) | undefined;
-  /** Makes an identity of what `save` returned, on another node: `sessionToken` is called with it. */
-  load?: ((saved: JsonValue) => Identity | Promise<Identity>) | undefined;
+  key?: Callback<[identity: Identity], string | undefined> | undefined;
+  /** Makes JSON of an identity, for the store of a cluster. Do not include tokens. Default: identities are not stored. */
+  save?: Callback<[identity: Identity], JsonValue> | undefined;
+  /**
+   * Makes an identity of what `save` returned, on another node: `sessionToken` is called with it. Default: it is undefined
+   * there.
+   */
+  load?: Callback<[saved: JsonValue], Identity | Promise<Identity>> | undefined;
 }
 
 /** The key of clients that are not authenticated: all of them are one identity. */
