@@ -1,3 +1,4 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { Client, textOf, to } from '@arc/host-contract';
 import { startTestAgent } from '@arc/thread-core/testing';
 import t from 'tap';
@@ -47,3 +48,15 @@ for (const name of ['fastify', 'express', 'express-ws', 'koa', 'ws', 'http', 'ho
     t.match(agent.counters, { started: 1, ended: 1, open: 0 });
   });
 }
+
+// `npm run test:hosts` runs those that are not run above.
+t.test('every example with a relay of its own sets allowedHosts', async (t) => {
+  const examples = new URL('../examples/', import.meta.url);
+  const servers = readdirSync(examples).flatMap((name) =>
+    ['src/server.ts', 'src/node.ts', 'server.mjs'].map((file) => new URL(`${name}/${file}`, examples)),
+  );
+  const code = servers.filter(existsSync).map((file) => [file.pathname, readFileSync(file, 'utf8')] as const);
+  const relays = code.filter(([, text]) => /from '(@arc\/thread-core|\w+-arc)'/.test(text));
+  t.ok(relays.length >= 10, `${relays.length} examples`);
+  for (const [path, text] of relays) t.match(text, 'allowedHosts', path);
+});

@@ -6,6 +6,9 @@ import next from 'next';
 
 const { PORT = '3000', NODE_ENV, ARC_ENDPOINT = 'http://127.0.0.1:8000/arc', ARC_TOKEN } = process.env;
 
+/** The server listens on a loopback address: no page whose own name was made to point there may use it. */
+const LOOPBACK_HOSTS = ['localhost', '127.0.0.1', '[::1]'];
+
 const server = createServer((request, response) => handle(request, response));
 const app = next({
   dev: NODE_ENV !== 'production',
@@ -17,7 +20,7 @@ await app.prepare();
 const handle = app.getRequestHandler();
 
 // Next.js adds a listener for upgrades with the first request. It never sees those to /ws.
-const relay = createRelay({ endpoint: ARC_ENDPOINT, token: ARC_TOKEN });
+const relay = createRelay({ endpoint: ARC_ENDPOINT, token: ARC_TOKEN, allowedHosts: LOOPBACK_HOSTS });
 serveRelay(server, relay, { path: '/ws' });
 
 server.listen(Number(PORT), '127.0.0.1', () => {

@@ -19,6 +19,9 @@ import { MessageBody, SubscribeMessage, WebSocketGateway } from '@nestjs/websock
 
 const { PORT = '3000', PLATFORM = 'express', ARC_ENDPOINT = 'http://127.0.0.1:8000/arc', ARC_TOKEN } = process.env;
 
+/** The server listens on a loopback address: no page whose own name was made to point there may use it. */
+const LOOPBACK_HOSTS = ['localhost', '127.0.0.1', '[::1]'];
+
 const log = new Logger('relay');
 
 /** Nest's logger takes the message first, and calls `info` `log`. */
@@ -32,7 +35,12 @@ const logger = {
 /** The relay on `/ws`. Other providers can inject it, for `stats()` or `sessions`. */
 @Injectable()
 class RelayService implements OnApplicationBootstrap, BeforeApplicationShutdown {
-  readonly relay: Relay = createRelay({ endpoint: ARC_ENDPOINT, token: ARC_TOKEN, logger });
+  readonly relay: Relay = createRelay({
+    endpoint: ARC_ENDPOINT,
+    token: ARC_TOKEN,
+    allowedHosts: LOOPBACK_HOSTS,
+    logger,
+  });
 
   constructor(@Inject(HttpAdapterHost) private readonly host: HttpAdapterHost) {}
 
