@@ -6,7 +6,7 @@ import { boundLine } from './log-line.js';
 export interface Logger {
   /** What is normal or the client's own doing: connections that close, frames and sends that fail. */
   debug(about: object, message: string): void;
-  /** Lost connections, agents without chat.end, and the state of the cluster. */
+  /** Lost connections, chats that may never have begun, agents without chat.end, and the state of the cluster. */
   info(about: object, message: string): void;
   /** Refusals, and agents that are down. At most 10 a minute of each message, with a count of those left out. */
   warn(about: object, message: string): void;
