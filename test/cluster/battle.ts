@@ -25,7 +25,7 @@ export interface BattleOptions {
   /** The environment of the nodes. */
   env?: NodeJS.ProcessEnv;
   /** Milliseconds for what must come. */
-  patience?: number;
+  waitLimit?: number;
   /** Whether the logs of the nodes are printed if there are problems. */
   printsLogs?: boolean;
 }
@@ -77,7 +77,7 @@ export class Battlefield {
       { length: clientCount },
       (_, index) => new RecordedClient(history, `seed ${seed} client ${index}`, this.#proxy.url),
     );
-    const crowd = new TalkingCrowd(seed, clients, this.#patience);
+    const crowd = new TalkingCrowd(seed, clients, this.#waitLimit);
     if (this.#options.grace !== undefined) for (const client of clients) client.excuse('expiry');
     await crowd.say('hello');
     const talking = crowd.talk();
@@ -126,8 +126,8 @@ export class Battlefield {
     }
   }
 
-  get #patience(): number | undefined {
-    return this.#options.patience;
+  get #waitLimit(): number | undefined {
+    return this.#options.waitLimit;
   }
 
   /** The keys of sessions, of users, and of what is parked or being reaped. All others are of nodes that live. */
@@ -163,7 +163,7 @@ export class Battlefield {
       await wait(LOOK_MS);
       return (await openChats()) === 0 && (await sessionKeys()).length === 0;
     };
-    await until(isGone, 'all chats and sessions to be gone', this.#patience).catch(() => undefined);
+    await until(isGone, 'all chats and sessions to be gone', this.#waitLimit).catch(() => undefined);
     Object.assign(history.left, { chats: await openChats(), keys: (await sessionKeys()).length });
   }
 }
@@ -176,12 +176,12 @@ function labelOf(entry: ClientRecord['log'][number]): string | undefined {
 class TalkingCrowd implements Crowd {
   readonly #seed: number;
   readonly clients: RecordedClient[];
-  readonly #patience: number | undefined;
+  readonly #waitLimit: number | undefined;
   #labels = 0;
   #stopped = false;
 
-  constructor(seed: number, clients: RecordedClient[], patience: number | undefined) {
-    this.#patience = patience;
+  constructor(seed: number, clients: RecordedClient[], waitLimit: number | undefined) {
+    this.#waitLimit = waitLimit;
     this.#seed = seed;
     this.clients = clients;
   }
@@ -190,14 +190,14 @@ class TalkingCrowd implements Crowd {
   async say(what: string): Promise<void> {
     const thread = { agentId: 'anchor', contextId: 'anchor', stream: true };
     const sends = this.clients.map((client) => this.#send(client, what, 1, 0, thread));
-    await until(() => sends.every(isSettled), `everybody to say ${what}`, this.#patience).catch(() => undefined);
+    await until(() => sends.every(isSettled), `everybody to say ${what}`, this.#waitLimit).catch(() => undefined);
   }
 
   /** Until it is stopped, every client sends messages, cancels some, and ends threads. */
   async talk(): Promise<void> {
     const all = Promise.all(this.clients.map((client, index) => this.#converse(client, index)));
     await all;
-    await until(() => this.unsettled().length === 0, 'all answers', this.#patience).catch(() => undefined);
+    await until(() => this.unsettled().length === 0, 'all answers', this.#waitLimit).catch(() => undefined);
   }
 
   stop(): void {

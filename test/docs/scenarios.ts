@@ -57,12 +57,12 @@ const runs: Scenario = async (t, block, code) => {
   if (block.code.includes('console.log(error.code')) t.match(output, /^done .*\n-43001 404 support\n$/ms);
 };
 
-/** How each kind of block is tested, by the comment above it. */
 /** Runs a program that asserts by itself. */
 const checks: Scenario = async (t, _block, code) => {
   t.strictSame(await new Program(t, code).ended, { code: 0, output: '', errors: '' });
 };
 
+/** How each kind of block is tested, by the comment above it. */
 export const scenarios: Readonly<Record<string, Scenario>> = {
   'run: server': serves,
   'run: server, closes': serves,

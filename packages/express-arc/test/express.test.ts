@@ -59,10 +59,10 @@ t.test('beside Socket.IO, upgrades to several paths and patterns reach the relay
   // The root is a path like any other, and not everything below it.
   app.use(arc({ endpoint: agent.endpoint }));
   const server = app.listen(0, '127.0.0.1');
-  const neighbour = socketIo();
-  neighbour.attach(server);
+  const library = socketIo();
+  library.attach(server);
   await listening(server);
-  t.teardown(() => Promise.all([neighbour.close(), closeServer(server)]));
+  t.teardown(() => Promise.all([library.close(), closeServer(server)]));
   const port = portOf(server);
   for (const path of ['/one', '/two', '/of/ann/ws', '/']) t.equal(await says(port, path), 'a #1: hello', path);
   const talk = await connectSocketIo(t, port, ['websocket']);
@@ -158,10 +158,10 @@ t.test(
     });
     app.use('/api', router.use('/ws', agents));
     const server = app.listen(0, '127.0.0.1');
-    const neighbour = socketIo();
-    neighbour.attach(server);
+    const library = socketIo();
+    library.attach(server);
     await listening(server);
-    t.teardown(() => Promise.all([neighbour.close(), closeServer(server)]));
+    t.teardown(() => Promise.all([library.close(), closeServer(server)]));
     const port = portOf(server);
     t.equal((await upgrade(port, '/api/ws')).status, 401);
     const client = await Client.open(`ws://127.0.0.1:${port}/api/ws`, { headers: { authorization: 'ann' } });

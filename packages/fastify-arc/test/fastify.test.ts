@@ -80,9 +80,9 @@ t.test('it registers @fastify/websocket, and routes of the app can use it', asyn
     handler: async () => 'a page',
     wsHandler: (socket) => socket.send('{"type":"socket"}'),
   });
-  const neighbour = socketIo();
-  neighbour.attach(app.server);
-  t.teardown(() => neighbour.close());
+  const library = socketIo();
+  library.attach(app.server);
+  t.teardown(() => library.close());
   const port = await listen(t, app);
   t.match(await (await open(port, '/echo')).exchange({ type: 'pong' }), [{ type: 'pong' }]);
   t.equal((await plain(port, '/both')).body, 'a page');
@@ -246,9 +246,9 @@ t.test(
 t.test('rewriteUrl is applied before the path of an upgrade is compared', async (t) => {
   const app = Fastify({ rewriteUrl: ({ url = '' }) => url.replace(/^\/public/, '') });
   await app.register(arc, { endpoint });
-  const neighbour = socketIo();
-  neighbour.attach(app.server);
-  t.teardown(() => neighbour.close());
+  const library = socketIo();
+  library.attach(app.server);
+  t.teardown(() => library.close());
   const port = await listen(t, app);
   for (const path of ['/public/ws', '/ws']) t.equal(await says(port, path), 'a #1: hello', path);
 });

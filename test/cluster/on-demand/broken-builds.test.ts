@@ -19,6 +19,6 @@ for (const { without, breakage, steps, complaint, options } of builds) {
   });
 
   t.test(`${steps.join(', ')}: it complains of a build without ${without}`, async (t) => {
-    t.match(await fight(t, { env: brokenBuild(breakage), patience: 8000 }), complaint);
+    t.match(await fight(t, { env: brokenBuild(breakage), waitLimit: 8000 }), complaint);
   });
 }

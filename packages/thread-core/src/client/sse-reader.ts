@@ -2,7 +2,7 @@ import { createParser, type EventSourceParser } from 'eventsource-parser';
 import { type Bytes, readBytes, utf8Boundary } from '../bytes.js';
 import { EventParser, impliedDone, type StreamEvent } from './event.js';
 
-/** Hears the events of a stream. */
+/** Receives the events of a stream. */
 export interface SseReaderOwner {
   onStreamEvent(event: StreamEvent): void;
   /** An event is longer than allowed. */
@@ -80,7 +80,7 @@ export class SseReader {
     this.#feed(`${this.#partialCharacter === undefined ? '' : readBytes(this.#partialCharacter)}\n\n`);
   }
 
-  /** Tells nothing more, not even the rest of the chunk that is being read. */
+  /** Reports no further event, not even of the chunk that is being read. */
   stop(): void {
     this.#isStopped = true;
   }

@@ -124,11 +124,11 @@ export function createNotificationHandler(options: NotificationHandlerOptions): 
   };
 }
 
-/** What is the same for all frameworks: reads, verifies and answers one request. Never rejects. */
 function areSecrets(secrets: readonly unknown[]): boolean {
   return secrets.length > 0 && secrets.every((secret) => typeof secret === 'string' && secret !== '');
 }
 
+/** What is the same for all frameworks: reads, verifies and answers one request. Never rejects. */
 class NotificationCore {
   readonly #options: NotificationHandlerOptions;
   readonly #maxBodyBytes: number;

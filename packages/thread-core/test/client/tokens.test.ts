@@ -319,7 +319,7 @@ t.test('a client whose token function never settles can be closed', async (t) =>
 t.test('a token function that does not settle is called again, and the first token counts', async (t) => {
   const { peer, client } = await pair(t, answer());
   const given: Array<(token: string) => void> = [];
-  // No patience at all: each call asks for itself.
+  // A result is not shared: each call asks for itself.
   const tokens = new TokenSource(() => new Promise((resolve) => given.push(resolve)), 0);
   const ask = (): Promise<unknown> => heard(client, {}, { tokens }).ended;
   void ask();

@@ -41,7 +41,7 @@ export interface LinkMessage {
   event: LinkEvent;
 }
 
-/** Hears the messages of one link. */
+/** Receives the messages of one link. */
 export interface LinkListener {
   /** A message of the other end. */
   onMessage(event: LinkEvent): void;
