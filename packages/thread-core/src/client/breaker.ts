@@ -81,8 +81,8 @@ export class Breaker {
    * session that has failed waits longer, so that others send the probe first: theirs may succeed.
    */
   takesProbe(session?: object): boolean {
-    const handicap = session !== undefined && this.#bySession?.has(session) ? this.#firstPause : 0;
-    if (this.#until + handicap > performance.now()) return false;
+    const delay = session !== undefined && this.#bySession?.has(session) ? this.#firstPause : 0;
+    if (this.#until + delay > performance.now()) return false;
     // No slot is reserved for a probe, because one that never ends would block it: the next probe follows after a pause.
     this.#rest(Math.min(this.#pause * 2, this.#firstPause * MAX_PAUSE_FACTOR));
     return true;

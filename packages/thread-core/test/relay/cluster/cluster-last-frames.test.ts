@@ -6,7 +6,7 @@ import { type ClusterNode, cluster } from './cluster-helpers.js';
 type Pair = [ClusterNode, ClusterNode];
 
 t.test(
-  'a session that is closed by its node says its last words to a client at another node, too [S-64]',
+  'a session that is closed by its node sends its last frames to a client at another node, too [S-64]',
   async (t) => {
     const { agent, nodes } = await cluster(t, 2);
     const [a, b] = nodes as Pair;
