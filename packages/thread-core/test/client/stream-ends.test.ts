@@ -41,7 +41,7 @@ for (const [what, reply] of Object.entries(COMPLETE)) {
 }
 
 t.test('[F-205] `data: [DONE]` is done, whatever the name of the event', async (t) => {
-  for (const name of [undefined, 'content', 'message', 'progress', 'done']) {
+  for (const name of [undefined, 'content', 'message', 'metadata', 'progress', 'error', 'done']) {
     const { client } = await pair(t, STREAM_HEAD + chunk(ONE + event(name, '[DONE]')));
     const { events, error } = await drain(await client.chat.start(STREAM));
     t.equal(error, undefined);
