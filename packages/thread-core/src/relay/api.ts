@@ -238,8 +238,8 @@ export interface RelayOptions<Identity = unknown, Context = unknown> {
   /** Sends of one session that run or wait. One more is answered with -44007. Default 32. */
   maxPending?: number | undefined;
   /**
-   * Size of all frames that the relay keeps for one session: those that wait for their turn, and the messages whose
-   * answers are pending. A frame beyond it is answered with -44007. Before a connection is admitted the limit is 64 KiB.
+   * Size of all frames that the relay keeps for one session: those that wait for their turn, and the messages and `end`
+   * frames whose answers are pending. A frame beyond it is answered with -44007. Before a connection is admitted the limit is 64 KiB.
    * Default 4 MiB, or `maxFrameBytes` if that is larger.
    */
   maxPendingBytes?: number | undefined;
