@@ -1,5 +1,6 @@
 import { chatIdOf } from '@arc/thread-protocol';
 import { type Bytes, decode, encode } from '../bytes.js';
+import { usableChatId } from './chat-id.js';
 import { createRecogniser } from './json-shape.js';
 import { hasNonFinite, replaceNonFinite } from './non-finite.js';
 
@@ -85,7 +86,7 @@ export class EventParser {
     }
     const event = this.#event;
     this.wasText = false;
-    if (this.#recogniser.fits(bytes)) return new StreamEvent(event, bytes, namesChat(event) ? this.#chatId : undefined);
+    if (this.#recogniser.fits(bytes)) return new StreamEvent(event, bytes, namedChat(event, this.#chatId));
     if ((bytes === '' && event === 'done') || bytes === OPENAI_DONE) return impliedDone();
     const text = decode(bytes);
     try {
@@ -95,7 +96,7 @@ export class EventParser {
         this.#chatId = chatId;
         this.#recogniser.learn(bytes, encode(chatId ?? ''));
       }
-      return new StreamEvent(event, bytes, namesChat(event) ? chatId : undefined);
+      return new StreamEvent(event, bytes, namedChat(event, chatId));
     } catch {
       return this.#readOther(event, text);
     }
@@ -108,7 +109,7 @@ export class EventParser {
       try {
         const chatId = chatIdOf(JSON.parse(repaired));
         this.hadNonFinite = true;
-        return new StreamEvent(event, encode(repaired), namesChat(event) ? chatId : undefined);
+        return new StreamEvent(event, encode(repaired), namedChat(event, chatId));
       } catch {
         // It is not JSON for other reasons.
       }
@@ -118,9 +119,9 @@ export class EventParser {
   }
 }
 
-/** All other events carry what others wrote (metadata of a client, the result of a tool), chat ids included. */
-function namesChat(event: string): boolean {
-  return event === 'content' || event === 'done';
+/** The chat that an event names. All other events carry what others wrote (metadata, the result of a tool), chat ids included. */
+function namedChat(event: string, chatId: string | undefined): string | undefined {
+  return event === 'content' || event === 'done' ? usableChatId(chatId) : undefined;
 }
 
 /** A plain object, whatever the event is made of: it may be written as JSON, or compared. */

@@ -1,6 +1,7 @@
 import { type ArcEnvelope, chatIdOf } from '@arc/thread-protocol';
 import type { Bytes } from '../bytes.js';
 import type { Call, CallListener } from '../client/call.js';
+import { usableChatId } from '../client/chat-id.js';
 import type { ChatCookies } from '../client/cookies.js';
 import type { StreamEvent } from '../client/event.js';
 import type { Answerable } from '../client/response.js';
@@ -185,7 +186,7 @@ export class Send implements CallListener, Answerable {
   }
 
   onResponse(text: Bytes, envelope: ArcEnvelope): void {
-    this.#confirm(chatIdOf(envelope.result));
+    this.#confirm(usableChatId(chatIdOf(envelope.result)));
     if (this.#phase === 'detached') return this.#settleStart?.('started');
     this.#noteUnnamed();
     this.#finish();

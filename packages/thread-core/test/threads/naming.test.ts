@@ -120,6 +120,27 @@ t.test('if the chat id changes within the first answer, both chats are ended [F-
   }
 });
 
+t.test('a chat id of more than 1,024 characters counts as none, in a stream and in a response [F-502]', async (t) => {
+  for (const length of [1024, 1025]) {
+    const chatId = 'x'.repeat(length);
+    const chat = { chatId, message: say('hi') };
+    const envelope = { arc: '1.0', id: 1, responseAgent: 'a', targetAgent: 'b', result: { type: 'chat', chat } };
+    for (const stream of [true, false]) {
+      const { agent, threads } = await setUp(t, { cleanupTimeout: 300 });
+      agent.script(
+        'chat.start',
+        stream
+          ? { events: [{ data: chat }, { event: 'done', data: {} }] }
+          : { status: 200, body: JSON.stringify(envelope) },
+      );
+      const { listener } = dispatch(threads, { stream });
+      await listener.ended;
+      t.equal(threads.getThreadId('support') === chatId, length === 1024, `${length}`);
+      await threads.endAllChats();
+    }
+  }
+});
+
 t.test('a first answer that returns to its first name ends no other chat', async (t) => {
   const { agent, threads } = await setUp(t);
   agent.script('chat.start', {
