@@ -126,7 +126,7 @@ t.test('what is stored is written before a frame leaves, and before an acknowled
     { type: 'message', sent: 1, seq: 0, chunks: [] },
     { type: 'ack', sent: 1, seq: 4, chunks: [[id, 1]] },
   ]);
-  t.equal(storage.getItem(`${key}:${id}:0`)?.split('\n').length, 4, 'the pieces themselves');
+  t.equal(storage.getItem(`${key}:${id}:0`)?.split('\f').length, 4, 'the pieces themselves');
 });
 
 t.test('a turn that has ended leaves nothing in the storage, and close() empties it', async (t) => {
