@@ -1,7 +1,7 @@
+import { isThenable } from './values.js';
+
 /** A callback of the application, which may declare its parameters more precisely than they are known here. */
 export type Callback<Parameters extends unknown[], Result> = { call(...parameters: Parameters): Result }['call'];
-
-import { isThenable } from './values.js';
 
 /**
  * Calls a function of the application, such as a hook, and ignores its result. `onError` gets what it throws, and what

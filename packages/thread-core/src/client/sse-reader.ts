@@ -22,6 +22,8 @@ const OTHER_ENDS = /\r\n?/g;
 const MIN_LINES = 1024;
 const BYTES_OF_LINE = 64;
 
+const LF = 10;
+
 /** Room in a line for what stands beside an event's data, such as the name of its field. */
 const FIELD_LENGTH = 64;
 
@@ -128,16 +130,31 @@ export class SseReader {
       }
       isWhole = true;
       start = end + 1;
+      if (text.charCodeAt(start) === LF) {
+        // The event is complete. To search for this end as well would cost as much again.
+        this.#lineCount = 0;
+        start += 1;
+      }
     }
     return copied === 0 ? text : kept + text.slice(copied);
   }
 }
 
-/** Whether the line that begins here is a field that events are made of. */
+/**
+ * Whether the line that begins here is a field that events are made of: `data` or `event`. By character, which takes half
+ * the time of `startsWith`.
+ */
 function isField(text: string, start: number): boolean {
-  const length = text.startsWith('data', start) ? 4 : text.startsWith('event', start) ? 5 : 0;
-  const next = text[start + length];
-  return length > 0 && (next === ':' || next === '\n');
+  const code = (offset: number): number => text.charCodeAt(start + offset);
+  if (code(0) === 100) return code(1) === 97 && code(2) === 116 && code(3) === 97 && endsName(code(4));
+  return (
+    code(0) === 101 && code(1) === 118 && code(2) === 101 && code(3) === 110 && code(4) === 116 && endsName(code(5))
+  );
+}
+
+/** A colon, or the end of the line, follows the name of a field. */
+function endsName(code: number): boolean {
+  return code === 58 || code === LF;
 }
 
 /** Whether the last line ends as `done` does: most chunks end with an event that has data. */

@@ -36,7 +36,7 @@ const MAX_SPACING_MS = 20;
 
 /**
  * Lets pending sends end for `drainTimeout`, and closes all sessions. In a cluster those that can be resumed are given up
- * for the other nodes; all other chats are ended.
+ * for the other nodes; all other chats are ended, and the node leaves.
  */
 export async function closeSessions(relay: ClosingRelay, drainTimeout: number): Promise<CloseSummary> {
   const sessions = [...relay.sessions];
