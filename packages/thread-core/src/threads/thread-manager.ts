@@ -141,6 +141,11 @@ export class ThreadManager implements AsyncDisposable {
     this.#table.store.clear();
   }
 
+  /** Another process has the threads now. Sends that run can be cancelled, and no chat is ended for them. @internal */
+  disown(): void {
+    this.#table.disown();
+  }
+
   /**
    * Ends the chat with an agent. Sends of that thread that run or wait are cancelled. The thread is forgotten at once:
    * the next send starts a new chat.

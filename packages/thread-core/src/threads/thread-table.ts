@@ -42,6 +42,8 @@ export class ThreadTable implements QueueOwner {
   readonly #hooks: ThreadHooks;
   readonly #observer: ThreadObserver | undefined;
   #queues: Map<string, ThreadQueue> = NO_QUEUES;
+  /** Another process has the threads: none of their chats is to be ended here. */
+  #isDisowned = false;
   /** Includes those of failed and cancelled starts. */
   #endings: Set<Promise<ChatOutcome>> | undefined;
 
@@ -161,8 +163,14 @@ export class ThreadTable implements QueueOwner {
     }
   }
 
+  /** Forgets all threads, and ends no chat from now on: not even that of a chat.start which is cancelled. */
+  disown(): void {
+    this.#isDisowned = true;
+    this.store.clear();
+  }
+
   endChat(entry: ThreadEntry): void {
-    void this.#beginEnding(entry, {}, this.#cleanupTimeout);
+    if (!this.#isDisowned) void this.#beginEnding(entry, {}, this.#cleanupTimeout);
   }
 
   warnOfChatId({ agentId, contextId, chatId }: ThreadEntry, named: string, message: string): void {

@@ -204,7 +204,7 @@ export class ClientSession
 
   /** Another node owns the session: its chats are not ended here. */
   onLost(): void {
-    this.existingThreads?.clear();
+    this.existingThreads?.disown();
     // From here on the other node numbers the frames.
     this.resumption?.stop();
     this.#host.resumables?.removeMoved(this);

@@ -1,6 +1,6 @@
 // Sessions that another node may have since a write that got no answer.
 import t from 'tap';
-import { deferred, to } from '../helpers.js';
+import { deferred, to, until } from '../helpers.js';
 import { type ClusterNode, cluster } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
@@ -49,3 +49,23 @@ t.test(
     t.match(again, { resumed: true, seq: 1, got: 1 });
   },
 );
+
+t.test('a node that has lost a session does not end the chat that it was starting in it [S-135]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  const gate = agent.hold('chat.start');
+  first.send(to('support', 'x', { id: 1 }));
+  await gate.arrived;
+  a.isCutOff = true;
+  const [second, ready] = await b.resume({ session, seq: 0, sent: 1 });
+  t.match(ready, { resumed: true, pending: [] }, 'the client is told that it was interrupted');
+  a.isCutOff = false;
+  t.equal((await first.closed).code, 1012);
+  gate.release();
+  await until(() => a.relay.stats().sessions === 0, 'the former owner to be done with it');
+  await agent.waitFor(({ counters }) => counters.started === 1);
+  t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', id: 2 });
+  t.equal(agent.counters.started, 1, 'in the same chat');
+  t.notOk(agent.requests.some(({ method }) => method === 'chat.end'));
+});
