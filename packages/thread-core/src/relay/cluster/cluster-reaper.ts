@@ -48,9 +48,12 @@ export class Reaper {
     await (await this.#take(sid))?.ended;
   }
 
-  /** As `reapOne`, but does not wait for the chats. False if so many sessions are being ended that it has to be tried later. */
+  /**
+   * As `reapOne`, but does not wait for the chats. False if it has to be tried later: so many sessions are being ended. While
+   * this node stops, what the store has of it is left to the others.
+   */
   async beginOne(sid: string): Promise<boolean> {
-    if (this.#ending.size >= CONCURRENCY) return false;
+    if (this.#isStopped || this.#ending.size >= CONCURRENCY) return false;
     await this.#take(sid).catch((error: unknown) => {
       // It is left to the nodes of that version, and keeps this one from nothing.
       if (!(error instanceof StoreError && error.code === 'version')) throw error;

@@ -674,6 +674,25 @@ t.test('a claimed session whose client has not come is not parked as if all of i
   t.equal(all.agent.counters.started, 1, 'in the same chat');
 });
 
+t.test('a node that closes for longer than a lease does not end what it has left to the others [S-132]', async (t) => {
+  const all = await cluster(t, 3);
+  const session = await claimBehindTheClient(t, all, true);
+  const [, b, c] = all.nodes as [ClusterNode, ClusterNode, ClusterNode];
+  const [other] = await b.resume();
+  const gate = all.agent.hold('chat.start');
+  other.send(to('hr', 'x', { id: 1 }));
+  await gate.arrived;
+  const renewals = countCalls(b, 'renew');
+  const closing = b.relay.close({ timeout: 30_000 });
+  await until(() => renewals.count > 12, 'its lease to be over several times');
+  gate.release();
+  await closing;
+  const [client, ready] = await c.resume({ session, seq: 2, sent: 2 });
+  t.match(ready, { resumed: true, session, seq: 2, got: 2 });
+  t.match(await client.ask(to('support', 'z', { id: 3 })), { type: 'response', seq: 3 });
+  t.equal(all.agent.counters.started, 2, 'in the same chat');
+});
+
 t.test('a node that got no answer to a handover asks for the session before it goes on with it [S-105]', async (t) => {
   const { agent, nodes } = await cluster(t, 2);
   const [a, b] = nodes as Pair;
