@@ -70,6 +70,8 @@ export async function parkSession(
 ): Promise<void> {
   const { resumption, record } = session;
   if (session.isEnding || resumption === undefined || record === undefined) return;
+  // Until it has its turn, its client may send something, or come to another node, which asks for it.
+  if (resumption.isUnproven && onKept === undefined) await Promise.race([turn, deadline]);
   const { moving } = resumption;
   // If it does not move, it is marked as leaving at once: the next message may be another node's question for it.
   const isKnown = moving === undefined || (await isMovedBefore(deadline, moving));

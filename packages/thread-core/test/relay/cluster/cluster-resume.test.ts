@@ -674,6 +674,25 @@ t.test('a claimed session whose client has not come is not parked as if all of i
   t.equal(all.agent.counters.started, 1, 'in the same chat');
 });
 
+t.test('at shutdown sessions that are left without being parked have their turns, too [S-62]', async (t) => {
+  const { nodes } = await cluster(t, 3);
+  const [a, b] = nodes as Pair;
+  const sessions = await Promise.all(Array.from({ length: 10 }, () => a.resume()));
+  a.isCutOff = true;
+  await a.dropAll();
+  const resumed = sessions.map(([, { session }]) => b.resume({ session, seq: 0, sent: 0 }));
+  const clients = await Promise.all(resumed);
+  for (const [, ready] of clients) t.match(ready, { resumed: true });
+  const open: number[] = [];
+  const closed = clients.map(async ([{ socket }]) => {
+    t.equal((await once(socket, 'close'))[0], 1012);
+    open.push(b.sockets.filter(({ readyState, OPEN }) => readyState === OPEN).length);
+  });
+  await b.relay.close({ timeout: 30_000 });
+  await Promise.all(closed);
+  t.ok((open[0] ?? 0) > 0, `others were open when the first was closed: ${open}`);
+});
+
 t.test('a node that closes for longer than a lease does not end what it has left to the others [S-132]', async (t) => {
   const all = await cluster(t, 3);
   const session = await claimBehindTheClient(t, all, true);
