@@ -38,7 +38,12 @@ export async function giveSession<Member extends MovableSession>(
   if (!resumption.hasConnected && session.hasUnansweredFrames) {
     // What waits here is authorized with the identity of its client, which has never come to this node.
     const now = Promise.resolve();
-    await parkSession(session, { turn: now, deadline: now, cleanupTimeout: host.config.cleanupTimeout });
+    const { cleanupTimeout } = host.config;
+    const onKept = (waiting: string[]): void => {
+      session.holdTexts(waiting);
+      waitForClient(host, session, resumption);
+    };
+    await parkSession(session, { turn: now, deadline: now, cleanupTimeout, onKept });
     return 'retry';
   }
   resumption.settle(request.seq, request.sent);

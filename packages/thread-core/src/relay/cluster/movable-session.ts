@@ -13,6 +13,8 @@ export interface MovableSession extends ResumingSession {
   whenAtRest(): Promise<void>;
   /** Removes the frames that are held, and returns their texts. */
   takeHeldTexts(): string[];
+  /** Holds frames again that were taken so, until its client connects. */
+  holdTexts(texts: string[]): void;
   /** Another node continues the session: nothing is ended here. */
   onLost(): void;
 }

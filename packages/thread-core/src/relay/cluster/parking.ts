@@ -13,8 +13,11 @@ export interface ParkOptions {
   readonly limit?: Promise<unknown>;
   /** Milliseconds for chats that are being ended. */
   readonly cleanupTimeout: number;
-  /** The store has not taken it: it stays here. Default: nobody has it, and other nodes claim it when this one is gone. */
-  readonly onKept?: (() => void) | undefined;
+  /**
+   * The store has not taken it: it stays here, and the frames that waited are given back. Default: nobody has it, and other nodes
+   * claim it when this one is gone.
+   */
+  readonly onKept?: ((waiting: string[]) => void) | undefined;
 }
 
 /** Attempts to park a session, at least. One that got no answer may have been carried out: the next one tells. */
@@ -78,7 +81,7 @@ export async function parkSession(
   if (session.isEnding) return;
   if (!isKnown || resumption.isUnproven) {
     // Its position is not stored, because it may be behind what the client has seen. The next owner asks the client.
-    if (onKept !== undefined) return onKept();
+    if (onKept !== undefined) return onKept([]);
     record.release();
     return session.onLost();
   }
@@ -108,7 +111,7 @@ export async function parkSession(
     if (onKept !== undefined && !session.isEnding) {
       resumption.isLeaving = false;
       resumption.moving = undefined;
-      return onKept();
+      return onKept(waiting);
     }
     // The store has the threads. Other nodes can claim them when this one is gone.
     record.release();

@@ -130,6 +130,10 @@ export class SessionParts {
     return held.filter(({ bad }) => bad === undefined).map(({ text }) => text);
   }
 
+  holdTexts(texts: string[]): void {
+    this.frames?.restore(texts);
+  }
+
   takeHeldMessages(): FrameEcho[] {
     return this.frames?.take(({ isMessage }) => isMessage).map(({ echo }) => echo) ?? [];
   }

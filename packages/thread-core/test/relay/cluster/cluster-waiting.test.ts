@@ -1,5 +1,6 @@
 // Messages that wait in a session that moves.
 import t from 'tap';
+import { StoreError } from '../../../src/index.js';
 import { deferred, to, until } from '../helpers.js';
 import { type ClusterNode, cluster } from './cluster-helpers.js';
 
@@ -72,5 +73,43 @@ t.test(
     while (frame.id !== 2) frame = await second.next();
     t.match(frame, { type: 'response', id: 2 });
     t.strictSame([...new Set(asked)], ['me']);
+  },
+);
+
+t.test(
+  'messages that wait for their client stay where they are while the store does not take them [S-133]',
+  async (t) => {
+    const { agent, nodes } = await cluster(t, 3, { lease: 10_000 });
+    const [a, b, c] = nodes as [ClusterNode, ClusterNode, ClusterNode];
+    const [first, { session }] = await a.resume();
+    const gate = agent.hold('chat.start');
+    first.send(to('support', 'running', { id: 1 }), to('support', 'waiting', { id: 2 }), { type: 'ping', id: 'p' });
+    await gate.arrived;
+    t.match(await first.next(), { type: 'pong' });
+    const closing = a.relay.close({ timeout: 30_000 });
+    gate.release();
+    await closing;
+    const [asking, reading] = [deferred(), deferred()];
+    b.gates.read = reading.promise;
+    b.onCall = (name) => {
+      if (name === 'read') asking.resolve();
+    };
+    const left = await b.connect();
+    left.send({ type: 'resume', session, seq: 1, sent: 2 });
+    await asking.promise;
+    await b.dropAll();
+    reading.resolve();
+    await until(() => b.relay.stats().cluster?.claimed === 1, 'the session to be there');
+    b.gates.park = Promise.reject(new StoreError('away', 'no answer'));
+    b.gates.park.catch(() => undefined);
+    let parks = 0;
+    b.onCall = (name) => {
+      if (name === 'park') parks += 1;
+      if (parks > 2) delete b.gates.park;
+    };
+    const [second, ready] = await c.resume({ session, seq: 1, sent: 2 });
+    t.match(ready, { resumed: true, pending: [2] });
+    t.match(await second.next(), { type: 'response', id: 2 });
+    t.equal(agent.requests.filter(({ method }) => method === 'chat.message').length, 1);
   },
 );
