@@ -35,8 +35,8 @@ export async function giveSession<Member extends MovableSession>(
   }
   resumption.stop();
   host.resumables?.uncountDetached(session);
-  if (!resumption.hasConnected && session.hasUnansweredFrames) {
-    // What waits here is authorized with the identity of its client, which has never come to this node.
+  if (!resumption.hasConnected && !session.isAtRest) {
+    // What its client sends is authorized with the client's identity, and the client has never come to this node.
     const now = Promise.resolve();
     const { cleanupTimeout } = host.config;
     const onKept = (waiting: string[]): void => {

@@ -2,7 +2,7 @@
 import t from 'tap';
 import { StoreError } from '../../../src/index.js';
 import { deferred, to, until } from '../helpers.js';
-import { type ClusterNode, cluster } from './cluster-helpers.js';
+import { type ClusterNode, cluster, countCalls } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
 
@@ -113,3 +113,48 @@ t.test(
     t.equal(agent.requests.filter(({ method }) => method === 'chat.message').length, 1);
   },
 );
+
+t.test('a client sends nothing through a node that does not know its identity [S-136]', async (t) => {
+  const asked: unknown[] = [];
+  const { agent, nodes } = await cluster(t, 3, {
+    authorize: (identity) => {
+      asked.push(identity);
+      return identity === 'me';
+    },
+  });
+  const [a, b, c] = nodes as [ClusterNode, ClusterNode, ClusterNode];
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  // The chat is being ended when its node dies, and the next node has to end it, too.
+  let endings = 0;
+  const dying = agent.hold(({ method }) => method === 'chat.end' && ++endings === 1);
+  const gate = agent.hold(({ method }) => method === 'chat.end' && endings === 2);
+  first.send({ type: 'end', agent_id: 'support', id: 2 });
+  await dying.arrived;
+  await first.ask(to('support', 'y', { id: 3 }));
+  const [asking, reading] = [deferred(), deferred()];
+  b.gates.read = reading.promise;
+  b.onCall = (name) => {
+    if (name === 'read') asking.resolve();
+  };
+  a.isCutOff = true;
+  await a.dropAll();
+  const left = await b.connect();
+  left.send({ type: 'resume', session, seq: 2, sent: 3 });
+  await asking.promise;
+  await b.dropAll();
+  reading.resolve();
+  await gate.arrived;
+  const posts = countCalls(b, 'post');
+  const before = asked.length;
+  const resuming = c.resume({ session, seq: 2, sent: 3 });
+  const answering = resuming.then(([second]) => second.ask(to('support', 'z', { id: 4 })));
+  await until(
+    () => asked.length > before || posts.count > 3,
+    'the client to be served, or the owner to be asked often',
+  );
+  gate.release();
+  t.match(await answering, { type: 'response', id: 4 });
+  t.strictSame([...new Set(asked)], ['me']);
+  dying.release();
+});
