@@ -106,7 +106,7 @@ export class Cluster {
       onStray: (sid) => this.#onStray(sid),
     });
     this.moves = new SessionMoves(this.#node, host);
-    this.links = new Links(this.#node);
+    this.links = new Links(this.#node, (request) => this.moves.take(request));
     const endChats = (session: StoredSession): Promise<void> => host.endChatsOf(session);
     this.#reaper = new Reaper({ node: this.#node, cleanupTimeout, logger, endChats });
   }

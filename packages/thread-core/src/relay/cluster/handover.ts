@@ -65,7 +65,7 @@ export async function giveSession<Member extends MovableSession>(
     if (session.connection === remote) release(host, session, resumption, remote);
     return 'retry';
   }
-  void moveAtRest(host, session, resumption, record, remote, to);
+  void moveAtRest(host, session, resumption, record, remote, to, request);
   // Without a connection the link was lost meanwhile, and no newer connection has the session.
   return session.connection === remote ? offer : session.connection === undefined ? 'retry' : 'replaced';
 }
@@ -111,6 +111,7 @@ async function moveAtRest<Member extends MovableSession>(
   record: SessionRecord,
   remote: RemoteConnection,
   to: string,
+  request: ResumeRequest,
 ): Promise<void> {
   const isLinked = (): boolean => session.connection === remote && !session.isEnding && !resumption.isLeaving;
   do await session.whenAtRest();
@@ -121,7 +122,7 @@ async function moveAtRest<Member extends MovableSession>(
   try {
     if (await attemptHandover(resumption, record, to)) {
       session.connection = undefined;
-      remote.hasMoved();
+      remote.hasMoved(request);
       session.onLost();
       return;
     }

@@ -1,5 +1,6 @@
 import { CloseCode } from '@arc/thread-protocol';
 import type { ClusterNode } from './cluster-node.js';
+import type { ResumeRequest } from './session-moves.js';
 
 /** Messages from the node that has a client's socket to the node that owns its session. */
 export type OwnerEvent =
@@ -23,8 +24,8 @@ export type GatewayEvent =
    * leaves nothing in the store, from which they could be read.
    */
   | { event: 'close'; end: number; code: number; reason: string; frames?: string[] }
-  /** The session was handed over to the node that has the socket. */
-  | { event: 'moved'; end: number }
+  /** The session was handed over to the node that has the socket. `request`: what that node had asked for it with. */
+  | { event: 'moved'; end: number; request?: ResumeRequest }
   /** Whether the other node still has the link. */
   | PingEvent;
 
@@ -52,12 +53,15 @@ export interface LinkListener {
 /** The links of a node to others: each joins a session to a socket on another node. */
 export class Links {
   readonly #node: ClusterNode;
+  readonly #onMoved: (request: ResumeRequest) => void;
   readonly #listeners = new Map<string, LinkListener>();
   /** The last message to each link's other end: they are posted in order. */
   readonly #posts = new Map<string, Promise<void>>();
 
-  constructor(node: ClusterNode) {
+  /** `onMoved`: a session was handed over to this node, and its link is not known here. */
+  constructor(node: ClusterNode, onMoved: (request: ResumeRequest) => void) {
     this.#node = node;
+    this.#onMoved = onMoved;
   }
 
   get size(): number {
@@ -93,6 +97,8 @@ export class Links {
   onMessage({ link, from, event }: LinkMessage): void {
     const listener = this.#listeners.get(link);
     if (listener !== undefined) return listener.onMessage(event);
+    // Its client has left, or this process was started under the name of the one that had the client.
+    if (event.event === 'moved' && event.request !== undefined) return this.#onMoved(event.request);
     // The owner creates the link. What it sends before this node knows the link is not needed.
     const isQuestion = event.event === 'ping' || event.event === 'frame' || event.event === 'excess';
     if (isQuestion) void this.post(from, link, { event: 'gone', code: CloseCode.Abnormal });

@@ -8,6 +8,7 @@ import type { Traffic } from '../monitoring/stats.js';
 import type { RelayConfig } from '../options.js';
 import type { JournalSpill } from '../resume/journal-spill.js';
 import type { GatewayEvent, LinkEvent, LinkListener, Links } from './links.js';
+import type { ResumeRequest } from './session-moves.js';
 
 /** The socket of a session of this node, which is on another node. */
 export interface RemoteSocket {
@@ -109,8 +110,8 @@ export class RemoteConnection extends LimitedConnection implements SessionConnec
   }
 
   /** The session is the other node's now. */
-  hasMoved(): void {
-    this.#post({ event: 'moved', end: this.#lastSeq });
+  hasMoved(request: ResumeRequest): void {
+    this.#post({ event: 'moved', end: this.#lastSeq, request });
     this.release();
   }
 

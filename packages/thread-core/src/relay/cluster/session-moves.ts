@@ -8,8 +8,8 @@ import type { JournalSlice, JsonValue, Ownership, StoredSession } from '../store
 import { setBounded } from './bounded-map.js';
 import type { ClusterNode } from './cluster-node.js';
 
-/** A client asks for a session that this node does not have. */
-export interface ResumeRequest {
+/** A client asks for a session that this node does not have. No interface, so that it counts as JSON. */
+export type ResumeRequest = {
   readonly sid: string;
   readonly secretHash: string;
   readonly identityKey: string;
@@ -17,7 +17,7 @@ export interface ResumeRequest {
   readonly seq: number;
   /** How many frames it has sent. */
   readonly sent: number;
-}
+};
 
 /** The session stays with its owner while something runs. The asking node forwards frames over a link. */
 export interface GatewayOffer extends ResumedProgress {
@@ -259,9 +259,13 @@ export class SessionMoves {
   #onAnswer({ ask, answer, request }: AnswerMessage): void {
     const answered = this.#answers.get(ask);
     if (answered !== undefined) answered.resolve(answer);
-    // Nobody waits for this answer any more. The session waits here for its client.
-    else if (answer === 'moved' && !this.#stopping.signal.aborted)
-      void this.#accept(request, this.#uncertain.get(request.sid)?.askedAt ?? performance.now());
+    else if (answer === 'moved') this.take(request);
+  }
+
+  /** Takes a session that was given to this node, and which nobody waits for here. It waits for its client. */
+  take(request: ResumeRequest): void {
+    if (this.#stopping.signal.aborted) return;
+    void this.#accept(request, this.#uncertain.get(request.sid)?.askedAt ?? performance.now());
   }
 
   /** Takes a session that was given to this node, unless another node has it by now: its client may be there. */
