@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Deferred, defer } from '../../deferred.js';
 import { withTimeout } from '../../timers.js';
 import type { ResumedProgress } from '../resume/ready-frame.js';
 import { lastSeqOf } from '../store/journal-slice.js';
-import type { JournalSlice, JsonValue, Ownership, StoredSession } from '../store/session-store.js';
+import type { JournalSlice, Ownership, StoredSession } from '../store/session-store.js';
 import { setBounded } from './bounded-map.js';
 import type { ClusterNode } from './cluster-node.js';
 
@@ -90,8 +91,9 @@ const FINAL: readonly unknown[] = [
 /** The most requests, sign-outs and questions that are remembered, of each. */
 const MAX_REMEMBERED = 10_000;
 
-/** The shortest pause between two claims. After a handover there is none. */
+/** The pauses between two claims: each is twice as long as the one before. After a handover there is none. */
 const MIN_WAIT_MS = 25;
+const MAX_WAIT_MS = 500;
 
 /** Moves sessions from other nodes to this one, and away: at most one attempt for each session at a time. */
 export class SessionMoves {
@@ -115,6 +117,8 @@ export class SessionMoves {
   constructor(node: ClusterNode, host: MovesHost) {
     this.#node = node;
     this.#host = host;
+    // One listener for each client that waits.
+    setMaxListeners(0, this.#stopping.signal);
   }
 
   /** Whether an attempt to move this session here is running. */
@@ -166,6 +170,7 @@ export class SessionMoves {
     let mayAsk = this.#node.isLeaseGood;
     // The owner has handed it to this node: nobody else has it, even if the client has left.
     let isGiven = false;
+    let pause = MIN_WAIT_MS;
     const { signal } = this.#stopping;
     while (isGiven || isWanted()) {
       if (signal.aborted && !isGiven) return 'unavailable';
@@ -184,8 +189,8 @@ export class SessionMoves {
       if (typeof answer === 'object' && claim.owner !== undefined) return { ...answer, owner: claim.owner };
       if (answer === 'gap' || answer === 'expired' || answer === 'replaced') return answer;
       isGiven = answer === 'moved';
-      if (claim.owner === undefined) await delay(wait, undefined, { ref: false, signal }).catch(() => undefined);
-      else if (!isGiven) await delay(MIN_WAIT_MS, undefined, { ref: false });
+      if (!isGiven) await delay(claim.owner ? pause : wait, undefined, { ref: false, signal }).catch(() => undefined);
+      pause = Math.min(pause * 2, MAX_WAIT_MS);
       mayAsk = this.#node.isLeaseGood;
     }
     return 'unwanted';
@@ -204,7 +209,7 @@ export class SessionMoves {
     this.#answers.set(ask, answer);
     try {
       const message: MoveMessage = { type: 'move', from: node.name, ask, request };
-      if (!(await store.post(owner, toJson(message)))) return undefined;
+      if (!(await store.post(owner, { ...message }))) return undefined;
       return await withTimeout(answer.promise, timeout);
     } finally {
       this.#answers.delete(ask);
@@ -248,8 +253,8 @@ export class SessionMoves {
     try {
       const answer = await this.#host.give(request, from);
       if (answer === 'moved') this.handedOver += 1;
-      const message: AnswerMessage = { type: 'move-answer', ask, answer, request };
-      await store.post(from, toJson(message));
+      const given = typeof answer === 'object' ? { ...answer } : answer;
+      await store.post(from, { type: 'move-answer', ask, answer: given, request } satisfies AnswerMessage);
     } catch (err) {
       // The other node asks again.
       logger.warn({ session: request.sid, to: from, err }, 'a session could not be given to another node');
@@ -290,11 +295,4 @@ export class SessionMoves {
     this.#attempts.set(sid, done);
     return done;
   }
-}
-
-function toJson(message: MovesMessage): JsonValue {
-  const request = { ...message.request };
-  if (message.type === 'move') return { ...message, request };
-  const { answer } = message;
-  return { ...message, request, answer: typeof answer === 'object' ? { ...answer } : answer };
 }
