@@ -1,13 +1,13 @@
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import { isBuiltin } from 'node:module';
 import { type AddressInfo, connect as connectTo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { until } from '@arc/test-client';
-import { createRelay } from '@arc/thread-core';
+import { createRelay, type Relay } from '@arc/thread-core';
 import { serveRelay } from '@arc/thread-core/host';
 import { text, textOf } from '@arc/thread-protocol';
 import { SignJWT } from 'jose';
@@ -28,6 +28,16 @@ function post(port: number, path: string, headers: Record<string, string> = {}, 
     headers: { ...json, ...headers },
     body: body === undefined ? null : JSON.stringify(body),
   });
+}
+
+/** Lets a server listen that has a relay on /ws. Resolves to its port. */
+async function listenWith(t: Test, server: Server, relay: Relay): Promise<number> {
+  serveRelay(server, relay, { path: '/ws' });
+  t.teardown(() => server.close());
+  t.teardown(() => relay.close());
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return (server.address() as AddressInfo).port;
 }
 
 /** An OAuth 2.0 token endpoint, which gives a new token each time. Resolves to its URL. */
@@ -130,12 +140,7 @@ export const recipes: Readonly<Record<string, Scenario>> = {
     });
     const authenticate = ({ url }: { url?: string | undefined }) => url === '/ws?ticket=valid';
     const relay = createRelay({ endpoint: agent.endpoint, refuseWith: 'close', authenticate });
-    serveRelay(server, relay, { path: '/ws' });
-    t.teardown(() => server.close());
-    t.teardown(() => relay.close());
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const { port } = server.address() as AddressInfo;
+    const port = await listenWith(t, server, relay);
     const page = put(t, code, 'https://relay.example', `http://127.0.0.1:${port}`);
     const user = `
       client.on('state', ({ status }) => {
@@ -311,12 +316,7 @@ export const recipes: Readonly<Record<string, Scenario>> = {
       hooks: { onTurn: (_session, { message, answer }) => void rows.push({ question: textOf(message), answer }) },
     });
     const server = createServer((_request, response) => response.end(JSON.stringify(rows)));
-    serveRelay(server, relay, { path: '/ws' });
-    t.teardown(() => server.close());
-    t.teardown(() => relay.close());
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const { port } = server.address() as AddressInfo;
+    const port = await listenWith(t, server, relay);
     // In a page, a path is on the page's own host.
     const page = put(t, code, "'/history'", "new URL('/history', location.href)");
     const turn = 'My printer is broken\nsupport #1: My printer is broken\n';

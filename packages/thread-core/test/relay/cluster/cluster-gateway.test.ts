@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import type { TestAgent } from '../../../src/testing/index.js';
 import { type Client, deferred, type Frame, textOf, to, until } from '../helpers.js';
-import { type ClusterNode, cluster, countCalls } from './cluster-helpers.js';
+import { type ClusterNode, cluster, countCalls, holdStart } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
 
@@ -143,10 +143,7 @@ t.test('messages that are sent while a session moves reach the agent once each, 
 t.test('a handover while a chat.start runs: it is answered, and its chat continues [S-65]', async (t) => {
   const { agent, nodes } = await cluster(t, 2);
   const [a, b] = nodes as Pair;
-  const [first, { session }] = await a.resume();
-  const gate = agent.hold('chat.start');
-  first.send(to('support', 'x', { id: 1 }));
-  await gate.arrived;
+  const { session, gate } = await holdStart(agent, a);
   await a.dropAll();
   const [second, ready] = await b.resume({ session, seq: 0, sent: 1 });
   t.match(ready, { resumed: true, seq: 0, got: 1, pending: [1] });
@@ -226,10 +223,7 @@ t.test('a session that moves while its client leaves waits for it, no longer tha
 t.test('a session that a gateway got without an answer of the store is not ended by its node [S-100]', async (t) => {
   const { agent, nodes } = await cluster(t, 3);
   const [a, b, c] = nodes as [ClusterNode, ClusterNode, ClusterNode];
-  const [first, { session }] = await a.resume();
-  const gate = agent.hold('chat.start');
-  first.send(to('support', 'x', { id: 1 }));
-  await gate.arrived;
+  const { session, gate } = await holdStart(agent, a);
   const [second] = await b.resume({ session, seq: 0, sent: 1 });
   a.lost.add('handover');
   const closed = once(second.socket, 'close');

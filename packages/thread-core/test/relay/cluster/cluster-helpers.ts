@@ -13,7 +13,7 @@ import {
   type StoreNode,
 } from '../../../src/index.js';
 import { startTestAgent, type TestAgent } from '../../../src/testing/index.js';
-import { Client, type Frame, type Json, Log, until } from '../helpers.js';
+import { Client, type Frame, type Json, Log, to, until } from '../helpers.js';
 
 /** How long nodes live without a renewal, in milliseconds. */
 const LEASE = 200;
@@ -127,6 +127,15 @@ export async function cluster(t: Test, count: number, options: Omit<NodeOptions,
     await agent.close();
   });
   return { agent, store, nodes };
+}
+
+/** A session on a node, with a message whose chat.start has reached the agent, which answers when the gate is released. */
+export async function holdStart(agent: TestAgent, node: ClusterNode) {
+  const [first, { session }] = await node.resume();
+  const gate = agent.hold('chat.start');
+  first.send(to('support', 'x', { id: 1 }));
+  await gate.arrived;
+  return { first, session, gate };
 }
 
 /** Counts what a node asks of its store, answered or not. */

@@ -1,7 +1,6 @@
 // The last frames of a session whose client is at another node.
 import t from 'tap';
-import { to } from '../helpers.js';
-import { type ClusterNode, cluster } from './cluster-helpers.js';
+import { type ClusterNode, cluster, holdStart } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
 
@@ -10,10 +9,7 @@ t.test(
   async (t) => {
     const { agent, nodes } = await cluster(t, 2);
     const [a, b] = nodes as Pair;
-    const [first, { session }] = await a.resume();
-    const gate = agent.hold('chat.start');
-    first.send(to('support', 'x', { id: 1 }));
-    await gate.arrived;
+    const { session, gate } = await holdStart(agent, a);
     const [second, ready] = await b.resume({ session, seq: 0, sent: 1 });
     t.match(ready, { resumed: true, pending: [1] });
     const [local] = a.relay.sessions;

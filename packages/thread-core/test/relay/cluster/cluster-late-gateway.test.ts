@@ -1,8 +1,8 @@
 // A shutdown while the owner of a session has not answered yet.
 import t from 'tap';
 import { StoreError } from '../../../src/index.js';
-import { deferred, to, until } from '../helpers.js';
-import { type ClusterNode, cluster } from './cluster-helpers.js';
+import { deferred, until } from '../helpers.js';
+import { type ClusterNode, cluster, holdStart } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
 
@@ -11,10 +11,7 @@ t.test(
   async (t) => {
     const { agent, nodes } = await cluster(t, 2, { lease: 10_000 });
     const [a, b] = nodes as Pair;
-    const [first, { session }] = await a.resume();
-    const gate = agent.hold('chat.start');
-    first.send(to('support', 'x', { id: 1 }));
-    await gate.arrived;
+    const { session, gate } = await holdStart(agent, a);
     // Each of them has its turn 20 ms after the one before.
     for (let count = 0; count < 30; count += 1) await b.connect();
     const [asked, answering] = [deferred(), deferred()];
@@ -40,10 +37,7 @@ t.test(
   async (t) => {
     const { agent, nodes } = await cluster(t, 2, { lease: 10_000, cleanupTimeout: 200 });
     const [a, b] = nodes as Pair;
-    const [first, { session }] = await a.resume();
-    const gate = agent.hold('chat.start');
-    first.send(to('support', 'x', { id: 1 }));
-    await gate.arrived;
+    const { session, gate } = await holdStart(agent, a);
     const [, ready] = await b.resume({ session, seq: 0, sent: 1 });
     t.match(ready, { resumed: true, pending: [1] });
     const away = deferred();

@@ -1,7 +1,7 @@
 // A frame that is lost on its way between two nodes.
 import t from 'tap';
 import { to, until } from '../helpers.js';
-import { type ClusterNode, cluster } from './cluster-helpers.js';
+import { type ClusterNode, cluster, holdStart } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
 
@@ -10,10 +10,7 @@ t.test(
   async (t) => {
     const { agent, store, nodes } = await cluster(t, 2, { lease: 10_000 });
     const [a, b] = nodes as Pair;
-    const [first, { session }] = await a.resume();
-    const gate = agent.hold('chat.start');
-    first.send(to('support', 'x', { id: 1 }));
-    await gate.arrived;
+    const { session, gate } = await holdStart(agent, a);
     const [second, ready] = await b.resume({ session, seq: 0, sent: 1 });
     t.match(ready, { resumed: true, got: 1, pending: [1] });
     const post = store.post.bind(store);

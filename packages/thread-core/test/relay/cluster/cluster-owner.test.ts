@@ -1,7 +1,7 @@
 // Sessions that another node may have since a write that got no answer.
 import t from 'tap';
 import { deferred, to, until } from '../helpers.js';
-import { type ClusterNode, cluster } from './cluster-helpers.js';
+import { type ClusterNode, cluster, holdStart } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
 
@@ -53,10 +53,7 @@ t.test(
 t.test('a node that has lost a session does not end the chat that it was starting in it [S-135]', async (t) => {
   const { agent, nodes } = await cluster(t, 2);
   const [a, b] = nodes as Pair;
-  const [first, { session }] = await a.resume();
-  const gate = agent.hold('chat.start');
-  first.send(to('support', 'x', { id: 1 }));
-  await gate.arrived;
+  const { first, session, gate } = await holdStart(agent, a);
   a.isCutOff = true;
   const [second, ready] = await b.resume({ session, seq: 0, sent: 1 });
   t.match(ready, { resumed: true, pending: [] }, 'the client is told that it was interrupted');

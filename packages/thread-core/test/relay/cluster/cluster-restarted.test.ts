@@ -1,17 +1,14 @@
 // A node that dies, and is started again under its name before its lease is over.
 import t from 'tap';
 import { to, until } from '../helpers.js';
-import { ClusterNode, cluster } from './cluster-helpers.js';
+import { ClusterNode, cluster, holdStart } from './cluster-helpers.js';
 
 t.test(
   'a session that moves to a node that was started again under its name waits there for its client [S-134]',
   async (t) => {
     const { agent, store, nodes } = await cluster(t, 3, { lease: 1000 });
     const [a, b, c] = nodes as [ClusterNode, ClusterNode, ClusterNode];
-    const [first, { session }] = await a.resume();
-    const gate = agent.hold('chat.start');
-    first.send(to('support', 'x', { id: 1 }));
-    await gate.arrived;
+    const { session, gate } = await holdStart(agent, a);
     const [, ready] = await b.resume({ session, seq: 0, sent: 1 });
     t.match(ready, { resumed: true, pending: [1] });
     b.isCutOff = true;
