@@ -41,25 +41,25 @@ export interface ThreadClientOptions {
    */
   url: string | (() => string | Promise<string>);
   /** WebSocket subprotocols to offer. Default: none. */
-  protocols?: string | string[];
+  protocols?: string | string[] | undefined;
   /** Asks the relay to keep the session over a lost connection. Default true. */
-  resume?: boolean;
+  resume?: boolean | undefined;
   /**
    * Keeps the session over a reload of the page. Pass `sessionStorage`; several clients may share it. Default: not kept. If
    * `url` is a function, pages with different relays need storages of their own.
    */
-  storage?: StorageLike;
+  storage?: StorageLike | undefined;
   /**
    * The delay before an attempt, in milliseconds, is random, from 0 to a limit: `min`, doubled with each failure, at most
    * `max`. Default `{ min: 500, max: 30_000 }`.
    */
-  backoff?: { min?: number; max?: number };
+  backoff?: { min?: number | undefined; max?: number | undefined } | undefined;
   /** Decides whether to connect again. Default: the close code decides. */
-  shouldRetry?: (event: CloseInfo) => boolean | undefined;
+  shouldRetry?: ((event: CloseInfo) => boolean | undefined) | undefined;
   /** The WebSocket class. Default: the global one. Node 20 has none: pass that of the `ws` package. */
-  WebSocket?: WebSocketConstructor;
+  WebSocket?: WebSocketConstructor | undefined;
   /** Closes the client when it is aborted. Default: none. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** What `client.state` and the event `state` say. */
@@ -77,33 +77,33 @@ export type ClientState =
 
 /** W3C Trace Context and W3C Baggage. */
 export interface TraceContext {
-  traceparent?: string;
-  tracestate?: string;
-  baggage?: string;
+  traceparent?: string | undefined;
+  tracestate?: string | undefined;
+  baggage?: string | undefined;
 }
 
 /** Options of `client.send`. */
 export interface SendOptions {
   /** Asks for the answer piece by piece. Default: the relay decides. */
-  stream?: boolean;
+  stream?: boolean | undefined;
   /** Passed to the agent as ARC's `traceId`. 1 to 256 characters. */
-  traceId?: string;
+  traceId?: string | undefined;
   /** Separates several threads with the same agent. 1 to 256 characters. */
-  contextId?: string;
+  contextId?: string | undefined;
   /** Passed to the agent with the first message of the thread. */
-  metadata?: Record<string, unknown>;
+  metadata?: Record<string, unknown> | undefined;
   /** The span that the message belongs to: W3C Trace Context and Baggage, as `propagation.inject` of OpenTelemetry writes them. */
-  traceContext?: TraceContext;
+  traceContext?: TraceContext | undefined;
   /** Cancels the turn when it is aborted. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** Options of `client.end`. */
 export interface EndOptions {
   /** Which of several threads with the agent. Default: the one without a context. */
-  contextId?: string;
+  contextId?: string | undefined;
   /** Passed to the agent. */
-  reason?: string;
+  reason?: string | undefined;
 }
 
 /** A conversation that this client has open. */

@@ -21,7 +21,8 @@ t.test('a conversation is a list of messages, and each change is a new snapshot'
   const seen = new Set<ThreadSnapshot>();
   store.subscribe(() => seen.add(store.snapshot));
   const ready = snapshot(store, ({ status }) => status === 'ready');
-  const turn = store.send('one two');
+  // As an application passes on what it may not have: it streams, as without it.
+  const turn = store.send('one two', { stream: undefined });
   t.equal(turn.contextId, 'c');
   t.equal(store.snapshot.status, 'submitted');
   t.match(await ready, {

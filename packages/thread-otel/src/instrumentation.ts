@@ -15,7 +15,7 @@ export interface ArcInstrumentationConfig {
    * Whether `traceparent`, `tracestate` and `baggage` of a client's frame are the parent of its spans. Set it to false if
    * clients are strangers who should not choose trace ids, sampling and baggage. Default true.
    */
-  clientContext?: boolean;
+  clientContext?: boolean | undefined;
 }
 
 type Subscribers<Context> = Parameters<ReturnType<typeof tracingChannel<Context, object>>['subscribe']>[0];

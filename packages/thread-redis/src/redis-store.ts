@@ -24,9 +24,9 @@ import { checkServer } from './server.js';
 /** Options of `redisStore`. */
 export interface RedisStoreOptions {
   /** What the names of all keys begin with: one for each cluster of relays. Default `arc:`. */
-  prefix?: string;
+  prefix?: string | undefined;
   /** Milliseconds for an answer of Redis, before the store counts as away. Default 2,000. */
-  timeout?: number;
+  timeout?: number | undefined;
 }
 
 /** What one node's inbox holds at most. */

@@ -46,7 +46,7 @@ export interface Thread extends ThreadSnapshot {
  * The conversation with an agent. All components inside one provider that name the same agent and context share it, and
  * it lives as long as the provider.
  */
-export function useThread(agentId: string, { contextId }: { contextId?: string } = {}): Thread {
+export function useThread(agentId: string, { contextId }: { contextId?: string | undefined } = {}): Thread {
   const store = useRegistry().store(agentId, contextId);
   const snapshot = useSyncExternalStore(
     store.subscribe,

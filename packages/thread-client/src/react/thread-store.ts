@@ -54,7 +54,8 @@ export class ThreadStore {
 
   readonly send = (message: string | ArcMessage, options: Omit<SendOptions, 'contextId'> = {}): Turn => {
     const contextId = this.#contextId === undefined ? {} : { contextId: this.#contextId };
-    const turn = this.#client().send(this.#agentId, message, { stream: true, ...options, ...contextId });
+    const { stream = true } = options;
+    const turn = this.#client().send(this.#agentId, message, { ...options, stream, ...contextId });
     const text = typeof message === 'string' ? message : textOf(message);
     void this.#follow(turn, { id: `${turn.id}:user`, role: 'user', text, status: 'done' });
     return turn;
