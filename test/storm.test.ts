@@ -43,10 +43,10 @@ async function storm(relay: RelayProcess, round: number): Promise<void> {
   const clients: RecordingClient[] = [];
   const message = { role: 'user', parts: [{ type: 'text', content: 'hello' }] };
   for (let at = 0; at < SOCKETS; at += 100) {
-    const some = await Promise.all(Array.from({ length: 100 }, () => RecordingClient.connect(relay.url)));
+    const some = await Promise.all(Array.from({ length: 100 }, () => RecordingClient.open(relay.url)));
     clients.push(...some);
     const frames = AGENTS.map((agent_id) => ({ id: agent_id, agent_id, message }));
-    await Promise.all(some.flatMap((client) => frames.map((frame) => client.ask(frame, 20_000))));
+    await Promise.all(some.flatMap((client) => frames.map((frame) => client.exchange(frame, 20_000))));
   }
   for (const { socket } of clients) socket.terminate();
   const open = (): number => clients.filter(({ socket }) => socket.readyState !== socket.CLOSED).length;

@@ -1,11 +1,10 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { RedisServer, until } from '@arc/test-client';
+import { RecordingClient, RedisServer, until } from '@arc/test-client';
 import type { RelayStats } from '@arc/thread-core';
 import { startTestAgent, type TestAgent, type TestAgentOptions } from '@arc/thread-core/testing';
 import { Redis } from 'ioredis';
 import type { Test } from 'tap';
-import { WebSocket } from 'ws';
 import { forkTypescript } from '../child-process.js';
 
 export interface Report {
@@ -14,13 +13,6 @@ export interface Report {
   renewals: number;
   /** `at`: milliseconds since 1970. */
   log: { at: number; level: string; message: string; [field: string]: unknown }[];
-}
-
-export interface Answer {
-  type: string;
-  id?: number;
-  data?: { code?: number };
-  [field: string]: unknown;
 }
 
 /** A relay in a process of its own. */
@@ -77,44 +69,8 @@ export class Node {
     this.child.kill('SIGCONT');
   }
 
-  connect(): Promise<Client> {
-    return Client.connect(this.url);
-  }
-}
-
-/** A WebSocket client that finds answers by their id. */
-export class Client {
-  readonly socket: WebSocket;
-  readonly closed: Promise<number>;
-  readonly #waiting = new Map<number, (answer: Answer) => void>();
-  #lastId = 0;
-
-  static async connect(url: string): Promise<Client> {
-    const client = new Client(url);
-    await once(client.socket, 'open');
-    return client;
-  }
-
-  private constructor(url: string) {
-    this.socket = new WebSocket(url);
-    this.socket.on('error', () => undefined);
-    this.socket.on('message', (data) => {
-      const answer = JSON.parse(String(data)) as Answer;
-      if (['response', 'done', 'error', 'cancelled'].includes(answer.type))
-        this.#waiting.get(answer.id as number)?.(answer);
-    });
-    this.closed = once(this.socket, 'close').then(([code]) => {
-      for (const answer of this.#waiting.values()) answer({ type: 'closed' });
-      return code as number;
-    });
-  }
-
-  /** Sends a message. Its answer is of the type `closed` if the connection ends before. */
-  send(agentId: string, text = 'hello'): Promise<Answer> {
-    const id = ++this.#lastId;
-    const message = { role: 'user', parts: [{ type: 'text', content: text }] };
-    this.socket.send(JSON.stringify({ agent_id: agentId, id, message }));
-    return new Promise((resolve) => this.#waiting.set(id, resolve));
+  connect(): Promise<RecordingClient> {
+    return RecordingClient.open(this.url);
   }
 }
 

@@ -1,4 +1,4 @@
-import { until } from '@arc/test-client';
+import { to, until } from '@arc/test-client';
 import t from 'tap';
 import { Cluster, type Node } from './cluster.js';
 
@@ -20,15 +20,15 @@ for (const persistence of [[], ['--appendonly', 'yes', '--appendfsync', 'always'
       const { agent, redis } = cluster;
       const [one, other] = cluster.nodes;
       const client = await one?.connect();
-      t.match(await client?.send('support'), { type: 'response' });
+      t.match(await client?.ask(to('support')), { type: 'response' });
       await redis.kill();
-      t.match(await client?.send('support'), { type: 'response' }, 'an open thread continues');
-      t.match(await client?.send('hr'), { type: 'error', data: { code: -41002 } }, 'a new one cannot be started');
+      t.match(await client?.ask(to('support')), { type: 'response' }, 'an open thread continues');
+      t.match(await client?.ask(to('hr')), { type: 'error', data: { code: -41002 } }, 'a new one cannot be started');
       await until(async () => (await stateOf(one)) !== 'ok', 'the node to notice');
       await redis.start();
       await isOk(one);
       await isOk(other);
-      t.match(await client?.send('hr'), { type: 'response' });
+      t.match(await client?.ask(to('hr')), { type: 'response' });
       t.equal(agent.counters.open, 2, 'its chats are not ended');
       const { log } = (await one?.report()) ?? { log: [] };
       const changes = log.flatMap(({ state }) => (state === undefined ? [] : [state]));
@@ -49,7 +49,7 @@ t.test('after FLUSHALL all nodes register their sessions again, and a node kille
   const { agent } = cluster;
   const [one] = cluster.nodes;
   const clients = await Promise.all([1, 2, 3].map(() => (one as Node).connect()));
-  for (const client of clients) await client.send('support');
+  for (const client of clients) await client.ask(to('support'));
   await cluster.client.flushall();
   await until(
     async () => (await cluster.client.keys('arc:s:*')).filter((key) => !key.endsWith(':f')).length === 3,
@@ -66,11 +66,11 @@ t.test('a Redis that is full keeps the cluster together: no new threads, no chat
   const { agent } = cluster;
   const [one] = cluster.nodes;
   const client = await one?.connect();
-  await client?.send('support');
+  await client?.ask(to('support'));
   await cluster.client.config('SET', 'maxmemory', '1');
-  t.match(await client?.send('hr'), { type: 'error', data: { code: -41002 } });
+  t.match(await client?.ask(to('hr')), { type: 'error', data: { code: -41002 } });
   t.equal(await stateOf(one), 'degraded');
-  t.match(await client?.send('support'), { type: 'response' });
+  t.match(await client?.ask(to('support')), { type: 'response' });
   const renewed = async (): Promise<number> => {
     const [first = ''] = await cluster.client.zrange('arc:nodes', '0', '0');
     return Number(await cluster.client.zscore('arc:nodes', first));
@@ -82,7 +82,7 @@ t.test('a Redis that is full keeps the cluster together: no new threads, no chat
   );
   t.equal(agent.counters.ended, 0);
   await cluster.client.config('SET', 'maxmemory', '0');
-  t.match(await client?.send('hr'), { type: 'response' });
+  t.match(await client?.ask(to('hr')), { type: 'response' });
   await isOk(one);
   const { log } = (await one?.report()) ?? { log: [] };
   const changes = log.filter(({ state }) => state !== undefined).map(({ level, state }) => `${level}: ${state}`);
@@ -97,19 +97,19 @@ t.test(
     const { agent } = cluster;
     const [one, other] = cluster.nodes;
     const client = await one?.connect();
-    t.match(await client?.send('support'), { type: 'response' });
+    t.match(await client?.ask(to('support')), { type: 'response' });
     // Of a primary that does not exist: it keeps its data, and refuses each write.
     await cluster.client.call('REPLICAOF', '127.0.0.1', '1');
     await until(async () => (await stateOf(one)) === 'away', 'the node to notice');
-    t.match(await client?.send('support'), { type: 'response' }, 'an open thread continues');
-    t.match(await client?.send('hr'), { type: 'error', data: { code: -41002 } }, 'a new one cannot be started');
+    t.match(await client?.ask(to('support')), { type: 'response' }, 'an open thread continues');
+    t.match(await client?.ask(to('hr')), { type: 'error', data: { code: -41002 } }, 'a new one cannot be started');
     const { log } = (await one?.report()) ?? { log: [] };
     t.match(JSON.stringify(log.find(({ state }) => state === 'away')), /read-only/, 'the log says why');
     await cluster.client.call('REPLICAOF', 'NO', 'ONE');
     await isOk(one);
     await isOk(other);
-    t.match(await client?.send('hr'), { type: 'response' });
-    t.match(await client?.send('support'), { type: 'response' });
+    t.match(await client?.ask(to('hr')), { type: 'response' });
+    t.match(await client?.ask(to('support')), { type: 'response' });
     t.match(agent.counters, { started: 2, ended: 0 });
     await one?.kill();
     await until(() => agent.counters.open === 0, 'the chats to be ended');
@@ -120,7 +120,7 @@ t.test(
 t.test('1,000 messages on an open thread send no command to Redis, under MONITOR', async (t) => {
   const cluster = await Cluster.start(t, { nodes: 1, lease: 60_000 });
   const client = await cluster.nodes[0]?.connect();
-  await client?.send('support');
+  await client?.ask(to('support'));
   const monitor = await cluster.client.monitor();
   t.teardown(() => monitor.disconnect());
   const commands: string[] = [];
@@ -131,7 +131,7 @@ t.test('1,000 messages on an open thread send no command to Redis, under MONITOR
     });
   });
   const types = new Set<string | undefined>();
-  for (let count = 0; count < 1000; count += 1) types.add((await client?.send('support', `message ${count}`))?.type);
+  for (let count = 0; count < 1000; count += 1) types.add((await client?.ask(to('support', `message ${count}`)))?.type);
   t.same(types, new Set(['response']));
   await cluster.client.echo('the end');
   await isOver;

@@ -102,7 +102,7 @@ async function create(kind: Kind, cell: Cell): Promise<{ world: World; close(): 
     cleanupTimeout: 3 * SHORT,
   });
   const front = await TcpProxy.start(Number(new URL(relay.url).port));
-  const client = await RecordingClient.connect(cell.lost === undefined ? relay.url : `ws://127.0.0.1:${front.port}`);
+  const client = await RecordingClient.open(cell.lost === undefined ? relay.url : `ws://127.0.0.1:${front.port}`);
   const world: World = { kind, agent, otherOrigin, proxy, tls, relay, client, front, address: undefined };
   const close = async (): Promise<void> => {
     client.socket.terminate();
@@ -133,19 +133,19 @@ async function runSends(world: World, cell: Cell): Promise<Outcome> {
     return leave(world, cell, { ...count(agent), told, other: '–', again: '–' });
   }
   // Its answer must arrive in spite of the fault, but not necessarily before it.
-  const other = client.ask(to('other', 'other'), CLIENT_WAIT);
+  const other = client.exchange(to('other', 'other'), CLIENT_WAIT);
   await cell.cause?.(world);
   let told = summarize(await client.answerTo('first', CLIENT_WAIT));
   if (cell.between !== undefined) {
     await cell.between(world);
-    told += ` · then ${summarize(await client.ask(to('faulty', 'second', { stream }), CLIENT_WAIT))}`;
+    told += ` · then ${summarize(await client.exchange(to('faulty', 'second', { stream }), CLIENT_WAIT))}`;
   }
   // The agent notices it slightly later than the client. If it never does, the counts in the outcome show it.
   const seen = (): boolean => count(agent).aborted >= cell.aborted && count(agent).requests >= cell.requests;
   await agent.waitFor(seen, { timeout: AGENT_WAIT }).catch(() => {});
   const counted = count(agent);
   await repair(world);
-  const again = client.ask(to('faulty', 'again', { stream }), CLIENT_WAIT);
+  const again = client.exchange(to('faulty', 'again', { stream }), CLIENT_WAIT);
   return leave(world, cell, { ...counted, told, other: last(await other), again: last(await again) });
 }
 
@@ -169,8 +169,8 @@ async function leave(
   seen: Pick<Outcome, 'told' | 'requests' | 'aborted' | 'other' | 'again'>,
 ): Promise<Outcome> {
   const { agent, client, relay } = world;
-  const { strays } = client;
-  const unanswered = client.open.length;
+  const { unexpected } = client;
+  const unanswered = client.unanswered.length;
   if (!cell.lost) client.socket.terminate();
   const { sessions } = relay.relay;
   await until(
@@ -185,7 +185,7 @@ async function leave(
   const outcome: Outcome = { ...seen, ...(cell.lost ? count(agent) : {}), open, unended };
   const problem =
     cell.check?.(world) ??
-    (strays.length > 0 ? `frames after the terminal frame: ${summarize(strays)}` : undefined) ??
+    (unexpected.length > 0 ? `frames after the terminal frame: ${summarize(unexpected)}` : undefined) ??
     (running > 0 ? `${running} requests are still running at the agent` : undefined);
   return problem === undefined ? outcome : { ...outcome, problem };
 }

@@ -55,14 +55,14 @@ const listenersOfServer = listeners(app.server);
 const url = `ws://127.0.0.1:${portOf(app.server)}/ws`;
 
 const [one, two, three] = await Promise.all([
-  RecordingClient.connect(url),
-  RecordingClient.connect(url),
-  RecordingClient.connect(url),
+  RecordingClient.open(url),
+  RecordingClient.open(url),
+  RecordingClient.open(url),
 ]);
-await one.ask(to('json', 1));
-await one.ask(to('stream', 2, { stream: true }));
-await one.ask(to('broken', 3));
-await one.ask(to('broken', 4, { stream: true }));
+await one.exchange(to('json', 1));
+await one.exchange(to('stream', 2, { stream: true }));
+await one.exchange(to('broken', 3));
+await one.exchange(to('broken', 4, { stream: true }));
 // One send is cancelled, one is dropped with its socket, and one is running when the relay is closed.
 two.send(to('held', 5));
 await arrived();

@@ -35,7 +35,7 @@ export class RelayServer {
   }
 
   async connect(): Promise<RecordingClient> {
-    const client = await RecordingClient.connect(this.url);
+    const client = await RecordingClient.open(this.url);
     this.#clients.push(client);
     return client;
   }

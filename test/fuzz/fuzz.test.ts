@@ -59,7 +59,7 @@ t.test(`each of ${FRAMES} mutated frames is answered once (seed ${SEED})`, async
 
 /** Sends frames over one socket, and waits for as many answers; then ends the connection in some way. */
 async function batch(relay: RelayProcess, random: Random, count: number): Promise<void> {
-  const client = await RecordingClient.connect(relay.url);
+  const client = await RecordingClient.open(relay.url);
   const frames = Array.from({ length: count }, (_, at) => frame(random, `f${at}`));
   const expected = frames.filter(isAnswered).length;
   let answers = 0;
@@ -70,7 +70,7 @@ async function batch(relay: RelayProcess, random: Random, count: number): Promis
   };
   for (const text of frames) client.socket.send(text);
   await withDeadline(answered, () => `${expected} answers; there were ${answers}`, 60_000);
-  await client.ask({ type: 'ping', id: 'over' });
+  await client.exchange({ type: 'ping', id: 'over' });
   if (answers !== expected + 1) throw new Error(`${answers - 1} answers to ${expected} frames`);
   const { socket } = client;
   const how = random.below(6);
@@ -80,7 +80,7 @@ async function batch(relay: RelayProcess, random: Random, count: number): Promis
   else if (how === 3)
     (socket as unknown as { _socket: { write(bytes: Buffer): void } })._socket.write(random.bytes(60));
   if (how > 3 || how === 3) socket.terminate();
-  const code = await withDeadline(client.closed, 'the connection to be closed');
+  const { code } = await withDeadline(client.closed, 'the connection to be closed');
   const codes: Record<number, number> = { 0: 1003, 1: 1009, 2: 1007 };
   if (how < 3 && code !== codes[how]) throw new Error(`closed with ${code} instead of ${codes[how]}`);
 }
@@ -101,16 +101,17 @@ t.test(`each of ${ANSWERS} sends ends once, whatever the agent answers (seed ${S
   const told = new Map<string, number>();
   const worker = async (end: number): Promise<void> => {
     while (next < end) {
-      const client = await RecordingClient.connect(relay.url);
+      const client = await RecordingClient.open(relay.url);
       for (let round = 0; round < 20 && next < end; round++) {
         const ids = Array.from({ length: Math.min(24, end - next) }, () => next++);
         const sends = ids.map((id) => to(`agent-${id % 8}`, `a${id}`, { trace_id: `a${id}`, stream: id % 2 === 0 }));
-        for (const frames of await Promise.all(sends.map((send) => client.ask(send, 60_000)))) {
+        for (const frames of await Promise.all(sends.map((send) => client.exchange(send, 60_000)))) {
           const { type } = frames.at(-1) ?? { type: 'nothing' };
           told.set(type, (told.get(type) ?? 0) + 1);
         }
       }
-      if (client.strays.length > 0) t.fail('frames after the last one', { strays: client.strays });
+      const { unexpected } = client;
+      if (unexpected.length > 0) t.fail('frames after the last one', { unexpected });
       client.socket.terminate();
     }
   };

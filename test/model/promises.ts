@@ -4,7 +4,7 @@ import type { Play, Sent } from './world.js';
 /** What is wrong with a play that has come to its end, if anything. */
 export function broken(play: Play): string[] {
   const sends = play.sent.flatMap((sent) => ended(play, sent));
-  return [...sends, ...strays(play), ...order(play), ...strangers(play), ...chats(play)];
+  return [...sends, ...unexpected(play), ...order(play), ...strangers(play), ...chats(play)];
 }
 
 /** Every send ends in exactly one way, and in one that fits what happened to it. */
@@ -55,9 +55,9 @@ function codesOf({ trouble }: Sent): number[] {
 }
 
 /** Nothing follows the last frame. */
-function strays({ clients, gone }: Play): string[] {
-  return [...clients, ...gone].flatMap(({ strays }) =>
-    strays.map((frame) => `a stray frame: ${JSON.stringify(frame)}`),
+function unexpected({ clients, gone }: Play): string[] {
+  return [...clients, ...gone].flatMap(({ unexpected }) =>
+    unexpected.map((frame) => `an unexpected frame: ${JSON.stringify(frame)}`),
   );
 }
 

@@ -121,7 +121,7 @@ export class Play {
     for (const step of this.schedule.steps) await this.#take(step);
     // Nothing is held up any more, so that everything has to come to an end.
     for (const gate of this.#gates) gate.release();
-    await Promise.all(this.clients.flatMap((client) => client.open.map((id) => client.answerTo(id))));
+    await Promise.all(this.clients.flatMap((client) => client.unanswered.map((id) => client.answerTo(id))));
   }
 
   /** The clients leave, and their chats are ended. */

@@ -38,7 +38,7 @@ export async function traffic(
   isOver: () => boolean,
 ): Promise<void> {
   for (let number = 0; !isOver(); ) {
-    const client = await RecordingClient.connect(url);
+    const client = await RecordingClient.open(url);
     for (let round = 1 + random.below(12); round > 0 && !isOver(); round--) {
       const ids = Array.from(
         { length: 1 + random.below(5) },
@@ -50,7 +50,8 @@ export async function traffic(
         if (open !== undefined) agent.forget(open.chatId);
       }
     }
-    if (client.strays.length > 0) tally.broken.push(`strays: ${JSON.stringify(client.strays)}`);
+    const { unexpected } = client;
+    if (unexpected.length > 0) tally.broken.push(`unexpected: ${JSON.stringify(unexpected)}`);
     // Half of them disconnect with a send in flight.
     if (random.chance(0.5)) client.send(to('agent-0', 'last', { stream: true }));
     if (random.chance(0.3)) client.socket.close(1000);
@@ -75,8 +76,8 @@ async function send(
   tally.sends += 1;
   client.send(to(thread, id, { trace_id: id, stream: random.chance(0.5) }));
   if (random.chance(0.05)) client.socket.send(JSON.stringify({ type: 'cancel', id }));
-  if (random.chance(0.03)) await client.ask({ id: `bad-${id}`, message: 'rubbish' });
-  if (random.chance(0.05)) await client.ask({ type: 'end', id: `end-${id}`, agent_id: thread });
+  if (random.chance(0.03)) await client.exchange({ id: `bad-${id}`, message: 'rubbish' });
+  if (random.chance(0.05)) await client.exchange({ type: 'end', id: `end-${id}`, agent_id: thread });
   const frames: Frame[] = await client.answerTo(id, 20_000).catch((error: Error) => {
     tally.broken.push(error.message);
     return [];

@@ -37,8 +37,15 @@ export class Client {
   }
 
   /** A client whose connection is open. */
-  static async open(url: string, options?: ClientOptions): Promise<Client> {
-    const client = new Client(url, options);
+  static async open<C extends Client>(
+    this: new (
+      url: string,
+      options?: ClientOptions,
+    ) => C,
+    url: string,
+    options?: ClientOptions,
+  ): Promise<C> {
+    const client = new this(url, options);
     await withDeadline(client.opened, 'a client to be accepted');
     return client;
   }

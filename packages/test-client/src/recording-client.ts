@@ -1,5 +1,5 @@
-import { once } from 'node:events';
-import { WebSocket } from 'ws';
+import type { ClientOptions } from 'ws';
+import { Client } from './client.js';
 import { type Frame, isLast, type Json } from './frames.js';
 import { withDeadline } from './waits.js';
 
@@ -11,47 +11,50 @@ interface Answer {
   last: Promise<void>;
 }
 
-/** A WebSocket client with many sends at once: it records all frames, by the id that they answer. */
-export class RecordingClient {
-  readonly socket: WebSocket;
-  readonly closed: Promise<number>;
+/**
+ * A client with many sends at once: it finds answers by their id, and records all frames. Its own class, since what it keeps of
+ * every frame would be measured in tests of memory, and since most tests are about the order of frames, which it ignores.
+ */
+export class RecordingClient extends Client {
   /** All frames in the order of arrival. */
   readonly frames: Frame[] = [];
-  /** Unexpected frames: after the last one of their id, or without an id. */
-  readonly strays: Frame[] = [];
+  /** Frames after the last one of their id, or without an id that was sent. */
+  readonly unexpected: Frame[] = [];
   /** Called for every frame. */
   onFrame: (frame: Frame) => void = () => {};
   readonly #answers = new Map<string | number, Answer>();
+  #lastId = 0;
 
-  private constructor(url: string) {
-    this.socket = new WebSocket(url, { perMessageDeflate: false });
+  constructor(url: string, options: ClientOptions = { perMessageDeflate: false }) {
+    super(url, options);
     this.socket.on('message', (data) => this.#receive(JSON.parse(data.toString()) as Frame));
-    this.socket.on('error', () => {});
-    this.closed = new Promise((resolve) => this.socket.once('close', resolve));
   }
 
-  static async connect(url: string): Promise<RecordingClient> {
-    const client = new RecordingClient(url);
-    await withDeadline(once(client.socket, 'open'), 'a connection to the relay');
-    return client;
+  override send(...frames: (Json | string)[]): void {
+    for (const frame of frames) if (typeof frame === 'object' && hasId(frame)) this.#of(frame.id);
+    super.send(...frames);
   }
 
-  /** Sends a frame with an id, and resolves to the frames that answer it, including the last. */
-  async ask(frame: Json, ms?: number): Promise<Frame[]> {
-    this.send(frame);
-    return this.answerTo(frame.id as string, ms);
+  /** Sends a frame, which gets an id if it has none. Gives the frames that answer it, including the last. */
+  override exchange(frame: Json, ms?: number): Promise<Frame[]> {
+    this.#lastId += 1;
+    const sent = hasId(frame) ? frame : { ...frame, id: `own-${this.#lastId}` };
+    this.send(sent);
+    return this.answerTo(sent.id, ms);
   }
 
-  send(frame: Json): void {
-    if (typeof frame.id === 'string' || typeof frame.id === 'number') this.#of(frame.id);
-    this.socket.send(JSON.stringify(frame));
+  override async ask(frame: Json): Promise<Frame> {
+    return (await this.exchange(frame)).at(-1) as Frame;
   }
 
-  /** Resolves to the frames of an id when the last one has arrived. */
+  /** Resolves to the frames of an id when the last one has arrived. Rejects if the connection is closed before. */
   async answerTo(id: string | number, ms?: number): Promise<Frame[]> {
     const answer = this.#of(id);
+    const closed = this.closed.then(({ code }) => {
+      if (!answer.ended) throw new Error(`The connection was closed with ${code} before the last frame of ${id}`);
+    });
     await withDeadline(
-      answer.last,
+      Promise.race([answer.last, closed]),
       () => `the last frame of ${id}; so far: ${answer.frames.map(({ type }) => type)}`,
       ms,
     );
@@ -64,7 +67,7 @@ export class RecordingClient {
   }
 
   /** The ids without a last frame. */
-  get open(): (string | number)[] {
+  get unanswered(): (string | number)[] {
     return [...this.#answers].filter(([, { ended }]) => !ended).map(([id]) => id);
   }
 
@@ -84,7 +87,7 @@ export class RecordingClient {
     this.onFrame(frame);
     const answer = frame.id === undefined ? undefined : this.#answers.get(frame.id);
     if (answer === undefined || answer.ended) {
-      this.strays.push(frame);
+      this.unexpected.push(frame);
       return;
     }
     answer.frames.push(frame);
@@ -92,4 +95,8 @@ export class RecordingClient {
     answer.ended = true;
     answer.end();
   }
+}
+
+function hasId(frame: Json): frame is Json & { id: string | number } {
+  return typeof frame.id === 'string' || typeof frame.id === 'number';
 }
