@@ -1,4 +1,4 @@
-// The agent of a battle. Its parent is told of each message that it gets, and asks by messages of its own.
+// The agent of a cluster under attack. Its parent is told of each message that it gets, and asks by messages of its own.
 import { type Gate, type RecordedRequest, startTestAgent } from '@arc/thread-core/testing';
 import { recordingAgent } from '../history/answers.js';
 

@@ -1,4 +1,4 @@
-// The nemesis fights broken builds on demand only. That they can still be made of the sources is known in each run.
+// The nemesis attacks broken builds on demand only. That they can still be made of the sources is known in each run.
 import { readFile } from 'node:fs/promises';
 import t from 'tap';
 import { builds } from './broken-builds.js';

@@ -1,5 +1,5 @@
 import type { Breakage } from '../history/breakage.js';
-import type { BattleOptions } from './battle.js';
+import type { AttackedClusterOptions } from './attacked-cluster.js';
 import type { Attack } from './nemesis.js';
 
 /** A build that lacks what the cluster rests on, and how the checker of the nemesis notices. */
@@ -8,7 +8,7 @@ export interface BrokenBuild {
   breakage: Breakage;
   steps: Attack[][];
   complaint: RegExp;
-  options?: BattleOptions;
+  options?: AttackedClusterOptions;
 }
 
 export const builds: BrokenBuild[] = [

@@ -3,7 +3,7 @@
 
 import { Random } from '@arc/test-client';
 import t from 'tap';
-import { Battlefield } from './battle.js';
+import { AttackedCluster } from './attacked-cluster.js';
 import { type Attack, attacks } from './nemesis.js';
 
 const { NEMESIS_CLIENTS = 30, NEMESIS_ATTACKS = '' } = process.env;
@@ -29,10 +29,10 @@ for (const [name, redis, isMine] of [
   ['without persistence', [], (seed: number) => seed % 2 === 0],
 ] as const) {
   t.test(`with a Redis ${name} each promise is kept under every attack, and nothing is left`, async (t) => {
-    const field = await Battlefield.create(t, { redis: [...redis], printsLogs: true });
+    const attacked = await AttackedCluster.create(t, { redis: [...redis], printsLogs: true });
     for (const seed of seeds.filter(isMine)) {
       const steps = stepsOf(seed);
-      const problems = await field.fight(seed, steps, Number(NEMESIS_CLIENTS));
+      const problems = await attacked.run(seed, steps, Number(NEMESIS_CLIENTS));
       const what = `seed ${seed}: ${steps.map((atOnce) => atOnce.join(' + ')).join(', ')}`;
       t.same(problems, [], what);
       // tap prints nothing before all seeds of this Redis are played.

@@ -4,11 +4,11 @@ import { Random, until } from '@arc/test-client';
 import type { Excuse } from '../history/history.js';
 import type { AgentProcess } from './agent.js';
 import type { Cluster, Node } from './cluster.js';
-import { ReaperHunt, type Stranded } from './reaper-hunt.js';
+import { ReaperFinder, type ReconnectingClient } from './reaper-finder.js';
 
 /** Those whose promises are at stake. */
-export interface Crowd {
-  readonly clients: readonly Stranded[];
+export interface ClientGroup {
+  readonly clients: readonly ReconnectingClient[];
   /** Every client says something in its first thread. Resolves when all are told how that ended. */
   say(what: string): Promise<void>;
 }
@@ -73,22 +73,22 @@ export class Nemesis {
   }
 
   /** Attacks, each time another node, and brings back what it took away. */
-  async attack(atOnce: readonly Attack[], crowd: Crowd): Promise<void> {
+  async attack(atOnce: readonly Attack[], group: ClientGroup): Promise<void> {
     this.log.push(atOnce.join(' + '));
     const targets = atOnce.map((attack) => ({ attack, node: this.#pick() }));
-    await Promise.all(targets.map(({ attack, node }) => this.#attack(attack, node, crowd)));
+    await Promise.all(targets.map(({ attack, node }) => this.#attack(attack, node, group)));
     this.#victims.clear();
   }
 
-  async #attack(attack: Attack, node: Node, crowd: Crowd): Promise<void> {
+  async #attack(attack: Attack, node: Node, group: ClientGroup): Promise<void> {
     const { redis, client, lease } = this.#cluster;
     if (attack === 'cut') this.#proxy.cut();
     else if (attack === 'black hole') this.#proxy.abandon();
     else if (attack === 'kill') await this.#replace(node, 'SIGKILL');
-    else if (attack === 'freeze') await this.#freeze(node, crowd);
+    else if (attack === 'freeze') await this.#freeze(node, group);
     else if (attack === 'roll') await this.#replace(node, 'SIGTERM');
     else if (attack === 'same name') await this.#addNamesake(node);
-    else if (attack === 'kill reaper') await this.#killReaper(node, crowd);
+    else if (attack === 'kill reaper') await this.#killReaper(node, group);
     else if (attack === 'pause Redis') await client.call('CLIENT', 'PAUSE', `${lease}`);
     else if (attack === 'flush Redis') await client.flushall();
     else {
@@ -125,14 +125,14 @@ export class Nemesis {
    * Freezes a node for longer than its lease. Its clients go on sending, and then continue on other nodes. When it runs
    * again it finds in its sockets what they had sent, and what it must not pass on any more.
    */
-  async #freeze(node: Node, crowd: Crowd): Promise<void> {
+  async #freeze(node: Node, group: ClientGroup): Promise<void> {
     const { lease } = this.#cluster;
     const continues = async (): Promise<void> => {
-      const said = crowd.say('frozen');
+      const said = group.say('frozen');
       await wait(lease / 2);
       this.#proxy.abandon(node.port);
       await said;
-      await crowd.say('thawing');
+      await group.say('thawing');
     };
     node.freeze();
     await Promise.all([continues(), wait(lease * 2.5)]);
@@ -146,14 +146,14 @@ export class Nemesis {
   }
 
   /** Kills a node, some of whose clients do not come back, and then the node that ends the chats of those. */
-  async #killReaper(node: Node, crowd: Crowd): Promise<void> {
-    const hunt = new ReaperHunt(this.#cluster, this.#agent);
-    await hunt.strand(node, crowd.clients);
+  async #killReaper(node: Node, group: ClientGroup): Promise<void> {
+    const finder = new ReaperFinder(this.#cluster, this.#agent);
+    await finder.takeOffline(node, group.clients);
     await this.#cluster.remove(node, 'SIGKILL');
     // The chats may be given up while a new node starts.
     const replaced = this.#cluster.add();
-    await this.#cluster.remove(await hunt.find(), 'SIGKILL');
-    await Promise.all([replaced, hunt.over()]);
+    await this.#cluster.remove(await finder.find(), 'SIGKILL');
+    await Promise.all([replaced, finder.bringBack()]);
     await this.#cluster.add();
   }
 }

@@ -124,7 +124,7 @@ t.test('1,000 messages on an open thread send no command to Redis, under MONITOR
   const monitor = await cluster.client.monitor();
   t.teardown(() => monitor.disconnect());
   const commands: string[] = [];
-  const isOver = new Promise<void>((resolve) => {
+  const monitored = new Promise<void>((resolve) => {
     monitor.on('monitor', (_time: string, [command = '', argument]: string[]) => {
       if (argument === 'the end') resolve();
       else commands.push(command.toLowerCase());
@@ -134,7 +134,7 @@ t.test('1,000 messages on an open thread send no command to Redis, under MONITOR
   for (let count = 0; count < 1000; count += 1) types.add((await client?.ask(to('support', `message ${count}`)))?.type);
   t.same(types, new Set(['response']));
   await cluster.client.echo('the end');
-  await isOver;
+  await monitored;
   // It listens for what other nodes tell it.
   t.same(new Set(commands.filter((command) => command !== 'xread')), new Set());
 });

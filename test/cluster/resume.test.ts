@@ -43,11 +43,11 @@ t.test('a rolling restart of three nodes loses no conversation and no answer, an
   const cluster = await ResumableCluster.start(t, 3, slowWithMemory);
   const { agent } = cluster;
   const clients = await talking(cluster, 30);
-  let isOver = false;
+  let isDone = false;
   const said: string[] = [];
   const failures: unknown[] = [];
   const load = clients.map(async (client, index) => {
-    for (let round = 0; !isOver; round += 1) {
+    for (let round = 0; !isDone; round += 1) {
       said.push(`load ${index}.${round}`);
       await say(client, `load ${index}.${round}`).catch((error: unknown) => failures.push(error));
       await delay(50);
@@ -57,7 +57,7 @@ t.test('a rolling restart of three nodes loses no conversation and no answer, an
     await cluster.add();
     await cluster.remove(node, 'SIGTERM');
   }
-  isOver = true;
+  isDone = true;
   await Promise.all(load);
   t.strictSame(failures, []);
   const bodies = agent.requests.map(({ body }) => /load \d+\.\d+/.exec(body)?.[0]).filter((text) => text !== undefined);
@@ -126,11 +126,11 @@ t.test('messages of resumable sessions ask nothing of Redis, and a loss of data 
   const renewals = new Set([...calls.keys(), 'xread']);
   calls.clear();
   for (let count = 0; count < 200; count += 1) await say(client, `message ${count}`);
-  const isOver = new Promise<void>((resolve) => {
+  const monitored = new Promise<void>((resolve) => {
     onEnd = resolve;
   });
   await commands.echo('the end');
-  await isOver;
+  await monitored;
   t.strictSame(
     [...calls.keys()].filter((call) => !renewals.has(call)),
     [],

@@ -20,9 +20,9 @@ function resources(): string[] {
 
 /** Timers and sockets that were created from now on and still exist, including those that are unref'ed. */
 const alive = new Map<number, string>();
-let isOver = false;
+let isClosed = false;
 createHook({
-  init: (id, type) => void (!isOver && /^(Timeout|TCP|PIPE|TLS)/.test(type) && alive.set(id, type)),
+  init: (id, type) => void (!isClosed && /^(Timeout|TCP|PIPE|TLS)/.test(type) && alive.set(id, type)),
   destroy: (id) => void alive.delete(id),
 }).enable();
 
@@ -82,7 +82,7 @@ const ofServer = listeners(app.server) - listenersOfServer;
 await app.close();
 await Promise.all([one.closed, three.closed]);
 // Handles are released at the end of a turn, and undici's shared timer up to a second later.
-isOver = true;
+isClosed = true;
 await until(
   () => alive.size === 0,
   () => `the end of ${[...alive.values()]}`,

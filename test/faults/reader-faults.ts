@@ -9,7 +9,7 @@ const BIG = { reply: 'x'.repeat(12 * 1024 * 1024) };
 /** The relay queues 1 MiB for a slow reader, plus what is arriving from the agent. */
 const MOST = 2 * 1024 * 1024;
 
-const whole: Record<Kind, string> = { JSON: 'response', stream: `content ×${EVENTS}, done` };
+const complete: Record<Kind, string> = { JSON: 'response', stream: `content ×${EVENTS}, done` };
 
 export const readerFaults: Fault[] = [
   {
@@ -38,7 +38,7 @@ export const readerFaults: Fault[] = [
           });
         },
         check: () => problem,
-        told: `${kind === 'JSON' ? 'response' : 'content ×6, done'} · then ${whole[kind]}`,
+        told: `${kind === 'JSON' ? 'response' : 'content ×6, done'} · then ${complete[kind]}`,
         requests: 2,
         aborted: 0,
       };
@@ -88,7 +88,7 @@ function slow(kind: Kind, how: string, stop: (world: World) => unknown): Cell {
       resume(world);
     },
     check: () => problem,
-    told: whole[kind],
+    told: complete[kind],
     requests: 1,
     aborted: 0,
   };

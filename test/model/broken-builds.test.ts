@@ -42,7 +42,7 @@ const builds: { without: string; breakage: Breakage; steps: ResumeStep[]; compla
   },
 ];
 
-const program = new URL('one-play.ts', import.meta.url);
+const program = new URL('play-schedule.ts', import.meta.url);
 
 for (const { without, breakage, steps, complaint } of builds) {
   t.test(`the checker complains of a build without ${without}`, async (t) => {

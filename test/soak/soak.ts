@@ -31,7 +31,7 @@ const stop = (): void => {
   stopped = true;
 };
 process.once('SIGINT', stop).once('SIGTERM', stop);
-const isOver = (): boolean => stopped || minutes() >= MINUTES || tally.broken.length > 10;
+const isDone = (): boolean => stopped || minutes() >= MINUTES || tally.broken.length > 10;
 
 async function measure(): Promise<void> {
   const { heap, sessions, threads, pending, failed, errors } = await relay.report();
@@ -66,10 +66,10 @@ function progress(): void {
 console.log(`${MINUTES} minutes of ${CLIENTS} clients, seed ${SEED}`);
 await measure();
 const running = Array.from({ length: CLIENTS }, (_, at) =>
-  traffic(relay.url, agent, new Random(SEED + at), tally, isOver),
+  traffic(relay.url, agent, new Random(SEED + at), tally, isDone),
 );
 const watching = (async () => {
-  for (let next = 1; !isOver(); ) {
+  for (let next = 1; !isDone(); ) {
     await delay(Math.min(5000, Math.max(MINUTES - minutes(), 0) * 60_000));
     progress();
     if (minutes() >= next) {

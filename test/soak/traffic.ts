@@ -29,17 +29,17 @@ const FAULTS: readonly ScriptedAnswer[] = [
   { events: [{ data: 1 }], done: false },
 ];
 
-/** Runs one client after another, each with a few threads, until `isOver`. */
+/** Runs one client after another, each with a few threads, until `isDone`. */
 export async function traffic(
   url: string,
   agent: TestAgent,
   random: Random,
   tally: Tally,
-  isOver: () => boolean,
+  isDone: () => boolean,
 ): Promise<void> {
-  for (let number = 0; !isOver(); ) {
+  for (let number = 0; !isDone(); ) {
     const client = await RecordingClient.open(url);
-    for (let round = 1 + random.below(12); round > 0 && !isOver(); round--) {
+    for (let round = 1 + random.below(12); round > 0 && !isDone(); round--) {
       const ids = Array.from(
         { length: 1 + random.below(5) },
         () => `${process.pid}-${random.below(2 ** 31)}-${number++}`,

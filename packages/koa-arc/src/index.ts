@@ -49,8 +49,8 @@ function arc<Identity = unknown>(options: KoaArcOptions<Identity> & AgentSource)
     acceptUpgrade(relay, ctx.req, 'koa-arc');
   };
 
-  const attach: KoaArc['attach'] = (server, { path: whole = path } = {}) => {
-    serveUpgrades(server, relay, ({ url }) => isPathOf(url, [whole]));
+  const attach: KoaArc['attach'] = (server, { path: attached = path } = {}) => {
+    serveUpgrades(server, relay, ({ url }) => isPathOf(url, [attached]));
   };
   if (app !== undefined) onListen(app, attach);
   return Object.assign(handle, { relay, attach }) as KoaArc<Identity>;

@@ -159,8 +159,8 @@ t.test('files and data of the agent are parts of its message, in a stream and in
     { type: 'ImagePart', url: 'https://example.com/x.png' },
   ];
   agent.script('chat.start', { reply: ['text', ...parts] });
-  const whole = { role: 'agent', parts: [{ type: 'TextPart', content: 'text' }, ...parts] };
-  const result = { type: 'chat', chat: { chatId: 'c-1', message: whole } };
+  const answer = { role: 'agent', parts: [{ type: 'TextPart', content: 'text' }, ...parts] };
+  const result = { type: 'chat', chat: { chatId: 'c-1', message: answer } };
   const body = JSON.stringify({ arc: '1.0', id: '1', responseAgent: 'support', targetAgent: 'me', result });
   agent.script('chat.message', { status: 200, body, headers: { 'content-type': 'application/json' } });
   for (const how of ['streamed', 'whole']) {

@@ -31,14 +31,14 @@ t.test('what is no UTF-8 is read as the standard decoder reads it', async (t) =>
 
 t.test('bytes that are cut anywhere are whole up to the last character that is not', async (t) => {
   for (const text of TEXTS) {
-    const whole = Buffer.from(text);
-    for (let end = 0; end <= whole.length; end += 1) {
-      const head = whole.subarray(0, end);
+    const all = Buffer.from(text);
+    for (let end = 0; end <= all.length; end += 1) {
+      const head = all.subarray(0, end);
       const at = utf8Boundary(head);
       t.equal(text.startsWith(decode(readBytes(head.subarray(0, at)))), true, `${encodeURI(text)} cut at ${end}`);
       t.ok(end - at < 4);
     }
-    t.equal(utf8Boundary(whole), whole.length);
+    t.equal(utf8Boundary(all), all.length);
   }
   t.equal(utf8Boundary(Buffer.from([0x80, 0x80, 0x80, 0x80])), 4, 'nothing is waited for that began nowhere');
   t.equal(encode('x') satisfies Bytes, 'x');

@@ -213,15 +213,15 @@ t.test('createAgentServer', async (t) => {
     const { url } = await serverFor(t, echo, { maxBodyBytes: 1000 });
     t.strictSame(await code(url, '{'), [400, -32_700]);
     t.strictSame(await code(url, '[]'), [400, -32_600]);
-    const whole = JSON.parse(start()) as Json;
-    for (const field of Object.keys(whole)) {
-      const { [field]: _, ...without } = whole;
+    const valid = JSON.parse(start()) as Json;
+    for (const field of Object.keys(valid)) {
+      const { [field]: _, ...without } = valid;
       const missing = await post(url, JSON.stringify(without));
       t.match(missing, {
         status: 400,
         json: { error: { code: -32_600, message: `Missing required field: ${field}` } },
       });
-      const wrong = await post(url, JSON.stringify({ ...whole, [field]: null }));
+      const wrong = await post(url, JSON.stringify({ ...valid, [field]: null }));
       t.match(wrong, { status: 400, json: { error: { code: -32_600, message: `Invalid field: ${field}` } } });
     }
     t.strictSame(await code(url, call('chat.start', {}, { arc: '2.0' })), [400, -45_001]);

@@ -16,14 +16,14 @@ t.test('a span processor that throws neither ends the process nor changes an ans
   const error = (message: string): void => void problems.push(message);
   diag.setLogger({ error, warn: ignore, info: ignore, debug: ignore, verbose: ignore }, DiagLogLevel.ERROR);
   for (const processor of [{ onStart: broken }, { onEnd: broken }]) {
-    const whole = {
+    const complete = {
       onStart: ignore,
       onEnd: ignore,
       forceFlush: async () => {},
       shutdown: async () => {},
       ...processor,
     };
-    const tracerProvider = new BasicTracerProvider({ spanProcessors: [whole as SpanProcessor] });
+    const tracerProvider = new BasicTracerProvider({ spanProcessors: [complete as SpanProcessor] });
     const instrumentation = new ArcInstrumentation({ enabled: false });
     registerInstrumentations({ tracerProvider, meterProvider, instrumentations: [instrumentation] });
     const all = await world(t);

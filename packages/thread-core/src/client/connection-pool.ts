@@ -24,7 +24,7 @@ export class ConnectionPool implements PooledRequestOwner {
   /** Those of them that are free. The one that was used last is the last, and is taken first. */
   readonly #free: Client[] = [];
   /** Those whose answer ended in this turn of the event loop. */
-  readonly #resting: Client[] = [];
+  readonly #justUsed: Client[] = [];
   /** The connections of each session. Entries stay, because to add and remove one for each request takes longer. */
   readonly #usages = new WeakMap<object, ConnectionUsage>();
   readonly #waiting = new FairQueue<PooledRequest>();
@@ -62,7 +62,7 @@ export class ConnectionPool implements PooledRequestOwner {
     if (isStream) this.#streams -= 1;
     else this.#others -= 1;
     if (usage !== undefined) usage.connections -= 1;
-    if (this.#resting.push(client) === 1) setImmediate(() => this.#wake());
+    if (this.#justUsed.push(client) === 1) setImmediate(() => this.#wake());
     if (this.#onIdle !== undefined && this.#isIdle) this.#onIdle();
   }
 
@@ -136,8 +136,8 @@ export class ConnectionPool implements PooledRequestOwner {
    * sent more, undici finds out first.
    */
   #wake(): void {
-    this.#free.push(...this.#resting);
-    this.#resting.length = 0;
+    this.#free.push(...this.#justUsed);
+    this.#justUsed.length = 0;
     this.#release();
   }
 
@@ -151,8 +151,8 @@ export class ConnectionPool implements PooledRequestOwner {
 
   /** Sessions without a connection come first. */
   #next(): PooledRequest | undefined {
-    const newcomer = this.#waiting.take((owner) => this.#hasNone(owner));
-    if (newcomer !== undefined || !this.#isBelowHalf) return newcomer;
+    const first = this.#waiting.take((owner) => this.#hasNone(owner));
+    if (first !== undefined || !this.#isBelowHalf) return first;
     return this.#waiting.take(() => true);
   }
 

@@ -187,16 +187,16 @@ export class NotAttachedError extends Error {
   }
 }
 
-/** What looks at the listeners of each server. Node warns of a leak if there are many listeners, one for each relay. */
-const lookers = new WeakMap<Server, (() => void)[]>();
+/** The checks of the listeners of each server. Node warns of a leak if there are many listeners, one for each relay. */
+const listenerChecks = new WeakMap<Server, (() => void)[]>();
 
 /**
  * Logs one warning if another library listens for upgrades of the server as well, and the relay's path is not known, so
- * that it takes every WebSocket upgrade. Looks when the server listens, and when another library is added later.
+ * that it takes every WebSocket upgrade. Checks when the server listens, and when another library is added later.
  */
 export function warnOfUnknownPath(server: Server, relay: Relay, adapter: string, isUnknown: () => boolean): void {
   let isWarned = false;
-  const look = (): void => {
+  const check = (): void => {
     if (isWarned || !isUnknown() || server.listeners('upgrade').every((listener) => fallbacks.has(listener))) return;
     isWarned = true;
     relay.config.logger.warn(
@@ -205,16 +205,16 @@ export function warnOfUnknownPath(server: Server, relay: Relay, adapter: string,
         'another library as well. Set the option path, or pass it to attach(server, { path }).',
     );
   };
-  const known = lookers.get(server);
-  if (known !== undefined) return void known.push(look);
-  const all = [look];
-  lookers.set(server, all);
-  const lookAll = (): void => {
+  const known = listenerChecks.get(server);
+  if (known !== undefined) return void known.push(check);
+  const all = [check];
+  listenerChecks.set(server, all);
+  const checkAll = (): void => {
     for (const each of all) each();
   };
-  server.once('listening', lookAll);
+  server.once('listening', checkAll);
   server.on('newListener', (event) => {
     // The event comes before the listener is there.
-    if (event === 'upgrade' && server.listening) process.nextTick(lookAll);
+    if (event === 'upgrade' && server.listening) process.nextTick(checkAll);
   });
 }

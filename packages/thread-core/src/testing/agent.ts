@@ -75,8 +75,8 @@ export async function* piecesOf(handler: AgentHandler, turn: AgentTurn): AsyncGe
       pieces.return?.().catch(() => {});
     }
   }
-  const whole = await abortable(Promise.resolve(reply as AgentReply), turn.signal);
-  yield* Array.isArray(whole) ? (whole as readonly AgentPiece[]) : [whole as AgentPiece];
+  const given = await abortable(Promise.resolve(reply as AgentReply), turn.signal);
+  yield* Array.isArray(given) ? (given as readonly AgentPiece[]) : [given as AgentPiece];
 }
 
 /** The promise, or the signal's reason as soon as it aborts. @internal */

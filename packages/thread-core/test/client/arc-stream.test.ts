@@ -168,8 +168,8 @@ t.test('next() before the last one was answered is refused, and takes nothing aw
 });
 
 t.test('a stream that fails before it is read causes no unhandled rejection', async (t) => {
-  const strays: unknown[] = [];
-  const record = (reason: unknown): void => void strays.push(reason);
+  const uncaught: unknown[] = [];
+  const record = (reason: unknown): void => void uncaught.push(reason);
   process.on('unhandledRejection', record);
   t.teardown(() => process.off('unhandledRejection', record));
   const { peer, client } = await pair(t, cutStream(event('stream', piece('a'))));
@@ -177,7 +177,7 @@ t.test('a stream that fails before it is read causes no unhandled rejection', as
   // The client closes its side once it has seen the end, which comes after all else.
   await peer.until(() => peer.connections === 1 && peer.open === 0);
   await turn();
-  t.strictSame(strays, []);
+  t.strictSame(uncaught, []);
   t.match(await drain(asked), { events: [{ data: piece('a') }], error: { name: 'StreamInterruptedError' } });
 });
 

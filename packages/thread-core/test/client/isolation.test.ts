@@ -193,7 +193,7 @@ t.test('[F-202] while the circuit is open, a session that has not failed is the 
   const { peer, client } = await pair(
     t,
     (socket, { body }) => socket.write(body.includes('"bad"') ? BAD_GATEWAY : answer()),
-    // An attacker waits for one more pause, within which the newcomer has to ask.
+    // An attacker waits for one more pause, within which the other has to ask.
     { breaker: { failures: 2, pause: 300 } },
   );
   const attackers = [{}, {}];
@@ -219,7 +219,7 @@ async function attack(t: Test, connections: number, sessions: number, each: numb
   const { peer, client } = await pair(
     t,
     (socket, { body }) => {
-      if (body.includes('"newcomer"')) socket.write(answer());
+      if (body.includes('"answers"')) socket.write(answer());
       else if (body.includes('"streams"')) socket.write(STREAM_HEAD + chunk(event('content', piece('a'))));
     },
     { connections, timeout: 0, breaker: false },
@@ -238,13 +238,13 @@ async function grown(peer: Peer, connections: number): Promise<void> {
   await peer.until(() => peer.requests.length >= connections);
 }
 
-t.test('[F-203] sessions that hold connections cannot keep a newcomer from an agent', async (t) => {
+t.test('[F-203] sessions that hold connections cannot keep another one from an agent', async (t) => {
   const { peer, client, attackers, sends } = await attack(t, 1024, 33, 32);
   // Half of them all, and one for each session that had none by then.
   await grown(peer, 512);
-  const newcomers = Array.from({ length: 20 }, () => new ThreadManager(client));
-  for (const newcomer of newcomers) {
-    const { result } = await newcomer.sendToAgent({ agentId: 'newcomer', message: HELLO });
+  const others = Array.from({ length: 20 }, () => new ThreadManager(client));
+  for (const other of others) {
+    const { result } = await other.sendToAgent({ agentId: 'answers', message: HELLO });
     t.equal(result.chat.chatId, 'c1');
   }
   const hanging = peer.requests.filter(({ json }) => json.targetAgent === 'hangs').length;
@@ -263,10 +263,10 @@ t.test('[F-203] nor while they open streams, nor while they still take more conn
     ),
   );
   const early = new ThreadManager(client);
-  await early.sendToAgent({ agentId: 'newcomer', message: HELLO });
+  await early.sendToAgent({ agentId: 'answers', message: HELLO });
   await grown(peer, 50);
   const late = new ThreadManager(client);
-  await late.sendToAgent({ agentId: 'newcomer', message: HELLO });
+  await late.sendToAgent({ agentId: 'answers', message: HELLO });
   t.ok(peer.open <= 61, `${peer.open} connections`);
   await client.close();
   await Promise.all(sends);

@@ -110,8 +110,8 @@ async function flood(t: Test, head: string, block: string, options: object, ask:
 t.test('an answer of 100 MB stays bounded', async (t) => {
   const block = 'x'.repeat(65_536);
   const before = process.memoryUsage().arrayBuffers;
-  const whole = await flood(t, CHUNKED_HEAD, block, {}, {});
-  t.match(whole.error, { code: -45004, reason: /more than 16777216 bytes/ });
+  const body = await flood(t, CHUNKED_HEAD, block, {}, {});
+  t.match(body.error, { code: -45004, reason: /more than 16777216 bytes/ });
   const line = await flood(t, STREAM_HEAD, block, {}, { stream: true });
   t.match(line.error, { code: -45004, reason: 'Agent "support" sent an event of more than 16777216 bytes' });
   const lines = await flood(t, STREAM_HEAD, `data: ${block}\n`, {}, { stream: true });
@@ -122,7 +122,7 @@ t.test('an answer of 100 MB stays bounded', async (t) => {
     { code: -45004, reason: /an answer of more than 16777216 bytes/ },
     'a stream that was not requested is an answer',
   );
-  for (const { sent } of [whole, line, lines, collected]) t.ok(sent < 40_000_000, `${sent} bytes left the agent`);
+  for (const { sent } of [body, line, lines, collected]) t.ok(sent < 40_000_000, `${sent} bytes left the agent`);
   t.ok(process.memoryUsage().arrayBuffers - before < 100_000_000);
 });
 

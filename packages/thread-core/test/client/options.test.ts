@@ -538,22 +538,22 @@ t.test('no time-out runs while a call is paused, whenever it was [F-121]', async
     (socket) => socket.write(answer().subarray(0, -1)),
   ]);
   const options = { timeout: 20, streamIdleTimeout: 20 };
-  const [streaming, whole] = [heard(client, options), heard(client, options)];
+  const [streaming, single] = [heard(client, options), heard(client, options)];
   // Paused before the first byte: what begins meanwhile starts no time-out.
   streaming.call.pause();
-  whole.call.pause();
+  single.call.pause();
   streaming.call.pause();
   await peer.until(() => peer.requests.length === 2);
   // Another call's time-out shows that time has passed.
   await heard(client, { timeout: 80 }).ended;
   let settled = false;
-  void Promise.race([streaming.ended, whole.ended]).then(() => (settled = true));
+  void Promise.race([streaming.ended, single.ended]).then(() => (settled = true));
   await turn();
   t.equal(settled, false);
   streaming.call.resume();
-  whole.call.resume();
+  single.call.resume();
   t.match(await streaming.ended, { code: -43104, reason: /stalled/ });
-  t.match(await whole.ended, { code: -41006 });
+  t.match(await single.ended, { code: -41006 });
 });
 
 t.test('a call that is paused when it is redirected or refused continues when it is resumed', async (t) => {

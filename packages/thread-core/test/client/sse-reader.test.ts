@@ -53,7 +53,7 @@ function parsed(chunks: readonly Buffer[]): Read[] {
   }
 }
 
-const whole = (stream: string): Buffer[] => [Buffer.from(stream)];
+const inOneChunk = (stream: string): Buffer[] => [Buffer.from(stream)];
 
 const piece = (content: string, chatId = 'c-1', end = '\n'): string =>
   `event: stream${end}data: ${JSON.stringify({ chatId, parts: [{ content }] })}${end}${end}`;
@@ -64,7 +64,7 @@ t.test('events are the same wherever a stream is cut, whatever ends their lines'
   for (const end of ['\n', '\r\n', '\r']) {
     const words = ['The ', 'Größe', 'a "quote"', '\n', '漢字', '', '😀', 'a\\b'];
     const stream = words.map((word) => piece(word, 'c-1', end)).join('') + done('c-1', end);
-    t.same(inChunks(whole(stream)), plainly(stream));
+    t.same(inChunks(inOneChunk(stream)), plainly(stream));
     for (const cut of [1, 2, 3, 7, 50, 70]) {
       const bytes = Buffer.from(stream);
       const chunks = Array.from({ length: Math.ceil(bytes.length / cut) }, (_, n) =>
@@ -143,7 +143,7 @@ for (const [what, [before, stream]] of Object.entries(ALIKE)) {
     const chunks = (events: string[]): Buffer[] => events.map((event) => Buffer.from(event));
     const all = [...before, ...stream];
     t.same(inChunks(chunks(all)), plainly(all.join('')), 'event by event');
-    t.same(inChunks(whole(all.join(''))), plainly(all.join('')), 'at once');
+    t.same(inChunks(inOneChunk(all.join(''))), plainly(all.join('')), 'at once');
   });
 }
 

@@ -143,12 +143,12 @@ const text = `${event('stream', piece('zwölf ☃ 😀'))}: ping\n\n${event('pro
 for (const [name, lineEnd] of Object.entries({ LF: '\n', CRLF: '\r\n', CR: '\r' })) {
   t.test(`a stream with ${name} is the same, cut at whatever byte`, async (t) => {
     const bytes = Buffer.from(text.replaceAll('\n', lineEnd));
-    const whole = (await read(t, bytes)).events;
+    const expected = (await read(t, bytes)).events;
     t.same(
-      whole.map(({ event }) => event),
+      expected.map(({ event }) => event),
       ['content', 'progress', 'done'],
     );
-    t.same(whole[0]?.data, piece('zwölf ☃ 😀'));
+    t.same(expected[0]?.data, piece('zwölf ☃ 😀'));
     let at = 0;
     const { client } = await pair(t, (socket) => {
       const pieces = at > 0 ? [bytes.subarray(0, at), bytes.subarray(at)] : [...cut(bytes, 1)];
@@ -156,7 +156,7 @@ for (const [name, lineEnd] of Object.entries({ LF: '\n', CRLF: '\r\n', CR: '\r' 
     });
     for (; at < bytes.length; at++) {
       const { events, error } = await drain(await client.chat.start(STREAM));
-      if (error !== undefined || JSON.stringify(events) !== JSON.stringify(whole))
+      if (error !== undefined || JSON.stringify(events) !== JSON.stringify(expected))
         t.fail(`cut at ${at}`, { events, error });
     }
   });

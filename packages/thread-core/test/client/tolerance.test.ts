@@ -118,9 +118,9 @@ t.test('errors may have any id', async (t) => {
 
 t.test('an unsolicited `100 Continue` is ignored, cut anywhere', async (t) => {
   for (const bytes of [Buffer.from(CONTINUE), Buffer.from(`${CONTINUE}HTTP/1.1 100 Go on\r\nx: y\r\n\r\n`)]) {
-    const whole = Buffer.concat([bytes, answer()]);
+    const sent = Buffer.concat([bytes, answer()]);
     for (const length of [1, 5, 12, 24, 26, 1000]) {
-      const { client, peer } = await pair(t, (socket) => writeApart(socket, cut(whole, length)), { connections: 1 });
+      const { client, peer } = await pair(t, (socket) => writeApart(socket, cut(sent, length)), { connections: 1 });
       for (let i = 0; i < 3; i++) t.equal((await client.chat.start(START)).result.chat.chatId, 'c1');
       t.equal(peer.connections, 1);
       await client.close();

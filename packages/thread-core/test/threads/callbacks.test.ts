@@ -11,8 +11,8 @@ const hello = { agentId: 'support', message: say('hello') };
 /** A test that fails on an uncaught exception or an unhandled rejection. */
 function guarded(body: (t: Test) => Promise<void>): (t: Test) => Promise<void> {
   return async (t) => {
-    const strays: unknown[] = [];
-    const record = (error: unknown): void => void strays.push(error);
+    const uncaught: unknown[] = [];
+    const record = (error: unknown): void => void uncaught.push(error);
     process.on('unhandledRejection', record);
     process.on('uncaughtException', record);
     try {
@@ -22,7 +22,7 @@ function guarded(body: (t: Test) => Promise<void>): (t: Test) => Promise<void> {
       process.off('unhandledRejection', record);
       process.off('uncaughtException', record);
     }
-    t.strictSame(strays, [], 'nothing was left uncaught');
+    t.strictSame(uncaught, [], 'nothing was left uncaught');
   };
 }
 

@@ -224,12 +224,12 @@ t.test('endAllChats can be called twice: both calls wait for the chats, and each
   const first = threads.endAllChats();
   const second = threads.endAllChats();
   await reached(agent, 'chat.end', 3);
-  let isOver = false;
+  let isEnded = false;
   void second.then(() => {
-    isOver = true;
+    isEnded = true;
   });
   t.equal(agent.counters.ended, 0);
-  t.equal(isOver, false);
+  t.equal(isEnded, false);
   gate.release();
   t.strictSame(await second, []);
   t.equal(agent.counters.open, 0, 'the second one, too, tells when all is ended');

@@ -26,7 +26,7 @@ export interface ClusterNodeOptions {
   /** Another process has taken the name of this node. */
   onFenced(): void;
   /** Ends a session that the store has for this node, and that the node does not know. */
-  onStray(sid: string): Promise<void>;
+  onUnknown(sid: string): Promise<void>;
 }
 
 /** A renewal each third of the lease. */
@@ -254,9 +254,9 @@ export class ClusterNode {
 
   /** Registers all members again, or writes what was not written, and ends what the store should not have. */
   async #reconcile(boot: string, isFull: boolean): Promise<void> {
-    const { onStray } = this.#options;
+    const { onUnknown } = this.#options;
     this.#hasUnwritten = false;
-    const isWritten = await reconcile(this.store, this.node, [...this.#members], boot, isFull, onStray);
+    const isWritten = await reconcile(this.store, this.node, [...this.#members], boot, isFull, onUnknown);
     if (!isWritten) this.noteFailedWrite(undefined);
   }
 

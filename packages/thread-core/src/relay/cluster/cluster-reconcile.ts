@@ -26,7 +26,7 @@ export async function reconcile(
   members: readonly ReconciledSession[],
   boot: string,
   isFull: boolean,
-  onStray: (sid: string) => Promise<void>,
+  onUnknown: (sid: string) => Promise<void>,
 ): Promise<boolean> {
   let isWritten = true;
   await inParallel(members, async (member) => {
@@ -35,8 +35,8 @@ export async function reconcile(
   });
   if (isFull) {
     const known = new Set(members.map(({ sid }) => sid));
-    const strays = (await store.sessionsOn(node)).filter((sid) => !known.has(sid));
-    await inParallel(strays, onStray);
+    const unknown = (await store.sessionsOn(node)).filter((sid) => !known.has(sid));
+    await inParallel(unknown, onUnknown);
   }
   return isWritten;
 }

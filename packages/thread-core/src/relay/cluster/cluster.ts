@@ -53,10 +53,10 @@ export interface ClusterHost extends MovesHost {
 }
 
 /** Unknown sessions that are remembered. */
-const MAX_STRAYS = 10_000;
+const MAX_UNKNOWN_SESSIONS = 10_000;
 
 /** An unknown session that was last found so many leases ago counts as newly found: it was elsewhere meanwhile. */
-const MAX_STRAY_LEASES = 3;
+const MAX_UNKNOWN_LEASES = 3;
 
 /** How often a node checks whether the owner of a gateway's session is alive. */
 const CHECKS_PER_LEASE = 3;
@@ -81,7 +81,7 @@ export class Cluster {
   /** The traffic of gateways that are closed. */
   readonly #pastTraffic: Traffic = { received: 0, sent: 0 };
   /** Sessions that the store has of this node, and that this node does not know: when each was found first. */
-  readonly #strays = new Map<string, number>();
+  readonly #unknownSessions = new Map<string, number>();
   /** Sessions that are being removed from the store. */
   readonly #unregistering = new Set<Promise<void>>();
   /** No session is taken any more. */
@@ -103,7 +103,7 @@ export class Cluster {
         this.closeGateways('The node has lost its name');
         host.onFenced();
       },
-      onStray: (sid) => this.#onStray(sid),
+      onUnknown: (sid) => this.#onUnknown(sid),
     });
     this.moves = new SessionMoves(this.#node, host);
     this.links = new Links(this.#node, (request) => this.moves.take(request));
@@ -178,7 +178,7 @@ export class Cluster {
 
   /** Makes what keeps a session in the store. `claimed`: the store has it already, and it was another node's. */
   createRecord(session: RecordedSession, claimed?: ClaimedRecord): SessionRecord {
-    this.#strays.delete(session.id);
+    this.#unknownSessions.delete(session.id);
     const describe = (): ReturnType<RecordOwner['describe']> => {
       const { id: sid, resumption, identity } = session;
       const described = this.#host.describeIdentity(identity);
@@ -259,25 +259,25 @@ export class Cluster {
    * A session that is handed over is in the store before this node knows it. So it is ended only if it is still unknown a
    * lease later: renewals may follow each other at once. One that a client has asked for here is taken instead.
    */
-  async #onStray(sid: string): Promise<void> {
+  async #onUnknown(sid: string): Promise<void> {
     if (this.#isStopping || this.moves.isExpected(sid) || this.moves.adopt(sid)) return;
     const { lease } = this.#node.node;
     const now = performance.now();
-    const age = now - (this.#strays.get(sid) ?? Number.NEGATIVE_INFINITY);
+    const age = now - (this.#unknownSessions.get(sid) ?? Number.NEGATIVE_INFINITY);
     if (age < lease) return;
-    this.#strays.delete(sid);
-    if (age < lease * MAX_STRAY_LEASES) {
+    this.#unknownSessions.delete(sid);
+    if (age < lease * MAX_UNKNOWN_LEASES) {
       // Not awaited further: the renewal, of which this is a part, must not wait for an agent.
-      if (!(await this.#reaper.beginOne(sid))) this.#strays.set(sid, now - lease);
-    } else if (this.#hasRoomForStray(now)) this.#strays.set(sid, now);
+      if (!(await this.#reaper.beginOne(sid))) this.#unknownSessions.set(sid, now - lease);
+    } else if (this.#hasRoomForUnknown(now)) this.#unknownSessions.set(sid, now);
   }
 
   /** Those that find no room have their turn when others are ended: to forget some for them would forget all in the end. */
-  #hasRoomForStray(now: number): boolean {
-    if (this.#strays.size < MAX_STRAYS) return true;
-    const [oldest] = this.#strays;
-    if (oldest === undefined || now - oldest[1] < this.#node.node.lease * MAX_STRAY_LEASES) return false;
-    return this.#strays.delete(oldest[0]);
+  #hasRoomForUnknown(now: number): boolean {
+    if (this.#unknownSessions.size < MAX_UNKNOWN_SESSIONS) return true;
+    const [oldest] = this.#unknownSessions;
+    if (oldest === undefined || now - oldest[1] < this.#node.node.lease * MAX_UNKNOWN_LEASES) return false;
+    return this.#unknownSessions.delete(oldest[0]);
   }
 
   #onMessage(message: JsonValue): void {

@@ -37,16 +37,16 @@ async function park(
   state: () => SessionState,
   deadline: Promise<unknown>,
 ): Promise<void> {
-  let isOver = false;
+  let isPastDeadline = false;
   void deadline.then(() => {
-    isOver = true;
+    isPastDeadline = true;
   });
   let pause = FIRST_PARK_PAUSE_MS;
   for (let attempt = 1; !session.isEnding; attempt += 1) {
     try {
       return await record.park(state);
     } catch (error) {
-      if (error instanceof FencedError || (isOver && attempt >= MIN_PARK_ATTEMPTS)) throw error;
+      if (error instanceof FencedError || (isPastDeadline && attempt >= MIN_PARK_ATTEMPTS)) throw error;
     }
     await delay(pause);
     pause = Math.min(pause * 2, MAX_PARK_PAUSE_MS);
@@ -59,8 +59,8 @@ async function isMovedBefore(deadline: Promise<unknown>, moving: Promise<unknown
 
 /** @throws StoreError when no answer is awaited any more */
 async function before(limit: Promise<unknown> | undefined, parked: Promise<void>): Promise<void> {
-  const isOver = limit?.then(() => Promise.reject(new StoreError('away', 'The session was not taken in time')));
-  await Promise.race(isOver === undefined ? [parked] : [parked, isOver]);
+  const timeout = limit?.then(() => Promise.reject(new StoreError('away', 'The session was not taken in time')));
+  await Promise.race(timeout === undefined ? [parked] : [parked, timeout]);
 }
 
 /**

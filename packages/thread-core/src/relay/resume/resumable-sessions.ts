@@ -128,12 +128,12 @@ export class ResumableSessions<Member extends ResumableSession> {
   }
 
   /** Ends the oldest session of the identity that holds most, again and again, so that nobody can evict the sessions of others. */
-  #makeRoom(cause: Member, measure: Measure, isOver: () => boolean): void {
-    if (!isOver()) return;
+  #makeRoom(cause: Member, measure: Measure, exceedsLimit: () => boolean): void {
+    if (!exceedsLimit()) return;
     // Measured once: of thousands of small sessions many may have to end for one that is large.
     const sizes = new Map<Set<Member>, number>();
     for (const group of this.#detached.values()) sizes.set(group, measure.ofAll(group));
-    while (isOver()) {
+    while (exceedsLimit()) {
       const { group, size, next } = this.#findLargest(cause, sizes);
       if (group === undefined) return;
       let left = size;
@@ -141,7 +141,7 @@ export class ResumableSessions<Member extends ResumableSession> {
         left -= measure.of(oldest);
         this.uncountDetached(oldest);
         oldest.evict();
-        if (!isOver() || left <= next) break;
+        if (!exceedsLimit() || left <= next) break;
       }
       if (group.size === 0) sizes.delete(group);
       else sizes.set(group, left);

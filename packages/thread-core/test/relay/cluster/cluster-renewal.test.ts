@@ -15,7 +15,7 @@ t.test(
       ...{ store, node: 'z', lease, grace: lease, logger: new Log() },
       onRenewed: () => states.push(node.state),
       onFenced: () => undefined,
-      onStray: () => Promise.resolve(),
+      onUnknown: () => Promise.resolve(),
     });
     node.start();
     t.teardown(() => node.stop());

@@ -56,9 +56,9 @@ async function withFastStream(t: Test) {
   const all = await cluster(t, 2, { lease: 300 });
   const { agent, store, nodes } = all;
   const [a, b] = nodes as Pair;
-  let isOver = false;
+  let isDone = false;
   agent.script('chat.start', async function* () {
-    while (!isOver) {
+    while (!isDone) {
       yield '.';
       await pause(1);
     }
@@ -74,7 +74,7 @@ async function withFastStream(t: Test) {
   await a.dropAll();
   await until(async () => (await store.read(session.split('.')[0] as string, 0)) !== undefined, 'frames to be stored');
   const end = async (): Promise<void> => {
-    isOver = true;
+    isDone = true;
     await until(() => a.relay.stats().pending === 0, 'the stream to end');
   };
   return { store, a, b, session, end };

@@ -220,14 +220,14 @@ t.test('frames of one turn of the event loop leave in one write [S-12]', async (
     };
   }
   let received = '';
-  const whole = deferred();
+  const complete = deferred();
   raw.on('data', (chunk: Buffer) => {
     received += chunk.toString('latin1');
-    if (received.includes('"done"')) whole.resolve();
+    if (received.includes('"done"')) complete.resolve();
   });
   const frame = Buffer.from(JSON.stringify({ agent_id: 'a', stream: true, message: { role: 'user', parts: [] } }));
   raw.write(Buffer.concat([Buffer.from([0x81, 0x80 | frame.length, 0, 0, 0, 0]), frame]));
-  await whole.promise;
+  await complete.promise;
   t.equal(received.split('"content"').length - 1, 50);
   t.equal(writes, 1, 'pieces of an answer, and its end');
   writes = 0;

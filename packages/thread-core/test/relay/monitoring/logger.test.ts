@@ -14,8 +14,8 @@ const FAILURES: Record<string, () => never> = {
 
 for (const [how, fail] of Object.entries(FAILURES)) {
   t.test(`a logger that ${how} at every level changes no send, no chat and no connection [T-55]`, async (t) => {
-    const strays: unknown[] = [];
-    const record = (error: unknown): void => void strays.push(error);
+    const uncaught: unknown[] = [];
+    const record = (error: unknown): void => void uncaught.push(error);
     process.on('unhandledRejection', record);
     process.on('uncaughtException', record);
     const logger: Logger = { debug: fail, info: fail, warn: fail, error: fail };
@@ -38,6 +38,6 @@ for (const [how, fail] of Object.entries(FAILURES)) {
     await setImmediate();
     process.off('unhandledRejection', record);
     process.off('uncaughtException', record);
-    t.strictSame(strays, []);
+    t.strictSame(uncaught, []);
   });
 }

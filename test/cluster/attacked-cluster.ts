@@ -6,10 +6,10 @@ import { type ClientRecord, createHistory, type History } from '../history/histo
 import { RecordedClient, type RecordedSend } from '../history/recorded-client.js';
 import { AgentProcess } from './agent.js';
 import { Cluster } from './cluster.js';
-import { type Attack, type Crowd, excusesOf, Nemesis } from './nemesis.js';
+import { type Attack, type ClientGroup, excusesOf, Nemesis } from './nemesis.js';
 
 const LEASE = 1000;
-/** After a battle the agent has hundreds of chats to end at once. */
+/** After a run the agent has hundreds of chats to end at once. */
 const CLEANUP_TIMEOUT = 5000;
 /** Longer than everything that the nemesis does: no session may expire. */
 const GRACE = 60_000;
@@ -17,7 +17,7 @@ const GRACE = 60_000;
 /** Between two looks at what is left. */
 const LOOK_MS = 50;
 
-export interface BattleOptions {
+export interface AttackedClusterOptions {
   /** Arguments of the redis-server. */
   redis?: string[];
   /** Milliseconds for which a session is kept. With a shorter one than by default sessions may expire. */
@@ -31,32 +31,32 @@ export interface BattleOptions {
 }
 
 /** A cluster, the proxy in front of it, and the clients that talk to it while a nemesis attacks. */
-export class Battlefield {
+export class AttackedCluster {
   readonly cluster: Cluster;
   readonly #agent: AgentProcess;
   readonly #proxy: CuttingProxy;
-  readonly #options: BattleOptions;
-  /** That of the battle that is fought now. */
+  readonly #options: AttackedClusterOptions;
+  /** That of the run that is under way. */
   #history: History = createHistory();
   #turn = 0;
-  /** What an earlier battle has left in the store, which was excused there. */
+  /** What an earlier run has left in the store, which was excused there. */
   #former = new Set<string>();
 
-  static async create(t: Test, options: BattleOptions = {}): Promise<Battlefield> {
+  static async create(t: Test, options: AttackedClusterOptions = {}): Promise<AttackedCluster> {
     const { redis = [], grace = GRACE, env = process.env } = options;
-    let field: Battlefield | undefined;
+    let attacked: AttackedCluster | undefined;
     // A message that reaches the agent late belongs to the history in which it was sent.
-    const agent = await AgentProcess.start((record) => (field as Battlefield).#history.reached.push(record));
+    const agent = await AgentProcess.start((record) => (attacked as AttackedCluster).#history.reached.push(record));
     t.teardown(() => agent.stop());
     const settings = { lease: LEASE, cleanupTimeout: CLEANUP_TIMEOUT, grace, heartbeat: 1000, redis, env };
     const cluster = await Cluster.start(t, { ...settings, endpoint: agent.endpoint });
-    const proxy = await CuttingProxy.start(() => (field as Battlefield).#pickPort());
+    const proxy = await CuttingProxy.start(() => (attacked as AttackedCluster).#pickPort());
     t.teardown(() => proxy.close());
-    field = new Battlefield(cluster, agent, proxy, options);
-    return field;
+    attacked = new AttackedCluster(cluster, agent, proxy, options);
+    return attacked;
   }
 
-  private constructor(cluster: Cluster, agent: AgentProcess, proxy: CuttingProxy, options: BattleOptions) {
+  private constructor(cluster: Cluster, agent: AgentProcess, proxy: CuttingProxy, options: AttackedClusterOptions) {
     this.#options = options;
     this.cluster = cluster;
     this.#agent = agent;
@@ -67,7 +67,7 @@ export class Battlefield {
    * Clients talk while the nemesis attacks: step by step, of which each may be several attacks at once. Resolves to what
    * the checker finds in the history.
    */
-  async fight(seed: number, steps: readonly (readonly Attack[])[], clientCount: number): Promise<string[]> {
+  async run(seed: number, steps: readonly (readonly Attack[])[], clientCount: number): Promise<string[]> {
     const history = createHistory();
     const began = Date.now();
     this.#history = history;
@@ -77,29 +77,29 @@ export class Battlefield {
       { length: clientCount },
       (_, index) => new RecordedClient(history, `seed ${seed} client ${index}`, this.#proxy.url),
     );
-    const crowd = new TalkingCrowd(seed, clients, this.#waitLimit);
+    const group = new TalkingClients(seed, clients, this.#waitLimit);
     if (this.#options.grace !== undefined) for (const client of clients) client.excuse('expiry');
-    await crowd.say('hello');
-    const talking = crowd.talk();
+    await group.say('hello');
+    const talking = group.talk();
     for (const atOnce of steps) {
       await wait(nemesis.random.below(LEASE));
       const withdrawals = clients.flatMap((client) => [...excusesOf(atOnce)].map((excuse) => client.excuse(excuse)));
-      await nemesis.attack(atOnce, crowd);
+      await nemesis.attack(atOnce, group);
       await nemesis.heal();
       // Until leases have run out and sessions have moved this is not certain.
       await wait(LEASE * 2);
       for (const withdraw of withdrawals) withdraw();
     }
-    crowd.stop();
+    group.stop();
     await talking;
-    await crowd.say('goodbye');
+    await group.say('goodbye');
     await Promise.all(clients.map((client) => client.close()));
     this.#proxy.cut();
     await this.#recordLeft(
       history,
       steps.some((atOnce) => excusesOf(atOnce).has('data')),
     );
-    const problems = [...check(history), ...crowd.unsettled()];
+    const problems = [...check(history), ...group.unsettled()];
     if (problems.length > 0 && this.#options.printsLogs) await this.#printLogs(began, history);
     return problems.map((problem) => `${problem} [${nemesis.log.join(', ')}]`);
   }
@@ -172,8 +172,8 @@ function labelOf(entry: ClientRecord['log'][number]): string | undefined {
   return entry.type === 'send' ? entry.label : undefined;
 }
 
-/** The clients of a battle, and what they send. */
-class TalkingCrowd implements Crowd {
+/** The clients of a run, and what they send. */
+class TalkingClients implements ClientGroup {
   readonly #seed: number;
   readonly clients: RecordedClient[];
   readonly #waitLimit: number | undefined;

@@ -2,17 +2,17 @@ import { until } from '@arc/test-client';
 import type { AgentProcess } from './agent.js';
 import type { Cluster, Node } from './cluster.js';
 
-/** A client that can be kept from coming back. */
-export interface Stranded {
+/** A client that can be kept from connecting again. */
+export interface ReconnectingClient {
   readonly session: string | undefined;
   goOffline(): void;
   goOnline(): void;
 }
 
 /** Finds the node that ends the chats of sessions which nobody resumes, while it does so. */
-export class ReaperHunt {
+export class ReaperFinder {
   readonly #cluster: Cluster;
-  readonly #stranded: Stranded[] = [];
+  readonly #offline: ReconnectingClient[] = [];
   readonly #agent: AgentProcess;
 
   constructor(cluster: Cluster, agent: AgentProcess) {
@@ -21,7 +21,7 @@ export class ReaperHunt {
   }
 
   /** Every second client of a node will not come back when its connection is lost. Their chats cannot be ended. */
-  async strand(node: Node, clients: readonly Stranded[]): Promise<void> {
+  async takeOffline(node: Node, clients: readonly ReconnectingClient[]): Promise<void> {
     const chats = new Set<string>();
     for (const [index, client] of clients.entries()) {
       const { session = '' } = client;
@@ -29,7 +29,7 @@ export class ReaperHunt {
       const { owner, ...fields } = await this.#cluster.client.hgetall(`arc:s:${sid}`);
       if (index % 2 === 1 || owner !== node.name) continue;
       client.goOffline();
-      this.#stranded.push(client);
+      this.#offline.push(client);
       for (const name of Object.keys(fields)) if (name.startsWith('t:')) chats.add(name.slice(2));
     }
     await this.#agent.ask('hold', [...chats]);
@@ -47,10 +47,10 @@ export class ReaperHunt {
   }
 
   /** That node is dead. From now on the chats can be ended, and the clients come back. */
-  async over(): Promise<void> {
+  async bringBack(): Promise<void> {
     const isCutOff = async (): Promise<boolean> => (await this.#agent.ask('held')).every(({ aborted }) => aborted);
     await until(isCutOff, 'the requests of the dead node to be cut off');
     await this.#agent.ask('release');
-    for (const client of this.#stranded) client.goOnline();
+    for (const client of this.#offline) client.goOnline();
   }
 }
