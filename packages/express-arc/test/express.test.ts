@@ -7,7 +7,6 @@ import {
   gate,
   listen,
   listening,
-  plain,
   portOf,
   RawClient,
   socketIo,
@@ -112,20 +111,6 @@ t.test('an upgrade with a body is answered with 400', async (t) => {
     client.socket.destroy();
   }
   t.equal(bodies, 0);
-});
-
-t.test('a POST that offers another protocol (h2c) is handled as a plain request with its body', async (t) => {
-  const app = express();
-  app.use(express.json());
-  app.use('/ws', arc({ endpoint: agent.endpoint }));
-  app.post('/form', (request, response) => void response.json({ got: request.body }));
-  const port = await listen(t, app);
-  const h2c = { upgrade: 'h2c', connection: 'Upgrade, HTTP2-Settings', 'http2-settings': 'AAMAAABkAAQAoAAAAAIAAAAA' };
-  const headers = { ...h2c, 'content-type': 'application/json', 'content-length': '9' };
-  const client = new RawClient(port, upgradeText('/form', headers, 'POST'), '{"a":"b"}');
-  await client.receives('{"got":{"a":"b"}}');
-  client.socket.destroy();
-  t.equal((await plain(port, '/ws', h2c)).status, 426);
 });
 
 t.test('bytes after a refused upgrade are not parsed as a request', async (t) => {

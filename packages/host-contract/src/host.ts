@@ -26,6 +26,8 @@ type Capability =
   | 'own server'
   /** Other WebSocket libraries work on the same server. */
   | 'coexistence'
+  /** A request that offers another protocol is a plain request. */
+  | 'other protocols'
   /** An upgrade that is pipelined behind an unanswered request is not answered in the middle of that request's response. */
   | 'pipelining'
   /** An app that forgets to attach the adapter gets an error that says so. */

@@ -1,9 +1,30 @@
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
+import { Readable } from 'node:stream';
 import { Client, gate as makeGate, plain, RawClient, textOf, to, upgrade, upgradeText } from './client.js';
 import type { Declare, Host } from './host.js';
 import { selfSigned } from './tls.js';
-import { allGone, world } from './world.js';
+import { allGone, type WorldOptions, world } from './world.js';
+
+/** An app that says what it was sent on `/form`: in its framework if it has one, otherwise where it listens for requests. */
+function formSite(host: Host): WorldOptions {
+  const isForm = ({ url }: IncomingMessage): boolean => url === '/form';
+  async function* answer(request: IncomingMessage): AsyncGenerator<string> {
+    let body = '';
+    for await (const chunk of request) body += chunk;
+    yield `${request.method} ${request.url} ${body}`;
+  }
+  if (host.unsupported.middleware === undefined) {
+    return { before: (request) => (isForm(request) ? { page: Readable.from(answer(request)) } : { user: '' }) };
+  }
+  return {
+    server: (listener) =>
+      createServer((request, response) => {
+        if (isForm(request)) Readable.from(answer(request)).pipe(response);
+        else listener(request as never, response as never);
+      }),
+  };
+}
 
 /** Servers, routers and prefixes that the relay can be mounted on. */
 export function mounting(declare: Declare, host: Host): void {
@@ -59,6 +80,25 @@ export function mounting(declare: Declare, host: Host): void {
       t.equal(agent.counters.open, 0);
     },
   );
+
+  declare('a POST that offers another protocol (h2c) is a plain request of the app', ['other protocols'], async (t) => {
+    const { port, log, agent } = await world(t, host, formSite(host));
+    const offer = {
+      upgrade: 'h2c',
+      connection: 'Upgrade, HTTP2-Settings',
+      'http2-settings': 'AAMAAABkAAQAoAAAAAIAAAAA',
+    };
+    const form = { ...offer, 'content-type': 'application/json', 'content-length': '9' };
+    const next = 'GET /form HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n';
+    const client = new RawClient(port, upgradeText('/form', form, 'POST'), '{"a":"b"}', next);
+    await client.receives('POST /form {"a":"b"}');
+    await client.receives('GET /form ');
+    client.socket.end();
+    await client.closed;
+    if (host.unsupported['plain GET'] === undefined) t.equal((await plain(port, '/ws', offer)).status, 426);
+    t.strictSame(log.lines, []);
+    t.equal(agent.requests.length, 0);
+  });
 
   declare('without attach, an upgrade is 500 and the error says what to call', ['attach'], async (t) => {
     const { port, log, app } = await world(t, host, {

@@ -67,6 +67,7 @@ export const expressWsHost = (adapter: Arc, { verifies }: { verifies: boolean })
     middleware: 'express-ws answers 101 before it runs the app: a later answer of middleware only closes the socket',
     'not found': 'express-ws answers 101 on every path, and closes sockets that no route takes',
     coexistence: "express-ws takes every upgrade of its server, another library's too",
+    'other protocols': 'express-ws answers 400 or 405 to a request that offers another protocol',
     pipelining: 'express-ws answers an upgrade at once, even if an earlier request has no answer yet',
     attach: 'express-ws listens for upgrades itself: there is nothing to attach',
   },

@@ -22,6 +22,7 @@ export const wsHost = ({ verifies }: { verifies: boolean }): Host => ({
     'several relays': 'ws servers on one server answer 400 to the upgrades of each other',
     below: 'there are no routers',
     coexistence: 'a ws server answers 400 to every upgrade that is not its own',
+    'other protocols': 'ws answers 400 or 405 to a request that offers another protocol',
     pipelining: 'ws answers an upgrade at once, even if an earlier request has no answer yet',
     attach: 'there is no adapter: the app attaches every socket itself',
   },
