@@ -1,5 +1,5 @@
 // Runs tap in a workspace, on emitted JavaScript. It takes tap's arguments: `node ../../scripts/tap.mjs test/x.test.ts`. With `--shared`
-// instead of files it runs all of them, the fast ones together in a few processes.
+// the fast files run together in a few processes: those that are named behind it, or all of the workspace.
 // Sources are those that `tsc -b` has built. (`npx tap` works as well, more slowly, and on the sources themselves.)
 import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
@@ -10,7 +10,8 @@ import { emitAll } from './typescript/emit-all.mjs';
 emitAll(process.cwd());
 const register = new URL('typescript/register.mjs', import.meta.url).href;
 const tap = createRequire(join(process.cwd(), 'package.json')).resolve('tap/package.json');
-const args = process.argv.slice(2).flatMap((arg) => (arg === '--shared' ? sharedRun(process.cwd()) : [arg]));
+const [own, shared] = splitAt(process.argv.slice(2), '--shared');
+const args = shared === undefined ? own : [...own, ...sharedRun(process.cwd(), shared)];
 const child = spawn(process.execPath, [join(tap, '../dist/esm/run.mjs'), ...args], {
   stdio: 'inherit',
   env: { ...process.env, NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} --import=${register}`.trim() },
@@ -19,3 +20,9 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => c
 child.on('close', (code, signal) => {
   process.exitCode = signal === null ? code : 1;
 });
+
+/** What is before an argument, and what is behind it; undefined if it is not there. */
+function splitAt(all, arg) {
+  const at = all.indexOf(arg);
+  return at === -1 ? [all] : [all.slice(0, at), all.slice(at + 1)];
+}
