@@ -230,7 +230,7 @@ t.test('a restarted server is found again, and the page says that the chats are 
   t.equal(await chat.chatId.textContent(), 'none yet');
   await chat.say('Support', 'What is my ticket?');
   await chat.log('Support').getByText('There is no ticket yet.').waitFor();
-  const others = chat.problems.filter((problem) => !problem.includes('ERR_CONNECTION_REFUSED'));
+  const others = chat.problems.filter((problem) => !/ERR_CONNECTION_(REFUSED|RESET)/.test(problem));
   t.strictSame(others, [], 'the browser complains about the server that was away, and of nothing else');
 });
 

@@ -27,16 +27,44 @@ export async function launchChromium({ backForwardCache = false } = {}): Promise
   });
 }
 
+/**
+ * Pages whose test has ended, by browser. Starting the process of another page takes Chromium longer than most tests take:
+ * the next test gets one of these, emptied.
+ */
+const idlePages = new WeakMap<Browser, Page[]>();
+
+/** A page of its origin without a script, where what is stored can be cleared. */
+async function emptyPage(page: Page): Promise<void> {
+  const blank = new URL('/blank', page.url()).href;
+  page.removeAllListeners();
+  await page.unrouteAll({ behavior: 'ignoreErrors' });
+  // Without an icon Chromium would ask the server for one.
+  await page.route(blank, (route) =>
+    route.fulfill({ contentType: 'text/html', body: '<link rel="icon" href="data:,">' }),
+  );
+  await page.goto(blank);
+  await page.evaluate('sessionStorage.clear()');
+  await page.unrouteAll();
+}
+
+async function newPage(browser: Browser, options: BrowserContextOptions): Promise<Page> {
+  // Without a GPU, an animation that never ends keeps a processor busy.
+  const defaults = { viewport: { width: 1200, height: 800 }, reducedMotion: 'reduce' } as const;
+  return (await browser.newContext({ ...defaults, ...options })).newPage();
+}
+
 /** The page of the examples, as a person uses it. */
 export class ChatPage {
   readonly page: Page;
+  readonly #isReusable: boolean;
   /** Errors and warnings of the console, and what was thrown and not caught. */
   readonly problems: string[] = [];
   /** Everything that came over WebSockets, in order. */
   readonly frames: SeenFrame[] = [];
 
-  private constructor(page: Page) {
+  private constructor(page: Page, isReusable: boolean) {
     this.page = page;
+    this.#isReusable = isReusable;
     page.on('console', (message) => {
       if (message.type() === 'error' || message.type() === 'warning') this.problems.push(message.text());
     });
@@ -48,10 +76,9 @@ export class ChatPage {
   }
 
   static async open(browser: Browser, url: string, options: BrowserContextOptions = {}): Promise<ChatPage> {
-    // Without a GPU, an animation that never ends keeps a processor busy.
-    const defaults = { viewport: { width: 1200, height: 800 }, reducedMotion: 'reduce' } as const;
-    const context = await browser.newContext({ ...defaults, ...options });
-    const chat = new ChatPage(await context.newPage());
+    const isUsual = Object.keys(options).length === 0;
+    const idle = isUsual ? idlePages.get(browser)?.pop() : undefined;
+    const chat = new ChatPage(idle ?? (await newPage(browser, options)), isUsual);
     await chat.page.goto(url);
     await chat.connected();
     return chat;
@@ -113,6 +140,16 @@ export class ChatPage {
   }
 
   async close(): Promise<void> {
-    await this.page.context().close();
+    const { page } = this;
+    const context = page.context();
+    const browser = context.browser();
+    // A page that has opened others, or that shows an error of the browser, is not like a new one.
+    const isReusable = this.#isReusable && context.pages().length === 1 && page.url().startsWith('http');
+    if (browser === null || !isReusable) return context.close();
+    await context.setOffline(false);
+    await emptyPage(page);
+    const idle = idlePages.get(browser) ?? [];
+    idlePages.set(browser, idle);
+    idle.push(page);
   }
 }
