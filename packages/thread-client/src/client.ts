@@ -75,7 +75,7 @@ class Client implements ThreadClient {
     this.#session = new Session({ ...options, WebSocket, resume, store }, this.#events);
     this.#channel = this.#session.channel;
     watchPage(() => this.#channel.connection.wake(), this.#controller);
-    if (signal?.aborted === true) void this.close();
+    if (signal?.aborted) void this.close();
     else if (!store) this.#channel.connection.connect();
     else void this.#restore(store);
     signal?.addEventListener('abort', () => this.close(), this.#controller);

@@ -221,9 +221,8 @@ export class Connection {
 
 /** The WebSocket address for what an application may give: `https://…`, or a path on the page's own host. */
 export function addressOf(url: string): URL {
-  const { location } = globalThis as { location?: { href: string } };
-  const address = new URL(url, location?.href);
-  address.protocol = address.protocol.replace(/^http/, 'ws');
+  const address = new URL(url, globalThis.location?.href);
+  address.protocol = address.protocol.replace('http', 'ws');
   return address;
 }
 

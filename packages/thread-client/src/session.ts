@@ -39,7 +39,7 @@ export class Session implements ChannelHost, TurnHost {
   send(agentId: string | undefined, message: ArcMessage, options: SendOptions): ClientTurn {
     const { contextId, traceId, stream, metadata, traceContext, signal } = options;
     const turn = new ClientTurn({ id: this.#newId(), agentId, contextId, traceId }, this);
-    if (signal?.aborted !== true) {
+    if (!signal?.aborted) {
       this.#enqueue(turn, {
         id: turn.id,
         agent_id: agentId,

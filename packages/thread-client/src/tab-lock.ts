@@ -6,14 +6,22 @@ const LOCK_TIMEOUT_MS = 500;
  * no locks: nothing can be known there, and the answer is as if the lock were free.
  */
 export function tabLock(name: string): Promise<boolean> {
-  const { navigator } = globalThis as { navigator?: { locks?: LockManager } };
+  const { locks } = (globalThis as { navigator?: { locks?: LockManager } }).navigator ?? {};
+  const key = `arc-threads:${name}`;
   return new Promise((resolve) => {
-    const hold = (): Promise<never> => {
+    let holding: Promise<never> | undefined = new Promise(() => {});
+    const hold = () => {
       resolve(true);
-      return new Promise(() => {});
+      return holding;
     };
-    const options = { signal: AbortSignal.timeout(LOCK_TIMEOUT_MS) };
-    const held = navigator?.locks?.request(`arc-threads:${name}`, options, hold) ?? hold();
-    held.catch(() => resolve(false));
+    const giveUp = (): void => {
+      // A lock that comes too late is released at once.
+      holding = undefined;
+      resolve(false);
+    };
+    if (!locks) return resolve(true);
+    locks.request(key, hold).catch(giveUp);
+    // A page that was busy may have the lock without knowing it. Answers come in order, so it does when it has this one.
+    setTimeout(() => locks.request(key, { ifAvailable: true }, giveUp).catch(giveUp), LOCK_TIMEOUT_MS);
   });
 }

@@ -93,7 +93,7 @@ export class ClientTurn implements Turn {
   }
 
   cancelOn(signal: AbortSignal | undefined): void {
-    if (signal?.aborted === true) this.cancel();
+    if (signal?.aborted) this.cancel();
     if (this.settled) return;
     this.#signal = signal;
     signal?.addEventListener('abort', this.#onAbort);
@@ -115,9 +115,8 @@ export class ClientTurn implements Turn {
         this.#push({ type: frame.type, data: frame.response }, size);
         return this.finish(frame.response);
       case 'done':
-        return this.finish(frame.data);
       case 'ended':
-        return this.finish(undefined);
+        return this.finish((frame as { data?: unknown }).data);
       case 'error':
         return this.fail(new AgentError(frame.data));
       case 'cancelled':
@@ -133,7 +132,7 @@ export class ClientTurn implements Turn {
   }
 
   cancelled(): CancelledError {
-    return new CancelledError(this.#signal?.aborted === true ? { cause: this.#signal.reason } : undefined);
+    return new CancelledError(this.#signal?.aborted ? { cause: this.#signal.reason } : undefined);
   }
 
   fail(error: unknown): void {

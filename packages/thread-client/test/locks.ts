@@ -1,16 +1,39 @@
 import type { Test } from 'tap';
 
-type Request = (name: string, options: { signal: AbortSignal }, hold: () => Promise<never>) => Promise<never>;
+type Callback = (lock: object | null) => unknown;
+
+/** The names of the locks that are held. */
+class HeldLocks extends Set<string> {
+  readonly waiting: Array<() => void> = [];
+
+  /** The pages that hold them have gone away, or have released them: who waited first is next. */
+  override clear(): void {
+    super.clear();
+    this.waiting.shift()?.();
+  }
+}
+
+/** Answers come later and in order, as they come from the process of the browser. Timers that are due run before them. */
+async function answer(): Promise<void> {
+  await new Promise(setImmediate);
+  await new Promise(setImmediate);
+}
 
 /** A stand-in for the Web Locks of a browser, which all pages share. Returns the names that are held. */
 export function installLocks(t: Test): Set<string> {
-  const held = new Set<string>();
-  const request: Request = (name, { signal }, hold) => {
-    if (!held.has(name)) {
+  const held = new HeldLocks();
+  const request = async (name: string, ...[first, second]: [Callback] | [{ ifAvailable: true }, Callback]) => {
+    const isHeld = held.has(name);
+    if (typeof first === 'function') {
+      if (isHeld) await new Promise<void>((resolve) => held.waiting.push(resolve));
       held.add(name);
-      return hold();
+      await answer();
+      await first({});
+      held.clear();
+    } else {
+      await answer();
+      second?.(isHeld ? null : {});
     }
-    return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
   };
   installNavigator(t, { locks: { request } });
   return held;

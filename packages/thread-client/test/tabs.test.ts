@@ -1,5 +1,5 @@
 // Tabs of a browser, each with a storage of its own, which a duplicated tab copies.
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { installLocks } from './locks.js';
 import { MemoryStorage } from './memory-storage.js';
 import { createWorld, state } from './world.js';
@@ -30,4 +30,41 @@ t.test('so does a duplicate of a tab that was refused, and has logged in since [
   t.match(await state(second, 'open'), { resumed: false });
   t.equal(await first.send('support', 'two').text(), 'support #2: two');
   t.equal(held.size, 2, 'the lock of each tab');
+});
+
+/** A page, its duplicates, and its reload: it goes away with its lock and its connections, and finds what it has stored. */
+async function pageOf(t: Test) {
+  const held = installLocks(t);
+  const { client, proxy } = await createWorld(t, { resume: true });
+  let page = new MemoryStorage();
+  const open = () => {
+    const storage = page;
+    // A page that is gone does not connect again.
+    return client({ storage, url: () => (storage === page ? proxy.url : new Promise(() => {})) });
+  };
+  const duplicate = () => client({ storage: page.copy(), url: () => proxy.url });
+  const reload = () => {
+    page = page.copy();
+    held.clear();
+    proxy.cut();
+    return open();
+  };
+  return { open, reload, duplicate };
+}
+
+t.test('a page that is busy for long while it starts keeps its session [F-503]', async (t) => {
+  const { open, reload } = await pageOf(t);
+  await open().send('support', 'one').result;
+  const client = reload();
+  const end = performance.now() + 800;
+  while (performance.now() < end);
+  t.equal(await client.send('support', 'two').text(), 'support #2: two');
+  t.match(client.state, { resumed: true });
+});
+
+t.test('a duplicated tab does not keep the lock for which it has waited in vain [F-503]', async (t) => {
+  const { open, reload, duplicate } = await pageOf(t);
+  await open().send('support', 'one').result;
+  t.match(await state(duplicate(), 'open'), { resumed: false });
+  t.equal(await reload().send('support', 'two').text(), 'support #2: two');
 });
