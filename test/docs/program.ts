@@ -33,6 +33,8 @@ export function removeFolder(): void {
 export class Program {
   static #count = 0;
   readonly #process: ChildProcess;
+  /** What it has written so far. */
+  output = '';
   /** The port that it listens on; rejects if it ends without one. */
   readonly port: Promise<number>;
   readonly ended: Promise<{ code: number | null; output: string; errors: string }>;
@@ -42,15 +44,14 @@ export class Program {
     writeFileSync(path, code);
     const node = plainNode('--import', new URL('preload.mjs', folder).href);
     this.#process = fork(path, { ...node, env: { PATH: process.env.PATH ?? '', ...env }, silent: true });
-    let output = '';
     let errors = '';
     this.#process.stdout?.on('data', (chunk) => {
-      output += chunk;
+      this.output += chunk;
     });
     this.#process.stderr?.on('data', (chunk) => {
       errors += chunk;
     });
-    this.ended = once(this.#process, 'close').then(([code]) => ({ code, output, errors }));
+    this.ended = once(this.#process, 'close').then(([code]) => ({ code, output: this.output, errors }));
     this.port = new Promise((resolve, reject) => {
       this.#process.once('message', resolve);
       void this.ended.then(() => reject(new Error(`It ended before it listened: ${errors}`)));

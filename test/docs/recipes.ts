@@ -353,9 +353,10 @@ export const recipes: Readonly<Record<string, Scenario>> = {
     await postgres.stop();
     t.match(await ask(ada, HELLO), { type: 'response' }, 'an answer needs no database');
     t.equal((await history('ada')).status, 500);
+    // The hook has waited for the database, which the answer did not.
+    await until(() => program.output.includes('the hook onTurn threw'), 'the failed write to be logged');
     program.stop();
     const { output } = await program.ended;
     t.match(output, /A connection to Postgres was lost/);
-    t.match(output, /the hook onTurn threw/);
   },
 };
