@@ -17,7 +17,7 @@ for (const [name, connect] of Object.entries(clients)) {
     t.teardown(() => server.stop());
     const used = await connect(server.url);
     t.teardown(() => used.close());
-    const store = redisStore(used.client, { timeout: 500 });
+    const store = redisStore(used.client, { timeout: 5000 });
     await store.join(NODE);
     const isRefused = async (): Promise<boolean> =>
       /rejected_connections:[1-9]/.test(String(await used.command('INFO', 'stats')));

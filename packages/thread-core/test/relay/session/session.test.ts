@@ -272,7 +272,7 @@ t.test('a frame that arrives slowly counts as a sign of life [F-57]', async (t) 
 });
 
 t.test('heartbeat: pongs count if the number of bytes received is not known', async (t) => {
-  const { relay, server, log } = await world(t, { heartbeat: 50 });
+  const { relay, server, log } = await world(t, { heartbeat: 200 });
   server.removeAllListeners('connection');
   const closed: Promise<unknown>[] = [];
   server.on('connection', (socket, request) => {
