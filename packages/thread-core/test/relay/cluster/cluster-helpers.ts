@@ -16,7 +16,7 @@ import { startTestAgent, type TestAgent } from '../../../src/testing/index.js';
 import { Client, type Frame, type Json, Log, to, until } from '../helpers.js';
 
 /** How long nodes live without a renewal, in milliseconds. */
-const LEASE = 300;
+const LEASE = 600;
 
 export interface Ready extends Frame {
   session: string;
