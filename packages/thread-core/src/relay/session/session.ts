@@ -202,9 +202,9 @@ export class ClientSession
 
   // The end
 
-  /** Another node owns the session: its chats are not ended here. */
+  /** Another node owns the session: its chats are not ended here, unless that node can only have ended them, maybe too early. */
   onLost(): void {
-    this.existingThreads?.disown();
+    if (this.resumption !== undefined) this.existingThreads?.disown();
     // From here on the other node numbers the frames.
     this.resumption?.stop();
     this.#host.resumables?.removeMoved(this);
