@@ -1,16 +1,24 @@
 import type { Logger } from '../../logger.js';
 import { FencedError, type ReapedSession, type StoredSession, StoreError } from '../store/session-store.js';
+import { setBounded } from './bounded-map.js';
 import type { ClusterNode } from './cluster-node.js';
+import { logOrphan } from './former-session.js';
 
 /** Sessions that are ended at a time. */
 const CONCURRENCY = 32;
+
+/** How often a node tries to end the chats of one session, if a function of the application throws. */
+const MAX_TRIES = 10;
+
+/** Sessions whose tries are counted. More of them than any node has: those beyond it would be tried for ever. */
+const MAX_COUNTED = 100_000;
 
 export interface ReaperOptions {
   node: ClusterNode;
   /** Milliseconds for the chats of one session. */
   cleanupTimeout: number;
   logger: Logger;
-  /** Ends all chats of a session that cannot be resumed. Settles within `cleanupTimeout`. */
+  /** Ends all chats of a session that cannot be resumed. Settles within `cleanupTimeout`. Rejects if it could not begin to. */
   endChats(session: StoredSession): Promise<void>;
 }
 
@@ -21,6 +29,8 @@ export class Reaper {
   #isStopped = false;
   /** Sessions whose chats are being ended: an agent may take its time for each. */
   readonly #ending = new Set<Promise<void>>();
+  /** How often it was tried in vain to end the chats of a session. */
+  readonly #tries = new Map<string, number>();
   /** Sessions whose chats this node has ended for others. */
   reaped = 0;
 
@@ -94,10 +104,10 @@ export class Reaper {
   }
 
   async #end({ owned, session }: ReapedSession): Promise<void> {
-    const { node, logger, endChats } = this.#options;
+    const { node, logger } = this.#options;
     const about = { session: owned.sid, chats: Object.keys(session.threads).length };
     try {
-      await endChats(session);
+      await this.#endChats(session);
       await node.store.close(owned);
       if (about.chats === 0) return;
       this.reaped += 1;
@@ -106,5 +116,19 @@ export class Reaper {
       if (err instanceof FencedError) return;
       logger.warn({ ...about, err }, 'a session of a dead node could not be removed: it is ended again later');
     }
+  }
+
+  /** What fails again and again is given up: otherwise the session would stay in the store, and be tried, for ever. */
+  async #endChats(session: StoredSession): Promise<void> {
+    const { sid, threads } = session;
+    try {
+      await this.#options.endChats(session);
+    } catch (err) {
+      const tries = (this.#tries.get(sid) ?? 0) + 1;
+      setBounded(this.#tries, sid, tries, MAX_COUNTED);
+      if (tries < MAX_TRIES) throw err;
+      for (const entry of Object.values(threads)) logOrphan(this.#options.logger, entry, err);
+    }
+    this.#tries.delete(sid);
   }
 }

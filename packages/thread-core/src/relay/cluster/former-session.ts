@@ -51,8 +51,15 @@ export async function endChatsOf(stored: StoredSession, config: FormerSessionCon
     ),
   );
   const outcomes = await Promise.all(ending);
-  for (const { agentId, contextId, chatId, ok, error: err } of outcomes) {
-    if (!ok) logger.error({ agentId, contextId, chatId, err }, 'orphaned chat of a dead node: it could not be ended');
-  }
+  for (const outcome of outcomes) if (!outcome.ok) logOrphan(logger, outcome, outcome.error);
   return outcomes;
+}
+
+/** Somebody may have to end the chat by hand. */
+export function logOrphan(
+  logger: Logger,
+  { agentId, contextId, chatId }: Pick<ChatOutcome, 'agentId' | 'chatId'> & { contextId?: string | undefined },
+  err: unknown,
+): void {
+  logger.error({ agentId, contextId, chatId, err }, 'orphaned chat of a dead node: it could not be ended');
 }

@@ -169,6 +169,35 @@ t.test('an identity.load that never settles keeps no other session from being re
   t.not(stuck, chatId);
 });
 
+t.test(
+  'a session whose identity cannot be loaded again and again is given up, and its chats are logged [S-139]',
+  async (t) => {
+    const { store, memory, calls } = watched();
+    let loads = 0;
+    const all = await world(t, {
+      cluster: { store, lease: 100 },
+      cleanupTimeout: 20,
+      identity: {
+        save: String,
+        load: () => {
+          loads += 1;
+          throw new Error('there is no such user');
+        },
+      },
+      sessionToken: () => 'the-token',
+      leaks: true,
+    });
+    const chatId = await deadSession(memory, all, 'gone');
+    t.match(await all.log.line('orphaned chat of a dead node'), { level: 'error', about: { chatId } });
+    await until(() => calls.includes('close'), 'the session to be removed');
+    t.equal(loads, 10);
+    t.notOk(
+      all.agent.requests.some(({ method }) => method === 'chat.end'),
+      'no agent is asked without a token',
+    );
+  },
+);
+
 t.test('an identity.save that throws keeps its own session out of the store, and no other [F-492]', async (t) => {
   const { store, memory } = watched();
   let isBroken = false;
