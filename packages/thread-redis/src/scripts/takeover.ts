@@ -95,18 +95,21 @@ if settles > time then return taken end
 
 -- Those of a list, which holds sessions of one status, or of one node.
 local function takeAll(list, isOfList, latest)
-  local left = limit - #taken
-  if left <= 0 then return end
-  for _, sid in ipairs(redis.call('ZRANGEBYSCORE', list, '-inf', int(latest), 'LIMIT', 0, left)) do
-    local held = holderOf(sid)
-    if not held.epoch or not isOfList(held) then redis.call('ZREM', list, sid)
-    -- One of another version is left to the nodes of that version.
-    elseif held.version == VERSION then
-      take(sid, held, 'reaping', due)
-      local record = redis.call('HGETALL', session(sid))
-      record[#record + 1] = 'sid'
-      record[#record + 1] = sid
-      taken[#taken + 1] = record
+  local passed = 0
+  while #taken < limit do
+    local found = redis.call('ZRANGEBYSCORE', list, '-inf', int(latest), 'LIMIT', passed, limit - #taken)
+    if #found == 0 then return end
+    for _, sid in ipairs(found) do
+      local held = holderOf(sid)
+      if not held.epoch or not isOfList(held) then redis.call('ZREM', list, sid)
+      elseif held.version == VERSION then
+        take(sid, held, 'reaping', due)
+        local record = redis.call('HGETALL', session(sid))
+        record[#record + 1] = 'sid'
+        record[#record + 1] = sid
+        taken[#taken + 1] = record
+      -- One of another version is left to the nodes of that version, and keeps its place in the list.
+      else passed = passed + 1 end
     end
   end
 end
