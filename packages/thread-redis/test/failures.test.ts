@@ -297,20 +297,23 @@ for (const client of ['node-redis 6', 'ioredis 6']) {
   );
 }
 
-t.test('sessions in another version keep none of this one from being reaped, however many they are [S-140]', async (t) => {
-  const { admin, store, node, peer } = await begin(t, 'ioredis 6');
-  for (let count = 10; count < 50; count += 1) {
-    const owned = await store.open(node, { sid: `s${count}`, grace: 0 });
-    await store.park(owned, state());
-    if (count < 45) await admin.command('HSET', `arc:s:s${count}`, 'version', '2');
-  }
-  const reap = (): Promise<string[]> =>
-    store.reap(peer, { limit: 3, takeoverAfter: LONG }).then((reaped) => reaped.map(({ session }) => session.sid));
-  t.strictSame(await askUntil(reap, ({ length }) => length > 0), ['s45', 's46', 's47']);
-  t.strictSame(await reap(), ['s48', 's49']);
-  t.strictSame(await reap(), []);
-  t.equal(await admin.command('ZCARD', 'arc:parked'), 35, 'the others are left to the nodes of their version');
-});
+t.test(
+  'sessions in another version keep none of this one from being reaped, however many they are [S-140]',
+  async (t) => {
+    const { admin, store, node, peer } = await begin(t, 'ioredis 6');
+    for (let count = 10; count < 50; count += 1) {
+      const owned = await store.open(node, { sid: `s${count}`, grace: 0 });
+      await store.park(owned, state());
+      if (count < 45) await admin.command('HSET', `arc:s:s${count}`, 'version', '2');
+    }
+    const reap = (): Promise<string[]> =>
+      store.reap(peer, { limit: 3, takeoverAfter: LONG }).then((reaped) => reaped.map(({ session }) => session.sid));
+    t.strictSame(await askUntil(reap, ({ length }) => length > 0), ['s45', 's46', 's47']);
+    t.strictSame(await reap(), ['s48', 's49']);
+    t.strictSame(await reap(), []);
+    t.equal(await admin.command('ZCARD', 'arc:parked'), 35, 'the others are left to the nodes of their version');
+  },
+);
 
 for (const loss of ['is flushed', 'is restarted']) {
   t.test(

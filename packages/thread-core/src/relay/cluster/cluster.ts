@@ -218,8 +218,6 @@ export class Cluster {
       },
     });
     this.gateways.add(gateway);
-    // The answer of the owner has come late.
-    if (this.#isStopping) gateway.lose(CloseCode.ServiceRestart, 'The server is shutting down');
     return gateway;
   }
 

@@ -15,6 +15,8 @@ import { hashSecret, readToken } from './session-secret.js';
 /** Close codes of connections that the client lost, and did not choose to end: the session waits for another one. */
 const LOST_CODES: readonly number[] = [CloseCode.GoingAway, CloseCode.Abnormal];
 
+const SHUTTING_DOWN = 'The server is shutting down';
+
 /** The first frame of a connection asks for a resumable session, or for one that the client had before. */
 export function answerResume<Member extends ResumingSession>(
   host: SessionHost<Member>,
@@ -23,10 +25,8 @@ export function answerResume<Member extends ResumingSession>(
 ): Promise<void> | undefined {
   const { config, resumables } = host;
   if (config.resume === undefined || resumables === undefined || session.connection === undefined) return undefined;
-  if (!session.areFramesHandled) {
-    closeHasty(session);
-    return undefined;
-  }
+  if (isLeaving(host)) return closeLeaving(session);
+  if (!session.areFramesHandled) return closeHasty(session);
   const key = host.identityKey(session.identity);
   if (key === undefined) {
     session.refuseFrame(new InvalidRequestError('type: this identity cannot resume'), {});
@@ -53,8 +53,18 @@ function continueSession<Member extends ResumingSession>(
 }
 
 /** The client must not send anything before `ready`: it cannot know yet in which session that would be handled. */
-function closeHasty(session: Session): void {
+function closeHasty(session: Session): undefined {
   session.close(CloseCode.PolicyViolation, 'Frames were sent before ready');
+}
+
+/** What a client sends to a node that shuts down may be cancelled as soon as the others have left: it gets no `ready` here. */
+function closeLeaving(session: Session): undefined {
+  session.close(CloseCode.ServiceRestart, SHUTTING_DOWN);
+}
+
+/** The sessions of this node are left to others. */
+function isLeaving<Member extends ResumingSession>({ isClosing, cluster }: SessionHost<Member>): boolean {
+  return isClosing && cluster !== undefined;
 }
 
 /** Continues a session of this node, or begins a new one that says why that is not possible. */
@@ -96,9 +106,10 @@ async function resumeFromCluster<Member extends ResumingSession>(
     if (!isWanted()) return;
     if (session.hasUnansweredFrames) closeHasty(session);
     else if (typeof result === 'object') openGateway(host, cluster, session, request, frame.session, result);
+    else if (result === 'replaced') session.close(CloseCode.SessionTakenOver, 'Taken over by a newer connection');
+    else if (isLeaving(host)) closeLeaving(session);
     // It may have begun to move meanwhile.
     else if (result === 'local') await continueSession(host, session, key, frame);
-    else if (result === 'replaced') session.close(CloseCode.SessionTakenOver, 'Taken over by a newer connection');
     else if (result === 'unavailable') session.close(CloseCode.TryAgainLater, 'Try again later');
     else if (result !== 'unwanted') await begin(host, session, key, result);
   } catch (error) {
@@ -141,6 +152,8 @@ function openGateway<Member extends ResumingSession>(
   const gateway = cluster.openGateway(connection, { ...offer, sid, seq, identityKey, onMoved });
   session.connection = undefined;
   session.complete();
+  // The answer of the owner has come late.
+  if (isLeaving(host)) return gateway.lose(CloseCode.ServiceRestart, SHUTTING_DOWN);
   connection.write(writeResumed(resume, token, offer));
   void gateway.deliverStored();
 }
@@ -151,12 +164,13 @@ function openGateway<Member extends ResumingSession>(
  * every node finds it, even if its first message is lost with the connection.
  */
 function begin<Member extends ResumingSession>(
-  { config, resumables }: SessionHost<Member>,
+  host: SessionHost<Member>,
   session: Member,
   key: string,
   reason: NotResumedReason | undefined,
   received?: number,
 ): Promise<void> | undefined {
+  const { config, resumables } = host;
   if (config.resume === undefined || resumables === undefined || session.connection === undefined) return undefined;
   const resumption = new Resumption(session, config.resume, session.id, key);
   session.resumption = resumption;
@@ -169,6 +183,7 @@ function begin<Member extends ResumingSession>(
   return record.register().then(() => {
     if (session.connection === undefined || session.isEnding) return;
     if (session.hasUnansweredFrames) closeHasty(session);
+    else if (isLeaving(host)) closeLeaving(session);
     else resumption.begin(session.connection, reason, received);
   });
 }

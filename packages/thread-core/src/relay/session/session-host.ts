@@ -10,6 +10,8 @@ import type { ResumableSession, ResumableSessions } from '../resume/resumable-se
 export interface SessionHost<Member extends ResumableSession> extends ConnectionHost {
   readonly telemetry: Telemetry;
   readonly cluster: Cluster | undefined;
+  /** It shuts down. */
+  readonly isClosing: boolean;
   /** Undefined if the relay does not resume sessions. */
   readonly resumables: ResumableSessions<Member> | undefined;
   /** The key of an identity, undefined if it has none. */
