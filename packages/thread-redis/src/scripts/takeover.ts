@@ -51,7 +51,7 @@ if not incarnation then return 0 end
 writeState(sid, epoch, 6)
 unlist(sid, held)
 redis.call('HSET', session(sid), 'status', 'owned', 'epoch', int(held.epoch + 1), 'owner', to, 'incarnation',
-  incarnation, 'giver', giver)
+  incarnation, 'giver', giver, 'unclaimed', '1')
 redis.call('ZADD', sessionsOf(idOf(to, incarnation)), int(held.grace), sid)
 return 1
 `;
@@ -81,7 +81,7 @@ elseif held.owner ~= NAME or held.incarnation ~= INC then
   if settles > time then return { 'busy', '', math.min(settles - time, lease) } end
   if time >= dies + held.grace then return { 'expired' } end
   take(sid, held, 'owned', 0)
-end
+else redis.call('HDEL', key, 'unclaimed') end
 return { 'claimed', redis.call('HGETALL', key) }
 `;
 

@@ -8,6 +8,8 @@ export interface StoredRecord extends Omit<StoredSession, 'exact'> {
   secretHash: string | undefined;
   /** The epoch at whose end the last owner wrote all of it down. */
   exactAt: number;
+  /** It was handed over, and its owner has not claimed it yet. */
+  isUnclaimed: boolean;
   /** The former owner after a handover, so that a repeated handover is recognised. */
   handedOverBy: Ownership | undefined;
   /** When a parked session may be reaped, or when an expired or reaped one may be taken over. */

@@ -83,7 +83,7 @@ export class MemoryStore implements SessionStore {
     const { seq = 0, got = 0, pending = [], threads = {}, grace, identityKey, identity, secretHash } = clone(meta);
     const record: StoredRecord = {
       ...{ sid, epoch, owner, secretHash, identityKey, identity, grace, seq, got, pending, threads },
-      ...{ waiting: [], status: 'owned', exactAt: 0, handedOverBy: undefined, until: 0 },
+      ...{ waiting: [], status: 'owned', exactAt: 0, isUnclaimed: false, handedOverBy: undefined, until: 0 },
     };
     this.#records.set(sid, record);
     return toOwnership(record);
@@ -129,6 +129,7 @@ export class MemoryStore implements SessionStore {
     record.handedOverBy = { ...owned };
     record.owner = owner;
     record.epoch += 1;
+    record.isUnclaimed = true;
     return true;
   }
 
@@ -152,6 +153,7 @@ export class MemoryStore implements SessionStore {
       if (now >= diesAt + record.grace) return { state: 'expired' };
       this.#take(record, node, 'owned');
     }
+    record.isUnclaimed = false;
     return { state: 'claimed', ...this.#give(record) };
   }
 
@@ -253,6 +255,9 @@ export class MemoryStore implements SessionStore {
   }
 
   #take(record: StoredRecord, node: StoreNode, status: 'owned' | 'reaping', takeoverAfter = 0): void {
+    // Its owner never had it: all of it is as it was written down.
+    if (record.isUnclaimed) record.exactAt = record.epoch;
+    record.isUnclaimed = false;
     record.epoch += 1;
     record.owner = { name: node.name, incarnation: node.incarnation };
     record.status = status;

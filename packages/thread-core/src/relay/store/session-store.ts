@@ -88,8 +88,9 @@ export interface StoredSession extends SessionProgress {
   threads: Record<string, ThreadEntry>;
   waiting: string[];
   /**
-   * Whether its last owner parked it or handed it over, so that all of this is exact. False if that owner died:
-   * `seq` and `got` are then lower bounds, and whatever was pending was interrupted.
+   * Whether its last owner parked it or handed it over, so that all of this is exact, also if the node that got it died
+   * or left without having claimed it. False if that owner died: `seq` and `got` are then lower bounds, and whatever was
+   * pending was interrupted.
    */
   exact: boolean;
 }

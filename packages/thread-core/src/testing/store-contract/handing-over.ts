@@ -105,6 +105,30 @@ export const handingOver: Part = (test) => {
     assert.equal((await b.store.renew(b.node())).sessions, 1);
   });
 
+  test('a session that a node was given and never claimed is exact for the one after it', async ({ a, b, c }) => {
+    for (const node of [a, b, c]) await node.join();
+    await a.store.handover(await a.open('s1'), b.name, FULL);
+    await b.store.leave(b.node());
+    const result = await c.claim('s1');
+    assert.ok(result.state === 'claimed' && result.session.exact);
+    assert.equal(result.owned.epoch, 3);
+    assert.deepEqual(await c.store.read('s1', 0), FULL.journal);
+    const again = await c.claim('s1');
+    assert.ok(again.state === 'claimed' && again.session.exact, 'a claim may be repeated');
+    await c.store.leave(c.node());
+    const last = await a.claim('s1');
+    assert.ok(last.state === 'claimed' && !last.session.exact);
+  });
+
+  test('a session that a node was given and has claimed is not exact for the one after it', async ({ a, b, c }) => {
+    for (const node of [a, b, c]) await node.join();
+    await a.store.handover(await a.open('s1'), b.name, FULL);
+    await b.claim('s1');
+    await b.store.leave(b.node());
+    const result = await c.claim('s1');
+    assert.ok(result.state === 'claimed' && !result.session.exact);
+  });
+
   test('a handover that is repeated changes nothing', async ({ a, b }) => {
     await a.join();
     await b.join();

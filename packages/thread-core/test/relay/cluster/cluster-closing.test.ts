@@ -1,7 +1,7 @@
 // Clients that come to a node just before it closes.
 import t from 'tap';
 import type { SessionStore } from '../../../src/index.js';
-import { deferred, to } from '../helpers.js';
+import { deferred, to, until } from '../helpers.js';
 import { type ClusterNode, cluster, holdStart } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
@@ -65,3 +65,28 @@ t.test('a client that asks a node for a session when that has begun to close get
   gate.release();
   await closing;
 });
+
+t.test(
+  'a frame that was lost before a session was given to a node that has closed is sent again [S-142]',
+  async (t) => {
+    const { agent, nodes } = await cluster(t, 3, { lease: 10_000 });
+    const [a, b, c] = nodes as [ClusterNode, ClusterNode, ClusterNode];
+    const [first, { session }] = await a.resume();
+    await first.ask(to('support', 'x', { id: 1 }));
+    await a.dropAll();
+    const handover = holdCall(a, 'handover');
+    const leave = holdCall(b, 'leave');
+    const second = await b.connect();
+    second.send({ type: 'resume', session, seq: 1, sent: 2 });
+    await handover.asked;
+    await b.relay.close({ timeout: 0 });
+    await leave.asked;
+    handover.release();
+    await until(() => a.relay.stats().sessions === 0, 'the session to be given');
+    leave.release();
+    const [third, ready] = await c.resume({ session, seq: 1, sent: 2 });
+    t.match(ready, { resumed: true, got: 1 }, 'the second message has not arrived');
+    t.match(await third.ask(to('support', 'y', { id: 2 })), { type: 'response', id: 2 });
+    t.equal(agent.counters.started, 1);
+  },
+);
