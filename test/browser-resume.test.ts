@@ -157,6 +157,7 @@ for (const name of isAll ? EXAMPLES : ['fastify']) {
     await duplicate.getByRole('status').getByText('Connected', { exact: true }).waitFor();
     t.ok(await duplicate.getByText('Resumed', { exact: true }).isHidden());
     await duplicate.getByText('Not answered').waitFor();
+    await duplicate.getByText('This chat goes on in the tab that this one is a copy of.').waitFor();
     await counted(t, chat);
     t.equal(await chat.page.getByRole('status').getByText('Connected', { exact: true }).count(), 1);
     await chat.say('Support', 'What did I ask you?');

@@ -47,8 +47,8 @@ export const builds: BrokenBuild[] = [
     without: 'the second phase of reaping',
     breakage: {
       file: '/thread-core/dist/relay/cluster/cluster-reaper.js',
-      find: 'await endChats(session);',
-      replace: 'await node.store.close(owned); await endChats(session);',
+      find: 'await this.#endChats(session);',
+      replace: 'await node.store.close(owned); await this.#endChats(session);',
     },
     steps: [['kill reaper']],
     complaint: /chats left/,

@@ -113,10 +113,13 @@ function startPage(config: Config): void {
   followKeyboard(() => active.transcript.resized());
 
   client.on('state', showState);
-  client.on('lost', () => {
+  client.on('lost', ({ reason }) => {
+    const notice =
+      reason === 'duplicate'
+        ? 'This chat goes on in the tab that this one is a copy of.'
+        : 'The connection was lost and the chat has ended with it.';
     for (const thread of threads) {
-      if (thread.chatId === undefined) continue;
-      thread.forgetChat('The connection was lost and the chat has ended with it. The next message starts a new one.');
+      if (thread.chatId !== undefined) thread.forgetChat(`${notice} The next message starts a new one.`);
     }
   });
   showState();

@@ -106,9 +106,9 @@ export class Channel implements ConnectionHost, AckHost {
     if (this.state.status === 'waiting' && this.state.retryAt === undefined) this.connection.connect();
   }
 
-  /** Starts over with nothing, as if there had been no session. */
+  /** Starts over without a session, with what waits to be sent. */
   forget(): void {
-    this.restore({});
+    this.restore(this.outbox);
   }
 
   isFull(): boolean {

@@ -49,7 +49,7 @@ export class Outbox {
     this.entries = this.entries.filter(({ number }) => !((number as number) <= last));
   }
 
-  /** Drops the frame of a turn that was never sent. */
+  /** Drops the frame of a turn that has ended: it need not be sent, or not again. */
   withdraw(id: string): void {
     this.entries = this.entries.filter((entry) => entry.id !== id);
   }

@@ -13,6 +13,8 @@ export interface SessionOptions extends ChannelOptions {
   store: SessionStore | undefined;
 }
 
+const isSent = ({ number }: ClientTurn): boolean => (number as number) < Infinity;
+
 /** The turns and threads of a client. */
 export class Session implements ChannelHost, TurnHost {
   declare readonly channel: Channel;
@@ -64,11 +66,10 @@ export class Session implements ChannelHost, TurnHost {
   }
 
   cancel(turn: ClientTurn): void {
-    const { id, number } = turn;
-    if (number === undefined) this.channel.outbox.withdraw(id);
-    const isQueued = number !== undefined && this.channel.add({ type: 'cancel', id });
     // If the relay can answer, its answer says how the turn ended.
-    if (!isQueued || !this.channel.isLive) this.#fail(turn, turn.cancelled());
+    if (!isSent(turn) || !this.channel.add({ type: 'cancel', id: turn.id }) || !this.channel.isLive) {
+      this.#fail(turn, turn.cancelled());
+    }
     this.channel.flush();
   }
 
@@ -81,15 +82,16 @@ export class Session implements ChannelHost, TurnHost {
     for (const thread of saved.threads) this.threads.add(thread);
     for (const fields of saved.requests) {
       const request = new ClientTurn(fields, this);
-      request.number = fields.number;
+      request.number = fields.number ?? Infinity;
       this.#requests.set(request.id, request);
       request.restore(this.store?.read(request.id));
     }
   }
 
-  /** What is stored belongs to another tab or relay: starts over, as if nothing had been stored. */
+  /** What is stored belongs to another tab or relay: starts over, with nothing but what this page has sent itself. */
   abandon(reason: SessionLostError['reason']): void {
-    this.#forget(() => new SessionLostError(reason));
+    this.onReset(reason, Infinity);
+    this.channel.forget();
   }
 
   isWaiting(): boolean {
@@ -162,7 +164,9 @@ export class Session implements ChannelHost, TurnHost {
   }
 
   onClosed(code: number, reason: string): void {
-    this.#forget((sent) => new ClosedError(code, reason, sent));
+    for (const request of this.#requests.values()) this.#fail(request, new ClosedError(code, reason, isSent(request)));
+    this.threads.lose();
+    this.channel.forget();
     this.store?.clear();
   }
 
@@ -189,17 +193,11 @@ export class Session implements ChannelHost, TurnHost {
     this.#remove(request);
   }
 
-  /** Forgets a request, and tells the application if it was interrupted. */
+  /** Forgets a request and its frame, and tells the application if it was interrupted. */
   #remove(request: ClientTurn): void {
     this.#requests.delete(request.id);
+    this.channel.outbox.withdraw(request.id);
     if (request.error instanceof InterruptedError) void this.events.emit('interrupted', request, request.error);
-  }
-
-  /** Fails all requests, and starts over without a session. */
-  #forget(errorFor: (sent: boolean) => Error): void {
-    for (const request of this.#requests.values()) this.#fail(request, errorFor(request.number !== undefined));
-    this.threads.lose();
-    this.channel.forget();
   }
 
   #newId(): string {

@@ -58,7 +58,7 @@ export class ClientTurn implements Turn {
   cancelling = false;
   /** Why it failed. */
   declare error: unknown;
-  /** The number of its frame in the session; undefined until it is sent. */
+  /** The number of its frame in the session; undefined until it is sent, and Infinity if only the page before has queued it. */
   declare number: number | undefined;
   declare readonly fields: RequestFields;
   declare readonly result: Promise<unknown>;

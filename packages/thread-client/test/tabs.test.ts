@@ -2,7 +2,7 @@
 import t, { type Test } from 'tap';
 import { installLocks } from './locks.js';
 import { MemoryStorage } from './memory-storage.js';
-import { createWorld, state } from './world.js';
+import { createWorld, failure, state } from './world.js';
 
 t.test('a duplicated tab gets a session of its own [F-406]', async (t) => {
   installLocks(t);
@@ -67,4 +67,24 @@ t.test('a duplicated tab does not keep the lock for which it has waited in vain 
   await open().send('support', 'one').result;
   t.match(await state(duplicate(), 'open'), { resumed: false });
   t.equal(await reload().send('support', 'two').text(), 'support #2: two');
+});
+
+t.test('what a duplicated tab sends at once is sent in the session that it gets [F-462]', async (t) => {
+  installLocks(t);
+  const { agent, client } = await createWorld(t, { resume: true });
+  const storage = new MemoryStorage();
+  const first = client({ storage });
+  await first.send('support', 'one').result;
+  const gate = agent.hold();
+  const pending = first.send('support', 'two');
+  await gate.arrived;
+  const second = client({ storage: storage.copy() });
+  const lost = new Promise((resolve) => second.on('lost', resolve));
+  const [copied] = second.pending();
+  const own = second.send('support', 'three');
+  t.match(await failure(copied?.result ?? Promise.resolve()), { code: 'SESSION_LOST', reason: 'duplicate' });
+  t.match(await lost, { reason: 'duplicate' });
+  gate.release();
+  t.equal(await own.text(), 'support #1: three');
+  t.equal(await pending.text(), 'support #2: two');
 });

@@ -117,6 +117,20 @@ t.test('with a function for the address, a session is continued only where it wa
   t.equal(await other.send('support', 'one').text(), 'support #1: one');
 });
 
+t.test('what a page sends before it knows that its relay is another one is sent there [F-462]', async (t) => {
+  removeLocks(t);
+  const [a, b] = [await createWorld(t, { resume: true }), await createWorld(t, { resume: true })];
+  const { open, reload } = tab();
+  await open(a, { url: async () => a.proxy.url }).send('support', 'one').result;
+  reload(a);
+  t.equal(
+    await open(b, { url: async () => b.proxy.url })
+      .send('support', 'two')
+      .text(),
+    'support #1: two',
+  );
+});
+
 t.test('while the page lives its function decides where the session is continued [F-408]', async (t) => {
   removeLocks(t);
   const world = await createWorld(t, { resume: true });
