@@ -54,7 +54,7 @@ t.test('an end with a reason that is too large fails, and the thread is there', 
   t.equal(await one.send('support', 'next').text(), 'support #2: next');
 });
 
-t.test('a message that is cancelled meanwhile does not hold up those behind it for ever', async (t) => {
+t.test('a message that is cancelled meanwhile does not hold up those behind it', async (t) => {
   const { agent, one, proxy } = await strict(t);
   await one.send('support', 'before').result;
   const large = one.send('support', 'x'.repeat(SIZE));
@@ -63,6 +63,6 @@ t.test('a message that is cancelled meanwhile does not hold up those behind it f
   large.cancel();
   t.match(await failure(large.result), { code: 'CANCELLED' });
   t.equal(await behind.text(), 'support #2: behind');
-  dropped(t, proxy);
+  t.equal(proxy.drops, 1, 'it is not sent again');
   t.strictSame(messages(agent.requests), ['before', 'behind']);
 });
