@@ -79,6 +79,23 @@ function codeOf({ name, language, code }: Block): string {
   return language === 'js' ? code : emitted([...typed.keys()].indexOf(name));
 }
 
+/** Code as it is whatever its layout. */
+const layoutless = (code: string): string => code.replace(/\s+/g, '').replace(/,(?=[)}\]])/g, '');
+
+t.test('what the README of an example shows is in its program', async (t) => {
+  const readmes = OTHER_DOCUMENTS.filter((document) => /^examples\/.*README\.md$/.test(document));
+  const shown = readmes.flatMap((readme) =>
+    Array.from(read(readme).matchAll(/^```\w+\n(.*?)^```$/gms), ([, code = '']) => ({ readme, code })),
+  );
+  t.ok(shown.length >= 8);
+  for (const { readme, code } of shown) {
+    const [server = ''] = ['src/server.ts', 'server.mjs']
+      .map((path) => readme.replace('README.md', path))
+      .filter((path) => existsSync(new URL(path, root)));
+    t.ok(layoutless(read(server)).includes(layoutless(code)), readme);
+  }
+});
+
 /** Blocks without a scenario: parts of a program, what it prints, and code that needs a page. */
 const WITHOUT_SCENARIO = ['run: python', 'prints: python', 'compiles'];
 
