@@ -78,7 +78,7 @@ export class SessionStore {
       this.tab = head.tab;
       for (const [id, count] of head.chunks) {
         // Over the limit, so that nothing is added to a turn whose pieces were too many.
-        this.#chunks.set(id, { count, size: count === 0 ? MAX_KEPT : 0, waiting: [] });
+        this.#chunks.set(id, { count, size: count ? 0 : MAX_KEPT, waiting: [] });
       }
       restore(head);
     } catch (error) {
@@ -97,11 +97,13 @@ export class SessionStore {
       chunks.size += text.length;
       frames.push(...text.split('\f'));
     }
-    return chunks.count === 0 ? undefined : frames;
+    return chunks.count ? frames : undefined;
   }
 
   /** Keeps a frame with a piece of a turn. It is written by the next `save`. */
   append(turnId: string, frame: string): void {
+    // Nothing would ever take it out again.
+    if (this.#failed) return;
     const chunks = this.#chunks.get(turnId) ?? { count: 0, size: 0, waiting: [] };
     this.#chunks.set(turnId, chunks);
     chunks.size += frame.length;
@@ -113,9 +115,8 @@ export class SessionStore {
   save(session: SavedSession): void {
     if (this.#failed) return;
     try {
-      const pending = session.requests.map(({ id }) => id);
       for (const [id, chunks] of this.#chunks) {
-        if (!pending.includes(id)) {
+        if (!session.requests.some((request) => request.id === id)) {
           this.#drop(id, chunks);
           this.#chunks.delete(id);
         } else if (chunks.waiting.length > 0) {
@@ -124,9 +125,14 @@ export class SessionStore {
           chunks.waiting = [];
         }
       }
-      const chunks = Array.from(this.#chunks, ([id, { count }]) => [id, count] as const);
-      const head: Head = { tab: this.tab, ...session, chunks };
-      this.#storage.setItem(this.#key, JSON.stringify(head));
+      this.#storage.setItem(
+        this.#key,
+        JSON.stringify({
+          tab: this.tab,
+          ...session,
+          chunks: Array.from(this.#chunks, ([id, { count }]) => [id, count] as const),
+        } satisfies Head),
+      );
     } catch (error) {
       this.#fail(error);
     }

@@ -2,6 +2,7 @@ import { CuttingProxy } from '@arc/test-client';
 import t, { type Test } from 'tap';
 import { WebSocket } from 'ws';
 import { createThreadClient, type ThreadClient, type ThreadClientOptions } from '../src/index.js';
+import { SessionStore } from '../src/storage.js';
 import { MemoryStorage } from './memory-storage.js';
 import { idOf, pieces, ResumeServer } from './resume-server.js';
 import { FAST, failure, state, until } from './world.js';
@@ -156,6 +157,18 @@ t.test('a full storage is reported once, and everything works except a reload', 
   client = await reload();
   t.strictSame(client.pending(), []);
   t.match(await state(client, 'open'), { resumed: false });
+});
+
+t.test('once the storage has failed, no answer is kept for it [F-504]', async (t) => {
+  const storage = new MemoryStorage();
+  const errors: unknown[] = [];
+  const store = new SessionStore(storage, 'ws://relay.test/ws', (error) => errors.push(error));
+  t.teardown(() => store.release());
+  storage.room = 0;
+  store.save({ place: undefined, session: 'secret', seq: 0, sent: 0, entries: [], requests: [], threads: [] });
+  t.match(errors, [{ name: 'QuotaExceededError' }]);
+  store.append('turn', '{"type":"content"}');
+  t.strictSame(store.read('turn'), [], 'as of a turn of which nothing is known');
 });
 
 t.test('a storage that is broken or holds something else is as good as empty', async (t) => {
