@@ -45,6 +45,13 @@ export function removeLocks(t: Test): Set<string> {
   return new Set();
 }
 
+/** A page with an opaque origin has locks, and may not use them. */
+export function refuseLocks(t: Test): Set<string> {
+  const request = () => Promise.reject(new DOMException('Access is denied', 'SecurityError'));
+  installNavigator(t, { locks: { request } });
+  return new Set();
+}
+
 function installNavigator(t: Test, value: object): void {
   const before = Object.getOwnPropertyDescriptor(globalThis, 'navigator');
   Object.defineProperty(globalThis, 'navigator', { configurable: true, value });

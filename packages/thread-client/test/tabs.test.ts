@@ -1,6 +1,6 @@
 // Tabs of a browser, each with a storage of its own, which a duplicated tab copies.
 import t, { type Test } from 'tap';
-import { installLocks } from './locks.js';
+import { installLocks, refuseLocks } from './locks.js';
 import { MemoryStorage } from './memory-storage.js';
 import { createWorld, failure, state } from './world.js';
 
@@ -33,8 +33,8 @@ t.test('so does a duplicate of a tab that was refused, and has logged in since [
 });
 
 /** A page, its duplicates, and its reload: it goes away with its lock and its connections, and finds what it has stored. */
-async function pageOf(t: Test) {
-  const held = installLocks(t);
+async function pageOf(t: Test, install = installLocks) {
+  const held = install(t);
   const { client, proxy } = await createWorld(t, { resume: true });
   let page = new MemoryStorage();
   const open = () => {
@@ -87,4 +87,12 @@ t.test('what a duplicated tab sends at once is sent in the session that it gets 
   gate.release();
   t.equal(await own.text(), 'support #1: three');
   t.equal(await pending.text(), 'support #2: two');
+});
+
+t.test('a page whose browser refuses locks keeps its session, as one without locks does [F-505]', async (t) => {
+  const { open, reload } = await pageOf(t, refuseLocks);
+  await open().send('support', 'one').result;
+  const client = reload();
+  t.match(await state(client, 'open'), { resumed: true });
+  t.equal(await client.send('support', 'two').text(), 'support #2: two');
 });
