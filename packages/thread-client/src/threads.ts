@@ -1,34 +1,39 @@
 import type { ThreadInfo } from './options.js';
 
+/** The thread of a message or an `end`, and the number of its frame, if it is known. */
+type NumberedThread = ThreadInfo & { readonly number?: number | undefined };
+
 /** Bounds what is remembered of threads that are gone. */
 const MAX_FORGOTTEN = 1_000;
 
 /** The threads that are open, and those that were lost with a session. */
 export class OpenThreads {
-  readonly #open = new Map<string, ThreadInfo>();
+  /** Each with the number of the latest message that was answered in it. */
+  readonly #open = new Map<string, readonly [thread: ThreadInfo, number: number | undefined]>();
   /** The agents have forgotten these: the next turn of each is a restart. */
   readonly #lost = new Set<string>();
 
   get list(): ThreadInfo[] {
-    return [...this.#open.values()];
+    return Array.from(this.#open.values(), ([thread]) => thread);
   }
 
-  add({ agentId, contextId }: ThreadInfo): void {
-    const thread = { agentId, contextId };
-    this.#open.set(keyOf(thread), thread);
+  add(message: NumberedThread): void {
+    const { agentId, contextId, number } = message;
+    this.#open.set(keyOf(message), [{ agentId, contextId }, number]);
   }
 
-  remove(thread: ThreadInfo): void {
-    this.#open.delete(keyOf(thread));
+  /** An `end` was confirmed. A message after it may have been answered before, and has begun the thread again. */
+  remove(end: NumberedThread): void {
+    if (!((this.#open.get(keyOf(end))?.[1] as number) > (end.number as number))) this.#open.delete(keyOf(end));
   }
 
   /** All are gone with their session. True if there were any. */
   lose(): boolean {
-    const { size } = this.#open;
     if (this.#lost.size > MAX_FORGOTTEN) this.#lost.clear();
-    for (const key of this.#open.keys()) this.#lost.add(key);
+    const keys = [...this.#open.keys()];
+    for (const key of keys) this.#lost.add(key);
     this.#open.clear();
-    return size > 0;
+    return keys.length > 0;
   }
 
   /** Whether a thread was lost and starts again. True once. */

@@ -105,7 +105,7 @@ export class ClientTurn implements Turn {
 
   /** Takes one of its frames; `size` in characters. */
   receive(frame: RelayFrame, size: number): void {
-    if ((frame as { restarted?: boolean }).restarted === true) this.restarted = true;
+    if ((frame as { restarted?: boolean }).restarted) this.restarted = true;
     switch (frame.type) {
       case 'content':
       case 'metadata':

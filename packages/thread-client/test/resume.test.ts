@@ -109,6 +109,19 @@ t.test('an end that arrived and was not answered is repeated [F-402]', async (t)
   );
 });
 
+t.test('a thread that was begun again before its end was answered stays open [F-506]', async (t) => {
+  const { server, client } = await scripted(t);
+  server.onFrame = (session, frame) => pieces(session, frame, 1);
+  await client.send('support', 'a').result;
+  const ended = client.end('support');
+  await client.send('support', 'b').result;
+  for (const frame of server.session.frames) {
+    if (frame.type === 'end') server.session.emit({ type: 'ended', id: frame.id ?? '', agent_id: frame.agent_id });
+  }
+  await ended;
+  t.strictSame(client.threads(), [{ agentId: 'support', contextId: undefined }]);
+});
+
 t.test(
   'ends are repeated before messages that were never sent, which follow them in their thread [F-515]',
   async (t) => {
