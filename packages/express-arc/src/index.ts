@@ -7,6 +7,7 @@ import {
   closeWith,
   isPathOf,
   onAppListen,
+  readPath,
   requestedHost,
   serveUpgrades,
   type VerifyClient,
@@ -40,7 +41,8 @@ type App = Application & Mount & { ws?: unknown };
 
 /** `app.use('/ws', arc({ endpoint, token }))`. */
 function arc<Identity = unknown>(options: ExpressArcOptions<Identity> & AgentSource): ExpressArc<Identity> {
-  const { app: root, path: given, ...relayOptions } = options;
+  const { app: root, path: option, ...relayOptions } = options;
+  const given = option === undefined ? undefined : readPath(option);
   const relay = createRelay(relayOptions);
   const aboutOf = (req: Request) => ({ context: req, host: hostOf(req, req.app) });
 
@@ -61,7 +63,8 @@ function arc<Identity = unknown>(options: ExpressArcOptions<Identity> & AgentSou
   };
 
   const middleware = (req: Request, res: Response, next: NextFunction) => void handle(req, res, next).catch(next);
-  const attach: ExpressArc['attach'] = (server, { path = given } = {}) => {
+  const attach: ExpressArc['attach'] = (server, { path: attached = given } = {}) => {
+    const path = attached === undefined ? undefined : readPath(attached);
     // Express tells a sub-app where it is mounted, but a Router does not.
     const isUnknown = (): boolean => path === undefined && self.mountpath === undefined;
     warnOfUnknownPath(server, relay, 'express-arc', isUnknown);

@@ -50,7 +50,8 @@ function arc<Identity = unknown>(options: KoaArcOptions<Identity> & AgentSource)
   };
 
   const attach: KoaArc['attach'] = (server, { path: attached = path } = {}) => {
-    serveUpgrades(server, relay, ({ url }) => isPathOf(url, [attached]));
+    const paths = [readPath(attached)];
+    serveUpgrades(server, relay, ({ url }) => isPathOf(url, paths));
   };
   if (app !== undefined) onListen(app, attach);
   return Object.assign(handle, { relay, attach }) as KoaArc<Identity>;

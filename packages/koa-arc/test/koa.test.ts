@@ -119,3 +119,16 @@ t.test('require() returns the adapter function', async (t) => {
   t.type(required, 'function');
   t.type(required({ endpoint: agent.endpoint }).attach, 'function');
 });
+
+t.test(
+  'a path that does not start with / is refused when it is given, not with the first upgrade [F-507]',
+  async (t) => {
+    const { endpoint } = agent;
+    for (const given of ['ws', /^\/ws$/, ['/ws']]) {
+      const path = given as string;
+      const error = { name: 'TypeError', message: 'path: must start with /' };
+      t.throws(() => arc({ endpoint, path }), error);
+      t.throws(() => arc({ endpoint }).attach(createServer(), { path }), error);
+    }
+  },
+);
