@@ -1,3 +1,4 @@
+import type { AttemptLimits, AttemptOwner } from './attempt-owner.js';
 import { canDecode, readContentEncoding } from './content-decoder.js';
 import { DecodedBody, type DecodedBodyOwner } from './decoded-body.js';
 import type { Endpoint } from './endpoint.js';
@@ -7,48 +8,19 @@ import { readRetryAfter } from './retry.js';
 import { SseReader, type SseReaderOwner } from './sse-reader.js';
 import { NotOwnerError } from './transport-error.js';
 
-/** The call that makes an attempt. What one of these methods throws ends the call, by `onFault`. */
-export interface AttemptOwner {
-  /** Whether the request may be written now. */
-  readonly mayWrite: boolean;
-  /** Whether cookies that the answer sets are wanted. */
-  readonly keepsCookies: boolean;
-  onCookies(setCookie: string | string[], endpoint: Endpoint): void;
-  /** The target of a redirect; undefined if it is not followed, and the call has failed. */
-  onRedirect(location: string): Endpoint | undefined;
-  /** The body of a redirect has been read, and the connection can be used again. */
-  onRedirectEnd(endpoint: Endpoint): void;
-  onStreamStart(): void;
-  /** Bytes of a stream have arrived. */
-  onProgress(): void;
-  onStreamEvent(event: StreamEvent): void;
-  /** A stream has ended. `isComplete`: its HTTP body says so, and was not just cut. */
-  onStreamEnd(isComplete: boolean): void;
-  /** An answer that is not a stream. */
-  onBody(body: Buffer): void;
-  onTooLarge(what: 'answer' | 'event', limit: number): void;
-  /** The answer cannot be decoded, for this reason. */
-  onUndecodable(reason: string): void;
-  /** No connection was made, or it was lost. */
-  onConnectionError(error: unknown): void;
-  /** As `onConnectionError`, of an attempt that was aborted before there was a connection. */
-  onConnectFailure(error: unknown): void;
-  /** The rest of an answer that is not needed any more has arrived, or its connection has failed. */
-  onDrained(): void;
-  /** A fault of this side. */
-  onFault(error: unknown): void;
-}
-
-/** Sizes in bytes, after decompression. */
-export interface AttemptLimits {
-  readonly maxResponseBytes: number;
-  readonly maxEventBytes: number;
-}
-
 const MAX_REDIRECT_BYTES = 16_384;
 
 /** With so many chunks of an answer they are joined: an agent may send each byte in one, whose object takes a hundred. */
 const MAX_CHUNKS = 1024;
+
+/**
+ * Events of one chunk that are passed on after `pause`: a short answer is complete then, and its connection free. More have to
+ * wait, because a frame can be hundreds of times as long as its event.
+ */
+const MAX_LATE = 256;
+
+/** Stands in place of an array that is still empty. */
+const NONE: StreamEvent[] = [];
 
 /** One HTTP request and its answer. */
 export class Attempt implements RequestHandler, SseReaderOwner, DecodedBodyOwner {
@@ -74,6 +46,9 @@ export class Attempt implements RequestHandler, SseReaderOwner, DecodedBodyOwner
   readonly #wantsStream: boolean;
   #controller: Controller | undefined;
   #isPaused: boolean;
+  /** Events since `pause`, of the chunk that was being read, and those of them that wait for `resume`. */
+  #late = 0;
+  #held = NONE;
   #redirect: Endpoint | undefined;
   #reader: SseReader | undefined;
   /** The answer has a length or is chunked. Otherwise a complete body looks the same as one that was cut. */
@@ -116,6 +91,7 @@ export class Attempt implements RequestHandler, SseReaderOwner, DecodedBodyOwner
 
   pause(): void {
     this.#isPaused = true;
+    this.#late = 0;
     this.#controller?.pause();
     this.#decoded?.pause();
   }
@@ -182,7 +158,10 @@ export class Attempt implements RequestHandler, SseReaderOwner, DecodedBodyOwner
       if (!this.wasWritten) this.#owner.onConnectFailure(error);
       return this.#owner.onDrained();
     }
-    const fail = (): void => this.#run(() => this.#owner.onConnectionError(error));
+    const fail = (): void => {
+      this.#deliverHeld(true);
+      this.#run(() => this.#owner.onConnectionError(error));
+    };
     // Data that arrived before the connection was lost is decoded and delivered first.
     if (this.#decoded?.hasBegun) this.#decoded.endWith(fail);
     else fail();
@@ -190,8 +169,28 @@ export class Attempt implements RequestHandler, SseReaderOwner, DecodedBodyOwner
 
   onStreamEvent(event: StreamEvent): void {
     if (this.isSettled) return;
+    if (this.#isPaused && ++this.#late > MAX_LATE) return this.#hold(event);
     this.events += 1;
     this.#owner.onStreamEvent(event);
+  }
+
+  #hold(event: StreamEvent): void {
+    if (this.#held === NONE) this.#held = [];
+    this.#held.push(event);
+  }
+
+  /** Stops if it is paused again, unless `all` are to be delivered. */
+  #deliverHeld(all = false): void {
+    const held = this.#held;
+    this.#held = NONE;
+    if (all) this.#isPaused = false;
+    for (const [index, event] of held.entries()) {
+      if (this.#isPaused) {
+        this.#held = held.slice(index);
+        return;
+      }
+      this.#run(() => this.onStreamEvent(event));
+    }
   }
 
   onLongEvent(): void {
@@ -245,6 +244,7 @@ export class Attempt implements RequestHandler, SseReaderOwner, DecodedBodyOwner
     if (this.#redirect !== undefined) {
       this.#owner.onRedirectEnd(this.#redirect);
     } else if (this.#reader !== undefined) {
+      this.#deliverHeld(true);
       this.#reader.end();
       if (!this.isSettled) this.#owner.onStreamEnd(this.#isFramed && !this.#reader.endedInEvent);
     } else {
@@ -276,6 +276,8 @@ export class Attempt implements RequestHandler, SseReaderOwner, DecodedBodyOwner
   }
 
   #flow(): void {
+    this.#deliverHeld();
+    if (this.#isPaused) return;
     this.#decoded?.resume();
     this.#controller?.resume();
   }
@@ -284,6 +286,7 @@ export class Attempt implements RequestHandler, SseReaderOwner, DecodedBodyOwner
     this.isSettled = true;
     this.#reader?.stop();
     this.#chunks = [];
+    this.#held = NONE;
     this.#decoded?.destroy();
   }
 

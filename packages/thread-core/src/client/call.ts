@@ -1,7 +1,8 @@
 import { errors } from 'undici';
 import { AgentNotFoundError, AgentUnreachableError, AuthenticationError, readAgentError } from '../protocol/errors.js';
 import { answersRequest, writeRequest } from './arc-request.js';
-import { Attempt, type AttemptOwner } from './attempt.js';
+import { Attempt } from './attempt.js';
+import type { AttemptOwner } from './attempt-owner.js';
 import * as failures from './call-errors.js';
 import { CallLifecycle, NON_FINITE, Repeats } from './call-lifecycle.js';
 import { readCookies } from './cookies.js';
