@@ -122,8 +122,18 @@ export class ThreadManager implements AsyncDisposable {
    * Removes the sends that were never begun, those of each thread oldest first, so that they can be sent elsewhere.
    * Their listeners are not called any more. @internal
    */
-  takeWaiting(): Send[] {
-    return this.#table.takeWaiting();
+  takeWaiting(isWanted: (send: Send) => boolean = () => true): Send[] {
+    return this.#table.takeWaiting(isWanted);
+  }
+
+  /** How many sends run or wait, those of the application itself included. @internal */
+  get sendCount(): number {
+    return this.#table.sends.length;
+  }
+
+  /** Cancels all of them. @internal */
+  cancelSends(): void {
+    for (const send of this.#table.sends) send.cancel();
   }
 
   /** How many chats are being ended, those of cancelled and failed starts included. @internal */

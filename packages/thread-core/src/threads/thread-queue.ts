@@ -127,9 +127,9 @@ export class ThreadQueue implements SendQueue<Send> {
     return [...running, ...this.#waiting];
   }
 
-  /** Removes the sends that were never begun, oldest first. */
-  takeWaiting(): Send[] {
-    const waiting = this.#waiting.filter(({ isWaiting }) => isWaiting);
+  /** Removes those of its sends that were never begun, oldest first. */
+  takeWaiting(isWanted: (send: Send) => boolean): Send[] {
+    const waiting = this.#waiting.filter((send) => send.isWaiting && isWanted(send));
     for (const send of waiting) send.discard();
     return waiting;
   }

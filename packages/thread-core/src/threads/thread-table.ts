@@ -81,8 +81,8 @@ export class ThreadTable implements QueueOwner {
   }
 
   /** Removes the sends that were never begun, those of each thread oldest first. */
-  takeWaiting(): Send[] {
-    return [...this.#queues.values()].flatMap((queue) => queue.takeWaiting());
+  takeWaiting(isWanted: (send: Send) => boolean): Send[] {
+    return [...this.#queues.values()].flatMap((queue) => queue.takeWaiting(isWanted));
   }
 
   get endingCount(): number {

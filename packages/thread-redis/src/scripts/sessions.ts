@@ -26,6 +26,10 @@ if not isSame then
   if ARGV[7] ~= '' then redis.call('SADD', userKey(ARGV[7]), sid) end
   -- A node that data was lost of is found by reapers all the same.
   redis.call('ZADD', P .. 'nodes', 'NX', int(time), id)
+elseif ARGV[6] ~= '' and redis.call('HGET', session(sid), 'secret') == '' then
+  redis.call('HSET', session(sid), 'secret', ARGV[6], 'key', ARGV[7], 'identity', ARGV[8], 'grace', ARGV[9])
+  redis.call('ZADD', sessionsOf(id), ARGV[9], sid)
+  if ARGV[7] ~= '' then redis.call('SADD', userKey(ARGV[7]), sid) end
 end
 for index = 15, #ARGV, 2 do redis.call('HSET', session(sid), 't:' .. ARGV[index], ARGV[index + 1]) end
 return epoch

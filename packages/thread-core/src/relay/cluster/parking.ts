@@ -92,6 +92,7 @@ export async function parkSession(
     await Promise.race([Promise.all([session.whenAtRest(), turn]), deadline]);
     const running = new Set(session.messageIds());
     session.existingSends?.cancelAll();
+    session.threads.cancelSends();
     await withTimeout(session.whenAtRest(), cleanupTimeout);
     if (session.isEnding) return;
     const pending = ids.filter((id) => !running.has(id));

@@ -26,9 +26,12 @@ export interface RecordOwner {
 export class LatestDescription {
   readonly #owner: RecordOwner;
   #latest: SessionDescription | undefined;
+  /** The store has the secret, so that other nodes find the session. */
+  isClaimable: boolean;
 
-  constructor(owner: RecordOwner) {
+  constructor(owner: RecordOwner, isClaimable: boolean) {
     this.#owner = owner;
+    this.isClaimable = isClaimable;
   }
 
   /** @throws what functions of the application throw, the first time */

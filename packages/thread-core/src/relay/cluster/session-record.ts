@@ -35,7 +35,7 @@ export class SessionRecord implements ReconciledSession {
     this.#node = node;
     this.#owner = owner;
     this.#writes = new OwnedWrites(node, this);
-    this.#description = new LatestDescription(owner);
+    this.#description = new LatestDescription(owner, claimed !== undefined);
     this.#threads = new StoredThreads(claimed?.threads);
     this.#owned = claimed?.owned;
     if (claimed !== undefined) node.add(this);
@@ -51,13 +51,12 @@ export class SessionRecord implements ReconciledSession {
     return this.#threads.toRecord();
   }
 
-  /** Registers a session that has nothing yet. Never rejects: it is tried again after a renewal, or with a thread. */
+  /** Registers a session that can be resumed from now on. Never rejects: it is tried again after a renewal, or with a thread. */
   async register(): Promise<void> {
-    if (this.#node.isAway) return;
-    await this.#node.joined().then(
-      () => this.#registerInQueue(),
-      () => undefined,
-    );
+    // With a thread of the application it may be registered already, or soon be, without its secret.
+    if (this.#node.isAway && this.#owned === undefined && this.#writes.isEmpty) return;
+    const joined = this.#node.joined();
+    await joined.then(() => this.#registerInQueue()).catch(() => undefined);
   }
 
   /** Adds frames to the journal in the store. Registers the session if it is not registered yet. */
@@ -276,16 +275,18 @@ export class SessionRecord implements ReconciledSession {
   }
 
   async #ensureRegistered(): Promise<Ownership | undefined> {
-    if (!this.isReleased && this.#owned === undefined) await this.#openInStore();
+    if (!this.isReleased && !this.#description.isClaimable) await this.#openInStore();
     return this.isReleased ? undefined : this.#owned;
   }
 
   async #openInStore(): Promise<void> {
-    const meta = { ...this.#description.read(), threads: this.threads };
+    const again = this.#owned && { epoch: this.#owned.epoch, boot: this.#node.boot };
+    const meta = { ...this.#description.read(), ...again, threads: this.threads };
     this.#node.add(this);
     this.#isUncertain = true;
     this.#owned = await this.#node.store.open(this.#node.node, meta);
     this.#isUncertain = false;
+    this.#description.isClaimable = meta.secretHash !== undefined;
   }
 
   #failed(key: string, error: unknown): void {

@@ -190,7 +190,9 @@ export class PendingSends extends ReplySet implements ReplyOwner {
 
   /** Removes the messages that were never begun, without an answer, and returns their frames: they are sent elsewhere. */
   takeWaiting(): string[] {
-    const taken = this.#session.threads.takeWaiting();
+    // Sends of the application itself have no frame, and nobody else could answer them.
+    const own = new Set(this.replies().map(({ send }) => send));
+    const taken = this.#session.threads.takeWaiting((send) => own.has(send));
     for (const reply of this.replies()) if (reply.send !== undefined && taken.includes(reply.send)) this.remove(reply);
     const texts = taken.map(({ request }) => (request as MessageRequest).text);
     const undecided = this.#undecided;

@@ -99,7 +99,9 @@ export class SessionParts {
 
   /** Nothing runs or waits, no chat is being ended, and no frame is held. */
   get isAtRest(): boolean {
-    return this.isIdle && this.areFramesHandled;
+    // The application may have sends of its own in the threads.
+    const isSending = this.existingThreads !== undefined && this.existingThreads.sendCount > 0;
+    return this.isIdle && this.areFramesHandled && !isSending;
   }
 
   /** Resolves when the session is at rest, or ends. */

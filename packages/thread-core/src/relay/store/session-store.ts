@@ -172,7 +172,8 @@ export interface SessionStore {
 
   /**
    * Registers a session under its owner, or registers it again after data was lost. A record of a lower epoch is
-   * replaced, whoever owns it; one of the same owner and epoch stays, and gets the threads that it does not have.
+   * replaced, whoever owns it; one of the same owner and epoch stays, and gets the threads that it does not have. If it
+   * has no secret, it gets that, too, with the identity and the grace.
    * @throws FencedError if the store has a higher epoch, or the same one of another owner, or if another node
    *   has removed the session
    */

@@ -17,6 +17,18 @@ export const registering: Part = (test) => {
     assert.deepEqual(Object.keys((await b.claimLater('s1')).session.threads).sort(), ['t1', 't2']);
   });
 
+  test('a session without a secret gets one when it is opened again', async ({ a, b }) => {
+    await a.join(SHORT);
+    const owned = await a.store.open(a.node(), { sid: 's1', grace: 0 });
+    const threads = { t1: { agentId: 'one', chatId: 'c1' } };
+    assert.deepEqual(await a.open('s1', { epoch: owned.epoch, threads, grace: LONG - 1 }), owned);
+    await a.store.open(a.node(), { sid: 's1', grace: 0 });
+    await b.join();
+    const { session } = await b.claimLater('s1');
+    assert.deepEqual([session.identityKey, session.grace, session.threads], ['ann', LONG - 1, threads]);
+    assert.deepEqual(await b.store.sessionsOf('ann'), [{ sid: 's1', owner: b.name }]);
+  });
+
   test('a session of another node cannot be opened', async ({ a, b }) => {
     await a.join();
     await b.join();

@@ -1,0 +1,67 @@
+// Threads that the application itself has in sessions.
+import t from 'tap';
+import { text } from '../../../src/index.js';
+import { to } from '../helpers.js';
+import { type ClusterNode, cluster, holdStart, type Ready } from './cluster-helpers.js';
+
+type Pair = [ClusterNode, ClusterNode];
+
+for (const store of ['can be reached', 'is away'] as const) {
+  t.test(
+    `a session with a thread of the application moves, if the store ${store} when its client asks for it [S-143]`,
+    async (t) => {
+      const { agent, nodes } = await cluster(t, 2, { lease: 300 });
+      const [a, b] = nodes as Pair;
+      const first = await a.connect();
+      const [local] = a.relay.sessions;
+      await local?.threads.sendToAgent({ agentId: 'support', message: text('hello') });
+      a.isCutOff = store === 'is away';
+      first.send({ type: 'resume' });
+      const { session } = (await first.next()) as Ready;
+      a.isCutOff = false;
+      if (store === 'is away') await new Promise((resolve) => setTimeout(resolve, 400));
+      t.match(await first.ask(to('support', 'x', { id: 1 })), { type: 'response', id: 1 });
+      await a.dropAll();
+      const [second, ready] = await b.resume({ session, seq: 1, sent: 1 });
+      t.match(ready, { resumed: true, got: 1 });
+      t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', id: 2 });
+      t.equal(agent.counters.started, 1);
+    },
+  );
+}
+
+t.test('a message of the application that waits at a shutdown settles, and its session moves [S-144]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2, { lease: 10_000 });
+  const [a, b] = nodes as Pair;
+  const { first, session, gate } = await holdStart(agent, a);
+  const [local] = a.relay.sessions;
+  const own = local?.threads.sendToAgent({ agentId: 'support', message: text('hello') });
+  const closing = a.relay.close({ timeout: 30_000 });
+  gate.release();
+  t.match(await first.next(), { type: 'response', id: 1 });
+  t.equal((await first.closed).code, 1012);
+  await own?.catch(() => undefined);
+  await closing;
+  const [second, ready] = await b.resume({ session, seq: 1, sent: 1 });
+  t.match(ready, { resumed: true, got: 1 });
+  t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', id: 2 });
+  t.equal(agent.counters.started, 1);
+});
+
+t.test('a session moves when no message of the application runs in it [S-145]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2, { lease: 10_000 });
+  const [a, b] = nodes as Pair;
+  const [, { session }] = await a.resume();
+  const [local] = a.relay.sessions;
+  const gate = agent.hold('chat.start');
+  const own = local?.threads.sendToAgent({ agentId: 'support', message: text('hello') });
+  own?.catch(() => undefined);
+  await gate.arrived;
+  await a.dropAll();
+  const [second, ready] = await b.resume({ session, seq: 0, sent: 0 });
+  t.match(ready, { resumed: true, got: 0 });
+  gate.release();
+  t.ok(await own);
+  t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', id: 2 });
+  t.equal(agent.counters.started, 1);
+});
