@@ -18,6 +18,11 @@ export interface ThreadObserver {
   beforeWaiting?(): Promise<void> | undefined;
   /** Asked right before the first byte of a chat.start or chat.message is written, which may wait for a connection. */
   mayWrite?(): boolean;
+  /**
+   * Called before a chat is ended that is no thread's: its chat.start failed or was cancelled, say. A promise delays it, and must
+   * not reject; the threads may be disowned until it is fulfilled.
+   */
+  beforeEnd?(): Promise<void> | undefined;
   /** A thread was taken over whose chat was started elsewhere. */
   onAdopted?(entry: ThreadEntry): void;
   /** The agent gave the chat another id than `previous`, or another field of the entry changed. */

@@ -170,7 +170,9 @@ export class ThreadTable implements QueueOwner {
   }
 
   endChat(entry: ThreadEntry): void {
-    if (!this.#isDisowned) void this.#beginEnding(entry, {}, this.#cleanupTimeout);
+    const end = (): unknown => this.#isDisowned || this.#beginEnding(entry, {}, this.#cleanupTimeout);
+    const confirmed = this.#observer?.beforeEnd?.();
+    void (confirmed === undefined ? end() : confirmed.then(end));
   }
 
   warnOfChatId({ agentId, contextId, chatId }: ThreadEntry, named: string, message: string): void {

@@ -8,6 +8,10 @@ export interface OwnedSession {
   readonly isReleased: boolean;
   /** Registers it again; if another node owns it, it is released. */
   registerAgain(boot: string): Promise<void>;
+  /** Renews the lease, and registers the session again; if another node owns it, it is released. */
+  findOwner(): Promise<void>;
+  /** It is another node's, or may be. */
+  lost(): void;
 }
 
 /** How often one write is tried again because the store does not know the session. */
@@ -22,6 +26,17 @@ export class OwnedWrites extends WriteQueue {
     super();
     this.#node = node;
     this.#session = session;
+  }
+
+  /**
+   * Undefined if no other node can have the session. Otherwise it is given up, unless a renewal shows that it is still this
+   * node's.
+   */
+  confirm(): Promise<void> | undefined {
+    if (this.#session.isReleased || this.#node.isLeaseGood) return undefined;
+    return this.#session.findOwner().then(() => {
+      if (!this.#node.isLeaseGood) this.#session.lost();
+    });
   }
 
   /**

@@ -158,8 +158,11 @@ export class SessionRecord implements ReconciledSession {
   }
 
   mayWrite(): boolean {
-    // The first is what `mayWrite` asks as well, and mostly enough.
     return this.#node.isLeaseGood || this.#node.mayWrite(this.#owner.isConnected());
+  }
+
+  beforeEnd(): Promise<void> | undefined {
+    return this.#description.isClaimable ? this.#writes.confirm() : undefined;
   }
 
   /** Stores a thread whose chat was started elsewhere. */
@@ -185,10 +188,8 @@ export class SessionRecord implements ReconciledSession {
     if (this.isReleased) return;
     this.isReleased = true;
     await this.#writes.add(async () => {
-      if (this.#owned === undefined) return;
-      await this.#node.store.close(this.#owned).catch((error: unknown) => {
-        if (!(error instanceof FencedError)) this.#node.noteFailedWrite(error);
-      });
+      const closing = this.#owned && this.#node.store.close(this.#owned);
+      await closing?.catch((error: unknown) => error instanceof FencedError || this.#node.noteFailedWrite(error));
       this.#owned = undefined;
     });
     this.#node.remove(this);
@@ -210,9 +211,8 @@ export class SessionRecord implements ReconciledSession {
       // It stays out of the store. Throwing would keep all other sessions out as well.
       return;
     }
-    const meta = { ...described, epoch: owned.epoch, boot, threads: this.threads };
     try {
-      await store.open(node, meta);
+      await store.open(node, { ...described, epoch: owned.epoch, boot, threads: this.threads });
       this.#owner.onRegisteredAgain();
     } catch (error) {
       if (!(error instanceof FencedError)) throw error;

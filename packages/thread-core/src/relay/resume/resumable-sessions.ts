@@ -58,6 +58,8 @@ export class ResumableSessions<Member extends ResumableSession> {
   /** The session is on another node now. Returns whether it was here. */
   removeMoved(session: Member): boolean {
     this.uncountDetached(session);
+    // Its grace may have been over here, before it turned out that another node has it.
+    this.#expired.delete(session.id);
     return this.#byId.delete(session.id);
   }
 

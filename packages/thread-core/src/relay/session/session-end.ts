@@ -13,6 +13,8 @@ export interface EndingSession {
   readonly existingThreads: ThreadManager | undefined;
   /** Removes the messages that are held, and returns what their answers repeat. */
   takeHeldMessages(): FrameEcho[];
+  /** A promise if another node may have the session by now: it is awaited before the chats are ended. */
+  confirmOwnership(): Promise<void> | undefined;
   /** The session begins to end: it releases its slot. */
   onLeave(): void;
   /** The connection is closed and the chats are ended. */
@@ -66,7 +68,10 @@ export class SessionEnd {
     this.begin();
     if (this.#outcomes === undefined) {
       void this.drainSends();
-      this.#outcomes = this.#session.existingThreads?.endAllChats({ reason: 'disconnected' }) ?? Promise.resolve([]);
+      const end = async (): Promise<ChatOutcome[]> =>
+        this.#session.existingThreads?.endAllChats({ reason: 'disconnected' }) ?? [];
+      const confirmed = this.#session.confirmOwnership();
+      this.#outcomes = confirmed === undefined ? end() : confirmed.then(end);
     }
     return this.#outcomes;
   }

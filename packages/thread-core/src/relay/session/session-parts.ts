@@ -140,6 +140,11 @@ export class SessionParts {
     return this.frames?.take(({ isMessage }) => isMessage).map(({ echo }) => echo) ?? [];
   }
 
+  /** A promise if another node may have the session by now, and may continue its chats. */
+  confirmOwnership(): Promise<void> | undefined {
+    return this.resumption === undefined ? undefined : this.sessionThreads?.confirm();
+  }
+
   /** A frame was accepted. */
   acceptFrame(): void {
     this.connection?.resetBadFrames();

@@ -61,6 +61,11 @@ export class SessionThreads implements ThreadHooks {
     this.#host.telemetry.chatEnded(this.#session, outcome);
   }
 
+  /** A promise if another node may have the session by now. Its threads are disowned if it has. */
+  confirm(): Promise<void> | undefined {
+    return this.record?.beforeEnd();
+  }
+
   /** The session has ended, and its chats with it. */
   unregister(): void {
     if (this.record !== undefined) this.#host.cluster?.unregister(this.record);

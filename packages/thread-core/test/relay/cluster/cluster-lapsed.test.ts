@@ -1,0 +1,80 @@
+// A node that has lost its lease, and does not know yet which of its sessions others have claimed.
+import t from 'tap';
+import { to, until } from '../helpers.js';
+import { type ClusterNode, cluster, holdStart } from './cluster-helpers.js';
+
+type Pair = [ClusterNode, ClusterNode];
+
+for (const code of [undefined, 1000, 4401]) {
+  t.test(
+    `a session that another node has claimed loses no chat when its old connection is closed with ${code} [S-146]`,
+    async (t) => {
+      const { agent, nodes } = await cluster(t, 2);
+      const [a, b] = nodes as Pair;
+      const [first, { session }] = await a.resume();
+      await first.ask(to('support', 'x', { id: 1 }));
+      a.isCutOff = true;
+      const [second, ready] = await b.resume({ session, seq: 1, sent: 1 });
+      t.match(ready, { resumed: true });
+      // Clients close a connection that fell silent when they have another one; the application may close a session, too.
+      if (code === 4401) [...a.relay.sessions][0]?.close(code);
+      else first.socket.close(code);
+      await until(() => a.relay.stats().sessions === 0, 'the session to be given up by its former node', 10_000);
+      t.equal(agent.counters.ended, 0);
+      t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', seq: 2 });
+      t.equal(agent.counters.started, 1);
+    },
+  );
+}
+
+t.test('a session that ends at a node whose lease was over, and which nobody claimed, is ended [S-146]', async (t) => {
+  const { agent, nodes } = await cluster(t, 1);
+  const [a] = nodes as [ClusterNode];
+  const [first] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  a.isCutOff = true;
+  await until(() => a.state !== 'ok', 'the store to be missed');
+  await new Promise((resolve) => setTimeout(resolve, 700));
+  first.socket.close(1000);
+  await until(() => a.relay.stats().sessions === 0, 'the session to be given up', 10_000);
+  a.isCutOff = false;
+  await agent.waitFor('idle');
+});
+
+t.test('a client continues its session at a node that had given it up when its grace was over [S-147]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2, { resume: { grace: 1000 } });
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  a.isCutOff = true;
+  await a.dropAll();
+  const [second] = await b.resume({ session, seq: 1, sent: 1 });
+  await until(() => a.relay.stats().sessions === 0, 'the grace at the former owner to end', 10_000);
+  t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', seq: 2 });
+  a.isCutOff = false;
+  await until(() => a.state === 'ok', 'the former owner to be back');
+  await b.dropAll();
+  const [third, ready] = await a.resume({ session, seq: 2, sent: 2 });
+  t.match(ready, { resumed: true, got: 2 });
+  t.match(await third.ask(to('support', 'z', { id: 3 })), { type: 'response', seq: 3 });
+  t.equal(agent.counters.started, 1);
+});
+
+t.test(
+  'a chat.start that fails at a node after another one has claimed its session ends no chat [S-148]',
+  async (t) => {
+    const { agent, nodes } = await cluster(t, 2, { sendTimeout: 3000 });
+    const [a, b] = nodes as Pair;
+    const { session, gate } = await holdStart(agent, a);
+    a.isCutOff = true;
+    await a.dropAll();
+    const [second, ready] = await b.resume({ session, seq: 0, sent: 1 });
+    t.match(ready, { resumed: true, got: 1, pending: [] });
+    t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', seq: 1 });
+    await until(() => a.relay.stats().pending === 0, 'the chat.start to fail', 10_000);
+    t.match(await second.ask(to('support', 'z', { id: 3 })), { type: 'response', seq: 2 });
+    t.equal(agent.counters.ended, 0);
+    t.equal(agent.counters.started, 1);
+    gate.release();
+  },
+);
