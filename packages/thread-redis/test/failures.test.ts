@@ -315,6 +315,25 @@ t.test(
   },
 );
 
+t.test('a search for past sessions looks at a bounded number of those in another version [S-149]', async (t) => {
+  const { admin, store, node, peer } = await begin(t, 'ioredis 6');
+  const fill = `for at = 1, 5000 do
+    redis.call('HSET', 'arc:s:o' .. at, 'version', '2', 'status', 'parked', 'epoch', '1')
+    redis.call('ZADD', 'arc:parked', at, 'o' .. at)
+  end`;
+  await admin.command('EVAL', fill, '0');
+  await store.park(await store.open(node, { sid: 's1', grace: 0 }), state());
+  await admin.command('CONFIG', 'RESETSTAT');
+  let searches = 0;
+  const reap = (): Promise<string[]> => {
+    searches += 1;
+    return store.reap(peer, { limit: 3, takeoverAfter: LONG }).then((found) => found.map(({ session }) => session.sid));
+  };
+  t.strictSame(await askUntil(reap, ({ length }) => length > 0), ['s1'], 'it is found all the same');
+  const calls = /cmdstat_hmget:calls=(\d+)/.exec(String(await admin.command('INFO', 'commandstats')))?.[1];
+  t.ok(Number(calls) / searches < 2100, `${calls} sessions in ${searches} searches`);
+});
+
 for (const loss of ['is flushed', 'is restarted']) {
   t.test(
     `a renewal that its client repeats after Redis ${loss} gives the new data a name of its own [S-108]`,

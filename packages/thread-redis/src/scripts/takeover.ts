@@ -93,25 +93,32 @@ local due = time + tonumber(ARGV[4])
 local _, settles = boot(time, ARGV[5], ARGV[6])
 if settles > time then return taken end
 
--- Those of a list, which holds sessions of one status, or of one node.
-local function takeAll(list, isOfList, latest)
-  local passed = 0
-  while #taken < limit do
-    local found = redis.call('ZRANGEBYSCORE', list, '-inf', int(latest), 'LIMIT', passed, limit - #taken)
-    if #found == 0 then return end
-    for _, sid in ipairs(found) do
-      local held = holderOf(sid)
-      if not held.epoch or not isOfList(held) then redis.call('ZREM', list, sid)
-      elseif held.version == VERSION then
-        take(sid, held, 'reaping', due)
-        local record = redis.call('HGETALL', session(sid))
-        record[#record + 1] = 'sid'
-        record[#record + 1] = sid
-        taken[#taken + 1] = record
-      -- One of another version is left to the nodes of that version, and keeps its place in the list.
-      else passed = passed + 1 end
+-- Sessions of a list, from an offset. Whether there may be more behind them.
+local PART = 1000
+local function takePart(list, isOfList, latest, offset)
+  local found = redis.call('ZRANGEBYSCORE', list, '-inf', int(latest), 'LIMIT', offset, PART)
+  for _, sid in ipairs(found) do
+    if #taken >= limit then return false end
+    local held = holderOf(sid)
+    if not held.epoch or not isOfList(held) then redis.call('ZREM', list, sid)
+    -- One of another version is left to the nodes of that version, and keeps its place in the list.
+    elseif held.version == VERSION then
+      take(sid, held, 'reaping', due)
+      local record = redis.call('HGETALL', session(sid))
+      record[#record + 1] = 'sid'
+      record[#record + 1] = sid
+      taken[#taken + 1] = record
     end
   end
+  return #found == PART
+end
+
+-- Those of a list, which holds sessions of one status, or of one node. Those of another version may be so many that looking at all
+-- of them would hold Redis up: behind the first part, another part is looked at each time.
+local function takeAll(list, isOfList, latest)
+  if #taken >= limit or not takePart(list, isOfList, latest, 0) then return end
+  local parts = math.max(1, math.floor(redis.call('ZCOUNT', list, '-inf', int(latest)) / PART))
+  takePart(list, isOfList, latest, PART * (1 + time % parts))
 end
 
 takeAll(P .. 'parked', function(held) return held.status == 'parked' end, time)
