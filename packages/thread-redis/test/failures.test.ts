@@ -315,6 +315,20 @@ t.test(
   },
 );
 
+for (const path of ['was given', 'took from a node that was given it'] as const) {
+  t.test(`a session that a node of an older build ${path} is not taken for one that nobody had [S-150]`, async (t) => {
+    const { admin, store, node, peer } = await begin(t, 'ioredis 6');
+    const claimed = (by: StoreNode) => store.claim(by, 's1', 'x', undefined);
+    const owned = await store.open(node, { sid: 's1', secretHash: 'x', grace: LONG });
+    if (path !== 'was given') t.match(await claimed(peer), { state: 'busy' });
+    t.ok(await store.handover(owned, peer.name, state({ got: 1 })));
+    // Such a node removes no mark when it claims a session.
+    if (path !== 'was given') await admin.command('HSET', 'arc:s:s1', 'epoch', '3');
+    await store.leave(peer);
+    t.match(await claimed(node), { state: 'claimed', session: { got: 1, exact: false } });
+  });
+}
+
 t.test('a search for past sessions looks at a bounded number of those in another version [S-149]', async (t) => {
   const { admin, store, node, peer } = await begin(t, 'ioredis 6');
   const fill = `for at = 1, 5000 do

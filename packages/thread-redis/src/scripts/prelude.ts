@@ -79,9 +79,10 @@ end
 local function take(sid, held, status, due)
   unlist(sid, held)
   -- Its owner got it in a handover and never claimed it: all of it is as it was written down.
-  if redis.call('HDEL', session(sid), 'unclaimed') == 1 then
+  if redis.call('HGET', session(sid), 'unclaimed') == int(held.epoch) then
     redis.call('HSET', session(sid), 'exact', int(held.epoch))
   end
+  redis.call('HDEL', session(sid), 'unclaimed')
   redis.call('HSET', session(sid), 'status', status, 'epoch', int(held.epoch + 1), 'owner', NAME, 'incarnation', INC,
     'until', int(due))
   if status == 'owned' then

@@ -51,7 +51,11 @@ if not incarnation then return 0 end
 writeState(sid, epoch, 6)
 unlist(sid, held)
 redis.call('HSET', session(sid), 'status', 'owned', 'epoch', int(held.epoch + 1), 'owner', to, 'incarnation',
-  incarnation, 'giver', giver, 'unclaimed', '1')
+  incarnation, 'giver', giver)
+-- A node of an older build does not remove the mark when it claims the session, and has never asked so.
+if redis.call('HGET', session(sid), 'asker') == idOf(to, incarnation) then
+  redis.call('HSET', session(sid), 'unclaimed', int(held.epoch + 1))
+end
 redis.call('ZADD', sessionsOf(idOf(to, incarnation)), int(held.grace), sid)
 return 1
 `;
@@ -77,7 +81,11 @@ if held.status == 'parked' then
   take(sid, held, 'owned', 0)
 elseif held.owner ~= NAME or held.incarnation ~= INC then
   local dies = expiryOf(idOf(held.owner, held.incarnation))
-  if dies > time then return { 'busy', held.owner, dies - time } end
+  if dies > time then
+    -- Where memory is full it is not written down.
+    redis.pcall('HSET', key, 'asker', idOf(NAME, INC))
+    return { 'busy', held.owner, dies - time }
+  end
   if settles > time then return { 'busy', '', math.min(settles - time, lease) } end
   if time >= dies + held.grace then return { 'expired' } end
   take(sid, held, 'owned', 0)

@@ -107,7 +107,10 @@ export const handingOver: Part = (test) => {
 
   test('a session that a node was given and never claimed is exact for the one after it', async ({ a, b, c }) => {
     for (const node of [a, b, c]) await node.join();
-    await a.store.handover(await a.open('s1'), b.name, FULL);
+    const owned = await a.open('s1');
+    // A node is given what it has asked for.
+    assert.equal((await b.claim('s1')).state, 'busy');
+    await a.store.handover(owned, b.name, FULL);
     await b.store.leave(b.node());
     const result = await c.claim('s1');
     assert.ok(result.state === 'claimed' && result.session.exact);
@@ -122,7 +125,9 @@ export const handingOver: Part = (test) => {
 
   test('a session that a node was given and has claimed is not exact for the one after it', async ({ a, b, c }) => {
     for (const node of [a, b, c]) await node.join();
-    await a.store.handover(await a.open('s1'), b.name, FULL);
+    const owned = await a.open('s1');
+    await b.claim('s1');
+    await a.store.handover(owned, b.name, FULL);
     await b.claim('s1');
     await b.store.leave(b.node());
     const result = await c.claim('s1');
