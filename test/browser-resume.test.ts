@@ -148,6 +148,7 @@ for (const name of isAll ? EXAMPLES : ['fastify']) {
 
   t.test(`${name}: a duplicated tab gets a session of its own, and leaves the first one alone`, async (t) => {
     const { chat } = await open(t, name);
+    await chat.say('Support', 'My printer is broken');
     await startCounting(chat);
     // The browser copies sessionStorage, as for "Duplicate tab".
     const [duplicate] = await Promise.all([
