@@ -1,7 +1,7 @@
 // Threads that the application itself has in sessions.
 import t from 'tap';
 import { text } from '../../../src/index.js';
-import { to } from '../helpers.js';
+import { to, until } from '../helpers.js';
 import { type ClusterNode, cluster, holdStart, type Ready } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
@@ -19,7 +19,7 @@ for (const store of ['can be reached', 'is away'] as const) {
       first.send({ type: 'resume' });
       const { session } = (await first.next()) as Ready;
       a.isCutOff = false;
-      if (store === 'is away') await new Promise((resolve) => setTimeout(resolve, 400));
+      await until(() => a.state === 'ok', 'the store to be reached again');
       t.match(await first.ask(to('support', 'x', { id: 1 })), { type: 'response', id: 1 });
       await a.dropAll();
       const [second, ready] = await b.resume({ session, seq: 1, sent: 1 });

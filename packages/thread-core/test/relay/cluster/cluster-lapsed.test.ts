@@ -33,8 +33,7 @@ t.test('a session that ends at a node whose lease was over, and which nobody cla
   const [first] = await a.resume();
   await first.ask(to('support', 'x', { id: 1 }));
   a.isCutOff = true;
-  await until(() => a.state !== 'ok', 'the store to be missed');
-  await new Promise((resolve) => setTimeout(resolve, 700));
+  await until(() => a.state === 'fenced', 'the lease to be over', 10_000);
   first.socket.close(1000);
   await until(() => a.relay.stats().sessions === 0, 'the session to be given up', 10_000);
   a.isCutOff = false;
