@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import { Readable } from 'node:stream';
+import type { Test } from 'tap';
 import { Client, gate as makeGate, plain, RawClient, textOf, to, upgrade, upgradeText } from './client.js';
 import type { Declare, Host } from './host.js';
 import { selfSigned } from './tls.js';
@@ -24,6 +25,15 @@ function formSite(host: Host): WorldOptions {
         else listener(request as never, response as never);
       }),
   };
+}
+
+/** A path that an app cannot have is refused by all that it is given to, at once and not with the first upgrade. */
+export function refusesPaths(t: Test, given: readonly ((path: string) => unknown)[]): void {
+  for (const path of ['ws', /^\/ws$/, ['/ws']]) {
+    for (const use of given) {
+      t.throws(() => use(path as string), { name: 'TypeError', message: 'path: must start with /' });
+    }
+  }
 }
 
 /** Servers, routers and prefixes that the relay can be mounted on. */
