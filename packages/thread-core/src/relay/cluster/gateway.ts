@@ -106,6 +106,9 @@ export class Gateway implements ConnectionOwner, LinkListener {
     this.#pass('frame', frame, text);
   }
 
+  /** What the client has not received is in the store. */
+  onBatch(): void {}
+
   onExcessFrame(frame: ReadFrame, text: string): void {
     this.#pass('excess', frame, text);
   }

@@ -58,9 +58,9 @@ export class RemoteConnection extends LimitedConnection implements SessionConnec
     return this.#progress.journal.lastSeq;
   }
 
-  /** The frame is in the journal already: it reaches the client through the store. */
-  write(): void {
-    this.#spill.noteFrame();
+  /** The frame reaches the client through the journal and the store. */
+  write(): boolean {
+    return false;
   }
 
   writeControl(frame: Bytes): void {

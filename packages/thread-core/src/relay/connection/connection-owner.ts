@@ -9,6 +9,8 @@ export interface ConnectionOwner {
   onFrame(frame: ReadFrame, text: string, bytes: number): void;
   /** A frame exceeded `frameRate`. */
   onExcessFrame(frame: ReadFrame, text: string, bytes: number): void;
+  /** These frames are written now, each with its WebSocket header. */
+  onBatch(frames: string): void;
   /** `isFull` has changed. */
   onBackpressure(): void;
   /** The client violated a rule: its session ends with this close code. */
@@ -29,6 +31,7 @@ export const NO_OWNER: ConnectionOwner = {
   isExempt: () => true,
   onFrame: ignore,
   onExcessFrame: ignore,
+  onBatch: ignore,
   onBackpressure: ignore,
   onViolation: ignore,
   onDisconnect: ignore,

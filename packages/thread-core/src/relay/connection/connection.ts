@@ -89,9 +89,9 @@ export class Connection extends LimitedConnection implements FrameWriterOwner, S
     return { received: socket?.bytesRead ?? 0, sent: socket?.bytesWritten ?? 0 };
   }
 
-  write(frame: Bytes): void {
+  write(frame: Bytes): boolean {
     this.#lastActivity = this.#host.sweeper.sweeps;
-    this.#writer.write(frame);
+    return this.#writer.write(frame);
   }
 
   /** As `write`, for a frame that does not count as activity. */
@@ -127,6 +127,10 @@ export class Connection extends LimitedConnection implements FrameWriterOwner, S
     if (frameRate === Number.POSITIVE_INFINITY) return false;
     this.#limiter ??= new TokenBucket(frameRate);
     return !this.#limiter.take();
+  }
+
+  onBatch(frames: string): void {
+    this.owner.onBatch(frames);
   }
 
   onFull(): void {

@@ -1,11 +1,10 @@
 import type { IncomingMessage } from 'node:http';
 import type { Bytes } from '../../bytes.js';
-import type { FrameSink } from '../frames/frame-writer.js';
 import type { Traffic } from '../monitoring/stats.js';
 import type { ConnectionOwner } from './connection-owner.js';
 
 /** The connection of a session: a socket of this node, or one of another node that passes its frames on. */
-export interface SessionConnection extends FrameSink {
+export interface SessionConnection {
   /** Undefined if another node has the socket. */
   readonly request: IncomingMessage | undefined;
   /** Its session. A session that is resumed becomes the owner of the connection on which that was asked for. */
@@ -14,6 +13,11 @@ export interface SessionConnection extends FrameSink {
   /** More than `maxBufferedBytes` wait for the client. */
   readonly isFull: boolean;
   readonly traffic: Traffic;
+  /**
+   * Writes a frame together with what follows in this turn of the event loop. Returns whether it is in a batch, for which
+   * `owner.onBatch` will be called.
+   */
+  write(frame: Bytes): boolean;
   /** As `write`, for a frame that does not count as activity. */
   writeControl(frame: Bytes): void;
   /** Counts an invalid or refused frame. Returns whether there were too many in a row. */

@@ -74,7 +74,7 @@ export function logFailure(error: unknown, { isInternal }: Failure, session: str
   else logger.debug(about, 'a frame or send failed');
 }
 
-/** `echo`: the fields that the frame repeats. */
-export function writeErrorFrame({ data }: Failure, echo: Bytes): Bytes {
-  return `{"type":"error"${echo},"data":${encode(writeFailure(data))}}` as Bytes;
+/** The members of an error frame. `echo`: the fields that it repeats. */
+export function writeErrorMembers({ data }: Failure, echo: Bytes): Bytes {
+  return `"type":"error"${echo},"data":${encode(writeFailure(data))}}` as Bytes;
 }

@@ -1,14 +1,11 @@
 import type { Duplex } from 'node:stream';
-import type { Bytes } from '../../bytes.js';
+import { type Bytes, flatten } from '../../bytes.js';
 import type { RelaySocket } from '../connection/socket.js';
-
-/** Writes frames to a client. */
-export interface FrameSink {
-  /** Writes a frame together with what follows in this turn of the event loop. */
-  write(frame: Bytes): void;
-}
+import { headerOf } from './websocket-frames.js';
 
 export interface FrameWriterOwner {
+  /** These frames are written now, each with its WebSocket header. */
+  onBatch(frames: string): void;
   /** More than the limit waits for the client to read. */
   onFull(): void;
   /** It has been written. */
@@ -38,7 +35,7 @@ const TEXT = { binary: false };
  * A client that sleeps is woken once for all its frames, which costs as much as the rest of a write.
  * When more than `limit` bytes wait for a slow client, `isFull` is true and `onFull` is called; `onDrain` follows.
  */
-export class FrameWriter implements FrameSink {
+export class FrameWriter {
   isFull = false;
   /** Frames of this turn that are not written yet, with their headers. */
   #batch = '';
@@ -68,19 +65,24 @@ export class FrameWriter implements FrameSink {
     return (handle?.writeQueueSize ?? 0) + this.#socket.bufferedAmount;
   }
 
-  write(frame: Bytes): void {
+  /**
+   * Writes a frame together with what follows in this turn of the event loop. Returns whether it is in a batch, for which
+   * `onBatch` will be called.
+   */
+  write(frame: Bytes): boolean {
     if (this.#batch !== '') {
       if (this.#batch.length + frame.length <= this.#room) {
         this.#batch += headerOf(frame) + frame;
-        return;
+        return true;
       }
       this.flush();
     }
     const socket = this.#socket;
-    if (socket.readyState !== socket.OPEN) return;
+    if (socket.readyState !== socket.OPEN) return false;
     if (this.#overflows(frame)) this.#fill(frame);
-    else if (this.#mayBatch) this.#startBatch(frame);
+    else if (this.#mayBatch) return this.#startBatch(frame);
     else this.#send(frame);
+    return false;
   }
 
   /** Writes what waits for the end of the turn. */
@@ -88,7 +90,10 @@ export class FrameWriter implements FrameSink {
     const frames = this.#batch;
     if (frames === '') return;
     this.#batch = '';
-    if (this.#socket.readyState !== this.#socket.OPEN) return;
+    const isOpen = this.#socket.readyState === this.#socket.OPEN;
+    // What is written becomes one piece. What is not is made one, because parts of it would keep the agent's chunks in memory.
+    this.#owner.onBatch(isOpen ? frames : flatten(frames));
+    if (!isOpen) return;
     const stream = this.#stream as Duplex;
     try {
       // What has to wait is copied, because a slice would keep the agent's whole chunk alive.
@@ -99,11 +104,12 @@ export class FrameWriter implements FrameSink {
     }
   }
 
-  #startBatch(frame: Bytes): void {
+  #startBatch(frame: Bytes): true {
     const { writableLength } = this.#stream as Duplex;
     this.#room = this.isFull ? MAX_BATCH_LENGTH : Math.min(MAX_BATCH_LENGTH, this.#limit - writableLength);
     this.#batch = headerOf(frame) + frame;
     if (waiting.push(this) === 1) setImmediate(flushAll);
+    return true;
   }
 
   /** Writes the frame that exceeds the limit. */
@@ -131,22 +137,4 @@ export class FrameWriter implements FrameSink {
     const unsent = this.#mayBatch ? (this.#stream as Duplex).writableLength : this.#socket.bufferedAmount;
     return unsent + frame.length > this.#limit;
   }
-}
-
-/** Headers by the length of their frames. */
-const headers: string[] = new Array(1024);
-
-/** The header of an unmasked text frame with FIN set (RFC 6455, 5.2). */
-function headerOf({ length }: Bytes): string {
-  if (length >= headers.length) return makeHeader(length);
-  headers[length] ??= makeHeader(length);
-  return headers[length];
-}
-
-function makeHeader(length: number): string {
-  if (length < 126) return String.fromCharCode(0x81, length);
-  if (length <= 0xffff) return String.fromCharCode(0x81, 126, length >> 8, length & 0xff);
-  const size = Buffer.alloc(8);
-  size.writeBigUInt64BE(BigInt(length));
-  return `\x81\x7f${size.toString('latin1')}`;
 }

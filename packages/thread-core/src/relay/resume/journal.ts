@@ -1,14 +1,30 @@
-import type { Bytes } from '../../bytes.js';
+import { type Bytes, flatten } from '../../bytes.js';
+import { headerOf, splitFrames } from '../frames/websocket-frames.js';
 
-/** Acknowledged frames are removed from the array when there are this many of them. */
-const COMPACT_AT = 1024;
+/** How a numbered frame begins. Frames without a number, which a batch may contain as well, begin with their type. */
+const NUMBERED = '{"seq":';
 
-/** The numbered frames of a resumable session that the client has not acknowledged. */
+/** Frames with consecutive numbers. */
+interface Batch {
+  /** The frames as they are written, each with its WebSocket header. */
+  readonly text: string;
+  /** The number of the last one. */
+  readonly lastSeq: number;
+  /** What it counts for. */
+  readonly bytes: number;
+}
+
+/**
+ * The numbered frames of a resumable session that the client has not acknowledged. What is written to the client at once is kept
+ * as one text: thousands of small ones would cost the garbage collector more than all the rest of a stream.
+ */
 export class Journal {
   readonly #maxBytes: number;
-  #frames: Bytes[] = [];
-  /** The index of the first frame that is not acknowledged. */
-  #start = 0;
+  #batches: Batch[] = [];
+  /** The last frames, whose batch is not written yet. */
+  #open: Bytes[] = [];
+  #openBytes = 0;
+  #lastSeq: number;
   #acknowledged: number;
   #bytes = 0;
 
@@ -16,11 +32,12 @@ export class Journal {
   constructor(maxBytes: number, acknowledged = 0) {
     this.#maxBytes = maxBytes;
     this.#acknowledged = acknowledged;
+    this.#lastSeq = acknowledged;
   }
 
   /** The number of the last frame; 0 before the first. */
   get lastSeq(): number {
-    return this.#acknowledged + this.#frames.length - this.#start;
+    return this.#lastSeq;
   }
 
   /** The number up to which frames are acknowledged. */
@@ -28,13 +45,13 @@ export class Journal {
     return this.#acknowledged;
   }
 
-  /** Size of the frames that are kept. */
+  /** Size of the batches that are kept. A batch is kept until its last frame is acknowledged. */
   get bytes(): number {
     return this.#bytes;
   }
 
   get isEmpty(): boolean {
-    return this.#start === this.#frames.length;
+    return this.#acknowledged === this.#lastSeq;
   }
 
   /** More than the limit is kept. `append` still works: backpressure is the caller's task. */
@@ -42,54 +59,95 @@ export class Journal {
     return this.#bytes > this.#maxBytes;
   }
 
-  /** Numbers a frame and keeps it. Returns what is to be sent, now and in every replay. */
-  append(frame: Bytes): Bytes {
-    // `slice` copies a frame that was concatenated: a piece of it would keep the agent's whole chunk in memory.
-    const numbered = `{"seq":${this.lastSeq + 1},${frame.slice(1)}` as Bytes;
-    this.#frames.push(numbered);
-    this.#bytes += numbered.length;
-    return numbered;
+  /** The next frame, as it is sent now and in every replay. `members`: the frame without `{`. */
+  number(members: Bytes): Bytes {
+    return `{"seq":${this.#lastSeq + 1},${members}` as Bytes;
+  }
+
+  /** Keeps a numbered frame. `isBatched`: `onBatch` will be called with it. */
+  append(frame: Bytes, isBatched: boolean): void {
+    this.#lastSeq += 1;
+    this.#bytes += frame.length;
+    this.#open.push(frame);
+    this.#openBytes += frame.length;
+    if (!isBatched) this.closeBatch();
+  }
+
+  /** The last frames are written as one text. */
+  onBatch(text: string): void {
+    if (this.#open.length === 0) return;
+    this.#bytes += text.length - this.#openBytes;
+    this.#add(text, text.length);
+  }
+
+  /** The last frames are not written, or one by one. */
+  closeBatch(): void {
+    if (this.#open.length === 0) return;
+    let text = '';
+    for (const frame of this.#open) text += headerOf(frame) + frame;
+    // In one piece, because parts of it would keep the agent's chunks in memory.
+    this.#add(flatten(text), this.#openBytes);
+  }
+
+  #add(text: string, bytes: number): void {
+    this.#batches.push({ text, lastSeq: this.#lastSeq, bytes });
+    this.#open = [];
+    this.#openBytes = 0;
   }
 
   /** Keeps frames that another node has numbered. */
   restore(frames: Bytes[]): void {
-    for (const frame of frames) {
-      this.#frames.push(frame);
-      this.#bytes += frame.length;
-    }
+    for (const frame of frames) this.append(frame, false);
   }
 
   /** Whether a client may have received exactly this many frames: none that was never sent, and all that were dropped. */
   isPossible(seq: number): boolean {
-    return Number.isSafeInteger(seq) && seq >= this.#acknowledged && seq <= this.lastSeq;
+    return Number.isSafeInteger(seq) && seq >= this.#acknowledged && seq <= this.#lastSeq;
   }
 
   /** Drops the frames up to a number. */
   acknowledge(seq: number): void {
-    while (this.#acknowledged < seq && this.#start < this.#frames.length) {
-      this.#bytes -= (this.#frames[this.#start] as Bytes).length;
-      this.#frames[this.#start] = '' as Bytes;
-      this.#start += 1;
-      this.#acknowledged += 1;
+    this.#acknowledged = Math.max(this.#acknowledged, Math.min(seq, this.#lastSeq));
+    if (this.isEmpty) return this.#clear();
+    let count = 0;
+    for (const { lastSeq, bytes } of this.#batches) {
+      if (lastSeq > this.#acknowledged) break;
+      this.#bytes -= bytes;
+      count += 1;
     }
-    if (this.#start < COMPACT_AT && this.#start < this.#frames.length) return;
-    this.#frames = this.#frames.slice(this.#start);
-    this.#start = 0;
+    if (count > 0) this.#batches.splice(0, count);
+  }
+
+  #clear(): void {
+    if (this.#bytes === 0) return;
+    this.#batches = [];
+    this.#open = [];
+    this.#openBytes = 0;
+    this.#bytes = 0;
   }
 
   /** Continues the numbers after this one, which is no smaller than the last. */
   skipTo(seq: number): void {
-    this.acknowledge(this.lastSeq);
+    this.acknowledge(this.#lastSeq);
+    this.#lastSeq = seq;
     this.#acknowledged = seq;
   }
 
   /** The frames that are kept, in order. */
   frames(): Bytes[] {
-    return this.#frames.slice(this.#start);
+    return this.framesAfter(this.#acknowledged);
   }
 
   /** The kept frames after a number. */
   framesAfter(seq: number): Bytes[] {
-    return this.#frames.slice(this.#start + Math.max(0, seq - this.#acknowledged));
+    const after = Math.max(seq, this.#acknowledged);
+    const frames: Bytes[] = [];
+    for (const { text, lastSeq } of this.#batches) {
+      if (lastSeq <= after) continue;
+      for (const frame of splitFrames(text)) if (frame.startsWith(NUMBERED)) frames.push(frame);
+    }
+    for (const frame of this.#open) frames.push(frame);
+    // A batch may begin with frames that were acknowledged, or written again.
+    return frames.slice(frames.length - (this.#lastSeq - after));
   }
 }

@@ -4,7 +4,6 @@ import type { ResumeConfig } from '../api.js';
 import { TokenBucket } from '../connection/rate-limiter.js';
 import type { SessionConnection } from '../connection/session-connection.js';
 import { CONTROL_RATE } from '../frames/control-frames.js';
-import type { FrameSink } from '../frames/frame-writer.js';
 import { FrameCount } from './frame-count.js';
 import { Journal } from './journal.js';
 import { JournalSpill, type SpillTarget } from './journal-spill.js';
@@ -45,7 +44,7 @@ export interface FormerResumption {
  * What makes a session resumable: numbers its frames and keeps them until they are acknowledged, counts the client's
  * frames, and writes to whichever connection there is.
  */
-export class Resumption implements FrameSink {
+export class Resumption {
   /** What `identity.key` gave: only the same identity may resume the session. */
   readonly identityKey: string;
   readonly secretHash: string;
@@ -115,11 +114,14 @@ export class Resumption implements FrameSink {
     return this.#count.got;
   }
 
-  write(frame: Bytes): void {
+  /** `members`: a frame without `{`. */
+  write(members: Bytes): void {
     if (this.#isDiscarded) return;
-    const numbered = this.journal.append(frame);
-    this.#connection?.write(numbered);
-    this.#owner.onAppended(numbered.length);
+    const frame = this.journal.number(members);
+    const isBatched = this.#connection?.write(frame) === true;
+    this.journal.append(frame, isBatched);
+    this.spill?.noteFrame();
+    this.#owner.onAppended(frame.length);
   }
 
   /** A frame of the client that counts has arrived. */
@@ -239,6 +241,7 @@ export class Resumption implements FrameSink {
   /** Releases the connection, and stops the grace timer and acknowledgements. */
   stop(): void {
     this.stopTimers();
+    this.journal.closeBatch();
     this.#connection = undefined;
   }
 

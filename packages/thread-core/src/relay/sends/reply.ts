@@ -4,10 +4,15 @@ import { readAgentError } from '../../protocol/errors.js';
 import type { Send, SendListener, SendRequest } from '../../threads/send.js';
 import type { SendState, SendSummary } from '../api.js';
 import { type FrameEcho, writeEcho } from '../frames/frame-echo.js';
-import type { FrameSink } from '../frames/frame-writer.js';
 
 /** Where the frames of a reply are written. */
-export interface ReplyOutput extends FrameSink {
+export interface ReplyOutput {
+  /** What a frame begins with: `{`, or nothing in a resumable session, which writes `{` and the frame's number before it. */
+  readonly frameStart: '{' | '';
+  /** Writes a frame, together with what follows in this turn of the event loop. */
+  write(frame: Bytes): void;
+  /** Writes a frame without its beginning. */
+  writeMembers(members: Bytes): void;
   writeError(error: unknown, echo: Bytes): void;
 }
 
@@ -51,11 +56,9 @@ export class Reply implements SendListener {
   }
 
   onResponse(text: Bytes): void {
-    const { bare } = this.#owner;
     this.#notePiece();
-    this.#output.write(
-      (bare ? text : `{"type":"response"${this.#echo}${this.#restarted()},"response":${text}}`) as Bytes,
-    );
+    if (this.#owner.bare) this.#output.write(text);
+    else this.#output.writeMembers(`"type":"response"${this.#echo}${this.#restarted()},"response":${text}}` as Bytes);
     this.#owner.onSettled(this, 'response');
   }
 
@@ -63,18 +66,18 @@ export class Reply implements SendListener {
     const { event, bytes } = answer;
     if (this.#firstPieceAt === undefined && event !== 'error') this.#notePiece();
     if (event === 'content') {
-      this.#content ??= flatten(`{"type":"content"${this.#echo},"data":` as Bytes);
+      this.#content ??= flatten(`${this.#output.frameStart}"type":"content"${this.#echo},"data":` as Bytes);
       this.#output.write(`${this.#content}${bytes}}` as Bytes);
     } else if (event === 'metadata') {
-      this.#output.write(`{"type":"metadata"${this.#echo},"data":${bytes}}` as Bytes);
+      this.#output.writeMembers(`"type":"metadata"${this.#echo},"data":${bytes}}` as Bytes);
     } else if (event === 'done') {
-      this.#output.write(`{"type":"done"${this.#echo}${this.#restarted()},"data":${bytes}}` as Bytes);
+      this.#output.writeMembers(`"type":"done"${this.#echo}${this.#restarted()},"data":${bytes}}` as Bytes);
       this.#owner.onSettled(this, 'done');
     } else if (event === 'error') {
       this.onError(readAgentError(answer.data, {}));
     } else {
-      this.#output.write(
-        `{"type":"event"${this.#echo},"event":${encode(JSON.stringify(event))},"data":${bytes}}` as Bytes,
+      this.#output.writeMembers(
+        `"type":"event"${this.#echo},"event":${encode(JSON.stringify(event))},"data":${bytes}}` as Bytes,
       );
     }
   }
@@ -85,7 +88,7 @@ export class Reply implements SendListener {
   }
 
   onCancelled(): void {
-    this.#output.write(`{"type":"cancelled"${this.#echo}${this.#restarted()}}` as Bytes);
+    this.#output.writeMembers(`"type":"cancelled"${this.#echo}${this.#restarted()}}` as Bytes);
     this.#owner.onSettled(this, 'cancelled');
   }
 

@@ -10,7 +10,7 @@ import type { Resumption } from '../resume/resumption.js';
 import type { PendingSends } from '../sends/pending-sends.js';
 import type { ReplyOutput } from '../sends/reply.js';
 import { type HeldFrame, Inbox, type InboxOwner } from './inbox.js';
-import { endedFrame, UnansweredEnds } from './unanswered-ends.js';
+import { UnansweredEnds, writeEndedMembers } from './unanswered-ends.js';
 
 /** What incoming frames need of their session. */
 export interface ReceivingSession extends ReplyOutput {
@@ -247,7 +247,7 @@ export class IncomingFrames implements InboxOwner {
     const end = this.#session.threads.endThread(agent_id, { contextId, reason, traceId }).then(
       (outcome) => {
         if (outcome?.ok === false) return this.#session.writeError(outcome.error, echo);
-        this.#session.write(endedFrame(echo, outcome?.text));
+        this.#session.writeMembers(writeEndedMembers(echo, outcome?.text));
       },
       (error: unknown) => this.#session.writeError(error, echo),
     );

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FrameId } from '@arc/thread-protocol';
-import { flatten } from '../../bytes.js';
+import { type Bytes, flatten } from '../../bytes.js';
 import type { ThreadManager } from '../../threads/thread-manager.js';
 import type { SessionConnection } from '../connection/session-connection.js';
 import type { FrameEcho } from '../frames/frame-echo.js';
@@ -74,6 +74,27 @@ export class SessionParts {
 
   get isBlocked(): boolean {
     return this.isConnectionFull || this.resumption?.journal.isFull === true;
+  }
+
+  get frameStart(): '{' | '' {
+    return this.resumption === undefined ? '{' : '';
+  }
+
+  write(frame: Bytes): void {
+    (this.resumption ?? this.connection)?.write(frame);
+  }
+
+  writeMembers(members: Bytes): void {
+    this.write(`${this.frameStart}${members}` as Bytes);
+  }
+
+  onBatch(frames: string): void {
+    this.resumption?.journal.onBatch(frames);
+  }
+
+  writeControl(frame: Bytes): void {
+    if (this.resumption === undefined) this.connection?.write(frame);
+    else this.connection?.writeControl(frame);
   }
 
   /** No send is pending, no chat is being ended, and nothing is awaited. Frames may be held. */

@@ -15,7 +15,7 @@ import type { ClaimedSession } from '../cluster/session-moves.js';
 import type { SessionRecord } from '../cluster/session-record.js';
 import { Connection } from '../connection/connection.js';
 import type { RelaySocket } from '../connection/socket.js';
-import { describeFailure, logFailure, writeErrorFrame } from '../frames/error-frame.js';
+import { describeFailure, logFailure, writeErrorMembers } from '../frames/error-frame.js';
 import { type FrameEcho, writeEcho } from '../frames/frame-echo.js';
 import type { ReadFrame } from '../frames/frame-reader.js';
 import type { CountedSession } from '../monitoring/stats.js';
@@ -157,20 +157,11 @@ export class ClientSession
 
   // Frames to the client
 
-  write(frame: Bytes): void {
-    (this.resumption ?? this.connection)?.write(frame);
-  }
-
-  writeControl(frame: Bytes): void {
-    if (this.resumption === undefined) this.connection?.write(frame);
-    else this.connection?.writeControl(frame);
-  }
-
   /** Writes an agent's error as the agent sent it, and of any other error only what a client may know. */
   writeError(error: unknown, echo: Bytes): void {
     const failure = describeFailure(error);
     logFailure(error, failure, this.id, this.#host.config.logger);
-    this.write(writeErrorFrame(failure, echo));
+    this.writeMembers(writeErrorMembers(failure, echo));
   }
 
   /** Backpressure: while a client does not read, neither its agents' answers nor its frames are read. */
@@ -187,10 +178,7 @@ export class ClientSession
   }
 
   onAppended(bytes: number): void {
-    if (this.isDetached) {
-      this.#host.resumables?.grow(this, bytes);
-      this.resumption?.spill?.noteFrame();
-    }
+    if (this.isDetached) this.#host.resumables?.grow(this, bytes);
     if (this.resumption?.journal.isFull && this.existingSends?.isPaused !== true) this.onBackpressure();
   }
 

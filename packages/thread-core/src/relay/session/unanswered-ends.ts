@@ -35,7 +35,7 @@ export class UnansweredEnds {
   }
 }
 
-/** Answers an `end` frame. `text`: the answer of the agent, if there is one. */
-export function endedFrame(echo: Bytes, text: string | undefined): Bytes {
-  return `{"type":"ended"${echo}${text ? `,"response":${encode(text)}` : ''}}` as Bytes;
+/** The members of the answer to an `end` frame. `text`: the answer of the agent, if there is one. */
+export function writeEndedMembers(echo: Bytes, text: string | undefined): Bytes {
+  return `"type":"ended"${echo}${text ? `,"response":${encode(text)}` : ''}}` as Bytes;
 }

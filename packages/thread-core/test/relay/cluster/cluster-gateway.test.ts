@@ -411,11 +411,11 @@ t.test('an invalid acknowledgement that waits does not replace a valid one, and 
   const [a, b] = nodes as Pair;
   const { gate, session } = await stream(agent, a, 3);
   const [second] = await b.resume({ session, seq: 0, sent: 1 });
-  await second.all(3);
+  await second.all(5);
   const posting = deferred();
   b.gates.post = posting.promise;
   const before = a.relay.stats().journalBytes;
-  second.send({ type: 'ack', seq: 0 }, { type: 'ack', seq: 3 }, { type: 'ack', seq: 'x' });
+  second.send({ type: 'ack', seq: 0 }, { type: 'ack', seq: 5 }, { type: 'ack', seq: 'x' });
   t.match(await second.ask({ type: 'ping', id: 'p' }), { type: 'pong', id: 'p' });
   posting.resolve();
   t.match(await nextOf(second), { type: 'error', data: { code: -32_600, message: /seq/ } });

@@ -27,6 +27,7 @@ async function connect(t: Test, { limit = 1024 * 1024, deflate = false } = {}): 
   const opened = new Promise<Pick<Ends, 'socket' | 'out'>>((resolve) => {
     sockets.once('connection', (socket, request) => {
       const owner = {
+        onBatch: () => {},
         onFull: () => told.push('full'),
         onDrain: () => told.push('drain'),
         onFailure: () => told.push('failure'),
