@@ -14,6 +14,12 @@ interface Batch {
   readonly bytes: number;
 }
 
+function sizeOf(frames: Bytes[]): number {
+  let size = 0;
+  for (const { length } of frames) size += length;
+  return size;
+}
+
 /**
  * The numbered frames of a resumable session that the client has not acknowledged. What is written to the client at once is kept
  * as one text: thousands of small ones would cost the garbage collector more than all the rest of a stream.
@@ -22,8 +28,7 @@ export class Journal {
   readonly #maxBytes: number;
   #batches: Batch[] = [];
   /** The last frames, whose batch is not written yet. */
-  #open: Bytes[] = [];
-  #openBytes = 0;
+  #open: Bytes[] | undefined;
   #lastSeq: number;
   #acknowledged: number;
   #bytes = 0;
@@ -68,31 +73,30 @@ export class Journal {
   append(frame: Bytes, isBatched: boolean): void {
     this.#lastSeq += 1;
     this.#bytes += frame.length;
-    this.#open.push(frame);
-    this.#openBytes += frame.length;
+    if (this.#open === undefined) this.#open = [frame];
+    else this.#open.push(frame);
     if (!isBatched) this.closeBatch();
   }
 
   /** The last frames are written as one text. */
   onBatch(text: string): void {
-    if (this.#open.length === 0) return;
-    this.#bytes += text.length - this.#openBytes;
+    if (this.#open === undefined) return;
+    this.#bytes += text.length - sizeOf(this.#open);
     this.#add(text, text.length);
   }
 
   /** The last frames are not written, or one by one. */
   closeBatch(): void {
-    if (this.#open.length === 0) return;
+    if (this.#open === undefined) return;
     let text = '';
     for (const frame of this.#open) text += headerOf(frame) + frame;
     // In one piece, because parts of it would keep the agent's chunks in memory.
-    this.#add(flatten(text), this.#openBytes);
+    this.#add(flatten(text), sizeOf(this.#open));
   }
 
   #add(text: string, bytes: number): void {
     this.#batches.push({ text, lastSeq: this.#lastSeq, bytes });
-    this.#open = [];
-    this.#openBytes = 0;
+    this.#open = undefined;
   }
 
   /** Keeps frames that another node has numbered. */
@@ -121,8 +125,7 @@ export class Journal {
   #clear(): void {
     if (this.#bytes === 0) return;
     this.#batches = [];
-    this.#open = [];
-    this.#openBytes = 0;
+    this.#open = undefined;
     this.#bytes = 0;
   }
 
@@ -146,7 +149,7 @@ export class Journal {
       if (lastSeq <= after) continue;
       for (const frame of splitFrames(text)) if (frame.startsWith(NUMBERED)) frames.push(frame);
     }
-    for (const frame of this.#open) frames.push(frame);
+    for (const frame of this.#open ?? []) frames.push(frame);
     // A batch may begin with frames that were acknowledged, or written again.
     return frames.slice(frames.length - (this.#lastSeq - after));
   }

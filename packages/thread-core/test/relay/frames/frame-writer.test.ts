@@ -3,8 +3,9 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import t, { type Test } from 'tap';
 import { WebSocket, WebSocketServer } from 'ws';
-import { encode } from '../../../src/bytes.js';
+import { type Bytes, encode } from '../../../src/bytes.js';
 import { FrameWriter } from '../../../src/relay/frames/frame-writer.js';
+import { splitFrames } from '../../../src/relay/frames/websocket-frames.js';
 
 interface Ends {
   /** The server's end, and what writes to it. */
@@ -12,6 +13,8 @@ interface Ends {
   out: FrameWriter;
   /** What `out` told its owner. */
   told: string[];
+  /** The frames of its batches. */
+  batched: Bytes[];
   client: WebSocket;
   /** What has arrived at the client so far. */
   received: string[];
@@ -24,10 +27,11 @@ async function connect(t: Test, { limit = 1024 * 1024, deflate = false } = {}): 
   const server = createServer();
   const sockets = new WebSocketServer({ server, perMessageDeflate: deflate });
   const told: string[] = [];
+  const batched: Bytes[] = [];
   const opened = new Promise<Pick<Ends, 'socket' | 'out'>>((resolve) => {
     sockets.once('connection', (socket, request) => {
       const owner = {
-        onBatch: () => {},
+        onBatch: (text: string) => batched.push(...splitFrames(text)),
         onFull: () => told.push('full'),
         onDrain: () => told.push('drain'),
         onFailure: () => told.push('failure'),
@@ -51,7 +55,7 @@ async function connect(t: Test, { limit = 1024 * 1024, deflate = false } = {}): 
     server.close();
   });
   await once(client, 'open');
-  return { ...(await opened), told, client, received, closed };
+  return { ...(await opened), told, batched, client, received, closed };
 }
 
 /** All that was written has come when the answer to this has. */
@@ -73,8 +77,9 @@ t.test('frames of every length arrive as they were, in their order', async (t) =
     const frames = lengths.flatMap((length) =>
       ['a', 'é', '漢', '😀', '\ud800', '\u0000'].map((letter) => letter.repeat(length / letter.length)),
     );
+    const inBatches: Bytes[] = [];
     for (const [index, frame] of frames.entries()) {
-      ends.out.write(encode(frame));
+      if (ends.out.write(encode(frame))) inBatches.push(encode(frame));
       if (index % 7 === 6) await nextTurn();
     }
     await nextTurn();
@@ -86,6 +91,8 @@ t.test('frames of every length arrive as they were, in their order', async (t) =
       expected.every((frame, index) => frame === ends.received[index]),
       `deflate: ${deflate}`,
     );
+    t.strictSame(ends.batched, inBatches, 'those that were in a batch, and no others');
+    t.equal(inBatches.length > 0, !deflate);
   }
 });
 
