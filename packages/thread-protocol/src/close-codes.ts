@@ -28,7 +28,7 @@ export const CloseCode = {
   IdleTimeout: 4408,
   /** Relay: a newer connection took this session over. Do not connect again. */
   SessionTakenOver: 4409,
-  /** Relay: too many invalid or refused frames in a row. */
+  /** Relay: too many invalid or rejected frames in a row. */
   TooManyBadFrames: 4429,
 } as const;
 

@@ -54,7 +54,7 @@ export abstract class CallLifecycle implements RunningCall {
 
   /**
    * Whether the agent may have acted on the request: whether a byte of the last attempt was written. Those before it were not
-   * written either, or refused.
+   * written either, or their token was rejected.
    */
   get wasSent(): boolean {
     return this.attempt?.wasWritten === true;

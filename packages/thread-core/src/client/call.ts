@@ -10,7 +10,7 @@ import { type Endpoint, followRedirect } from './endpoint.js';
 import { impliedDone, type StreamEvent } from './event.js';
 import { parseResponse } from './response-parser.js';
 import { MAX_WAIT_MS, pauseBefore } from './retry.js';
-import { isTokenRefused, type TokenSource } from './token.js';
+import { isTokenRejected, type TokenSource } from './token.js';
 import { dropBytes, isOfEndpoint, isPassing } from './transport-error.js';
 
 export type { CallListener, CallOwner, CallRequest } from './call-request.js';
@@ -78,7 +78,7 @@ export class Call extends CallLifecycle implements AttemptOwner {
     );
   }
 
-  /** `isFollowUp`: after a redirect or a refused token, which is no new request to the endpoint. */
+  /** `isFollowUp`: after a redirect or a rejected token, which is no new request to the endpoint. */
   #send(token: string | undefined, isFollowUp: boolean): void {
     if (this.state === 'settled') return;
     const endpoint = this.endpoint as Endpoint;
@@ -197,12 +197,12 @@ export class Call extends CallLifecycle implements AttemptOwner {
     this.listener.onEvent(event);
   }
 
-  /** Whether a stream's first event is one of an answer, and not of a refused token for which there is a newer one. */
+  /** Whether a stream's first event is one of an answer, and not of a rejected token for which there is a newer one. */
   #isAnswered(event: StreamEvent): boolean {
     this.endpoint?.breaker.answered();
     if (event.event === 'error') {
-      const isRefused = this.attempt?.status === 401 || isTokenRefused(readAgentError(event.data, {}));
-      if (isRefused && this.#renewToken()) return false;
+      const isRejected = this.attempt?.status === 401 || isTokenRejected(readAgentError(event.data, {}));
+      if (isRejected && this.#renewToken()) return false;
     }
     // It is not sent again now, and a stream may be long.
     this.#body = '';
@@ -226,7 +226,7 @@ export class Call extends CallLifecycle implements AttemptOwner {
     if (envelope !== undefined) breaker.answered();
     else if (GATEWAY_FAILURES.has(status)) breaker.failed(this.owner);
     if (hadNonFinite) this.warn(NON_FINITE);
-    if ((status === 401 || (error !== undefined && isTokenRefused(error))) && this.#renewToken()) return;
+    if ((status === 401 || (error !== undefined && isTokenRejected(error))) && this.#renewToken()) return;
     if (error !== undefined && retryAfter !== undefined && this.#retry(retryAfter)) return;
     if (error !== undefined) return this.fail(error);
     // An answer belongs to its connection, so another id does no harm.

@@ -120,15 +120,15 @@ export class SseReader {
     let kept = '';
     let copied = 0;
     let start = 0;
-    let isWhole = this.#tail.endsWith('\n');
+    let isWholeLine = this.#tail.endsWith('\n');
     for (let end = text.indexOf('\n'); end !== -1; end = text.indexOf('\n', start)) {
-      if (isWhole && end === start) this.#lineCount = 0;
-      else if (!isWhole || isField(text, start)) this.#lineCount += 1;
+      if (isWholeLine && end === start) this.#lineCount = 0;
+      else if (!isWholeLine || isField(text, start)) this.#lineCount += 1;
       else {
         kept += text.slice(copied, start);
         copied = end + 1;
       }
-      isWhole = true;
+      isWholeLine = true;
       start = end + 1;
       if (text.charCodeAt(start) === LF) {
         // The event is complete. To search for this end as well would cost as much again.

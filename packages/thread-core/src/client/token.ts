@@ -1,6 +1,6 @@
 import { type ArcError, TokenExpiredError, TokenInvalidError } from '../protocol/errors.js';
 
-/** A bearer token, or a function that gives one: asked once, kept, and asked again when an agent refuses the token. */
+/** A bearer token, or a function that gives one: asked once, kept, and asked again when an agent rejects the token. */
 export type Token = string | (() => string | Promise<string>);
 
 /** Whether this can be sent as a token. */
@@ -9,19 +9,19 @@ export function isToken(value: unknown): value is string {
 }
 
 /** Whether an agent's error says that the token is not, or no longer, valid. */
-export function isTokenRefused(error: ArcError): boolean {
+export function isTokenRejected(error: ArcError): boolean {
   return error.code === TokenExpiredError.code || error.code === TokenInvalidError.code;
 }
 
 /** If a token function has not answered for this many milliseconds, the next call calls it again. */
 const SHARED_FOR_MS = 10_000;
 
-/** A token that is younger than this, in milliseconds, is not replaced: what refuses it is about something else. */
+/** A token that is younger than this, in milliseconds, is not replaced: what rejects it is about something else. */
 const NEW_FOR_MS = 2000;
 
 /**
- * Keeps the current token. Calls that are refused at the same time share one refresh. Until it has a result all others use
- * the token that was refused: one client may have an agent refuse it that accepts it for everybody else.
+ * Keeps the current token. Calls whose token is rejected at the same time share one refresh. Until it has a result all others use
+ * the token that was rejected: one client may have an agent reject it that accepts it for everybody else.
  */
 export class TokenSource {
   readonly #ask: (() => string | Promise<string>) | undefined;
@@ -48,10 +48,10 @@ export class TokenSource {
     return this.#token ?? (this.#ask && this.#request(this.#ask));
   }
 
-  /** A newer token than the one that was refused; undefined if there can be none. */
-  refresh(refused: string | undefined): string | Promise<string> | undefined {
+  /** A newer token than the one that was rejected; undefined if there can be none. */
+  refresh(rejected: string | undefined): string | Promise<string> | undefined {
     if (this.#ask === undefined) return undefined;
-    if (this.#token !== undefined && this.#token !== refused) return this.#token;
+    if (this.#token !== undefined && this.#token !== rejected) return this.#token;
     if (performance.now() - this.#replacedAt < this.#newFor) return undefined;
     return this.#request(this.#ask);
   }

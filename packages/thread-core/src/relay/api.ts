@@ -157,9 +157,9 @@ export interface RelayOptions<Identity = unknown, Context = unknown> {
    * the option `agents`. `../../admin` is an id, too, and a host in a URL that is built from one is any host.
    */
   endpoint?: ArcClientOptions['endpoint'] | undefined;
-  /** The token for the agents, shared by all sessions: a string, or a function, called again when an agent refuses its token. Default: none. */
+  /** The token for the agents, shared by all sessions: a string, or a function, called again when an agent rejects its token. Default: none. */
   token?: ArcClientOptions['token'];
-  /** Returns the token for the agents of one session. It is called again when an agent refuses the token. Default: none. */
+  /** Returns the token for the agents of one session. It is called again when an agent rejects the token. Default: none. */
   sessionToken?: Callback<[session: Session<Identity>], MaybePromise<string>> | undefined;
   /** The name of this side in ARC's `requestAgent`. Default `arc-threads`. */
   requestAgent?: ArcClientOptions['requestAgent'];
@@ -256,7 +256,7 @@ export interface RelayOptions<Identity = unknown, Context = unknown> {
    * with -44007. Default: no limit.
    */
   frameRate?: number | undefined;
-  /** Invalid or refused frames in a row that close the connection with 4429. Default 16. */
+  /** Invalid or rejected frames in a row that close the connection with 4429. Default 16. */
   maxBadFrames?: number | undefined;
 
   /** Time between two pings. A client that sends nothing until the next ping is disconnected. 0: no pings. Default 25,000. */

@@ -177,7 +177,7 @@ class NotificationCore {
   #answerError(err: unknown, read: ReadNotification | undefined, isCutOff: boolean): Answer {
     const isKnown = err instanceof ArcError && STATUS.has(err.code) && read === undefined;
     if (isCutOff) this.#logger.warn({ err }, 'a task notification broke off');
-    else if (isKnown) this.#logger.warn({ err }, 'a task notification was refused');
+    else if (isKnown) this.#logger.warn({ err }, 'a task notification was rejected');
     else this.#logger.error({ err, taskId: read?.notification.taskId }, 'a task notification could not be handled');
     const error = isKnown ? err : new InternalError('Internal error');
     return { status: STATUS.get(error.code) ?? 500, body: errorOf(error, read?.request) };

@@ -55,7 +55,7 @@ export function mayLeaveChat(error: unknown): boolean {
   if (!(error instanceof ArcError)) return true;
   const { code, status = 0, fromAgent } = error;
   if (fromAgent) return !NOTHING_RAN.has(code) && !(code <= -44_000 && code >= -44_999);
-  // There was no new token for one that the agent refused; or a proxy answered in the agent's place.
+  // There was no new token for one that the agent rejected; or a proxy answered in the agent's place.
   return !(error instanceof AuthenticationError) && !(status >= 300 && status < 500);
 }
 

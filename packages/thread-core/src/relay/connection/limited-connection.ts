@@ -16,7 +16,7 @@ export abstract class LimitedConnection {
   /** The client has not read for `stalledTimeout`. */
   protected abstract onStalled(): void;
 
-  /** Counts an invalid or refused frame. Returns whether there were too many in a row. */
+  /** Counts an invalid or rejected frame. Returns whether there were too many in a row. */
   countBadFrame(): boolean {
     this.#badFrames += 1;
     return this.#badFrames >= this.config.maxBadFrames;

@@ -20,7 +20,7 @@ export interface SessionConnection {
   write(frame: Bytes): boolean;
   /** As `write`, for a frame that does not count as activity. */
   writeControl(frame: Bytes): void;
-  /** Counts an invalid or refused frame. Returns whether there were too many in a row. */
+  /** Counts an invalid or rejected frame. Returns whether there were too many in a row. */
   countBadFrame(): boolean;
   /** A frame was accepted. */
   resetBadFrames(): void;

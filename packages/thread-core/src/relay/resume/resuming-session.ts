@@ -24,7 +24,7 @@ export interface ResumingSession extends Session, ConnectionOwner, ResumptionOwn
   messageIds(): FrameId[];
   /** Ids of the messages and `end` frames that are not answered yet. */
   pendingIds(): FrameId[];
-  refuseFrame(error: unknown, echo: FrameEcho): void;
+  rejectFrame(error: unknown, echo: FrameEcho): void;
   /** In a cluster: what the store has of it. */
   readonly record: SessionRecord | undefined;
   /** Nothing is left but to end the chats. */

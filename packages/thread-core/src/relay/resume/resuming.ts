@@ -29,7 +29,7 @@ export function answerResume<Member extends ResumingSession>(
   if (!session.areFramesHandled) return closeHasty(session);
   const key = host.identityKey(session.identity);
   if (key === undefined) {
-    session.refuseFrame(new InvalidRequestError('type: this identity cannot resume'), {});
+    session.rejectFrame(new InvalidRequestError('type: this identity cannot resume'), {});
     return undefined;
   }
   if (frame.session === undefined) return begin(host, session, key, undefined);

@@ -130,7 +130,7 @@ export class Resumption {
     this.#count.add(bytes);
   }
 
-  /** A frame was refused for its size. It counts as arrived: sent again, it would close the next connection, too. */
+  /** A frame was rejected for its size. It counts as arrived: sent again, it would close the next connection, too. */
   countOversized(): void {
     this.#count.got += 1;
   }

@@ -4,7 +4,7 @@ import { rejectPromise } from '../../values.js';
 import type { Session } from '../api.js';
 import type { RelayConfig } from '../options.js';
 
-/** Refused because of chats that are being ended, which is not the client's fault. */
+/** A message is rejected because of chats that are being ended, which is not the client's fault. */
 class EndingBacklogError extends RateLimitExceededError {}
 
 /** Whether a client should not have sent the message. A function of the application that throws is not its fault. */

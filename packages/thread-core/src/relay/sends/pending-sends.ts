@@ -18,7 +18,7 @@ export interface SendingSession extends Session, ReplyOutput {
   /** The application knows of the session: it was admitted. */
   readonly isAdmitted: boolean;
   /** Answers a frame that the client should not have sent, and counts it. */
-  refuseFrame(error: unknown, echo: FrameEcho): void;
+  rejectFrame(error: unknown, echo: FrameEcho): void;
   /** A frame passed all checks. */
   acceptFrame(): void;
 }
@@ -76,7 +76,7 @@ export class PendingSends extends ReplySet implements ReplyOwner {
     if (this.#isDraining) {
       this.answerCancelled(frame);
     } else if (frame.agent_id === undefined && route === undefined) {
-      this.#session.refuseFrame(new InvalidRequestError('agent_id: is missing'), frame);
+      this.#session.rejectFrame(new InvalidRequestError('agent_id: is missing'), frame);
     } else if (frame.agent_id === undefined || authorize !== undefined) {
       return new Promise((proceed) => {
         this.#undecided = { frame, text, bytes, proceed };
@@ -108,7 +108,7 @@ export class PendingSends extends ReplySet implements ReplyOwner {
       const load = { pending: this.size, bytes: this.bytes + this.#session.heldBytes + bytes };
       checkMessage(this.#config, this.#session, frame, decision, load);
     } catch (error) {
-      if (isClientFault(error)) this.#session.refuseFrame(error, frame);
+      if (isClientFault(error)) this.#session.rejectFrame(error, frame);
       else this.#session.writeError(error, writeEcho(frame));
       return;
     }

@@ -26,7 +26,7 @@ export interface ReceivingSession extends ReplyOutput {
   /** The pending sends, if there have been any. */
   readonly existingSends: PendingSends | undefined;
   readonly sends: PendingSends;
-  refuseFrame(error: unknown, echo: FrameEcho): void;
+  rejectFrame(error: unknown, echo: FrameEcho): void;
   acceptFrame(): void;
   /** A promise if this node must first make sure that it still owns the session. It may be rejected. */
   checkOwnership(): Promise<void> | undefined;
@@ -115,31 +115,31 @@ export class IncomingFrames implements InboxOwner {
     const { resumption } = this.#session;
     if (resumption?.isLeaving) return;
     if (isCounted(frame)) resumption?.count(bytes);
-    this.#refuseExcess(frame, 'Too many frames a second');
+    this.#rejectExcess(frame, 'Too many frames a second');
   }
 
-  #refuseExcess(frame: ReadFrame, problem: string): void {
+  #rejectExcess(frame: ReadFrame, problem: string): void {
     const echo = frame instanceof BadFrame ? frame.echo : echoOf(frame);
-    this.#session.refuseFrame(new RateLimitExceededError(problem), echo);
+    this.#session.rejectFrame(new RateLimitExceededError(problem), echo);
   }
 
   /** Handles what has no turn in a resumable session. Returns false for all other frames. */
   #handleControl(resumption: Resumption, frame: ReadFrame): boolean {
     if (frame instanceof BadFrame || !isControl(frame)) return false;
     if (frame.type === 'resume') {
-      this.#session.refuseFrame(new InvalidRequestError('type: resume must be the first frame'), {});
+      this.#session.rejectFrame(new InvalidRequestError('type: resume must be the first frame'), {});
     } else if (frame.type === 'ack') {
       const { acknowledged } = resumption.journal;
       const isKnown = resumption.onAck(frame);
-      if (!isKnown) this.#session.refuseFrame(new InvalidRequestError('seq: no frame has that number'), {});
+      if (!isKnown) this.#session.rejectFrame(new InvalidRequestError('seq: no frame has that number'), {});
       else if (resumption.journal.acknowledged > acknowledged) this.#session.onAck(true);
       else if (resumption.takeControl()) this.#session.onAck(false);
-      else this.#refuseExcess(frame, 'Too many acknowledgements a second');
+      else this.#rejectExcess(frame, 'Too many acknowledgements a second');
     } else if (!resumption.takeControl()) {
-      this.#refuseExcess(frame, 'Too many pings a second');
+      this.#rejectExcess(frame, 'Too many pings a second');
     } else if (this.#hasRoomForPong()) {
       this.#session.writeControl(pong(frame.id));
-    } else this.#refuseExcess(frame, 'Too many pongs are waiting');
+    } else this.#rejectExcess(frame, 'Too many pongs are waiting');
     return true;
   }
 
@@ -153,7 +153,7 @@ export class IncomingFrames implements InboxOwner {
     const limit = this.#session.isAdmitted ? maxPendingBytes : Math.min(maxPendingBytes, MAX_UNADMITTED_BYTES);
     const isFull = inbox.size >= maxPending;
     if (inbox.hold(frame, text, bytes, this.#roomIn(limit))) return;
-    this.#refuseExcess(frame, isFull ? 'Too many frames are waiting' : `More than ${limit} bytes are pending`);
+    this.#rejectExcess(frame, isFull ? 'Too many frames are waiting' : `More than ${limit} bytes are pending`);
   }
 
   #roomIn(limit = this.#config.maxPendingBytes): number {
@@ -176,7 +176,7 @@ export class IncomingFrames implements InboxOwner {
     if (!this.#session.isReceiving) return;
     const isFirst = this.#isFirst;
     this.#isFirst = false;
-    if (frame instanceof BadFrame) return this.#session.refuseFrame(frame.error, frame.echo);
+    if (frame instanceof BadFrame) return this.#session.rejectFrame(frame.error, frame.echo);
     if (frame.type === 'resume' && isFirst) {
       const resuming = this.#session.onResume(frame);
       if (resuming !== undefined) this.holdUntil(resuming);
@@ -210,14 +210,14 @@ export class IncomingFrames implements InboxOwner {
     if (isMessage(frame)) {
       const problem = this.#session.resumption === undefined ? undefined : this.#findIdProblem(frame.id);
       if (problem === undefined) return this.#session.sends.add(frame, text, bytes);
-      return void this.#session.refuseFrame(new InvalidRequestError(problem), frame);
+      return void this.#session.rejectFrame(new InvalidRequestError(problem), frame);
     }
     if (frame.type === 'resume' || frame.type === 'ack') {
       const problem = `type: ${frame.type} is allowed in resumable sessions only, and resume as the first frame only`;
-      return void this.#session.refuseFrame(new InvalidRequestError(problem), {});
+      return void this.#session.rejectFrame(new InvalidRequestError(problem), {});
     }
     if (frame.type === 'end' && bytes > this.#roomIn())
-      return void this.#refuseExcess(frame, `More than ${this.#config.maxPendingBytes} bytes are pending`);
+      return void this.#rejectExcess(frame, `More than ${this.#config.maxPendingBytes} bytes are pending`);
     this.#session.acceptFrame();
     if (frame.type === 'ping') this.#session.writeControl(pong(frame.id));
     else if (frame.type === 'cancel') this.#cancel(frame.id);

@@ -142,7 +142,7 @@ export class ClientSession
     this.#incoming.receiveExcess(frame, text, bytes);
   }
 
-  refuseFrame(error: unknown, echo: FrameEcho): void {
+  rejectFrame(error: unknown, echo: FrameEcho): void {
     this.writeError(error, writeEcho(echo));
     if (this.connection?.countBadFrame()) this.close(CloseCode.TooManyBadFrames, 'Too many bad frames');
   }
@@ -247,7 +247,7 @@ export class ClientSession
 
   onDisconnect(code: number): void {
     if (detach(this.#host, this, code)) return;
-    // ws has refused a frame before the relay saw it.
+    // ws has rejected a frame before the relay saw it.
     if (code === CloseCode.MessageTooBig) this.resumption?.countOversized();
     void this.#ending.finish();
     this.resumption?.discard();
