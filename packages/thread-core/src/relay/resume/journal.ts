@@ -144,9 +144,10 @@ export class Journal {
   /** The kept frames after a number. */
   framesAfter(seq: number): Bytes[] {
     const after = Math.max(seq, this.#acknowledged);
+    // From the end: a session that writes to a store asks for the last ones again and again.
+    const start = this.#batches.findLastIndex(({ lastSeq }) => lastSeq <= after) + 1;
     const frames: Bytes[] = [];
-    for (const { text, lastSeq } of this.#batches) {
-      if (lastSeq <= after) continue;
+    for (const { text } of this.#batches.slice(start)) {
       for (const frame of splitFrames(text)) if (frame.startsWith(NUMBERED)) frames.push(frame);
     }
     for (const frame of this.#open ?? []) frames.push(frame);
