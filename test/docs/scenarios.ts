@@ -96,7 +96,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     const answer = await threads.sendToAgent({ agentId: 'support', message: text('one two') });
     t.equal(textOf(answer), 'one two ');
     const failing = threads.sendToAgent({ agentId: 'support', message: text('fail') });
-    await t.rejects(failing, { code: -42001, message: /I was told to fail/ });
+    await t.rejects(failing, { code: -42_004, message: /I was told to fail/ });
   },
 
   'run: redis': async (t, _block, code) => {
