@@ -43,6 +43,7 @@ export function serveUpgrades(
   isOwn: (request: IncomingMessage) => boolean,
   handle: UpgradeHandler = () => false,
 ): void {
+  if (typeof server?.on !== 'function') throw new TypeError('server: must be a node:http or node:https server');
   closeWith(server, relay);
   const claim = { relay, isOwn, handle };
   const known = claimsOf.get(server);

@@ -312,6 +312,14 @@ t.test('readPath checks and normalizes the option path', async (t) => {
   for (const path of ['ws', '', 7, null]) t.throws(() => readPath(path), { name: 'TypeError', message: /^path: / });
 });
 
+t.test('a server that a framework has not made yet is named in the error', async (t) => {
+  const relay = createRelay({ endpoint: 'http://127.0.0.1:1/arc' });
+  for (const server of [undefined, {}] as unknown as Server[]) {
+    t.throws(() => serveRelay(server, relay), { name: 'TypeError', message: /^server: must be a node:http/ });
+  }
+  await relay.close();
+});
+
 t.test('onAppListen gives the server of an app, or of one that it is mounted in, before or after', async (t) => {
   class App extends EventEmitter implements MountableApp {
     readonly server = createServer();
