@@ -104,11 +104,11 @@ export class Send implements CallListener, Answerable {
     let prepared: Promise<void> | undefined;
     if (phase === 'starting') prepared = this.#threads.beforeStart(entry);
     else if (hasWaited) prepared = this.#threads.beforeWaiting();
-    if (prepared === undefined) return this.#request(entry, phase);
-    // It may have been cancelled meanwhile.
+    // It may have been cancelled meanwhile, by a hook for one.
     const ifStillWanted = (act: () => void): void => {
       if (this.#phase === phase && this.#entry === entry) act();
     };
+    if (prepared === undefined) return ifStillWanted(() => this.#request(entry, phase));
     prepared.then(
       () => ifStillWanted(() => this.#request(entry, phase)),
       (error: unknown) => ifStillWanted(() => this.onError(error)),

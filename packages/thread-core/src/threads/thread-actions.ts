@@ -4,7 +4,7 @@ import type { ThreadChange, ThreadEntry } from './store.js';
 /** What a send does to threads and their chats. */
 export interface ThreadActions {
   call(request: CallRequest, listener: CallListener): Call;
-  /** What has to be done before a chat.start is sent. */
+  /** What has to be done before a chat.start is sent. It calls the hook of the application, which may cancel the send. */
   beforeStart(entry: ThreadEntry): Promise<void> | undefined;
   /** What has to be done before a message is sent that has waited for others. */
   beforeWaiting(): Promise<void> | undefined;

@@ -16,7 +16,7 @@ export interface QueueOwner extends ThreadActions {
   readonly busy: BusyPolicy;
   findThread(key: string): ThreadEntry | undefined;
   /** Makes a thread known, before its chat.start is sent. */
-  addThread(key: string, entry: ThreadEntry): void;
+  setThread(key: string, entry: ThreadEntry): void;
   /** A chat.start was sent in place of a lost chat. */
   onRestarted(entry: ThreadEntry): void;
   /** Nothing runs or waits in the queue. */
@@ -90,10 +90,10 @@ export class ThreadQueue implements SendQueue<Send> {
     const known = this.#owner.findThread(this.key);
     if (known !== undefined) return send.run(known, known.stateless ? 'stateless' : 'messaging', hasWaited);
     const entry = { agentId: this.agentId, contextId: this.contextId, chatId: randomUUID() };
-    this.#owner.addThread(this.key, entry);
+    this.#owner.setThread(this.key, entry);
     this.#starting = send;
     send.run(entry, 'starting');
-    if (send.restarted) this.#owner.onRestarted(entry);
+    if (send.restarted && this.#starting === send) this.#owner.onRestarted(entry);
   }
 
   restart(send: Send): void {

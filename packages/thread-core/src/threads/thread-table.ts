@@ -102,11 +102,6 @@ export class ThreadTable implements QueueOwner {
     return this.store.get(key);
   }
 
-  addThread(key: string, entry: ThreadEntry): void {
-    this.setThread(key, entry);
-    this.#invokeHook('onStart', entry);
-  }
-
   setThread(key: string, entry: ThreadEntry): void {
     if (this.store === NO_THREADS) this.store = new Map<string, ThreadEntry>();
     this.store.set(key, entry);
@@ -148,8 +143,11 @@ export class ThreadTable implements QueueOwner {
   }
 
   beforeStart(entry: ThreadEntry): Promise<void> | undefined {
+    this.#invokeHook('onStart', entry);
+    // The hook may have ended the thread.
+    if (this.#observer === undefined || !this.#isCurrent(entry)) return undefined;
     try {
-      return this.#observer?.beforeStart?.({ ...entry });
+      return this.#observer.beforeStart?.({ ...entry });
     } catch (error) {
       return Promise.reject(error);
     }

@@ -218,3 +218,27 @@ t.test('a failed start does not affect the next send', async (t) => {
   t.strictSame(methods(agent), ['chat.start'], 'a page that is no agent’s has no chat');
   t.equal(saidIn(await threads.sendToAgent({ agentId: 'support', message: say('two') })), 'support #1: two');
 });
+
+t.test('[F-516] a thread that is ended in the hook onStart is not begun', async (t) => {
+  let end: (() => void) | undefined;
+  const { agent, threads, log } = await setUp(t, { hooks: { onStart: () => end?.() } });
+  const message = { agentId: 'support', message: say('hi') };
+  for (const ending of [() => threads.endChat('support'), () => threads.endAllChats()]) {
+    const ended: Promise<unknown>[] = [];
+    end = () => void ended.push(ending());
+    await t.rejects(threads.sendToAgent(message), { name: 'AbortError' });
+    await Promise.all(ended);
+    t.strictSame(methods(agent), [], 'the agent hears nothing of it');
+  }
+  end = undefined;
+  await threads.sendToAgent(message);
+  agent.forget();
+  end = () => void threads.endAllChats();
+  await t.rejects(threads.sendToAgent(message), { name: 'AbortError' });
+  end = undefined;
+  t.strictSame(methods(agent), ['chat.start', 'chat.message'], 'nor of the chat in place of a lost one');
+  t.equal(saidIn(await threads.sendToAgent(message)), 'support #1: hi');
+  t.match(await threads.endAllChats(), [{ ok: true }]);
+  t.equal(agent.counters.open, 0);
+  t.strictSame(log, []);
+});
