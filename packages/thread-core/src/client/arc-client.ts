@@ -144,9 +144,14 @@ export class ArcClient {
     this.task = this.#taskMethods();
   }
 
-  /** Makes a call whose answer goes to a listener. @internal */
+  /** Makes a call whose answer goes to a listener, and starts it. @internal */
   call(request: CallRequest, listener: CallListener, owner?: CallOwner): Call {
-    return new Call(this.#config, request, listener, owner).start();
+    return this.prepareCall(request, listener, owner).start();
+  }
+
+  /** As `call`, but the call is started by its `start`, which calls functions of the application. @internal */
+  prepareCall(request: CallRequest, listener: CallListener, owner?: CallOwner): Call {
+    return new Call(this.#config, request, listener, owner);
   }
 
   /** The state of each endpoint, as its circuit breaker sees it. Endpoints that do not fail may be missing. */

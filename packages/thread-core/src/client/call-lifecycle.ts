@@ -60,6 +60,10 @@ export abstract class CallLifecycle implements RunningCall {
     return this.attempt?.wasWritten === true;
   }
 
+  protected get isSettled(): boolean {
+    return this.state === 'settled';
+  }
+
   /** Abandons the call: the connection is closed, and the listener is not called any more. */
   cancel(): void {
     this.settle('cancelled');

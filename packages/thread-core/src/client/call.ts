@@ -31,12 +31,8 @@ export class Call extends CallLifecycle implements AttemptOwner {
   start(): this {
     try {
       this.endpoint = this.#findEndpoint();
-      this.#body = writeRequest(this.request, this.config.nextRequestId(), this.config.requestAgent);
-      const token = this.#tokens.get();
-      if (typeof token === 'object') this.#sendWith(token, false);
-      else if (this.config.endpoints.hasOwnConnections) this.run(() => this.#send(token, false));
-      // Later, because other dispatchers (a MockAgent, for one) may answer before `dispatch` returns.
-      else queueMicrotask(() => this.run(() => this.#send(token, false)));
+      // The function `endpoint` of the application may have cancelled the call.
+      if (!this.isSettled) this.#sendFirst();
     } catch (error) {
       this.fail(error);
     } finally {
@@ -44,6 +40,15 @@ export class Call extends CallLifecycle implements AttemptOwner {
     }
     this.trace?.started();
     return this;
+  }
+
+  #sendFirst(): void {
+    this.#body = writeRequest(this.request, this.config.nextRequestId(), this.config.requestAgent);
+    const token = this.#tokens.get();
+    if (typeof token === 'object') this.#sendWith(token, false);
+    else if (this.config.endpoints.hasOwnConnections) this.run(() => this.#send(token, false));
+    // Later, because other dispatchers (a MockAgent, for one) may answer before `dispatch` returns.
+    else queueMicrotask(() => this.run(() => this.#send(token, false)));
   }
 
   get #repeated(): Repeats {
@@ -80,7 +85,7 @@ export class Call extends CallLifecycle implements AttemptOwner {
 
   /** `isFollowUp`: after a redirect or a rejected token, which is no new request to the endpoint. */
   #send(token: string | undefined, isFollowUp: boolean): void {
-    if (this.state === 'settled') return;
+    if (this.isSettled) return;
     const endpoint = this.endpoint as Endpoint;
     const { breaker } = endpoint;
     if (breaker.isOpen && !isFollowUp && !breaker.takesProbe(this.owner)) {
@@ -89,6 +94,8 @@ export class Call extends CallLifecycle implements AttemptOwner {
     }
     const { endpoints } = this.config;
     const own = this.config.headers.of(this.request, this.owner, token, endpoint.origin);
+    // The function `headers` may have cancelled the call.
+    if (this.isSettled) return;
     const headers = this.trace?.sending(own, this.#body, endpoint.address) ?? own;
     const isStream = this.request.params.stream === true;
     const attempt = new Attempt(this, endpoint, token, this.config, isStream, this.isPaused);

@@ -117,7 +117,8 @@ export class Send implements CallListener, Answerable {
 
   #request(entry: ThreadEntry, phase: SendPhase): void {
     const request = callRequestOf(this.request, entry.chatId, phase === 'messaging', this);
-    this.#call = this.#threads.call(request, this);
+    this.#call = this.#threads.prepareCall(request, this);
+    this.#call.start();
     // The request is written. Parsed JSON takes up to twenty times the memory of its text, so do not keep it.
     dropContent(request.params);
     if (this.#paused) this.#call.pause();
@@ -140,9 +141,8 @@ export class Send implements CallListener, Answerable {
     const entry = this.#entry;
     this.#call?.cancel();
     if (this.#phase === 'starting' && entry !== undefined) {
-      if (!this.wasSent) {
-        this.#threads.removeThread(entry);
-      } else {
+      if (!this.wasSent) this.#threads.removeThread(entry);
+      else {
         this.#threads.updateThread(entry, { unsettled: true, unnamed: !this.#isNamed });
         if (!this.#delivered) this.#threads.abandonThread(entry);
       }

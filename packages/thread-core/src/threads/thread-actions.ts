@@ -3,7 +3,8 @@ import type { ThreadChange, ThreadEntry } from './store.js';
 
 /** What a send does to threads and their chats. */
 export interface ThreadActions {
-  call(request: CallRequest, listener: CallListener): Call;
+  /** Makes a call. Its `start` calls functions of the application, which may cancel the send: so the send must know the call. */
+  prepareCall(request: CallRequest, listener: CallListener): Call;
   /** What has to be done before a chat.start is sent. It calls the hook of the application, which may cancel the send. */
   beforeStart(entry: ThreadEntry): Promise<void> | undefined;
   /** What has to be done before a message is sent that has waited for others. */

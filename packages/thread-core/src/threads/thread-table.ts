@@ -94,8 +94,8 @@ export class ThreadTable implements QueueOwner {
     await Promise.all(this.#endings ?? []);
   }
 
-  call(request: CallRequest, listener: CallListener): Call {
-    return this.#client.call(request, listener, this.#owner);
+  prepareCall(request: CallRequest, listener: CallListener): Call {
+    return this.#client.prepareCall(request, listener, this.#owner);
   }
 
   findThread(key: string): ThreadEntry | undefined {
@@ -248,7 +248,8 @@ export class ThreadTable implements QueueOwner {
     timeout: number,
     start?: StartInFlight,
   ): Promise<ChatOutcome> {
-    const outcome = await endChat((request, listener) => this.call(request, listener), entry, options, timeout, start);
+    const call = (...about: [CallRequest, CallListener]): unknown => this.prepareCall(...about).start();
+    const outcome = await endChat(call, entry, options, timeout, start);
     const { agentId, contextId, chatId, error: err } = outcome;
     if (outcome.unsupported && isFirstWithoutEnd(this.#client, agentId)) {
       this.#logger.info({ agentId }, 'the agent has no chat.end: its chats count as ended');

@@ -134,7 +134,7 @@ t.test('if a send and the next one are cancelled, the second never reaches the a
   const { agent, client, threads } = await setUp(t);
   await threads.sendToAgent(hello);
   const gate = agent.hold('chat.message');
-  const calls = t.capture(client, 'call', client.call.bind(client));
+  const calls = t.capture(client, 'prepareCall', client.prepareCall.bind(client));
   const [first, second] = [dispatch(threads), dispatch(threads)];
   await gate.arrived;
   first.send.cancel();

@@ -303,3 +303,22 @@ t.test('an authenticate that never answers holds up no close', async (t) => {
   await all.relay.close();
   t.match(await asked, { refused: { status: 503 } });
 });
+
+t.test('[F-517] a session that is closed in the function headers sends nothing more to its agents', async (t) => {
+  for (const token of [{}, { sessionToken: () => 'secret' }]) {
+    const all = await world(t, {
+      ...token,
+      headers: ({ session }) => {
+        session.close(4000, 'Not paid');
+        return {};
+      },
+    });
+    const client = await all.connect();
+    client.send(to('a', 'x', { id: 1 }));
+    t.match(await client.next(), { type: 'cancelled', id: 1 });
+    t.equal((await client.closed).code, 4000);
+    t.strictSame(await all.session.closed, []);
+    t.strictSame(all.agent.requests, []);
+    t.strictSame(all.log.at('error', 'warn'), []);
+  }
+});
