@@ -31,12 +31,14 @@ export class Answer implements CallListener {
   /** @throws the signal's reason, if it is aborted already */
   from(source: () => Answerable): this {
     this.#signal?.throwIfAborted();
-    this.#source = source();
     if (this.#signal !== undefined) {
       this.#signal.addEventListener('abort', this.#onAbort, { once: true });
       // Many calls of one signal are no leak: each takes its listener away.
       setMaxListeners(0, this.#signal);
     }
+    this.#source = source();
+    // A function of the application that was called meanwhile may have aborted it.
+    if (this.#signal?.aborted) this.#onAbort();
     return this;
   }
 

@@ -192,3 +192,16 @@ t.test('the answer of a send that was paused before it ran is read after it is r
   t.equal(await second.listener.ended, 'done');
   t.strictSame(second.listener.received, ['content', 'content', 'content', 'done']);
 });
+
+t.test('[F-518] a signal that is aborted while its send begins cancels it', async (t) => {
+  for (const stream of [false, true]) {
+    const controller = new AbortController();
+    const { signal } = controller;
+    const hooks = { onStart: () => controller.abort(new Error('enough')) };
+    const { agent, threads } = await setUp(t, { hooks });
+    await t.rejects(threads.sendToAgent({ ...hello, signal, stream }), { message: 'enough' });
+    await threads.endAllChats();
+    t.equal(agent.counters.open, 0);
+    t.strictSame(getEventListeners(signal, 'abort'), []);
+  }
+});
