@@ -29,7 +29,7 @@ class Interruption {
 
 type Interrupts = Set<(refused: Refusal) => void>;
 
-/** The result of the checks. `err`: what `authenticate` threw, which is for the log only. */
+/** The result of the checks. `err`: what `authenticate` or `allowedOrigins` threw, which is for the log only. */
 type Checked = { identity: unknown } | { refused: Refusal; err?: unknown };
 
 /** What `admit` decided about a request whose socket is not attached yet. */
@@ -197,6 +197,10 @@ export class AdmissionControl {
     if (allowedHosts !== undefined && !isHostAllowed(host, allowedHosts)) return { refused: WRONG_HOST };
     try {
       if (!isOriginAllowed(request, allowedOrigins, host)) return { refused: WRONG_ORIGIN };
+    } catch (err) {
+      return { refused: WRONG_ORIGIN, err };
+    }
+    try {
       const asked = authenticate?.(request, context);
       const identity = isThenable(asked) ? await this.#settle(request, asked, interrupts) : asked;
       if (identity instanceof Interruption) return { refused: identity.refused };

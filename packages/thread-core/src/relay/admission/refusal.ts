@@ -62,5 +62,6 @@ const REFUSAL_LINES: Readonly<Record<RefusalReason, string>> = {
 
 /** What the log says of a refusal, and which option decides. */
 export function lineOf(reason: RefusalReason, hasThrown: boolean): string {
-  return hasThrown ? 'refused a connection: authenticate threw an error' : REFUSAL_LINES[reason];
+  if (!hasThrown) return REFUSAL_LINES[reason];
+  return `refused a connection: ${reason === 'origin' ? 'allowedOrigins' : 'authenticate'} threw an error`;
 }

@@ -246,3 +246,17 @@ t.test('a request that admit accepted keeps its identity when its socket is atta
   t.strictSame(all.session.identity, { user: 1 });
   t.equal(asked, 1);
 });
+
+t.test('[F-519] an origin that a function fails to check is refused as an origin, and logged as that', async (t) => {
+  const broken = Object.assign(new Error('broken'), { statusCode: 500 });
+  const refusals: unknown[] = [];
+  const { ask, log } = await admissionServer(t, {
+    allowedOrigins: () => {
+      throw broken;
+    },
+    hooks: { onRefuse: ({ reason, status }) => void refusals.push([reason, status]) },
+  });
+  t.strictSame(await ask({ origin: 'http://a' }), refusedOrigin);
+  t.strictSame(refusals, [['origin', 403]]);
+  t.match(log.lines, [{ message: 'refused a connection: allowedOrigins threw an error', about: { err: broken } }]);
+});
