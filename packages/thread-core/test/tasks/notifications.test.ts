@@ -273,3 +273,13 @@ t.test('from task.subscribe to the handler: what happens to a task of the test a
   t.match(canceled.result.task, { status: 'CANCELED', canceledAt: String, reason: 'enough' });
   t.match(await second, { taskId, event: 'TASK_CANCELED', data: { status: 'CANCELED', reason: 'enough' } });
 });
+
+t.test('[F-520] a function may take as long as it likes if the time-out is longer than a timer can wait', async (t) => {
+  for (const timeout of [Number.POSITIVE_INFINITY, 2 ** 31]) {
+    const { post } = await start(t, {
+      timeout,
+      onNotification: () => new Promise((resolve) => setTimeout(resolve, 20)),
+    });
+    t.match(await post(plain), { status: 200 });
+  }
+});
