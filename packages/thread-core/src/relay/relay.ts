@@ -213,9 +213,10 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
     this.#admission.refuseUser(key);
     this.cluster?.signOut(key);
     for (const session of this.#sessions) {
-      // One that came from another node may have no identity before its client does.
-      const keys = [session.resumption?.identityKey || undefined, this.#identities.keyOf(session.identity)];
-      if (session.isAdmitted && keys.includes(key)) session.close(CloseCode.Unauthorized, 'Signed out');
+      // The identity is not known before. One that came from another node may have none before its client does.
+      if (!session.isAdmitted) continue;
+      const own = session.resumption?.identityKey || this.#identities.keyOf(session.identity);
+      if (own === key) session.close(CloseCode.Unauthorized, 'Signed out');
     }
   }
 

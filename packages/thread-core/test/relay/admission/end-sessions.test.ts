@@ -161,3 +161,22 @@ t.test('a connection whose check throws after the upgrade does not stay among th
   t.strictSame(await control.checkAdmission(request, undefined, undefined), { identity: 'bob' });
   t.strictSame(asked, [], 'no end of a user is remembered');
 });
+
+t.test('[F-521] endSessions asks for no key of a connection whose identity is not known yet', async (t) => {
+  const { authenticate, waiting, arrived } = slowAuthentication();
+  const asked: unknown[] = [];
+  const key = (identity: unknown): string => {
+    asked.push(identity);
+    return (identity as { id: string }).id;
+  };
+  const { relay, connect, log } = await world(t, { authenticate, attach: {}, identity: { key } });
+  const ann = await connect({ headers: { user: 'ann' } });
+  await arrived(1);
+  await relay.endSessions('bob');
+  t.strictSame([asked, log.at('error')], [[], []]);
+  waiting[0]?.answer();
+  await ann.rest();
+  await relay.endSessions('ann');
+  t.match(await ann.closed, { code: 4401, reason: 'Signed out' });
+  t.ok(asked.every((identity) => identity !== undefined));
+});
