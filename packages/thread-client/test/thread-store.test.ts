@@ -1,6 +1,7 @@
 import t from 'tap';
 import { ThreadRegistry } from '../src/react/registry.js';
 import { type ThreadSnapshot, ThreadStore } from '../src/react/thread-store.js';
+import type { ClientTurn } from '../src/turn.js';
 import { createWorld, FAST, failure, until } from './world.js';
 
 /** The next snapshot that is as wanted. */
@@ -147,4 +148,22 @@ t.test('a registry makes its client when it is needed, and closes it when the la
   other.mount()();
   t.equal(other.existing, own);
   t.equal(other.client(), own);
+});
+
+t.test('[F-522] an answer that cannot be shown is listed once, however often components come and go', async (t) => {
+  const { agent, client } = await createWorld(t);
+  const one = client();
+  const gate = agent.hold();
+  const turn = one.send('support', 'a', { stream: true });
+  // As after a reload: its pieces were too many to be stored.
+  (turn as ClientTurn).restore(undefined);
+  const store = new ThreadStore(() => one, 'support', undefined);
+  for (let times = 0; times < 3; times++) {
+    store.subscribe(() => {})();
+    await until(() => store.snapshot.status === 'error');
+  }
+  t.match(store.snapshot.messages, [{ id: turn.id, status: 'failed', error: { code: 'UNREAD' } }]);
+  t.equal(store.snapshot.messages.length, 1);
+  gate.release();
+  await turn.result;
 });

@@ -87,7 +87,9 @@ export class ThreadStore {
     const own = this.#client()
       .pending()
       .filter(({ agentId, contextId }) => agentId === this.#agentId && contextId === this.#contextId);
-    for (const turn of own) if (!this.#running.has(turn)) void this.#follow(turn);
+    // One that could not be shown to its end is listed, and is followed no more.
+    const isListed = (turn: Turn): boolean => this.snapshot.messages.some(({ id }) => id === turn.id);
+    for (const turn of own) if (!this.#running.has(turn) && !isListed(turn)) void this.#follow(turn);
   }
 
   async #follow(turn: Turn, ...question: ThreadMessage[]): Promise<void> {
