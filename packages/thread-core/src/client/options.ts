@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Dispatcher } from 'undici';
 import { guardLogger, type Logger, silentLogger } from '../logger.js';
-import { isObject, quote } from '../values.js';
+import { isObject, MAX_TIMEOUT_MS, quote } from '../values.js';
 import { Breaker, type BreakerOptions } from './breaker.js';
 import { ClientLog } from './client-log.js';
 import type { CookieFilter } from './cookies.js';
@@ -94,17 +94,17 @@ export interface ClientConfig {
   nextRequestId(): string;
 }
 
-/** Default and least value of the options that are numbers. */
+/** Default, least and largest value of the options that are numbers. */
 const NUMBERS = {
   timeout: [60_000, 0],
   streamIdleTimeout: [60_000, 0],
   streamTimeout: [0, 0],
   retries: [2, 0],
   connections: [1024, 1],
-  keepAliveTimeout: [1500, 1],
+  keepAliveTimeout: [1500, 1, MAX_TIMEOUT_MS],
   maxResponseBytes: [16 * 1024 * 1024, 1],
   maxEventBytes: [16 * 1024 * 1024, 1],
-} as const satisfies Partial<Record<keyof ArcClientOptions, readonly [number, number]>>;
+} as const satisfies Partial<Record<keyof ArcClientOptions, readonly [number, number, number?]>>;
 
 type NumberOption = keyof typeof NUMBERS;
 
@@ -121,9 +121,10 @@ export function readClientOptions(options: ArcClientOptions): ClientConfig {
   const isDispatcher = dispatcher === undefined || typeof dispatcher.dispatch === 'function';
   check(isDispatcher, 'dispatcher', 'must be an undici dispatcher');
   const number = (name: NumberOption): number => {
-    const [fallback, least] = NUMBERS[name];
+    const [fallback, least, most] = NUMBERS[name];
     const value = options[name] ?? fallback;
-    check(isNumber(value, least), name, `must be a number of at least ${least}`);
+    const range = most === undefined ? `of at least ${least}` : `from ${least} to ${most}`;
+    check(isNumber(value, least) && !(value > (most ?? value)), name, `must be a number ${range}`);
     return value;
   };
   const requestHeaders = new RequestHeaders(headers);

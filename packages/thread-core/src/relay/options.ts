@@ -158,8 +158,7 @@ export function readOptions(options: RelayOptions): RelayConfig {
     if (Object.hasOwn(NUMBERS, name)) {
       const [, min, max = Number.POSITIVE_INFINITY] = NUMBERS[name as NumberOption];
       const isRight = typeof value === 'number' && value >= min && value <= max;
-      if (!isRight)
-        throw wrong(name, `must be a number from ${min}${max === Number.POSITIVE_INFINITY ? '' : ` to ${max}`}`);
+      if (!isRight) throw wrong(name, `must be a number ${rangeOf(min, max)}`);
       continue;
     }
     if (!Object.hasOwn(CHECKS, name)) throw wrong(name, 'is not an option of the relay');
@@ -242,7 +241,7 @@ function readResume({ resume, replies }: RelayOptions): ResumeConfig | undefined
     if (!Object.hasOwn(RESUME_NUMBERS, name)) throw wrong(`resume.${name}`, 'is not an option of resume');
     const [, min, max = Number.POSITIVE_INFINITY] = RESUME_NUMBERS[name as keyof ResumeOptions];
     const isRight = value === undefined || (typeof value === 'number' && value >= min && value <= max);
-    if (!isRight) throw wrong(`resume.${name}`, `must be a number of at least ${min}`);
+    if (!isRight) throw wrong(`resume.${name}`, `must be a number ${rangeOf(min, max)}`);
   }
   const { grace, maxBufferedBytes, maxDetached, maxDetachedBytes } = RESUME_NUMBERS;
   return {
@@ -260,6 +259,10 @@ function oneOf(agents: readonly string[] | ReadonlySet<string>): (agentId: strin
 
 function hasAuthorization(headers: RelayOptions['headers']): boolean {
   return Object.keys(Object(headers)).some((name) => name.toLowerCase() === 'authorization');
+}
+
+function rangeOf(min: number, max: number): string {
+  return max === Number.POSITIVE_INFINITY ? `of at least ${min}` : `from ${min} to ${max}`;
 }
 
 function wrong(option: string, problem: string): TypeError {

@@ -629,3 +629,11 @@ t.test('a listener hears nothing before its call is known', async (t) => {
   known = true;
   t.ok((await ended) instanceof ArcError);
 });
+
+t.test('[F-523] a keepAliveTimeout that no timer can wait for is named when the client is created', async (t) => {
+  for (const keepAliveTimeout of [Number.POSITIVE_INFINITY, 2 ** 31]) {
+    const create = (): ArcClient => new ArcClient({ endpoint: 'http://127.0.0.1:1', keepAliveTimeout });
+    t.throws(create, new TypeError('keepAliveTimeout: must be a number from 1 to 2147483647'));
+  }
+  t.doesNotThrow(() => new ArcClient({ endpoint: 'http://127.0.0.1:1', keepAliveTimeout: 2 ** 31 - 1 }));
+});

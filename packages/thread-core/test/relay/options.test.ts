@@ -233,3 +233,14 @@ t.test('an endpoint function without agents and authorize is warned of at start-
   t.strictSame(warned({ authorize: () => true }), []);
   t.strictSame(warned({ endpoint: 'http://127.0.0.1:1/arc' }), []);
 });
+
+t.test('[F-523] a time that is too long is refused with the range that it may be in', (t) => {
+  const range = 'must be a number from 0 to 2147483647';
+  t.throws(() => relay({ resume: { grace: Number.POSITIVE_INFINITY } }), new TypeError(`resume.grace: ${range}`));
+  t.throws(() => relay({ sendTimeout: Number.POSITIVE_INFINITY }), new TypeError(`sendTimeout: ${range}`));
+  t.throws(
+    () => relay({ resume: { maxDetached: -1 } }),
+    new TypeError('resume.maxDetached: must be a number of at least 0'),
+  );
+  t.end();
+});
