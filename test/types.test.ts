@@ -68,7 +68,7 @@ function errorsOf(sources: string[], options: TypeScript.CompilerOptions, isHidd
 }
 
 for (const [resolver, options] of Object.entries(RESOLVERS)) {
-  t.test(`what users write compiles strictly, without @types/ws, as ${resolver} resolves`, async (t) => {
+  t.test(`what users write compiles strictly, without @types/ws, as ${resolver} resolves [F-524]`, async (t) => {
     const errors = errorsOf([...PROGRAMS, 'ws.ts'], { ...STRICT, ...options }, true);
     const isOfWs = (error: string): boolean => error.includes('/types/ws.ts:');
     t.match(errors.find(isOfWs), /declaration file for module 'ws'/, 'they are hidden, indeed');

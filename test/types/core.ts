@@ -17,6 +17,7 @@ const relay = createRelay({
   authenticate: async ({ headers }) => users.get(String(headers['x-api-key'])),
   authorize: (user, agentId) => user.agents.includes(agentId),
   sessionToken: ({ identity }) => identity.name,
+  headers: ({ session, agentId }) => ({ 'x-user': session.identity.name, 'x-agent': agentId }),
   route: (_frame, session) => session.identity.agents[0],
   hooks: { onOpen: ({ identity }) => void identity.name.trim(), onRefuse: ({ reason }) => void reason.length },
   identity: {

@@ -1,4 +1,5 @@
 import { ARC_CONTENT_TYPE, type ArcMethod } from '@arc/thread-protocol';
+import type { Callback } from '../hooks.js';
 import { isHttpName, rejectPromise } from '../values.js';
 import { VERSION } from '../version.js';
 import type { CallOwner, CallRequest } from './call-request.js';
@@ -18,7 +19,7 @@ export interface HeadersContext<Session = unknown> {
 /** Headers of every request, or a function that gives those of one request. */
 export type HeadersOption<Session = unknown> =
   | Record<string, string>
-  | ((context: HeadersContext<Session>) => Record<string, string>);
+  | Callback<[context: HeadersContext<Session>], Record<string, string>>;
 
 const OWN_HEADERS: Record<string, string> = {
   'content-type': ARC_CONTENT_TYPE,

@@ -164,7 +164,7 @@ export interface RelayOptions<Identity = unknown, Context = unknown> {
   /** The name of this side in ARC's `requestAgent`. Default `arc-threads`. */
   requestAgent?: ArcClientOptions['requestAgent'];
   /** Headers of every request to an agent, or a function of the request. They replace the relay's of the same name. Default: none. */
-  headers?: HeadersOption<Session> | undefined;
+  headers?: HeadersOption<Session<Identity>> | undefined;
   /** Any undici dispatcher (Agent, ProxyAgent, …). Its owner closes it. Default: connections of the relay's own. */
   dispatcher?: ArcClientOptions['dispatcher'];
   /**

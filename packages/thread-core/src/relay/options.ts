@@ -1,5 +1,4 @@
 import { ArcClient } from '../client/arc-client.js';
-import type { HeadersOption } from '../client/request-headers.js';
 import { type Logger, limitLogger, silentLogger } from '../logger.js';
 import { isHttpName, isObject, MAX_TIMEOUT_MS } from '../values.js';
 import { parseOrigin } from './admission/origin.js';
@@ -200,8 +199,7 @@ export function readOptions(options: RelayOptions): RelayConfig {
         endpoint: endpoint as string,
         token,
         requestAgent,
-        // Its calls have no other sessions than those of this relay.
-        headers: headers as HeadersOption | undefined,
+        headers,
         dispatcher,
         cookies,
         keepAliveTimeout,
