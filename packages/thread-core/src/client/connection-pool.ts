@@ -63,7 +63,7 @@ export class ConnectionPool implements PooledRequestOwner {
     else this.#others -= 1;
     if (usage !== undefined) usage.connections -= 1;
     if (this.#justUsed.push(client) === 1) setImmediate(() => this.#wake());
-    if (this.#onIdle !== undefined && this.#isIdle) this.#onIdle();
+    this.#noteIdle();
   }
 
   /** @internal */
@@ -144,9 +144,15 @@ export class ConnectionPool implements PooledRequestOwner {
   #release(): void {
     while (this.#waiting.size > 0 && this.#hasRoom()) {
       const request = this.#next();
-      if (request === undefined) return;
+      if (request === undefined) break;
       this.#begin(request);
     }
+    // The last of those that waited may have been cancelled.
+    this.#noteIdle();
+  }
+
+  #noteIdle(): void {
+    if (this.#onIdle !== undefined && this.#isIdle) this.#onIdle();
   }
 
   /** Sessions without a connection come first. */

@@ -1,5 +1,6 @@
 // Connections are kept to so many origins, and no more: an endpoint function may make them up.
 
+import { deferred, withDeadline } from '@arc/test-client';
 import t, { type Test } from 'tap';
 import { Breaker } from '../../src/client/breaker.js';
 import { EndpointRegistry } from '../../src/client/endpoint.js';
@@ -12,7 +13,8 @@ function two(t: Test): { endpoints: EndpointRegistry; post: (peer: Peer) => Prom
     (url) => url,
     undefined,
     1,
-    {},
+    // Longer than the tests take: what is closed is not closed for being idle.
+    { keepAliveTimeout: 60_000 },
     () => new Breaker(10, 500),
     2,
   );
@@ -99,3 +101,30 @@ t.test('an endpoint that is no URL is named without its query and its password',
     t.throws(post, { message: `endpoint: expected an http(s) URL, got ${JSON.stringify(shown)}` });
   }
 });
+
+t.test(
+  '[F-525] connections that are not needed any more are closed, though the last that waited was cancelled',
+  async (t) => {
+    const { endpoints, post } = two(t);
+    const gate = deferred();
+    const a = await serve(t, (socket) => gate.promise.then(() => void socket.write(String(answer()))));
+    const answered = post(a);
+    await a.until(() => a.requests.length === 1);
+    const nothing = (): void => {};
+    const waiting = {
+      isSettled: false,
+      onRequestStart: () => t.fail('it was cancelled'),
+      ...{ onResponseStart: nothing, onResponseData: nothing, onResponseEnd: nothing, onResponseError: nothing },
+    };
+    endpoints.post(endpoints.resolve(a.url), [], '{}', waiting);
+    waiting.isSettled = true;
+    for (const other of [await serve(t, answer()), await serve(t, answer())]) await post(other);
+    gate.resolve();
+    await answered;
+    await withDeadline(
+      a.until(() => a.open === 0),
+      'its connection to be closed',
+      5000,
+    );
+  },
+);
