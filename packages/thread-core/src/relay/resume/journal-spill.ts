@@ -137,7 +137,7 @@ export class JournalSpill {
   /** What the store does not have, as far as one entry takes it. */
   #next(): JournalSlice {
     const firstSeq = Math.max(this.#end, this.#journal.acknowledged) + 1;
-    const frames = this.#journal.framesAfter(firstSeq - 1).slice(0, MAX_FRAMES);
+    const frames = this.#journal.framesAfter(firstSeq - 1, MAX_FRAMES);
     return { firstSeq, frames: frames.map(decode) };
   }
 

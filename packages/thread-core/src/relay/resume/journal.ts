@@ -1,22 +1,25 @@
 import { type Bytes, flatten } from '../../bytes.js';
 import { headerOf, splitFrames } from '../frames/websocket-frames.js';
 
-/** How a numbered frame begins. Frames without a number, which a batch may contain as well, begin with their type. */
-const NUMBERED = '{"seq":';
-
-/** Frames with consecutive numbers. */
+/** Frames with consecutive numbers, each in one batch only. */
 interface Batch {
   /** The frames as they are written, each with its WebSocket header. */
   readonly text: string;
   /** The number of the last one. */
   readonly lastSeq: number;
-  /** What it counts for. */
+  /** Size of the frames. */
   readonly bytes: number;
 }
 
 function sizeOf(frames: Bytes[]): number {
   let size = 0;
   for (const { length } of frames) size += length;
+  return size;
+}
+
+function headersOf(frames: Bytes[]): number {
+  let size = 0;
+  for (const frame of frames) size += headerOf(frame).length;
   return size;
 }
 
@@ -50,7 +53,7 @@ export class Journal {
     return this.#acknowledged;
   }
 
-  /** Size of the batches that are kept. A batch is kept until its last frame is acknowledged. */
+  /** Size of the frames that are kept: each until the last frame of its batch is acknowledged. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -78,14 +81,16 @@ export class Journal {
     if (!isBatched) this.closeBatch();
   }
 
-  /** The last frames are written as one text. */
+  /** The last frames are written as one text, maybe with others. */
   onBatch(text: string): void {
     if (this.#open === undefined) return;
-    this.#bytes += text.length - sizeOf(this.#open);
-    this.#add(text, text.length);
+    const bytes = sizeOf(this.#open);
+    // Others have no number, or are kept already: written again on this connection, or by the gateway that had it before.
+    if (text.length === bytes + headersOf(this.#open)) this.#add(text, bytes);
+    else this.closeBatch();
   }
 
-  /** The last frames are not written, or one by one. */
+  /** The last frames are not written, or one by one, or with others. */
   closeBatch(): void {
     if (this.#open === undefined) return;
     let text = '';
@@ -141,17 +146,22 @@ export class Journal {
     return this.framesAfter(this.#acknowledged);
   }
 
-  /** The kept frames after a number. */
-  framesAfter(seq: number): Bytes[] {
+  /** The kept frames after a number: the first ones, if there are more than `most`. */
+  framesAfter(seq: number, most = Number.POSITIVE_INFINITY): Bytes[] {
     const after = Math.max(seq, this.#acknowledged);
-    // From the end: a session that writes to a store asks for the last ones again and again.
-    const start = this.#batches.findLastIndex(({ lastSeq }) => lastSeq <= after) + 1;
     const frames: Bytes[] = [];
-    for (const { text } of this.#batches.slice(start)) {
-      for (const frame of splitFrames(text)) if (frame.startsWith(NUMBERED)) frames.push(frame);
+    const take = (batch: Bytes[], lastSeq: number): void => {
+      // The first batch may begin with frames up to that number.
+      const first = batch.length - (lastSeq - after - frames.length);
+      for (const frame of batch.slice(first, first + most - frames.length)) frames.push(frame);
+    };
+    // Only what is asked for is split: a long journal is copied to a store piece by piece.
+    const start = this.#batches.findLastIndex(({ lastSeq }) => lastSeq <= after) + 1;
+    for (let index = start; index < this.#batches.length && frames.length < most; index += 1) {
+      const { text, lastSeq } = this.#batches[index] as Batch;
+      take(splitFrames(text), lastSeq);
     }
-    for (const frame of this.#open ?? []) frames.push(frame);
-    // A batch may begin with frames that were acknowledged, or written again.
-    return frames.slice(frames.length - (this.#lastSeq - after));
+    if (this.#open !== undefined && frames.length < most) take(this.#open, this.#lastSeq);
+    return frames;
   }
 }

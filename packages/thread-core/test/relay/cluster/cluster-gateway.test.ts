@@ -476,3 +476,34 @@ t.test('maxSessionAge at the node of the client ends a session that another node
   t.equal((await second.closed).code, 4401);
   await until(() => agent.counters.open === 0 && a.relay.sessions.size === 0, 'the session to end');
 });
+
+t.test(
+  'frames that its node writes to a client together with the first of the session that has moved there are kept once [S-64]',
+  async (t) => {
+    const { agent, nodes } = await cluster(t, 2, { lease: 30_000 });
+    const [a, b] = nodes as Pair;
+    const { gate, session } = await stream(agent, a, 3);
+    const [second] = await b.resume({ session, seq: 0, sent: 1 });
+    await second.all(5);
+    // What follows, the move, and the answer to the next frame of the client come in one turn.
+    const reading = deferred();
+    const givingAway = deferred();
+    b.gates.read = reading.promise;
+    a.gates.handover = givingAway.promise;
+    const handovers = countCalls(a, 'handover');
+    gate.resolve();
+    await until(() => handovers.count > 0, 'the session to be at rest');
+    const posts = countCalls(b, 'post');
+    second.send({ type: 'end', agent_id: 'nobody', id: 'e' });
+    await until(() => posts.count > 0, 'the frame to be passed on');
+    givingAway.resolve();
+    await until(() => a.relay.stats().sessions === 0, 'the session to be handed over');
+    reading.resolve();
+    let frame = await nextOf(second);
+    while (frame.id !== 'e') frame = await nextOf(second);
+    const last = Number(frame.seq);
+    await b.dropAll();
+    const [third] = await b.resume({ session, seq: 0, sent: 2 });
+    t.strictSame(seqs(await third.all(last)), range(1, last));
+  },
+);

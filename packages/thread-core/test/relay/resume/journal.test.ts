@@ -48,10 +48,11 @@ class Model {
     this.#expected = this.#expected.filter((one) => one.seq > seq);
   }
 
-  /** The session gets another connection, on which everything is written again, before what follows. */
+  /** The session gets another connection, on which all that its client has not seen is written again, before what follows. */
   #replace(): void {
     this.journal.closeBatch();
-    this.#batch = [encode('{"type":"ready"}'), ...this.journal.frames()];
+    const seen = this.#acknowledged + this.#random.below(this.#expected.length + 1);
+    this.#batch = [encode('{"type":"ready"}'), ...this.journal.framesAfter(seen)];
   }
 
   step(): void {
@@ -72,6 +73,9 @@ class Model {
     const some = this.#expected.filter(({ seq }) => seq > after).map(({ frame }) => frame);
     if (JSON.stringify(journal.frames()) !== JSON.stringify(all)) return 'frames';
     if (JSON.stringify(journal.framesAfter(after)) !== JSON.stringify(some)) return `framesAfter ${after}`;
+    const most = this.#random.below(20);
+    if (JSON.stringify(journal.framesAfter(after, most)) !== JSON.stringify(some.slice(0, most)))
+      return `${most} frames after ${after}`;
     if (journal.isEmpty !== (all.length === 0)) return 'isEmpty';
     if (journal.isEmpty ? journal.bytes !== 0 : journal.bytes < Math.max(...all.map(({ length }) => length)))
       return 'bytes';
@@ -82,7 +86,7 @@ class Model {
 t.test(
   'a journal has each frame that is not acknowledged once, in order, however they are written [F-274]',
   async (t) => {
-    for (let seed = 1; seed <= 300; seed += 1) {
+    for (let seed = 1; seed <= 200; seed += 1) {
       const model = new Model(seed);
       for (let step = 0; step < 200; step += 1) {
         model.step();
@@ -96,20 +100,38 @@ t.test(
   },
 );
 
-t.test('a batch is kept, and counts, until its last frame is acknowledged', async (t) => {
-  const journal = new Journal(1000);
-  const frames: Bytes[] = [];
-  for (let count = 0; count < 10; count += 1) {
+function append(journal: Journal, count: number): Bytes[] {
+  return Array.from({ length: count }, () => {
     const frame = journal.number(encode(`"data":"${'x'.repeat(200)}"}`));
     journal.append(frame, true);
-    frames.push(frame);
-  }
+    return frame;
+  });
+}
+
+t.test('a batch is kept, and counts, until its last frame is acknowledged', async (t) => {
+  const journal = new Journal(1000);
+  const frames = append(journal, 10);
+  const { bytes } = journal;
+  t.equal(bytes, frames.join('').length);
   journal.onBatch(wire(frames));
-  t.equal(journal.bytes, wire(frames).length);
+  t.equal(journal.bytes, bytes, 'what counts does not change when it is written');
   t.equal(journal.isFull, true);
   journal.acknowledge(9);
   t.equal(journal.isFull, true);
   t.strictSame(journal.frames(), frames.slice(9));
   journal.acknowledge(10);
   t.equal(journal.bytes, 0);
+});
+
+t.test('frames that are written again, together with new ones, do not count twice', async (t) => {
+  const journal = new Journal(10_000);
+  const frames = append(journal, 10);
+  for (let connection = 0; connection < 10; connection += 1) {
+    journal.closeBatch();
+    const replayed = journal.frames();
+    frames.push(...append(journal, 1));
+    journal.onBatch(wire([encode('{"type":"ready"}'), ...replayed, ...frames.slice(-1)]));
+    t.equal(journal.bytes, frames.join('').length);
+  }
+  t.strictSame(journal.frames(), frames);
 });
