@@ -11,6 +11,9 @@ interface Batch {
   readonly bytes: number;
 }
 
+/** In place of one that is dropped. */
+const NO_BATCH: Batch = { text: '', lastSeq: 0, bytes: 0 };
+
 function sizeOf(frames: Bytes[]): number {
   let size = 0;
   for (const { length } of frames) size += length;
@@ -30,6 +33,8 @@ function headersOf(frames: Bytes[]): number {
 export class Journal {
   readonly #maxBytes: number;
   #batches: Batch[] = [];
+  /** The index of the first batch that is not dropped. */
+  #start = 0;
   /** The last frames, whose batch is not written yet. */
   #open: Bytes[] | undefined;
   #lastSeq: number;
@@ -118,18 +123,22 @@ export class Journal {
   acknowledge(seq: number): void {
     this.#acknowledged = Math.max(this.#acknowledged, Math.min(seq, this.#lastSeq));
     if (this.isEmpty) return this.#clear();
-    let count = 0;
-    for (const { lastSeq, bytes } of this.#batches) {
+    for (; this.#start < this.#batches.length; this.#start += 1) {
+      const { lastSeq, bytes } = this.#batches[this.#start] as Batch;
       if (lastSeq > this.#acknowledged) break;
       this.#bytes -= bytes;
-      count += 1;
+      this.#batches[this.#start] = NO_BATCH;
     }
-    if (count > 0) this.#batches.splice(0, count);
+    // Not each time: a client may acknowledge thousands of frames one by one.
+    if (this.#start * 2 <= this.#batches.length) return;
+    this.#batches = this.#batches.slice(this.#start);
+    this.#start = 0;
   }
 
   #clear(): void {
     if (this.#bytes === 0) return;
     this.#batches = [];
+    this.#start = 0;
     this.#open = undefined;
     this.#bytes = 0;
   }
