@@ -10,8 +10,8 @@ export interface OwnedSession {
   registerAgain(boot: string): Promise<void>;
   /** Renews the lease, and registers the session again; if another node owns it, it is released. */
   findOwner(): Promise<void>;
-  /** It is another node's, or may be. */
-  lost(): void;
+  /** It may be another node's. */
+  giveUp(): void;
 }
 
 /** How often one write is tried again because the store does not know the session. */
@@ -35,7 +35,7 @@ export class OwnedWrites extends WriteQueue {
   confirm(): Promise<void> | undefined {
     if (this.#session.isReleased || this.#node.isLeaseGood) return undefined;
     return this.#session.findOwner().then(() => {
-      if (!this.#node.isLeaseGood) this.#session.lost();
+      if (!this.#node.isLeaseGood) this.#session.giveUp();
     });
   }
 

@@ -43,4 +43,13 @@ export class LatestDescription {
     }
     return this.#latest;
   }
+
+  /** As `read`. Undefined if it throws: then it stays out of the store. To throw would keep all other sessions out as well. */
+  find(): SessionDescription | undefined {
+    try {
+      return this.read();
+    } catch {
+      return undefined;
+    }
+  }
 }

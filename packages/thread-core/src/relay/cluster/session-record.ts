@@ -5,8 +5,9 @@ import { ClusterUnavailableError } from './cluster-errors.js';
 import type { ClusterNode } from './cluster-node.js';
 import type { ReconciledSession } from './cluster-reconcile.js';
 import { OwnedWrites } from './owned-writes.js';
-import { type ClaimedRecord, LatestDescription, type RecordOwner, type SessionDescription } from './record-owner.js';
+import { type ClaimedRecord, LatestDescription, type RecordOwner } from './record-owner.js';
 import { StoredThreads } from './stored-threads.js';
+import { UnconfirmedSession } from './unconfirmed-session.js';
 
 /**
  * Keeps one session in the store: each thread before its chat.start, so that others can end the chat if this process dies.
@@ -148,7 +149,7 @@ export class SessionRecord implements ReconciledSession {
       await this.#writes.addOwned(() => this.#writeThread(entry.chatId));
       if (this.isReleased) throw new ClusterUnavailableError();
     } catch (error) {
-      this.#failed(entry.chatId, error);
+      if (!(error instanceof FencedError)) this.#writeLater(entry.chatId, error);
       throw error instanceof ClusterUnavailableError ? error : new ClusterUnavailableError(error);
     }
   }
@@ -204,13 +205,8 @@ export class SessionRecord implements ReconciledSession {
     const { store, node } = this.#node;
     const owned = this.#owned;
     if (owned === undefined || this.isReleased || this.#isExpired) return;
-    let described: SessionDescription;
-    try {
-      described = this.#description.read();
-    } catch {
-      // It stays out of the store. Throwing would keep all other sessions out as well.
-      return;
-    }
+    const described = this.#description.find();
+    if (described === undefined) return;
     try {
       await store.open(node, { ...described, epoch: owned.epoch, boot, threads: this.threads });
       this.#owner.onRegisteredAgain();
@@ -238,12 +234,20 @@ export class SessionRecord implements ReconciledSession {
     this.#owner.onLost();
   }
 
+  /** As `lost`, while the store does not say whose it is. */
+  giveUp(): void {
+    if (!this.isReleased) UnconfirmedSession.add(this.#node, this.#owned, this.#description, this.#threads);
+    this.lost();
+  }
+
   #writeSoon(key: string): void {
     if (!this.isReleased && this.#owned !== undefined) this.#queueThread(key);
   }
 
   #queueThread(key: string): void {
-    this.#writes.addOwned(() => this.#writeThread(key)).catch((error: unknown) => this.#failed(key, error));
+    this.#writes
+      .addOwned(() => this.#writeThread(key))
+      .catch((error: unknown) => error instanceof FencedError || this.#writeLater(key, error));
   }
 
   async #writeThread(key: string): Promise<void> {
@@ -287,10 +291,6 @@ export class SessionRecord implements ReconciledSession {
     this.#owned = await this.#node.store.open(this.#node.node, meta);
     this.#isUncertain = false;
     this.#description.isClaimable = meta.secretHash !== undefined;
-  }
-
-  #failed(key: string, error: unknown): void {
-    if (!(error instanceof FencedError)) this.#writeLater(key, error);
   }
 
   #writeLater(key: string, error: unknown): void {

@@ -295,5 +295,5 @@ export async function endDetached<Member extends ResumingSession>(
 ): Promise<void> {
   const { record } = session;
   if (record === undefined || (await record.expire(config.cleanupTimeout))) session.complete();
-  else record.lost();
+  else record.giveUp();
 }

@@ -77,3 +77,26 @@ t.test(
     gate.release();
   },
 );
+
+for (const end of ['is left by its client', 'is over its grace'] as const) {
+  t.test(
+    `a session that ${end} while the store is away, which loses its data then, leaves no chat open [S-151]`,
+    async (t) => {
+      const isLeft = end === 'is left by its client';
+      const { agent, store, nodes } = await cluster(t, 1, { lease: 300, resume: { grace: isLeft ? 60_000 : 600 } });
+      const [a] = nodes as [ClusterNode];
+      const [first] = await a.resume();
+      await first.ask(to('support', 'x', { id: 1 }));
+      a.isCutOff = true;
+      if (!isLeft) await a.dropAll();
+      await until(() => a.state === 'fenced', 'the lease to be over', 10_000);
+      if (isLeft) first.socket.close(1000);
+      await until(() => a.relay.stats().sessions === 0, 'the session to be given up', 10_000);
+      store.lose();
+      a.isCutOff = false;
+      await agent.waitFor('idle', { timeout: 10_000 });
+      await until(async () => (await store.sessionsOf('me')).length === 0, 'the session to be removed');
+      t.equal(a.relay.stats().cluster?.sessions, 0);
+    },
+  );
+}
