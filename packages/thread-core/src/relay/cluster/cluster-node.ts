@@ -59,6 +59,8 @@ export class ClusterNode {
   #isLost = false;
   /** Sessions that were removed while a renewal was under way. */
   #removed = 0;
+  /** The epochs of sessions that this process has had and has given up, although the store may still have them as its own. */
+  readonly givenUp = new Map<string, number>();
   #renewing: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
 

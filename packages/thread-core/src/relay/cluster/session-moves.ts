@@ -221,6 +221,8 @@ export class SessionMoves {
     const journal = await this.#readJournal(sid);
     // If it cannot be restored, it is none that a client waits for: its chats are ended.
     this.#uncertain.delete(sid);
+    // The store does not have what this node did with it before.
+    if (this.#node.givenUp.get(sid) === owned.epoch) session.exact = false;
     await this.#host.restore({ owned, session, request, journal });
     this.claimed += 1;
     const signOuts = [`identity ${request.identityKey}`, `session ${sid}`].map((key) => this.#signedOut.get(key) ?? 0);

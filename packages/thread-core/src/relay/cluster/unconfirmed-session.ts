@@ -1,8 +1,12 @@
 import { type Ownership, StoreError } from '../store/session-store.js';
+import { setBounded } from './bounded-map.js';
 import type { ClusterNode } from './cluster-node.js';
 import type { ReconciledSession } from './cluster-reconcile.js';
 import type { LatestDescription } from './record-owner.js';
 import type { StoredThreads } from './stored-threads.js';
+
+/** How many are remembered. */
+const MAX_GIVEN_UP = 100_000;
 
 /**
  * A session that its node has given up, because its lease was over and the store did not say whose it is. Should the store have lost
@@ -28,6 +32,7 @@ export class UnconfirmedSession implements ReconciledSession {
     threads: StoredThreads,
   ): void {
     if (owned === undefined) return;
+    setBounded(node.givenUp, owned.sid, owned.epoch, MAX_GIVEN_UP);
     node.add(new UnconfirmedSession(node, owned, description, threads));
     // A renewal that is under way may not come to it.
     node.noteFailedWrite(undefined);

@@ -100,3 +100,26 @@ for (const end of ['is left by its client', 'is over its grace'] as const) {
     },
   );
 }
+
+for (const loses of [false, true]) {
+  t.test(
+    `a message is not sent again after its node gave its session up${loses ? ', and the store lost its data' : ''} [S-152]`,
+    async (t) => {
+      const { agent, store, nodes } = await cluster(t, 1, { lease: 300, sendTimeout: 1000 });
+      const [a] = nodes as [ClusterNode];
+      const [first, { session }] = await a.resume();
+      const gate = agent.hold('chat.start');
+      first.send(to('support', 'x', { id: 1 }));
+      await gate.arrived;
+      a.isCutOff = true;
+      t.equal((await first.closed).code, 1012, 'the chat.start fails when nobody knows whose the session is');
+      gate.release();
+      if (loses) store.lose();
+      a.isCutOff = false;
+      await until(() => a.state === 'ok', 'the node to be back');
+      const [second, ready] = await a.resume({ session, seq: 0, sent: 1 });
+      t.match(ready, { resumed: true, got: 1, pending: [] }, 'the client is told that it was interrupted');
+      t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', id: 2 });
+    },
+  );
+}
