@@ -329,6 +329,23 @@ for (const path of ['was given', 'took from a node that was given it'] as const)
   });
 }
 
+t.test('a failover that loses the claim of a session does not make it one that nobody had [S-153]', async (t) => {
+  const { admin, store, node, peer } = await begin(t, 'ioredis 6');
+  const claimed = (by: StoreNode) => store.claim(by, 's1', 'x', undefined);
+  const owned = await store.open(node, { sid: 's1', secretHash: 'x', grace: LONG });
+  const { boot } = await store.renew(peer);
+  t.match(await claimed(peer), { state: 'busy' });
+  t.ok(await store.handover(owned, peer.name, state({ got: 1 })));
+  const given = await admin.command('HGET', 'arc:s:s1', 'unclaimed');
+  const result = await claimed(peer);
+  // The new primary has the handover, and not the claim. Then the owner registers what it has.
+  await admin.command('HSET', 'arc:s:s1', 'unclaimed', String(given));
+  t.ok(result.state === 'claimed' && given !== null);
+  await store.open(peer, { sid: 's1', secretHash: 'x', grace: LONG, epoch: 2, boot: `not ${boot}` });
+  await store.leave(peer);
+  t.match(await claimed(node), { state: 'claimed', session: { exact: false } });
+});
+
 t.test('a search for past sessions looks at a bounded number of those in another version [S-149]', async (t) => {
   const { admin, store, node, peer } = await begin(t, 'ioredis 6');
   const fill = `for at = 1, 5000 do

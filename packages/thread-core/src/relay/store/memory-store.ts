@@ -77,6 +77,8 @@ export class MemoryStore implements SessionStore {
       if (!isSame) throw new FencedError(`session ${sid}`);
       // A repeated command may arrive late: it must not undo later writes.
       Object.assign(known.threads, clone(meta.threads ?? {}));
+      // Its owner has it: that it has claimed it may be lost.
+      known.isUnclaimed = false;
       if (known.secretHash === undefined && meta.secretHash !== undefined) {
         const { secretHash, identityKey, identity, grace } = clone(meta);
         Object.assign(known, { secretHash, identityKey, identity, grace });

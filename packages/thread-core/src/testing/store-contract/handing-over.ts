@@ -134,6 +134,17 @@ export const handingOver: Part = (test) => {
     assert.ok(result.state === 'claimed' && !result.session.exact);
   });
 
+  test('a session that a node was given and registers again is not exact for the one after it', async ({ a, b, c }) => {
+    for (const node of [a, b, c]) await node.join();
+    const owned = await a.open('s1');
+    await b.claim('s1');
+    await a.store.handover(owned, b.name, FULL);
+    await b.open('s1', { epoch: 2 });
+    await b.store.leave(b.node());
+    const result = await c.claim('s1');
+    assert.ok(result.state === 'claimed' && !result.session.exact);
+  });
+
   test('a handover that is repeated changes nothing', async ({ a, b }) => {
     await a.join();
     await b.join();
