@@ -23,7 +23,7 @@ export interface Session<Identity = unknown> {
   readonly request: IncomingMessage | undefined;
   /** What `authenticate` returned for the latest connection, or what the host passed to `attach`. Undefined until it is known. */
   readonly identity: Identity;
-  /** The chats of this session. */
+  /** The chats of this session. When it has ended, `sendToAgent` rejects with an AbortError. */
   readonly threads: ThreadManager;
   /** Sends that run or wait. */
   readonly pending: number;

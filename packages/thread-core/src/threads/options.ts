@@ -38,9 +38,16 @@ export interface ThreadManagerOptions {
   session?: unknown;
 }
 
+/** Who ends the chats of a manager. @internal */
+export interface ThreadsOwner {
+  /** Its chats are being ended, or are ended: nobody would end one that is started from now on. */
+  readonly hasEndedChats: boolean;
+}
+
 /** What the relay adds. @internal */
 export interface ObservedOptions extends ThreadManagerOptions {
   observer?: ThreadObserver | undefined;
+  threadsOwner?: ThreadsOwner | undefined;
 }
 
 /** What a thread manager passes to its table. */

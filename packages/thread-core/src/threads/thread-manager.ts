@@ -16,6 +16,7 @@ import {
   type ObservedOptions,
   type SendOptions,
   type ThreadManagerOptions,
+  type ThreadsOwner,
 } from './options.js';
 import type { Send, SendListener, SendRequest } from './send.js';
 import { type ThreadEntry, threadKey } from './store.js';
@@ -28,6 +29,7 @@ import { ThreadTable } from './thread-table.js';
  */
 export class ThreadManager implements AsyncDisposable {
   readonly #table: ThreadTable;
+  readonly #owner: ThreadsOwner | undefined;
 
   /** @throws TypeError that begins with the name of the option that is wrong */
   constructor(client: ArcClient, options?: ThreadManagerOptions);
@@ -36,7 +38,8 @@ export class ThreadManager implements AsyncDisposable {
   constructor(client: ArcClient, options: ObservedOptions = {}) {
     checkManager(client, options);
     const { store, busy = 'queue', token, cleanupTimeout = 5000, session } = options;
-    const { logger = silentLogger, hooks = {}, observer } = options;
+    const { logger = silentLogger, hooks = {}, observer, threadsOwner } = options;
+    this.#owner = threadsOwner;
     const tokens = token === undefined ? undefined : new TokenSource(token);
     const owner = { tokens, session, observer };
     this.#table = new ThreadTable({ client, store, busy, owner, cleanupTimeout, logger, hooks, observer });
@@ -47,7 +50,7 @@ export class ThreadManager implements AsyncDisposable {
    * chat, the message is sent once more in a new one; the answer then has `restarted: true`.
    *
    * @throws ArcError if the agent answers with an error, or gives no answer
-   * @throws AbortError if the chat is ended before the answer has arrived
+   * @throws AbortError if the chat is ended before the answer has arrived, or if the session of the relay has ended
    * @throws TypeError that begins with the name of the argument that is wrong
    * @throws the signal's reason if the signal aborts
    */
@@ -55,6 +58,7 @@ export class ThreadManager implements AsyncDisposable {
   sendToAgent(options: SendOptions): Promise<ArcResponse>;
   async sendToAgent(options: SendOptions): Promise<unknown> {
     checkSend(options);
+    if (this.#owner?.hasEndedChats) throw new DOMException('The session has ended', 'AbortError');
     const { signal, ...request } = options;
     const answer = new Answer(request.stream === true, signal);
     return answer.from(() => this.dispatch(request, answer)).promise;

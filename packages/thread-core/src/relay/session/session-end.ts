@@ -37,6 +37,11 @@ export class SessionEnd {
     this.#config = config;
   }
 
+  /** Its chats are being ended, or are ended. */
+  get hasEndedChats(): boolean {
+    return this.#outcomes !== undefined;
+  }
+
   /** Resolves when the session has no connection and no chats any more. */
   get closed(): Promise<ChatOutcome[]> {
     return this.#closed.promise;

@@ -59,6 +59,10 @@ export class SessionParts {
     return this.end?.hasStarted === true;
   }
 
+  get hasEndedChats(): boolean {
+    return this.end?.hasEndedChats === true;
+  }
+
   /** It waits for another connection. */
   get isDetached(): boolean {
     return this.connection === undefined && !this.isEnding;

@@ -1,6 +1,6 @@
 import type { ArcClient } from '../../client/arc-client.js';
 import type { ChatOutcome } from '../../threads/ending.js';
-import type { ThreadHooks } from '../../threads/options.js';
+import type { ThreadHooks, ThreadsOwner } from '../../threads/options.js';
 import type { ThreadEntry } from '../../threads/store.js';
 import { ThreadManager } from '../../threads/thread-manager.js';
 import type { Session } from '../api.js';
@@ -27,7 +27,7 @@ export class SessionThreads implements ThreadHooks {
 
   /** `claimed`: the record of a session that another node had. */
   constructor(
-    session: Session & RecordedSession,
+    session: Session & RecordedSession & ThreadsOwner,
     client: ArcClient,
     host: SessionThreadsHost,
     claimed?: ClaimedRecord,
@@ -45,6 +45,7 @@ export class SessionThreads implements ThreadHooks {
       token,
       observer: this.record,
       session,
+      threadsOwner: session,
     });
     if (claimed !== undefined) this.manager.importThreads(claimed.threads);
   }

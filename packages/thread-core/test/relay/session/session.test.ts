@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import t from 'tap';
 import { WebSocket } from 'ws';
-import type { ChatOutcome } from '../../../src/index.js';
+import { type ChatOutcome, text } from '../../../src/index.js';
 import { faults } from '../../../src/testing/index.js';
 import { type Client, maskedText, sweepsOf, textOf, to, world } from '../helpers.js';
 
@@ -368,6 +368,38 @@ t.test('a send that runs is activity, however long the agent thinks [F-115]', as
   all.agent.script('chat.start', { reply: 'at last', delay: 400 });
   t.equal(textOf(await client.ask(to('a'))), 'at last');
   t.equal((await client.closed).code, 4408);
+});
+
+for (const had of ['threads', 'none'] as const) {
+  t.test(
+    `what the application sends in a session that has ended, and had ${had}, starts no chat [S-154]`,
+    async (t) => {
+      const all = await world(t);
+      const client = await all.connect();
+      if (had === 'threads') await client.ask(to('support'));
+      const { session } = all;
+      client.socket.close(1000);
+      await session.closed;
+      const sending = session.threads.sendToAgent({ agentId: 'support', message: text('too late') });
+      await t.rejects(sending, { name: 'AbortError' });
+      t.equal(all.agent.counters.open, 0);
+    },
+  );
+}
+
+t.test('what the application sends while the chats of a session are being ended starts no chat [S-154]', async (t) => {
+  const all = await world(t);
+  const client = await all.connect();
+  await client.ask(to('support'));
+  const { session } = all;
+  const gate = all.agent.hold('chat.end');
+  client.socket.close(1000);
+  await gate.arrived;
+  const sending = session.threads.sendToAgent({ agentId: 'support', message: text('too late') });
+  await t.rejects(sending, { name: 'AbortError' });
+  gate.release();
+  await session.closed;
+  t.match(all.agent.counters, { started: 1, open: 0 });
 });
 
 t.test('one timer looks after all sessions, and none is left when they are gone [S-8]', async (t) => {
