@@ -8,14 +8,15 @@ export interface OwnedSession {
   readonly isReleased: boolean;
   /** Registers it again; if another node owns it, it is released. */
   registerAgain(boot: string): Promise<void>;
-  /** Renews the lease, and registers the session again; if another node owns it, it is released. */
-  findOwner(): Promise<void>;
   /** It may be another node's. */
   giveUp(): void;
 }
 
 /** How often one write is tried again because the store does not know the session. */
 const MAX_LOSSES = 3;
+
+/** How often a store that gives no answer is asked in a row whose a session is. */
+const MAX_QUESTIONS = 10;
 
 /** The writes of one session that only its owner may make. */
 export class OwnedWrites extends WriteQueue {
@@ -34,9 +35,27 @@ export class OwnedWrites extends WriteQueue {
    */
   confirm(): Promise<void> | undefined {
     if (this.#session.isReleased || this.#node.isLeaseGood) return undefined;
-    return this.#session.findOwner().then(() => {
+    return this.findOwner().then(() => {
       if (!this.#node.isLeaseGood) this.#session.giveUp();
     });
+  }
+
+  /**
+   * Renews the lease, and registers the session again; if another node owns it, it is released. As long as that gets no answer, the
+   * session may be another node's, although the lease is good.
+   */
+  async findOwner(): Promise<void> {
+    for (let asked = 0; asked < MAX_QUESTIONS; asked += 1) {
+      await this.#node.renewUntilConfirmed();
+      // Away: the next renewal finds it out.
+      if (this.#node.isAway) return;
+      try {
+        return await this.#session.registerAgain(this.#node.boot);
+      } catch (error) {
+        this.#node.noteFailedWrite(error);
+        if (!(error instanceof StoreError && error.code === 'away')) return;
+      }
+    }
   }
 
   /**

@@ -263,10 +263,8 @@ export class SessionRecord implements ReconciledSession {
   }
 
   /** After a write that was refused, or got no answer: whose is the session now? The count of a renewal may not show that. */
-  async findOwner(): Promise<void> {
-    await this.#node.renewUntilConfirmed();
-    // Away: the next renewal finds it out.
-    if (!this.#node.isAway) await this.registerAgain(this.#node.boot).catch((error: unknown) => this.failed(error));
+  findOwner(): Promise<void> {
+    return this.#writes.findOwner();
   }
 
   async #registerInQueue(): Promise<void> {
