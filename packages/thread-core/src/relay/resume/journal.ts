@@ -1,18 +1,16 @@
 import { type Bytes, flatten } from '../../bytes.js';
-import { headerOf, splitFrames } from '../frames/websocket-frames.js';
+import { headerOf, skipFrames, splitFrames } from '../frames/websocket-frames.js';
 
 /** Frames with consecutive numbers, each in one batch only. */
 interface Batch {
-  /** The frames as they are written, each with its WebSocket header. */
-  readonly text: string;
-  /** The number of the last one. */
+  /** The frames as they are written, each with its WebSocket header. Empty if it is dropped. */
+  text: string;
+  /** The numbers of the first and the last one. */
+  firstSeq: number;
   readonly lastSeq: number;
   /** Size of the frames. */
-  readonly bytes: number;
+  bytes: number;
 }
-
-/** In place of one that is dropped. */
-const NO_BATCH: Batch = { text: '', lastSeq: 0, bytes: 0 };
 
 function sizeOf(frames: Bytes[]): number {
   let size = 0;
@@ -58,7 +56,7 @@ export class Journal {
     return this.#acknowledged;
   }
 
-  /** Size of the frames that are kept: each until the last frame of its batch is acknowledged. */
+  /** Size of the frames that are kept. They include acknowledged ones, which are less than half of their batch. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -105,7 +103,17 @@ export class Journal {
   }
 
   #add(text: string, bytes: number): void {
-    this.#batches.push({ text, lastSeq: this.#lastSeq, bytes });
+    const firstSeq = this.#lastSeq - (this.#open?.length ?? 0) + 1;
+    this.#batches.push({ text, firstSeq, lastSeq: this.#lastSeq, bytes });
+    this.#forgetOpen();
+  }
+
+  /**
+   * What is forgotten is emptied first: a list or a batch that has become old keeps what it refers to in memory until the next
+   * major garbage collection, and with it all of the frames that are small and new.
+   */
+  #forgetOpen(): void {
+    this.#open?.fill('' as Bytes);
     this.#open = undefined;
   }
 
@@ -124,22 +132,37 @@ export class Journal {
     this.#acknowledged = Math.max(this.#acknowledged, Math.min(seq, this.#lastSeq));
     if (this.isEmpty) return this.#clear();
     for (; this.#start < this.#batches.length; this.#start += 1) {
-      const { lastSeq, bytes } = this.#batches[this.#start] as Batch;
-      if (lastSeq > this.#acknowledged) break;
-      this.#bytes -= bytes;
-      this.#batches[this.#start] = NO_BATCH;
+      const batch = this.#batches[this.#start] as Batch;
+      if (batch.lastSeq > this.#acknowledged) break;
+      this.#bytes -= batch.bytes;
+      batch.text = '';
     }
+    this.#cutFirst();
     // Not each time: a client may acknowledge thousands of frames one by one.
     if (this.#start * 2 <= this.#batches.length) return;
     this.#batches = this.#batches.slice(this.#start);
     this.#start = 0;
   }
 
+  /** Drops the acknowledged frames of the first batch if they are more than half of it, which is then copied seldom enough. */
+  #cutFirst(): void {
+    const batch = this.#batches[this.#start];
+    if (batch === undefined) return;
+    const count = this.#acknowledged - batch.firstSeq + 1;
+    if (count * 2 <= batch.lastSeq - batch.firstSeq + 1) return;
+    const { rest, bytes } = skipFrames(batch.text, count);
+    batch.text = rest;
+    batch.firstSeq += count;
+    batch.bytes -= bytes;
+    this.#bytes -= bytes;
+  }
+
   #clear(): void {
     if (this.#bytes === 0) return;
+    for (const batch of this.#batches) batch.text = '';
     this.#batches = [];
     this.#start = 0;
-    this.#open = undefined;
+    this.#forgetOpen();
     this.#bytes = 0;
   }
 
