@@ -12,7 +12,7 @@ async function resume({ connect }: World, fields: Record<string, unknown> = {}):
 /** Sessions that outlive their connection. */
 export function resuming(declare: Declare, host: Host): void {
   declare('a session outlives a lost connection, is taken over, and ends when its grace is over', [], async (t) => {
-    const all = await world(t, host, { options: { resume: { grace: 100 } } });
+    const all = await world(t, host, { options: { resume: { grace: 1000 } } });
     const { agent, app } = all;
     const [relay] = app.relays;
     const [first, { session }] = await resume(all);
