@@ -478,7 +478,9 @@ t.test('with expired, received is the number of client frames that had arrived [
   await withDeadline(all.sessions.at(-1)?.closed ?? Promise.reject(), 'the end');
   const [, ready] = await open(all, { session, seq: 2, sent: 3 });
   t.match(ready, { reason: 'expired', received: 2 });
-  const [, wrong] = await open(all, { session: `${session.slice(0, -1)}_`, seq: 2, sent: 3 });
+  // A secret may end with any of its 64 characters.
+  const other = session.slice(0, -1) + (session.endsWith('_') ? '-' : '_');
+  const [, wrong] = await open(all, { session: other, seq: 2, sent: 3 });
   t.equal(wrong.reason, 'unknown');
   t.notOk('received' in wrong);
 });
