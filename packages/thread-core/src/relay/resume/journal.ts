@@ -56,7 +56,7 @@ export class Journal {
     return this.#acknowledged;
   }
 
-  /** Size of the frames that are kept. They include acknowledged ones, which are less than half of their batch. */
+  /** Size of the frames that are kept. They include acknowledged ones, which are at most half of their batch. */
   get bytes(): number {
     return this.#bytes;
   }

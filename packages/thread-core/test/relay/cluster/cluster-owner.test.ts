@@ -1,72 +1,55 @@
 // Sessions that another node may have since a write that got no answer.
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { StoreError } from '../../../src/index.js';
 import { deferred, to, until } from '../helpers.js';
 import { type ClusterNode, cluster, holdStart } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
 
-t.test(
-  'a node that got no answer to a handover finds out who has the session, however busy it is [S-105]',
-  async (t) => {
-    const { agent, store, nodes } = await cluster(t, 2, { lease: 600 });
-    const [a, b] = nodes as Pair;
-    const [first, { session }] = await a.resume();
-    t.match(await first.ask(to('support', 'x', { id: 1 })), { type: 'response', seq: 1 });
-    const [other] = await a.resume();
-    await other.ask(to('hr', 'x', { id: 1 }));
-    // While something is being written, the count of a renewal is right within bounds only.
-    const writing = deferred();
-    a.gates.thread = writing.promise;
-    t.match(await other.ask({ type: 'end', agent_id: 'hr', id: 2 }), { type: 'ended' });
-    a.lost.add('handover');
-    const left = await b.connect();
-    left.send({ type: 'resume', session, seq: 1, sent: 1 });
-    await first.closed;
-    await b.dropAll();
-    const [second, ready] = await a.resume({ session, seq: 1, sent: 1 });
-    t.match(ready, { resumed: true, seq: 1, got: 1 });
-    t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', seq: 2 });
-    const places = await store.sessionsOf('me');
-    t.equal(places.find(({ sid }) => session.startsWith(sid))?.owner, 'a');
-    t.equal(agent.counters.started, 2);
-    writing.resolve();
-  },
+/** A node gets no answer to a handover that another one has asked for and left: it is the session's owner, and its client is back. */
+async function loseHandover(t: Test, prepare: (a: ClusterNode) => void = () => {}): Promise<void> {
+  const { agent, store, nodes } = await cluster(t, 2, { lease: 600 });
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  t.match(await first.ask(to('support', 'x', { id: 1 })), { type: 'response', seq: 1 });
+  const [other] = await a.resume();
+  await other.ask(to('hr', 'x', { id: 1 }));
+  // While something is being written, the count of a renewal is right within bounds only.
+  const writing = deferred();
+  a.gates.thread = writing.promise;
+  t.match(await other.ask({ type: 'end', agent_id: 'hr', id: 2 }), { type: 'ended' });
+  a.lost.add('handover');
+  prepare(a);
+  const left = await b.connect();
+  left.send({ type: 'resume', session, seq: 1, sent: 1 });
+  await first.closed;
+  await b.dropAll();
+  const [second, ready] = await a.resume({ session, seq: 1, sent: 1 });
+  t.match(ready, { resumed: true, seq: 1, got: 1 });
+  const places = await store.sessionsOf('me');
+  t.equal(places.find(({ sid }) => session.startsWith(sid))?.owner, 'a', 'it serves no session that is not its own');
+  t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', seq: 2 });
+  t.equal(agent.counters.started, 2);
+  writing.resolve();
+}
+
+t.test('a node that got no answer to a handover finds out who has the session, however busy it is [S-105]', (t) =>
+  loseHandover(t),
 );
 
 t.test(
   'a node that gets no answer to a handover, nor to the question whose the session is, asks again [S-155]',
   async (t) => {
-    const { agent, store, nodes } = await cluster(t, 2, { lease: 600 });
-    const [a, b] = nodes as Pair;
-    const [first, { session }] = await a.resume();
-    t.match(await first.ask(to('support', 'x', { id: 1 })), { type: 'response', seq: 1 });
-    const [other] = await a.resume();
-    await other.ask(to('hr', 'x', { id: 1 }));
-    // While something is being written, the count of a renewal is right within bounds only.
-    const writing = deferred();
-    a.gates.thread = writing.promise;
-    t.match(await other.ask({ type: 'end', agent_id: 'hr', id: 2 }), { type: 'ended' });
-    a.lost.add('handover');
     let opens = 0;
-    a.onCall = (name) => {
-      if (name !== 'open') return;
-      opens += 1;
-      a.gates.open = opens === 1 ? Promise.reject(new StoreError('away', 'no answer')) : Promise.resolve();
-      a.gates.open.catch(() => undefined);
-    };
-    const left = await b.connect();
-    left.send({ type: 'resume', session, seq: 1, sent: 1 });
-    await first.closed;
-    await b.dropAll();
-    const [second, ready] = await a.resume({ session, seq: 1, sent: 1 });
-    t.match(ready, { resumed: true, seq: 1, got: 1 });
+    await loseHandover(t, (a) => {
+      a.onCall = (name) => {
+        if (name !== 'open') return;
+        opens += 1;
+        a.gates.open = opens === 1 ? Promise.reject(new StoreError('away', 'no answer')) : Promise.resolve();
+        a.gates.open.catch(() => undefined);
+      };
+    });
     t.ok(opens > 0);
-    const places = await store.sessionsOf('me');
-    t.equal(places.find(({ sid }) => session.startsWith(sid))?.owner, 'a', 'it serves no session that is not its own');
-    t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', seq: 2 });
-    t.equal(agent.counters.started, 2);
-    writing.resolve();
   },
 );
 
