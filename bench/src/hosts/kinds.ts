@@ -18,6 +18,7 @@ const KINDS = {
   },
   cluster: { path: '/', load: async (): Promise<Start> => (await import('./features.js')).startCluster },
   traced: { path: '/', load: async (): Promise<Start> => (await import('./features.js')).startTraced },
+  untraced: { path: '/', load: async (): Promise<Start> => (await import('./untraced.js')).start },
   'ws echo': { path: '/', load: async (): Promise<Start> => (await import('./echo.js')).startWs },
   'fastify echo': { path: '/ws', load: async (): Promise<Start> => (await import('./echo.js')).startFastify },
   'express echo': { path: '/ws', load: async (): Promise<Start> => (await import('./echo.js')).startExpress },

@@ -66,6 +66,13 @@ export function families(hosts: readonly HostKind[], quick: boolean): Family[] {
       churn('features-chat', 600, true),
     ],
   });
+  const withoutChannels: Family = {
+    ...{ hosts: ['untraced', 'core'], baseline: 'untraced', servers: 1, processes },
+    name: 'channels',
+    title: 'Tracing channels without a subscriber',
+    about: 'JSON round trips on 64 connections. `untraced`: the core in a process without tracing channels.',
+    workloads: [sends({ name: 'channels-json', x: 0, connections: 64, count: 8000, goals: { hosts: { core: 1.01 } } })],
+  };
   return [
     {
       ...base,
@@ -103,6 +110,7 @@ export function families(hosts: readonly HostKind[], quick: boolean): Family[] {
       ),
     },
     ...(quick || features.length === 0 ? [] : [withFeatures()]),
+    ...(quick || !hosts.includes('core') ? [] : [withoutChannels]),
     {
       ...fewer,
       name: 'size',
