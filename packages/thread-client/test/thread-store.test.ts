@@ -1,4 +1,5 @@
 import t from 'tap';
+import type { Turn } from '../src/index.js';
 import { ThreadRegistry } from '../src/react/registry.js';
 import { type ThreadSnapshot, ThreadStore } from '../src/react/thread-store.js';
 import type { ClientTurn } from '../src/turn.js';
@@ -18,7 +19,7 @@ function snapshot(store: ThreadStore, wanted: (snapshot: ThreadSnapshot) => bool
 t.test('a conversation is a list of messages, and each change is a new snapshot', async (t) => {
   const { client } = await createWorld(t);
   const one = client();
-  const store = new ThreadStore(() => one, 'support', 'c');
+  const store = new ThreadStore(() => one, 'support', { contextId: 'c' });
   const seen = new Set<ThreadSnapshot>();
   store.subscribe(() => seen.add(store.snapshot));
   const ready = snapshot(store, ({ status }) => status === 'ready');
@@ -46,7 +47,7 @@ t.test('a conversation is a list of messages, and each change is a new snapshot'
 t.test('stop cancels what is under way, and an error stays until the next message', async (t) => {
   const { agent, client } = await createWorld(t);
   const one = client();
-  const store = new ThreadStore(() => one, 'support', undefined);
+  const store = new ThreadStore(() => one, 'support', {});
   const gate = agent.hold();
   const stopped = snapshot(store, ({ messages }) => messages[1]?.status === 'cancelled');
   store.send('a');
@@ -71,7 +72,7 @@ t.test('turns that are pending already are shown once, however many look', async
   const turn = one.send('support', 'a', { stream: true });
   one.send('support', 'b', { contextId: 'other' });
   await gate.arrived;
-  const store = new ThreadStore(() => one, 'support', undefined);
+  const store = new ThreadStore(() => one, 'support', {});
   store.subscribe(() => {});
   const ready = snapshot(store, ({ status }) => status === 'ready');
   t.match(store.snapshot.messages, [{ id: turn.id, role: 'agent', status: 'streaming' }]);
@@ -80,10 +81,32 @@ t.test('turns that are pending already are shown once, however many look', async
   t.match((await ready).messages, [{ text: 'support #1: a' }]);
 });
 
+t.test('a conversation goes on after what was said before', async (t) => {
+  const { agent, client } = await createWorld(t);
+  const one = client();
+  const gate = agent.hold();
+  const [first, second] = ['a', 'b'].map((text) => one.send('support', text, { stream: true })) as [Turn, Turn];
+  await gate.arrived;
+  const said = [
+    { id: `${first.id}:user`, role: 'user', text: 'a', status: 'done' },
+    { id: first.id, role: 'agent', text: 'support #1: a', status: 'done' },
+    { id: `${second.id}:user`, role: 'user', text: 'b', status: 'done' },
+  ] as const;
+  const store = new ThreadStore(() => one, 'support', { initialMessages: said });
+  t.strictSame(store.snapshot, { messages: said, status: 'ready', error: undefined });
+  store.subscribe(() => {});
+  t.match(store.snapshot.messages, [...said, { id: second.id, role: 'agent', status: 'streaming' }]);
+  const ready = snapshot(store, ({ status }) => status === 'ready');
+  gate.release();
+  t.match((await ready).messages, [...said, { id: second.id, text: 'support #2: b', status: 'done' }]);
+  await store.end();
+  t.strictSame(store.snapshot.messages, []);
+});
+
 t.test('a message that is sent while the conversation ends begins the next one, and stays', async (t) => {
   const { agent, client } = await createWorld(t);
   const one = client();
-  const store = new ThreadStore(() => one, 'support', undefined);
+  const store = new ThreadStore(() => one, 'support', {});
   await store.send('old').result;
   const gate = agent.hold('chat.end');
   const ended = store.end();
@@ -108,7 +131,7 @@ t.test('an end that fails need not be looked at, as in the example of the README
   process.on('unhandledRejection', note);
   t.teardown(() => process.off('unhandledRejection', note));
   await one.close();
-  const ended = new ThreadStore(() => one, 'support', undefined).end();
+  const ended = new ThreadStore(() => one, 'support', {}).end();
   // One that began later has failed, and Node reports rejections at the end of a turn.
   await failure(one.end('support'));
   await new Promise(setImmediate);
@@ -119,7 +142,7 @@ t.test('an end that fails need not be looked at, as in the example of the README
 t.test('what is sent after the last provider has gone fails, and leaves no connection', async (t) => {
   const { proxy, relay } = await createWorld(t);
   const registry = new ThreadRegistry({ ...FAST, url: proxy.url });
-  const store = registry.store('support', undefined);
+  const store = registry.store('support', {});
   registry.mount()();
   await until(() => registry.existing === undefined);
   const turn = store.send('late');
@@ -131,8 +154,8 @@ t.test('a registry makes its client when it is needed, and closes it when the la
   const { proxy, relay, client } = await createWorld(t);
   const registry = new ThreadRegistry({ ...FAST, url: proxy.url });
   t.equal(registry.existing, undefined);
-  t.equal(registry.store('a', undefined), registry.store('a', undefined));
-  t.not(registry.store('a', undefined), registry.store('a', 'c'));
+  t.equal(registry.store('a', {}), registry.store('a', {}));
+  t.not(registry.store('a', {}), registry.store('a', { contextId: 'c' }));
   const unmount = registry.mount();
   const made = registry.existing;
   unmount();
@@ -157,7 +180,7 @@ t.test('[F-522] an answer that cannot be shown is listed once, however often com
   const turn = one.send('support', 'a', { stream: true });
   // As after a reload: its pieces were too many to be stored.
   (turn as ClientTurn).restore(undefined);
-  const store = new ThreadStore(() => one, 'support', undefined);
+  const store = new ThreadStore(() => one, 'support', {});
   for (let times = 0; times < 3; times++) {
     store.subscribe(() => {})();
     await until(() => store.snapshot.status === 'error');

@@ -12,9 +12,9 @@ import {
 } from 'react';
 import type { ArcMessage, ClientState, SendOptions, ThreadClient, ThreadClientOptions, Turn } from '../index.js';
 import { ThreadRegistry } from './registry.js';
-import { EMPTY, type ThreadSnapshot } from './thread-store.js';
+import type { ThreadOptions, ThreadSnapshot } from './thread-store.js';
 
-export type { ThreadMessage, ThreadSnapshot, ThreadStatus } from './thread-store.js';
+export type { ThreadMessage, ThreadOptions, ThreadSnapshot, ThreadStatus } from './thread-store.js';
 
 const Context = createContext<ThreadRegistry | undefined>(undefined);
 
@@ -46,12 +46,12 @@ export interface Thread extends ThreadSnapshot {
  * The conversation with an agent. All components inside one provider that name the same agent and context share it, and
  * it lives as long as the provider.
  */
-export function useThread(agentId: string, { contextId }: { contextId?: string | undefined } = {}): Thread {
-  const store = useRegistry().store(agentId, contextId);
+export function useThread(agentId: string, options: ThreadOptions = {}): Thread {
+  const store = useRegistry().store(agentId, options);
   const snapshot = useSyncExternalStore(
     store.subscribe,
     () => store.snapshot,
-    () => EMPTY,
+    () => store.initial,
   );
   return { ...snapshot, send: store.send, stop: store.stop, end: store.end };
 }

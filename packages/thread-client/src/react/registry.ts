@@ -1,5 +1,5 @@
 import { createThreadClient, type ThreadClient, type ThreadClientOptions } from '../index.js';
-import { ThreadStore } from './thread-store.js';
+import { type ThreadOptions, ThreadStore } from './thread-store.js';
 
 /** The client of one provider, created on first use, and a ThreadStore for each conversation. */
 export class ThreadRegistry {
@@ -27,9 +27,9 @@ export class ThreadRegistry {
     return 'send' in this.#source ? this.#source : this.#ownClient;
   }
 
-  store(agentId: string, contextId: string | undefined): ThreadStore {
-    const key = JSON.stringify([agentId, contextId]);
-    const store = this.#stores.get(key) ?? new ThreadStore(this.client, agentId, contextId);
+  store(agentId: string, options: ThreadOptions): ThreadStore {
+    const key = JSON.stringify([agentId, options.contextId]);
+    const store = this.#stores.get(key) ?? new ThreadStore(this.client, agentId, options);
     this.#stores.set(key, store);
     return store;
   }

@@ -28,11 +28,24 @@ export interface ThreadSnapshot {
   readonly error: Error | undefined;
 }
 
-export const EMPTY: ThreadSnapshot = { messages: [], status: 'ready', error: undefined };
+/** Which conversation it is, and what it begins with. */
+export interface ThreadOptions {
+  /** Tells conversations with the same agent apart. */
+  contextId?: string | undefined;
+  /**
+   * What was said before, from a database, say. Read once, from the first component that names the conversation. An answer that is
+   * still under way after a reload follows it, unless one of these messages has the `id` of its turn.
+   */
+  initialMessages?: readonly ThreadMessage[] | undefined;
+}
+
+const EMPTY: ThreadSnapshot = { messages: [], status: 'ready', error: undefined };
 
 /** The conversation with one agent in one context, as React reads it: immutable snapshots, and listeners. */
 export class ThreadStore {
-  snapshot = EMPTY;
+  /** What it began with, also on a server. */
+  readonly initial: ThreadSnapshot;
+  snapshot: ThreadSnapshot;
   readonly #client: () => ThreadClient;
   readonly #agentId: string;
   readonly #contextId: string | undefined;
@@ -40,10 +53,12 @@ export class ThreadStore {
   /** Turns whose answers are still to come. */
   readonly #running = new Set<Turn>();
 
-  constructor(client: () => ThreadClient, agentId: string, contextId: string | undefined) {
+  constructor(client: () => ThreadClient, agentId: string, { contextId, initialMessages = [] }: ThreadOptions) {
     this.#client = client;
     this.#agentId = agentId;
     this.#contextId = contextId;
+    this.initial = { ...EMPTY, messages: initialMessages };
+    this.snapshot = this.initial;
   }
 
   readonly subscribe = (listener: () => void): (() => void) => {
