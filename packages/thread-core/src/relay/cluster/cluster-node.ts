@@ -5,6 +5,7 @@ import { withTimeout } from '../../timers.js';
 import { FencedError, type Renewal, type SessionStore, StoreError, type StoreNode } from '../store/session-store.js';
 import { ClusterUnavailableError } from './cluster-errors.js';
 import { type ReconciledSession, reconcile } from './cluster-reconcile.js';
+import { GivenUpSessions } from './given-up-sessions.js';
 import { LeaseClock, type Moment } from './lease-clock.js';
 
 /**
@@ -59,8 +60,8 @@ export class ClusterNode {
   #isLost = false;
   /** Sessions that were removed while a renewal was under way. */
   #removed = 0;
-  /** The epochs of sessions that this process has had and has given up, although the store may still have them as its own. */
-  readonly givenUp = new Map<string, number>();
+  readonly givenUp = new GivenUpSessions();
+  #hasLeft = false;
   #renewing: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
 
@@ -108,6 +109,8 @@ export class ClusterNode {
   }
 
   async #leave(): Promise<void> {
+    // A renewal makes a node known again that has left.
+    this.#hasLeft = true;
     await this.#renewing;
     if (!this.#hasJoined) return;
     await this.store.leave(this.node).catch((err: unknown) => {
@@ -186,7 +189,7 @@ export class ClusterNode {
   }
 
   async #renew(): Promise<void> {
-    if (this.#hasLostName) return;
+    if (this.#hasLostName || this.#hasLeft) return;
     const { store, node } = this;
     const asked = this.#clock.now();
     // The renewal that was told of it may have got no answer.
@@ -196,10 +199,11 @@ export class ClusterNode {
     try {
       const renewal = await (this.#hasJoined ? store.renew(node) : store.join(node));
       if (renewal.fenced) return this.#fence();
-      // Remembered until everything is registered again: only one renewal reports that the lease had lapsed. This one may be the
-      // repetition of one whose answer was lost.
+      // Only one renewal reports it, whose answer may have been lost, so it is remembered until everything is registered again.
       const hasLapsed = renewal.lapsed || mayHaveLapsed || !this.isLeaseGood;
-      this.#isLost ||= this.#hasJoined && (hasLapsed || renewal.boot !== this.#boot);
+      const isOtherData = this.#hasJoined && renewal.boot !== this.#boot;
+      if (isOtherData && hasLapsed) this.givenUp.dispute(node.lease);
+      this.#isLost ||= isOtherData || (this.#hasJoined && hasLapsed);
       this.#hasJoined = true;
       const differs = this.#isLost || !this.#isExpected(renewal, atLeast);
       const repaired = differs || this.#hasUnwritten ? await this.#repair(asked, renewal.boot, differs) : undefined;

@@ -20,7 +20,10 @@ export async function giveSession<Member extends MovableSession>(
   request: ResumeRequest,
   to: string,
 ): Promise<MoveAnswer> {
-  if (session === undefined) return 'retry';
+  if (session === undefined) {
+    host.cluster?.moves.takeBack(request);
+    return 'retry';
+  }
   const { resumption, record } = session;
   const links = host.cluster?.links;
   if (session.isEnding || resumption === undefined || record === undefined || links === undefined) return 'expired';

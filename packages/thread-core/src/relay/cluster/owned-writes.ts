@@ -48,7 +48,7 @@ export class OwnedWrites extends WriteQueue {
     for (let asked = 0; asked < MAX_QUESTIONS; asked += 1) {
       await this.#node.renewUntilConfirmed();
       // Away: the next renewal finds it out.
-      if (this.#node.isAway) return;
+      if (this.#node.isAway || this.#session.isReleased) return;
       try {
         return await this.#session.registerAgain(this.#node.boot);
       } catch (error) {

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type Deferred, defer } from '../../deferred.js';
 import { withTimeout } from '../../timers.js';
 import type { ResumedProgress } from '../resume/ready-frame.js';
-import { lastSeqOf } from '../store/journal-slice.js';
+import { readJournal } from '../store/journal-slice.js';
 import type { JournalSlice, Ownership, StoredSession } from '../store/session-store.js';
 import { setBounded } from './bounded-map.js';
 import type { ClusterNode } from './cluster-node.js';
@@ -173,6 +173,8 @@ export class SessionMoves {
     let pause = MIN_WAIT_MS;
     const { signal } = this.#stopping;
     while (isGiven || isWanted()) {
+      const mayWait = (): boolean => !isGiven && !signal.aborted && isWanted();
+      while (mayWait() && this.#node.givenUp.isDisputed(request.sid)) await this.#pause(MAX_WAIT_MS);
       if (signal.aborted && !isGiven) return 'unavailable';
       if (await this.#isHere(request.sid)) return 'local';
       const claim = await store.claim(node, request.sid, request.secretHash, request.identityKey);
@@ -189,11 +191,15 @@ export class SessionMoves {
       if (typeof answer === 'object' && claim.owner !== undefined) return { ...answer, owner: claim.owner };
       if (answer === 'gap' || answer === 'expired' || answer === 'replaced') return answer;
       isGiven = answer === 'moved';
-      if (!isGiven) await delay(claim.owner ? pause : wait, undefined, { ref: false, signal }).catch(() => undefined);
+      if (!isGiven) await this.#pause(claim.owner ? pause : wait);
       pause = Math.min(pause * 2, MAX_WAIT_MS);
       mayAsk = this.#node.isLeaseGood;
     }
     return 'unwanted';
+  }
+
+  async #pause(ms: number): Promise<void> {
+    await delay(ms, undefined, { ref: false, signal: this.#stopping.signal }).catch(() => undefined);
   }
 
   /** Once the lease is over, another node may have claimed a session of this one: a renewal tells. */
@@ -218,25 +224,14 @@ export class SessionMoves {
 
   async #restore(owned: Ownership, session: StoredSession, request: ResumeRequest, askedAt: number): Promise<void> {
     const { sid } = owned;
-    const journal = await this.#readJournal(sid);
+    const journal = await readJournal(this.#node.store, sid);
     // If it cannot be restored, it is none that a client waits for: its chats are ended.
     this.#uncertain.delete(sid);
-    // The store does not have what this node did with it before.
-    if (this.#node.givenUp.get(sid) === owned.epoch) session.exact = false;
+    if (this.#node.givenUp.includes(owned)) session.exact = false;
     await this.#host.restore({ owned, session, request, journal });
     this.claimed += 1;
     const signOuts = [`identity ${request.identityKey}`, `session ${sid}`].map((key) => this.#signedOut.get(key) ?? 0);
     if (Math.max(...signOuts) > askedAt) this.#host.endSession(sid);
-  }
-
-  async #readJournal(sid: string): Promise<JournalSlice | undefined> {
-    const journal = await this.#node.store.read(sid, 0);
-    if (journal === undefined) return undefined;
-    for (;;) {
-      const next = await this.#node.store.read(sid, lastSeqOf(journal));
-      if (next === undefined || next.frames.length === 0) return journal;
-      journal.frames.push(...next.frames);
-    }
   }
 
   onMessage(message: MovesMessage): void {
@@ -273,6 +268,11 @@ export class SessionMoves {
   take(request: ResumeRequest): void {
     if (this.#stopping.signal.aborted) return;
     void this.#accept(request, this.#uncertain.get(request.sid)?.askedAt ?? performance.now());
+  }
+
+  /** Takes a session back that this node has given up, because a client has come to another node for it. */
+  takeBack(request: ResumeRequest): void {
+    if (this.#node.givenUp.has(request.sid) && !this.#node.givenUp.isDisputed(request.sid)) this.take(request);
   }
 
   /** Takes a session that was given to this node, unless another node has it by now: its client may be there. */

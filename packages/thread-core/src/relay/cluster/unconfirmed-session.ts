@@ -1,12 +1,8 @@
 import { type Ownership, StoreError } from '../store/session-store.js';
-import { setBounded } from './bounded-map.js';
 import type { ClusterNode } from './cluster-node.js';
 import type { ReconciledSession } from './cluster-reconcile.js';
 import type { LatestDescription } from './record-owner.js';
 import type { StoredThreads } from './stored-threads.js';
-
-/** How many are remembered. */
-const MAX_GIVEN_UP = 100_000;
 
 /**
  * A session that its node has given up, because its lease was over and the store did not say whose it is. Should the store have lost
@@ -32,8 +28,9 @@ export class UnconfirmedSession implements ReconciledSession {
     threads: StoredThreads,
   ): void {
     if (owned === undefined) return;
-    setBounded(node.givenUp, owned.sid, owned.epoch, MAX_GIVEN_UP);
-    node.add(new UnconfirmedSession(node, owned, description, threads));
+    const session = new UnconfirmedSession(node, owned, description, threads);
+    node.givenUp.add(owned, session);
+    node.add(session);
     // A renewal that is under way may not come to it.
     node.noteFailedWrite(undefined);
   }
@@ -57,12 +54,12 @@ export class UnconfirmedSession implements ReconciledSession {
       // It is tried again after the next renewal. A FencedError says that another node has it, or had it and has ended it.
       if (error instanceof StoreError) throw error;
     }
-    this.lost();
+    if (!this.#isForgotten) this.#node.givenUp.confirm(this.sid);
   }
 
   async flush(): Promise<boolean> {
-    if (!this.#isForgotten) await this.registerAgain();
-    return true;
+    if (!this.#isForgotten) await this.registerAgain().catch((error: unknown) => this.#node.noteFailedWrite(error));
+    return this.#isForgotten;
   }
 
   lost(): void {

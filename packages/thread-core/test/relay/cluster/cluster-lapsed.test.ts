@@ -1,6 +1,6 @@
 // A node that has lost its lease, and does not know yet which of its sessions others have claimed.
 import t from 'tap';
-import { to, until } from '../helpers.js';
+import { deferred, to, until } from '../helpers.js';
 import { type ClusterNode, cluster, holdStart } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
@@ -123,3 +123,72 @@ for (const loses of [false, true]) {
     },
   );
 }
+
+t.test('a session that was given up while the store was away is continued at another node, too [S-156]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2, { lease: 300, sendTimeout: 1000 });
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('hr', 'x', { id: 1 }));
+  const gate = agent.hold('chat.start');
+  first.send(to('support', 'x', { id: 2 }));
+  await gate.arrived;
+  for (const node of nodes) node.isCutOff = true;
+  t.equal((await first.closed).code, 1012);
+  gate.release();
+  // One after the other: otherwise the other one claims the session of a dead node.
+  for (const node of nodes) {
+    node.isCutOff = false;
+    await until(() => node.state === 'ok', 'the node to be back');
+  }
+  const [second, ready] = await b.resume({ session, seq: 1, sent: 2 });
+  t.match(ready, { resumed: true, got: 2, pending: [] });
+  t.match(await second.ask(to('hr', 'y', { id: 3 })), { type: 'response', id: 3 });
+  t.equal(agent.counters.ended, 0);
+  t.equal(a.relay.stats().sessions, 0);
+});
+
+t.test('a session that was given up, claimed and lost by the store stays where it was claimed [S-157]', async (t) => {
+  const { agent, store, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  a.isCutOff = true;
+  const [second] = await b.resume({ session, seq: 1, sent: 1 });
+  t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', seq: 2 });
+  first.socket.close(1000);
+  await until(() => a.relay.stats().sessions === 0, 'the session to be given up', 10_000);
+  const renewing = deferred();
+  b.gates.renew = renewing.promise;
+  store.lose();
+  a.isCutOff = false;
+  await until(() => a.state === 'ok', 'its former node to be back');
+  await b.dropAll();
+  a.onCall = (name) => {
+    if (name === 'renew') renewing.resolve();
+  };
+  const [third, ready] = await a.resume({ session, seq: 2, sent: 2 });
+  t.match(ready, { resumed: true, seq: 2, got: 2, pending: [] });
+  t.match(await third.ask(to('support', 'z', { id: 3 })), { type: 'response', seq: 3 });
+  t.equal(b.relay.stats().cluster?.handedOver, 1, 'the node that had claimed it gives it away');
+  t.equal(agent.counters.started, 1);
+});
+
+t.test('a session that was given up and claimed again is not registered once more as it was [S-160]', async (t) => {
+  const { agent, nodes } = await cluster(t, 1, { lease: 300, sendTimeout: 1000 });
+  const [a] = nodes as [ClusterNode];
+  const { first, session, gate } = await holdStart(agent, a);
+  a.isCutOff = true;
+  t.equal((await first.closed).code, 1012);
+  gate.release();
+  const renewing = deferred();
+  a.gates.renew = renewing.promise;
+  a.isCutOff = false;
+  const early = await a.connect();
+  early.send({ type: 'resume', session, seq: 0, sent: 1 });
+  await until(() => a.relay.stats().cluster?.claimed === 1, 'the session to be claimed');
+  t.equal(a.relay.stats().cluster?.sessions, 1, 'it is a session of the node once');
+  t.equal((await early.closed).code, 1013, 'it can be resumed when the lease is renewed');
+  renewing.resolve();
+  await until(() => a.state === 'ok', 'the node to be back');
+  t.match((await a.resume({ session, seq: 0, sent: 1 }))[1], { resumed: true, got: 1, pending: [] });
+});
