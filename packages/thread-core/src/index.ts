@@ -43,6 +43,7 @@ export type { ClusterStats } from './relay/cluster/cluster-stats.js';
 export type { RelaySocket, WsOptions } from './relay/connection/socket.js';
 export { framesSchema } from './relay/frames/frame-schema.js';
 export type { RelayHealth } from './relay/monitoring/health.js';
+export type { FrameRejection, RejectionReason } from './relay/monitoring/rejection.js';
 export type { SessionContext } from './relay/monitoring/session-trace.js';
 export type { CloseSummary, Counters, RelayStats } from './relay/monitoring/stats-types.js';
 export { createRelay, type Relay } from './relay/relay.js';

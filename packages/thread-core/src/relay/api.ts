@@ -12,6 +12,7 @@ import type { IdentityOptions } from './admission/identity.js';
 import type { OriginCheck } from './admission/origin.js';
 import type { RefusalReport } from './admission/refusal.js';
 import type { ClusterOptions } from './cluster/cluster-options.js';
+import type { FrameRejection } from './monitoring/rejection.js';
 
 export type MaybePromise<T> = T | Promise<T>;
 
@@ -120,10 +121,7 @@ export interface RelayHooks<Identity = unknown> {
   onClose?(session: Session<Identity>, outcomes: ChatOutcome[]): void;
   /** A resumable session has lost its connection, and waits for another one. */
   onDetach?(session: Session<Identity>): void;
-  /**
-   * A resumable session has a new connection. `onOpen` was called for that connection with a session of its own, which
-   * ends now: it existed only until the client asked to resume this one.
-   */
+  /** A resumable session has a new connection. `onOpen` was called for that with another session, which ends now. */
   onResume?(session: Session<Identity>): void;
   /** A chat.start is sent. */
   onStart?(session: Session<Identity>, thread: ThreadEntry): void;
@@ -131,6 +129,8 @@ export interface RelayHooks<Identity = unknown> {
   onRestart?(session: Session<Identity>, thread: ThreadEntry): void;
   /** A chat was ended, or could not be. */
   onEnd?(session: Session<Identity>, outcome: ChatOutcome): void;
+  /** A frame was answered with an error, and nothing is sent to an agent for it. Of such a message no other hook tells. */
+  onReject?(session: Session<Identity>, rejection: FrameRejection): void;
   /** A message frame passed all checks and is about to be sent or queued. */
   onSendStart?(session: Session<Identity>, send: SendStart): void;
   /** The last frame of a send was written. */

@@ -90,6 +90,7 @@ const HOOKS: readonly string[] = [
   'onStart',
   'onRestart',
   'onEnd',
+  'onReject',
   'onSendStart',
   'onSend',
   'onTurn',

@@ -133,6 +133,13 @@ const METRICS: readonly Metric[] = [
     read: ({ refused }) => each('reason', refused),
   },
   {
+    name: 'arc_relay_frames_rejected_total',
+    help: 'Frames of clients that were answered with an error, and for which nothing was sent to an agent, by reason',
+    kind: 'Counter',
+    label: 'reason',
+    read: ({ rejected }) => each('reason', rejected),
+  },
+  {
     name: 'arc_relay_received_bytes_total',
     help: 'Bytes from clients, framing included',
     kind: 'Counter',

@@ -2,6 +2,7 @@ import type { EndpointState } from '../../client/breaker.js';
 import type { RefusalReason } from '../admission/refusal.js';
 import type { SendState } from '../api.js';
 import type { ClusterStats } from '../cluster/cluster-stats.js';
+import type { RejectionReason } from './rejection.js';
 
 /** What `relay.close()` did. */
 export interface CloseSummary {
@@ -32,6 +33,8 @@ export interface Counters {
   interrupted: number;
   /** Orphaned chats: `chat.end` failed. Each is logged with its agent and chat id. */
   orphans: number;
+  /** Frames of clients that were answered with an error, and for which nothing was sent to an agent, by reason. */
+  rejected: Record<RejectionReason, number>;
 }
 
 /** `relay.stats()`: its own fields are as of now, those of `Counters` are since the relay was created. */

@@ -24,7 +24,7 @@ export function addTraffic(total: Traffic, { received, sent }: Traffic): void {
 /** `others`: the traffic of connections that are closed, and of those whose sessions are on other nodes. */
 export function readStats(
   sessions: ReadonlySet<CountedSession>,
-  { sends, ...counters }: Counters,
+  { sends, rejected, ...counters }: Counters,
   others: readonly (Traffic | undefined)[],
   refused: RelayStats['refused'],
   breakers: EndpointState[],
@@ -41,5 +41,6 @@ export function readStats(
     now.waiting += existingSends?.waiting ?? 0;
     if (connection !== undefined) addTraffic(bytes, connection.traffic);
   }
-  return { ...now, ...counters, sends: { ...sends }, bytes, refused: { ...refused }, breakers, cluster };
+  const copies = { sends: { ...sends }, rejected: { ...rejected }, refused: { ...refused } };
+  return { ...now, ...counters, ...copies, bytes, breakers, cluster };
 }

@@ -4,7 +4,9 @@ import type { Logger } from '../../logger.js';
 import type { ChatOutcome } from '../../threads/ending.js';
 import type { ThreadEntry } from '../../threads/store.js';
 import type { RelayHooks, SendStart, SendSummary, Session, SpokenTurn } from '../api.js';
+import type { FrameEcho } from '../frames/frame-echo.js';
 import { RelayMetrics } from './metrics.js';
+import { describeRejection } from './rejection.js';
 import { SessionTraces } from './session-trace.js';
 import type { Counters, RelayStats } from './stats-types.js';
 
@@ -20,6 +22,7 @@ export class Telemetry {
     orphans: 0,
     resumed: 0,
     interrupted: 0,
+    rejected: { invalid: 0, forbidden: 0, limit: 0, failed: 0 },
   };
   readonly #hooks: RelayHooks;
   readonly #logger: Logger;
@@ -97,6 +100,12 @@ export class Telemetry {
   /** Sends were pending when their session ended without a connection. */
   sendsInterrupted(count: number): void {
     this.counters.interrupted += count;
+  }
+
+  frameRejected(session: Session, error: unknown, frame: FrameEcho): void {
+    const rejection = describeRejection(error, frame);
+    this.counters.rejected[rejection.reason] += 1;
+    this.#invoke('onReject', session, rejection);
   }
 
   sendStarted(session: Session, send: SendStart): void {

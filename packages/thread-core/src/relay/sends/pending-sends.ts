@@ -2,7 +2,7 @@ import type { MessageFrame } from '@arc/thread-protocol';
 import { InvalidRequestError } from '../../protocol/errors.js';
 import type { SendListener } from '../../threads/send-request.js';
 import type { SendState, Session } from '../api.js';
-import { type FrameEcho, writeEcho } from '../frames/frame-echo.js';
+import type { FrameEcho } from '../frames/frame-echo.js';
 import type { Telemetry } from '../monitoring/telemetry.js';
 import type { RelayConfig } from '../options.js';
 import { checkMessage, type Decision, decide, isClientFault } from './message-check.js';
@@ -18,7 +18,7 @@ export interface SendingSession extends Session, ReplyOutput {
   /** The application knows of the session: it was admitted. */
   readonly isAdmitted: boolean;
   /** Answers a frame that the client should not have sent, and counts it. */
-  rejectFrame(error: unknown, echo: FrameEcho): void;
+  rejectFrame(error: unknown, echo: FrameEcho, isClientFault?: boolean): void;
   /** A frame passed all checks. */
   acceptFrame(): void;
 }
@@ -99,7 +99,7 @@ export class PendingSends extends ReplySet implements ReplyOwner {
     } catch (error) {
       if (this.#undecided !== undecided) return;
       this.#undecided = undefined;
-      this.#session.writeError(error, writeEcho(frame));
+      this.#session.rejectFrame(error, frame, false);
     }
   }
 
@@ -108,8 +108,7 @@ export class PendingSends extends ReplySet implements ReplyOwner {
       const load = { pending: this.size, bytes: this.bytes + this.#session.heldBytes + bytes };
       checkMessage(this.#config, this.#session, frame, decision, load);
     } catch (error) {
-      if (isClientFault(error)) this.#session.rejectFrame(error, frame);
-      else this.#session.writeError(error, writeEcho(frame));
+      this.#session.rejectFrame(error, frame, isClientFault(error));
       return;
     }
     this.#send(frame, text, bytes, decision.agentId);

@@ -26,7 +26,7 @@ export interface ReceivingSession extends ReplyOutput {
   /** The pending sends, if there have been any. */
   readonly existingSends: PendingSends | undefined;
   readonly sends: PendingSends;
-  rejectFrame(error: unknown, echo: FrameEcho): void;
+  rejectFrame(error: unknown, echo: FrameEcho, isClientFault?: boolean): void;
   acceptFrame(): void;
   /** A promise if this node must first make sure that it still owns the session. It may be rejected. */
   checkOwnership(): Promise<void> | undefined;
@@ -198,7 +198,7 @@ export class IncomingFrames implements InboxOwner {
       if (this.#isCheckedCancelled) this.#session.sends.answerCancelled(echoOf(frame));
       else await this.#handleAtOnce(frame, text, bytes);
     } catch (error) {
-      this.#session.writeError(error, writeEcho(echoOf(frame)));
+      this.#session.rejectFrame(error, echoOf(frame), false);
     } finally {
       this.#checked = undefined;
       this.#isCheckedCancelled = false;

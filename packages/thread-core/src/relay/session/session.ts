@@ -142,9 +142,11 @@ export class ClientSession
     this.#incoming.receiveExcess(frame, text, bytes);
   }
 
-  rejectFrame(error: unknown, echo: FrameEcho): void {
+  rejectFrame(error: unknown, echo: FrameEcho, isClientFault = true): void {
     this.writeError(error, writeEcho(echo));
-    if (this.connection?.countBadFrame()) this.close(CloseCode.TooManyBadFrames, 'Too many bad frames');
+    this.#host.telemetry.frameRejected(this, error, echo);
+    if (isClientFault && this.connection?.countBadFrame())
+      this.close(CloseCode.TooManyBadFrames, 'Too many bad frames');
   }
 
   checkOwnership(): Promise<void> | undefined {
