@@ -338,7 +338,7 @@ t.test('frames that wait because a client does not read hold up its session, and
 });
 
 t.test('a session that is served by another node ends if its client acknowledges nothing [F-285]', async (t) => {
-  const { agent, nodes } = await cluster(t, 2, { resume: { maxBufferedBytes: 20_000 }, stalledTimeout: 300 });
+  const { agent, nodes } = await cluster(t, 2, { resume: { maxBufferedBytes: 20_000 }, stalledTimeout: 1500 });
   const [a, b] = nodes as Pair;
   agent.script('chat.start', async function* () {
     for (;;) yield 'x'.repeat(1000);
