@@ -111,13 +111,13 @@ async function attemptEnd(
 ): Promise<Attempt> {
   // An attempt that hangs leaves time for another one.
   const timeout = Math.max(remaining / 2, Math.min(remaining, MIN_ATTEMPT_MS), 1);
+  // An agent may answer with a stream, whose time begins with its first byte.
+  const streamTimeout = Math.max(remaining - timeout, 1);
+  const limits = { timeout, streamIdleTimeout: streamTimeout, streamTimeout, retries: 0 };
   const answer = new EndAnswer();
   // No retries of the client: the caller repeats what failed.
   const { agentId: targetAgent, chatId } = entry;
-  call(
-    { method: 'chat.end', targetAgent, traceId, timeout, retries: 0, params: { chatId, reason }, chat: entry },
-    answer,
-  );
+  call({ method: 'chat.end', targetAgent, traceId, ...limits, params: { chatId, reason }, chat: entry }, answer);
   try {
     const response = (await answer.promise) as ArcResponse<ChatEndResult>;
     return { ok: true, response, text: answer.text };

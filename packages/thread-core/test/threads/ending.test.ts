@@ -1,4 +1,8 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
+import { withDeadline } from '@arc/test-client';
 import t from 'tap';
 import { ArcClient, ThreadManager } from '../../src/index.js';
 import { type Answer, faults, startTestAgent } from '../../src/testing/index.js';
@@ -64,7 +68,7 @@ t.test('a chat.end without an answer leaves time for another attempt', async (t)
 t.test(
   'a chat that cannot be ended is reported as failed within the time-out, counted and logged [F-147] [T-12] [T-16]',
   async (t) => {
-    for (const answer of [faults.html(502), faults.reset(), faults.hang()]) {
+    for (const answer of [faults.html(502), faults.reset(), faults.hang(), faults.stall()]) {
       const { agent, threads, log, ended } = await setUp(t, { cleanupTimeout: 300 });
       await threads.sendToAgent({ ...hello, contextId: 'c' });
       const chatId = threads.getThreadId('support', 'c');
@@ -74,7 +78,7 @@ t.test(
       const taken = performance.now() - begun;
       t.ok(taken < 5000, `long before the default bound: ${taken}`);
       const about = { agentId: 'support', contextId: 'c', chatId };
-      t.match(outcomes, [{ ...about, ok: false, error: { code: /^-4100[36]$/ } }]);
+      t.match(outcomes, [{ ...about, ok: false, error: { code: /^-(4100[36]|43104)$/ } }]);
       t.match(log, [{ about: { ...about, err: outcomes[0]?.error }, message: /could not be ended/ }]);
       t.match(ended, [{ ...about, ok: false }]);
       if (!('after' in answer && answer.finish === 'stall')) t.ok(requestsOf(agent, 'chat.end').length > 1);
@@ -82,6 +86,25 @@ t.test(
     }
   },
 );
+
+t.test('a chat.end that is answered by a stream without an end fails within the time-out [T-12]', async (t) => {
+  const timers: NodeJS.Timeout[] = [];
+  const server = createServer((_request, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    timers.push(setInterval(() => response.write(': still here\n\n'), 20));
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const client = new ArcClient({ endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}` });
+  t.teardown(async () => {
+    await client.close();
+    for (const timer of timers) clearInterval(timer);
+    server.closeAllConnections();
+    server.close();
+  });
+  const threads = new ThreadManager(client, { cleanupTimeout: 500 });
+  threads.storeThreadId('support', 'c');
+  t.match(await withDeadline(threads.endAllChats(), 'the end'), [{ ok: false, error: { code: -43_104 } }]);
+});
 
 t.test('endAllChats takes a time-out of its own', async (t) => {
   const { agent, threads } = await setUp(t, { cleanupTimeout: 60_000 });
