@@ -136,7 +136,7 @@ export class Cluster {
   /** Closes the sockets of a user whose sessions are on other nodes, and ends those that are on their way here. */
   signOut(identityKey: string): void {
     if (identityKey === ANONYMOUS) return;
-    this.moves.rememberSignOut(identityKey);
+    this.moves.signOuts.remember(identityKey);
     for (const gateway of this.gateways) {
       if (gateway.identityKey === identityKey) gateway.onViolation(CloseCode.Unauthorized, 'Signed out');
     }
@@ -235,7 +235,7 @@ export class Cluster {
     const { store, node } = this.#node;
     const sids = (await store.sessionsOf(identityKey)).map(({ sid }) => sid);
     const message: EndSessionsMessage = { type: 'end-sessions', key: identityKey, sids };
-    this.moves.rememberSignOut(identityKey, sids);
+    this.moves.signOuts.remember(identityKey, sids);
     const others = (await store.nodes()).filter((name) => name !== node.name);
     await Promise.all(others.map((name) => store.post(name, { ...message })));
     const places = await store.sessionsOf(identityKey);
@@ -283,7 +283,7 @@ export class Cluster {
     const received = Object(message) as EndSessionsMessage | MovesMessage | LinkMessage;
     if (received.type === 'end-sessions') {
       this.#host.signOutHere(received.key);
-      this.moves.rememberSignOut(received.key, received.sids);
+      this.moves.signOuts.remember(received.key, received.sids);
     } else if (received.type === 'link') this.links.onMessage(received);
     else if (received.type === 'move' || received.type === 'move-answer') this.moves.onMessage(received);
   }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { CloseCode } from '@arc/thread-protocol';
-import { disconnect, waitForClient } from '../resume/resuming.js';
+import { waitForClient } from '../resume/detaching.js';
+import { disconnect } from '../resume/resuming.js';
 import type { Resumption } from '../resume/resumption.js';
 import type { SessionHost } from '../session/session-host.js';
 import type { SessionState } from '../store/session-store.js';
@@ -32,6 +33,9 @@ export async function giveSession<Member extends MovableSession>(
     return 'retry';
   }
   if (!resumption.canResume(request.seq, request.sent)) return 'gap';
+  const askedAt = performance.now() - (request.waited ?? 0);
+  // The client has given that attempt up, and made another one, which has the session.
+  if (session.connection !== undefined && askedAt < resumption.askedAt) return 'replaced';
   if (resumption.mayBeLate(to)) return 'retry';
   if (session.connection !== undefined) {
     disconnect(host, session, session.connection, CloseCode.SessionTakenOver, 'Taken over by a newer connection');
@@ -60,6 +64,7 @@ export async function giveSession<Member extends MovableSession>(
   const link = randomUUID();
   const remote = new RemoteConnection(host.config, session, { links, link, peer: to }, resumption, spill);
   session.connection = remote;
+  resumption.askedAt = askedAt;
   resumption.resumeRemotely(remote);
   const offer = { link, seq: resumption.journal.lastSeq, got: resumption.got, pending: session.pendingIds() };
   session.onBackpressure();

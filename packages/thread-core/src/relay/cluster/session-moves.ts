@@ -7,7 +7,9 @@ import type { ResumedProgress } from '../resume/ready-frame.js';
 import { readJournal } from '../store/journal-slice.js';
 import type { JournalSlice, Ownership, StoredSession } from '../store/session-store.js';
 import { setBounded } from './bounded-map.js';
+import { ClusterUnavailableError } from './cluster-errors.js';
 import type { ClusterNode } from './cluster-node.js';
+import { SignOuts } from './sign-outs.js';
 
 /** A client asks for a session that this node does not have. No interface, so that it counts as JSON. */
 export type ResumeRequest = {
@@ -18,6 +20,8 @@ export type ResumeRequest = {
   readonly seq: number;
   /** How many frames it has sent. */
   readonly sent: number;
+  /** Milliseconds since it asked. Nodes of an older build do not say it. */
+  readonly waited?: number;
 };
 
 /** The session stays with its owner while something runs. The asking node forwards frames over a link. */
@@ -88,7 +92,7 @@ const FINAL: readonly unknown[] = [
   'forbidden',
 ] satisfies ResumeResult[];
 
-/** The most requests, sign-outs and questions that are remembered, of each. */
+/** The most requests and questions that are remembered, of each. */
 const MAX_REMEMBERED = 10_000;
 
 /** The pauses between two claims: each is twice as long as the one before. After a handover there is none. */
@@ -107,8 +111,7 @@ export class SessionMoves {
   readonly #asked = new Map<string, true>();
   /** Requests, by session id, whose session may come here although the store's or the owner's answer gets lost. */
   readonly #uncertain = new Map<string, { request: ResumeRequest; askedAt: number }>();
-  /** When the sessions of an identity were ended, or one session. What was asked for before ends when it comes. */
-  readonly #signedOut = new Map<string, number>();
+  readonly signOuts = new SignOuts();
   readonly #stopping = new AbortController();
   /** Sessions that were taken over from other nodes, and sessions that were given to them. */
   claimed = 0;
@@ -133,12 +136,6 @@ export class SessionMoves {
     return asked !== undefined;
   }
 
-  /** The sessions of an identity were ended. Those that are on their way here end when they come; `sids`, whenever they come. */
-  rememberSignOut(identityKey: string, sids: readonly string[] = []): void {
-    setBounded(this.#signedOut, `identity ${identityKey}`, performance.now(), MAX_REMEMBERED);
-    for (const sid of sids) setBounded(this.#signedOut, `session ${sid}`, Number.POSITIVE_INFINITY, MAX_REMEMBERED);
-  }
-
   /** Takes no more sessions, and waits for no more answers of other nodes. Resolves when no attempt is running. */
   async stop(): Promise<void> {
     this.#stopping.abort();
@@ -147,9 +144,8 @@ export class SessionMoves {
   }
 
   /** Takes a session over for a client, as long as the client waits. */
-  resume(request: ResumeRequest, isWanted: () => boolean): Promise<ResumeResult> {
+  resume(request: ResumeRequest, isWanted: () => boolean, askedAt = performance.now()): Promise<ResumeResult> {
     const { sid } = request;
-    const askedAt = performance.now();
     return this.#exclusively(sid, async () => {
       try {
         await this.#node.joined();
@@ -187,7 +183,8 @@ export class SessionMoves {
       if (!mayAsk) return 'unavailable';
       // If the owner does not answer, a later claim succeeds when its lease is over.
       const wait = Math.min(Math.max(claim.retryAfter, MIN_WAIT_MS), node.lease);
-      const answer = claim.owner === undefined ? undefined : await this.#ask(claim.owner, request, wait);
+      const asking = { ...request, waited: performance.now() - askedAt };
+      const answer = claim.owner === undefined ? undefined : await this.#ask(claim.owner, asking, wait);
       if (typeof answer === 'object' && claim.owner !== undefined) return { ...answer, owner: claim.owner };
       if (answer === 'gap' || answer === 'expired' || answer === 'replaced') return answer;
       isGiven = answer === 'moved';
@@ -204,7 +201,11 @@ export class SessionMoves {
 
   /** Once the lease is over, another node may have claimed a session of this one: a renewal tells. */
   async #isHere(sid: string): Promise<boolean> {
-    if (this.#host.hasSession(sid) && !this.#node.isLeaseGood) await this.#node.check(false);
+    if (this.#host.hasSession(sid) && !this.#node.isLeaseGood) {
+      await this.#node.check(false);
+      // By one of the two clocks it is over all the same.
+      if (!this.#node.isLeaseGood) throw new ClusterUnavailableError();
+    }
     return this.#host.hasSession(sid);
   }
 
@@ -230,8 +231,7 @@ export class SessionMoves {
     if (this.#node.givenUp.includes(owned)) session.exact = false;
     await this.#host.restore({ owned, session, request, journal });
     this.claimed += 1;
-    const signOuts = [`identity ${request.identityKey}`, `session ${sid}`].map((key) => this.#signedOut.get(key) ?? 0);
-    if (Math.max(...signOuts) > askedAt) this.#host.endSession(sid);
+    if (this.signOuts.haveEnded(request.identityKey, sid, askedAt)) this.#host.endSession(sid);
   }
 
   onMessage(message: MovesMessage): void {

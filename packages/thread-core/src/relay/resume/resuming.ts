@@ -12,9 +12,7 @@ import type { ResumingSession } from './resuming-session.js';
 import { Resumption } from './resumption.js';
 import { hashSecret, readToken } from './session-secret.js';
 
-/** Close codes of connections that the client lost, and did not choose to end: the session waits for another one. */
-const LOST_CODES: readonly number[] = [CloseCode.GoingAway, CloseCode.Abnormal];
-
+const TAKEN_OVER = 'Taken over by a newer connection';
 const SHUTTING_DOWN = 'The server is shutting down';
 
 /** The first frame of a connection asks for a resumable session, or for one that the client had before. */
@@ -33,23 +31,34 @@ export function answerResume<Member extends ResumingSession>(
     return undefined;
   }
   if (frame.session === undefined) return begin(host, session, key, undefined);
-  return continueSession(host, session, key, frame);
+  return continueSession(host, session, { key, frame, askedAt: performance.now() });
+}
+
+/** A connection asks for a session. */
+interface Attempt {
+  /** The key of its identity. */
+  readonly key: string;
+  readonly frame: ContinueSessionFrame;
+  /** By the monotonic clock. Of two connections that ask for one session the later one has it. */
+  readonly askedAt: number;
 }
 
 /** Continues a session of this node, or looks for it on the others. */
 function continueSession<Member extends ResumingSession>(
   host: SessionHost<Member>,
   session: Member,
-  key: string,
-  frame: ContinueSessionFrame,
+  attempt: Attempt,
 ): Promise<void> | undefined {
   const { resumables, cluster } = host;
+  const { key, frame } = attempt;
   const found = resumables?.find(frame.session, key);
   const moving = typeof found === 'object' ? found.resumption?.moving : undefined;
-  const isElsewhere = found === 'unknown' || moving !== undefined;
+  // With a wrong secret it is unknown, but not elsewhere.
+  const isUnknown = found === 'unknown' && resumables?.has(readToken(frame.session)?.sid ?? '') !== true;
   const mayBeElsewhere = typeof found === 'object' && cluster?.isLeaseGood === false;
-  if (cluster === undefined || !(isElsewhere || mayBeElsewhere)) return resumeHere(host, session, key, frame);
-  return resumeFromCluster(host, cluster, session, key, frame, moving);
+  if (cluster !== undefined && (isUnknown || moving !== undefined || mayBeElsewhere))
+    return resumeFromCluster(host, cluster, session, attempt, moving);
+  return resumeHere(host, session, attempt);
 }
 
 /** The client must not send anything before `ready`: it cannot know yet in which session that would be handled. */
@@ -71,8 +80,7 @@ function isLeaving<Member extends ResumingSession>({ isClosing, cluster }: Sessi
 function resumeHere<Member extends ResumingSession>(
   host: SessionHost<Member>,
   session: Member,
-  key: string,
-  frame: ContinueSessionFrame,
+  { key, frame, askedAt }: Attempt,
 ): Promise<void> | undefined {
   const { connection } = session;
   const found = host.resumables?.find(frame.session, key);
@@ -82,7 +90,9 @@ function resumeHere<Member extends ResumingSession>(
     const received = isKnown ? host.resumables?.received(frame.session) : undefined;
     return begin(host, session, key, found, received);
   }
-  if (!found.resumption?.canResume(frame.seq, frame.sent)) return begin(host, session, key, 'gap');
+  const { resumption } = found;
+  if (!resumption?.canResume(frame.seq, frame.sent)) return begin(host, session, key, 'gap');
+  resumption.askedAt = askedAt;
   if (connection !== undefined) takeOver(host, found, session, connection, frame);
   return undefined;
 }
@@ -92,24 +102,24 @@ async function resumeFromCluster<Member extends ResumingSession>(
   host: SessionHost<Member>,
   cluster: Cluster,
   session: Member,
-  key: string,
-  frame: ContinueSessionFrame,
+  attempt: Attempt,
   moving: Promise<unknown> | undefined,
 ): Promise<void> {
+  const { key, frame, askedAt } = attempt;
   const isWanted = (): boolean => session.connection?.isOpen === true && !session.isEnding;
   try {
     const { sid, secret } = readToken(frame.session) ?? { sid: '', secret: '' };
     const { seq, sent } = frame;
     const request = { sid, secretHash: hashSecret(secret), identityKey: key, seq, sent };
     await moving;
-    const result = await cluster.moves.resume(request, isWanted);
+    const result = await cluster.moves.resume(request, isWanted, askedAt);
     if (!isWanted()) return;
     if (session.hasUnansweredFrames) closeHasty(session);
-    else if (typeof result === 'object') openGateway(host, cluster, session, request, frame.session, result);
-    else if (result === 'replaced') session.close(CloseCode.SessionTakenOver, 'Taken over by a newer connection');
+    else if (typeof result === 'object') openGateway(host, cluster, session, request, attempt, result);
+    else if (result === 'replaced') session.close(CloseCode.SessionTakenOver, TAKEN_OVER);
     else if (isLeaving(host)) closeLeaving(session);
     // It may have begun to move meanwhile.
-    else if (result === 'local') await continueSession(host, session, key, frame);
+    else if (result === 'local') await continueSession(host, session, attempt);
     else if (result === 'unavailable') session.close(CloseCode.TryAgainLater, 'Try again later');
     else if (result !== 'unwanted') await begin(host, session, key, result);
   } catch (error) {
@@ -123,7 +133,7 @@ function openGateway<Member extends ResumingSession>(
   cluster: Cluster,
   session: Member,
   request: ResumeRequest,
-  token: string,
+  { frame, askedAt }: Attempt,
   offer: GatewayOffer & { readonly owner: string },
 ): void {
   const { connection, identity } = session;
@@ -132,7 +142,7 @@ function openGateway<Member extends ResumingSession>(
   const onMoved = async (gateway: Gateway): Promise<void> => {
     await gateway.deliverStored();
     const { written: seq } = gateway;
-    const result = await cluster.moves.resume({ ...request, seq }, () => connection.isOpen);
+    const result = await cluster.moves.resume({ ...request, seq }, () => connection.isOpen, askedAt);
     // The client has left meanwhile. The session waits for it.
     if (gateway.hasLeft) return;
     const moved = host.resumables?.get(request.sid);
@@ -140,6 +150,7 @@ function openGateway<Member extends ResumingSession>(
       return gateway.close(CloseCode.ServiceRestart, 'Try again');
     }
     gateway.leave(true);
+    moved.resumption.askedAt = askedAt;
     host.resumables?.uncountDetached(moved);
     // A slow client may have read on meanwhile, so that the gateway has written more of what the store has than `seq`.
     connect(host, moved, connection, identity, ({ resumption }) => resumption?.continueOn(connection, gateway.written));
@@ -154,7 +165,7 @@ function openGateway<Member extends ResumingSession>(
   session.complete();
   // The answer of the owner has come late.
   if (isLeaving(host)) return gateway.lose(CloseCode.ServiceRestart, SHUTTING_DOWN);
-  connection.write(writeResumed(resume, token, offer));
+  connection.write(writeResumed(resume, frame.session, offer));
   void gateway.deliverStored();
 }
 
@@ -198,7 +209,7 @@ function takeOver<Member extends ResumingSession>(
 ): void {
   const previous = session.connection;
   if (previous === undefined) host.resumables?.uncountDetached(session);
-  else disconnect(host, session, previous, CloseCode.SessionTakenOver, 'Taken over by a newer connection');
+  else disconnect(host, session, previous, CloseCode.SessionTakenOver, TAKEN_OVER);
   other.connection = undefined;
   other.complete();
   connect(host, session, connection, other.identity, ({ resumption }) => {
@@ -233,67 +244,4 @@ export function disconnect<Member extends ResumingSession>(
   host.onConnectionLost(connection);
   connection.replace(code, reason);
   session.connection = undefined;
-}
-
-/**
- * A connection has ended. Returns true if it was lost: then the session waits for another one, or ends here if it has
- * nothing worth keeping. In a cluster the store keeps that, because frames may be under way that the client is to send again.
- * Returns false if the caller has to end the session.
- */
-export function detach<Member extends ResumingSession>(
-  host: SessionHost<Member>,
-  session: Member,
-  code: number,
-): boolean {
-  const { resumption, connection, isEnding } = session;
-  if (resumption === undefined || connection === undefined || isEnding || !LOST_CODES.includes(code)) return false;
-  host.onConnectionLost(connection);
-  connection.release();
-  session.connection = undefined;
-  resumption.stop();
-  if (!session.isWorthKeeping) {
-    if (host.cluster !== undefined && resumption.hasBegun && host.resumables?.mayPark(session)) session.park();
-    else session.complete();
-    return true;
-  }
-  waitDetached(host, session);
-  return true;
-}
-
-/** A session has lost its connection, and waits here for another one. */
-export function waitDetached<Member extends ResumingSession>(host: SessionHost<Member>, session: Member): void {
-  host.config.logger.info({ session: session.id }, 'a connection was lost; its session waits for the client');
-  session.onBackpressure();
-  host.telemetry.sessionDetached(session);
-  if (!session.isEnding && session.resumption !== undefined) waitForClient(host, session, session.resumption);
-}
-
-/**
- * A session has no connection: it waits for one for the grace period. In a cluster its frames are in the store.
- * `isClientComing`: its client is about to connect, so it counts among those that wait, and can be ended for them, only if it is
- * still without a connection at the end of this turn.
- */
-export function waitForClient<Member extends ResumingSession>(
-  host: SessionHost<Member>,
-  session: Member,
-  resumption: Resumption,
-  isClientComing = false,
-): void {
-  resumption.detach(() => session.evict());
-  if (session.record !== undefined) resumption.startSpill(session.record);
-  const count = (): void => {
-    if (session.connection === undefined && !session.isEnding) host.resumables?.countDetached(session);
-  };
-  if (isClientComing) setImmediate(count);
-  else count();
-}
-
-/** The grace of a session is over, or its room is needed. In a cluster it cannot be resumed from now on. */
-export async function endDetached<Member extends ResumingSession>(
-  { config }: SessionHost<Member>,
-  session: Member,
-): Promise<void> {
-  const { record } = session;
-  if (record === undefined || (await record.expire(config.cleanupTimeout))) session.complete();
-  else record.giveUp();
 }

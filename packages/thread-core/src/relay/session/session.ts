@@ -19,7 +19,8 @@ import { describeFailure, logFailure, writeErrorMembers } from '../frames/error-
 import { type FrameEcho, writeEcho } from '../frames/frame-echo.js';
 import type { ReadFrame } from '../frames/frame-reader.js';
 import type { CountedSession } from '../monitoring/stats.js';
-import { answerResume, detach, endDetached, waitDetached, waitForClient } from '../resume/resuming.js';
+import { detach, endDetached, waitDetached, waitForClient } from '../resume/detaching.js';
+import { answerResume } from '../resume/resuming.js';
 import { Resumption } from '../resume/resumption.js';
 import { PendingSends, type SendingSession } from '../sends/pending-sends.js';
 import { IncomingFrames, type ReceivingSession } from './incoming-frames.js';
