@@ -37,8 +37,8 @@ export type {
   SpokenTurn,
 } from './relay/api.js';
 export { ClusterUnavailableError } from './relay/cluster/cluster-errors.js';
-export type { ClusterState } from './relay/cluster/cluster-node.js';
 export type { ClusterOptions } from './relay/cluster/cluster-options.js';
+export type { ClusterState } from './relay/cluster/cluster-state.js';
 export type { ClusterStats } from './relay/cluster/cluster-stats.js';
 export type { RelaySocket, WsOptions } from './relay/connection/socket.js';
 export { framesSchema } from './relay/frames/frame-schema.js';

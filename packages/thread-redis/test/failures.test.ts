@@ -131,7 +131,7 @@ for (const client of ['node-redis 6', 'ioredis 6']) {
   });
 
   t.test(
-    `${client}: with no memory left nothing new is stored, but sessions are renewed, claimed and ended`,
+    `${client}: with no memory left nothing new is stored, but sessions are renewed, claimed and ended [S-166]`,
     async (t) => {
       const { admin, store, node, peer } = await begin(t, client);
       const meta = { secretHash: 'x', grace: LONG, threads: { t1: { agentId: 'one', chatId: 'c1' } } };
@@ -148,7 +148,9 @@ for (const client of ['node-redis 6', 'ioredis 6']) {
       await t.rejects(store.append(one, { firstSeq: 2, frames: ['2'] }), full);
       await t.rejects(store.park(one, state()), full);
       await t.rejects(store.post('b', 'hello'), full);
-      t.equal((await store.renew(node)).sessions, 3);
+      const { sessions, boot } = await store.renew(node);
+      t.equal(sessions, 3);
+      t.same(await store.open(node, { sid: 's1', ...meta, epoch: one.epoch, boot }), one, 'registered again as it is');
       await store.thread(one, 't1', null);
       await store.trim('s1', 1);
       await store.expire(one, LONG);

@@ -13,7 +13,7 @@ import type { AgentSource, AttachOptions, RelayOptions, Session } from './api.js
 import { Cluster } from './cluster/cluster.js';
 import { endChatsOf } from './cluster/former-session.js';
 import { giveSession } from './cluster/handover.js';
-import type { ClaimedSession } from './cluster/session-moves.js';
+import type { ClaimedSession } from './cluster/move-messages.js';
 import type { SessionConnection } from './connection/session-connection.js';
 import type { RelaySocket, WsOptions } from './connection/socket.js';
 import { Sweeper } from './connection/sweeper.js';

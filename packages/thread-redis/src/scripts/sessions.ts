@@ -31,7 +31,13 @@ elseif ARGV[6] ~= '' and redis.call('HGET', session(sid), 'secret') == '' then
   redis.call('ZADD', sessionsOf(id), ARGV[9], sid)
   if ARGV[7] ~= '' then redis.call('SADD', userKey(ARGV[7]), sid) end
 end
-for index = 15, #ARGV, 2 do redis.call('HSET', session(sid), 't:' .. ARGV[index], ARGV[index + 1]) end
+for index = 15, #ARGV, 2 do
+  local field = 't:' .. ARGV[index]
+  -- Where memory is full, nothing is written that is there already.
+  if redis.call('HGET', session(sid), field) ~= ARGV[index + 1] then
+    redis.call('HSET', session(sid), field, ARGV[index + 1])
+  end
+end
 -- Its owner has it: a failover may have lost the claim. Last, because where memory is full, a script may write on after this.
 redis.call('HDEL', session(sid), 'unclaimed')
 return epoch

@@ -3,7 +3,7 @@ import type { ThreadEntry } from '../../threads/store.js';
 import type { FormerResumption } from '../resume/resumption.js';
 import { lastSeqOf } from '../store/journal-slice.js';
 import type { StoredSession } from '../store/session-store.js';
-import type { ClaimedSession } from './session-moves.js';
+import type { ClaimedSession } from './move-messages.js';
 
 /**
  * The progress of a claimed session. If its owner died, numbering continues from what the client has seen or what the store

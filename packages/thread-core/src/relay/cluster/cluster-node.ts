@@ -5,14 +5,9 @@ import { withTimeout } from '../../timers.js';
 import { FencedError, type Renewal, type SessionStore, StoreError, type StoreNode } from '../store/session-store.js';
 import { ClusterUnavailableError } from './cluster-errors.js';
 import { type ReconciledSession, reconcile } from './cluster-reconcile.js';
+import { type ClusterState, logState } from './cluster-state.js';
 import { GivenUpSessions } from './given-up-sessions.js';
 import { LeaseClock, type Moment } from './lease-clock.js';
-
-/**
- * `ok`: the store has all of this node's sessions. `degraded`: it answers, but does not take all writes. `away`: it
- * does not answer; open threads continue. `fenced`: this node may have lost its sessions, and sends nothing.
- */
-export type ClusterState = 'ok' | 'degraded' | 'fenced' | 'away';
 
 export interface ClusterNodeOptions {
   store: SessionStore;
@@ -22,6 +17,8 @@ export interface ClusterNodeOptions {
   /** Milliseconds after the end of the lease in which no other node ends the chats of this one. */
   grace: number;
   logger: Logger;
+  /** The store answers again, and the lease was over before. */
+  onLapsed(): void;
   /** Called after each renewal in which the store answered. */
   onRenewed(): void;
   /** Another process has taken the name of this node. */
@@ -129,7 +126,10 @@ export class ClusterNode {
   /** A write failed: it is tried again after the next renewal. */
   noteFailedWrite(error: unknown): void {
     this.#hasUnwritten = true;
-    if (!this.#isAway) this.#change('degraded', error);
+    const isOfStore = error === undefined || error instanceof StoreError || error instanceof FencedError;
+    // A function of the application threw, which says nothing about the store.
+    if (!isOfStore) this.logger.warn({ err: error }, 'a session could not be stored');
+    else if (!this.#isAway) this.#change('degraded', error);
   }
 
   /**
@@ -200,10 +200,11 @@ export class ClusterNode {
       const renewal = await (this.#hasJoined ? store.renew(node) : store.join(node));
       if (renewal.fenced) return this.#fence();
       // Only one renewal reports it, whose answer may have been lost, so it is remembered until everything is registered again.
-      const hasLapsed = renewal.lapsed || mayHaveLapsed || !this.isLeaseGood;
+      const hasLapsed = this.#hasJoined && (renewal.lapsed || mayHaveLapsed || !this.isLeaseGood);
       const isOtherData = this.#hasJoined && renewal.boot !== this.#boot;
       if (isOtherData && hasLapsed) this.givenUp.dispute(node.lease);
-      this.#isLost ||= isOtherData || (this.#hasJoined && hasLapsed);
+      if (hasLapsed) this.#options.onLapsed();
+      this.#isLost ||= isOtherData || hasLapsed;
       this.#hasJoined = true;
       const differs = this.#isLost || !this.#isExpected(renewal, atLeast);
       const repaired = differs || this.#hasUnwritten ? await this.#repair(asked, renewal.boot, differs) : undefined;
@@ -290,11 +291,6 @@ export class ClusterNode {
     if (this.#state === state || (this.#hasLostName && state !== 'fenced')) return;
     const about = { node: this.node.name, state, previous: this.#state, err };
     this.#state = state;
-    const { logger } = this.#options;
-    if (state === 'ok') logger.info(about, 'the node is in the cluster');
-    else if (state === 'fenced') {
-      logger.error(about, 'the node may have lost its sessions to another process: it sends nothing more');
-    } else if (state === 'away') logger.error(about, "the cluster's store is away");
-    else logger.warn(about, "the cluster's store does not take all writes");
+    logState(this.#options.logger, about);
   }
 }

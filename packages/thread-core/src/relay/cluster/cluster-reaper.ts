@@ -27,6 +27,7 @@ export class Reaper {
   readonly #options: ReaperOptions;
   #running: Promise<void> | undefined;
   #isStopped = false;
+  #pausedUntil = 0;
   /** Sessions whose chats are being ended: an agent may take its time for each. */
   readonly #ending = new Set<Promise<void>>();
   /** How often it was tried in vain to end the chats of a session. */
@@ -38,12 +39,18 @@ export class Reaper {
     this.#options = options;
   }
 
+  /** Begins to end no sessions for so many milliseconds: their nodes may still be alive, and come back to the store. */
+  pause(duration: number): void {
+    this.#pausedUntil = performance.now() + duration;
+  }
+
   /** Begins to end such sessions, unless it does so already. Never rejects. */
-  run(): Promise<void> {
+  async run(): Promise<void> {
+    if (performance.now() < this.#pausedUntil) return;
     this.#running ??= this.#run().finally(() => {
       this.#running = undefined;
     });
-    return this.#running;
+    await this.#running;
   }
 
   /** Begins no more sessions, and waits for those that are being ended. */

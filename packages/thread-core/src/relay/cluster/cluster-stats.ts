@@ -1,4 +1,4 @@
-import type { ClusterState } from './cluster-node.js';
+import type { ClusterState } from './cluster-state.js';
 
 /** `relay.stats().cluster`: this node of the cluster. Counts are since the relay was created, `sessions` and `gateways` are now. */
 export interface ClusterStats {

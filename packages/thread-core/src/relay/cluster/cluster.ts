@@ -11,8 +11,9 @@ import { Reaper } from './cluster-reaper.js';
 import type { ClusterStats } from './cluster-stats.js';
 import { Gateway, type GatewayOptions } from './gateway.js';
 import { type LinkMessage, Links } from './links.js';
+import type { MovesMessage } from './move-messages.js';
 import type { ClaimedRecord, RecordOwner } from './record-owner.js';
-import { type MovesHost, type MovesMessage, SessionMoves } from './session-moves.js';
+import { type MovesHost, SessionMoves } from './session-moves.js';
 import { SessionRecord } from './session-record.js';
 
 /** What the cluster needs of a session of this node. */
@@ -98,6 +99,8 @@ export class Cluster {
       logger,
       // Sessions that cannot be resumed need no longer grace. It bounds how long they continue without the store.
       grace: lease,
+      // The other nodes may not have reached the store, either.
+      onLapsed: () => this.#reaper.pause(lease),
       onRenewed: () => this.#onRenewed(),
       onFenced: () => {
         this.closeGateways('The node has lost its name');

@@ -202,7 +202,7 @@ export class Gateway implements ConnectionOwner, LinkListener {
     else if (message.event === 'moved') {
       this.#hasMoved = true;
       clearInterval(this.#timer);
-      void this.#options.onMoved(this);
+      this.#options.onMoved(this).catch(() => this.onFailure());
     }
   }
 

@@ -6,9 +6,9 @@ import type { Resumption } from '../resume/resumption.js';
 import type { SessionHost } from '../session/session-host.js';
 import type { SessionState } from '../store/session-store.js';
 import { type MovableSession, stateOf } from './movable-session.js';
+import type { MoveAnswer, ResumeRequest } from './move-messages.js';
 import { parkSession } from './parking.js';
 import { RemoteConnection } from './remote-connection.js';
-import type { MoveAnswer, ResumeRequest } from './session-moves.js';
 import type { SessionRecord } from './session-record.js';
 
 /**

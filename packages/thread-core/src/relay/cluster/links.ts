@@ -1,6 +1,6 @@
 import { CloseCode } from '@arc/thread-protocol';
 import type { ClusterNode } from './cluster-node.js';
-import type { ResumeRequest } from './session-moves.js';
+import type { ResumeRequest } from './move-messages.js';
 
 /** Messages from the node that has a client's socket to the node that owns its session. */
 export type OwnerEvent =

@@ -8,7 +8,7 @@ import type { Traffic } from '../monitoring/stats.js';
 import type { RelayConfig } from '../options.js';
 import type { JournalSpill } from '../resume/journal-spill.js';
 import type { GatewayEvent, LinkEvent, LinkListener, Links } from './links.js';
-import type { ResumeRequest } from './session-moves.js';
+import type { ResumeRequest } from './move-messages.js';
 
 /** The socket of a session of this node, which is on another node. */
 export interface RemoteSocket {

@@ -3,57 +3,21 @@ import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Deferred, defer } from '../../deferred.js';
 import { withTimeout } from '../../timers.js';
-import type { ResumedProgress } from '../resume/ready-frame.js';
 import { readJournal } from '../store/journal-slice.js';
-import type { JournalSlice, Ownership, StoredSession } from '../store/session-store.js';
+import type { Ownership, StoredSession } from '../store/session-store.js';
 import { setBounded } from './bounded-map.js';
 import { ClusterUnavailableError } from './cluster-errors.js';
 import type { ClusterNode } from './cluster-node.js';
+import type {
+  AnswerMessage,
+  ClaimedSession,
+  MoveAnswer,
+  MoveMessage,
+  MovesMessage,
+  ResumeRequest,
+  ResumeResult,
+} from './move-messages.js';
 import { SignOuts } from './sign-outs.js';
-
-/** A client asks for a session that this node does not have. No interface, so that it counts as JSON. */
-export type ResumeRequest = {
-  readonly sid: string;
-  readonly secretHash: string;
-  readonly identityKey: string;
-  /** The number of the last frame that the client has seen. */
-  readonly seq: number;
-  /** How many frames it has sent. */
-  readonly sent: number;
-  /** Milliseconds since it asked. Nodes of an older build do not say it. */
-  readonly waited?: number;
-};
-
-/** The session stays with its owner while something runs. The asking node forwards frames over a link. */
-export interface GatewayOffer extends ResumedProgress {
-  /** The id of the link. */
-  readonly link: string;
-}
-
-/**
- * `moved`: the asking node owns the session now. `gap`, `expired`: it cannot be resumed. `replaced`: a newer connection
- * has resumed it. `retry`: the asked node does not have the session now, or could not hand it over.
- */
-export type MoveAnswer = 'moved' | 'gap' | 'expired' | 'replaced' | 'retry' | GatewayOffer;
-
-/** `local`: this node has the session now. `unavailable`: try again later. `unwanted`: the client has left. */
-export type ResumeResult =
-  | Exclude<MoveAnswer, 'moved' | 'retry' | GatewayOffer>
-  | (GatewayOffer & { readonly owner: string })
-  | 'local'
-  | 'unknown'
-  | 'forbidden'
-  | 'unavailable'
-  | 'unwanted';
-
-/** A session that was taken over from another node, or from the store. */
-export interface ClaimedSession {
-  readonly owned: Ownership;
-  readonly session: StoredSession;
-  /** What the client has not acknowledged, as far as the store has it. */
-  readonly journal: JournalSlice | undefined;
-  readonly request: ResumeRequest;
-}
 
 export interface MovesHost {
   hasSession(sid: string): boolean;
@@ -65,23 +29,6 @@ export interface MovesHost {
   give(request: ResumeRequest, to: string): Promise<MoveAnswer>;
 }
 
-/** Asks the owner of a session for it. */
-interface MoveMessage {
-  type: 'move';
-  from: string;
-  ask: string;
-  request: ResumeRequest;
-}
-
-interface AnswerMessage {
-  type: 'move-answer';
-  ask: string;
-  answer: MoveAnswer;
-  request: ResumeRequest;
-}
-
-export type MovesMessage = MoveMessage | AnswerMessage;
-
 /** With these results the session is here (`local`), or comes here only if a client asks again. */
 const FINAL: readonly unknown[] = [
   'local',
@@ -91,6 +38,13 @@ const FINAL: readonly unknown[] = [
   'unknown',
   'forbidden',
 ] satisfies ResumeResult[];
+
+interface Uncertain {
+  readonly request: ResumeRequest;
+  readonly askedAt: number;
+  /** The session came, but its identity could not be loaded. Until then it is tried again. */
+  readonly until?: number | undefined;
+}
 
 /** The most requests and questions that are remembered, of each. */
 const MAX_REMEMBERED = 10_000;
@@ -110,7 +64,7 @@ export class SessionMoves {
   /** Questions of other nodes that were taken. A client of the store may post one again whose answer was lost. */
   readonly #asked = new Map<string, true>();
   /** Requests, by session id, whose session may come here although the store's or the owner's answer gets lost. */
-  readonly #uncertain = new Map<string, { request: ResumeRequest; askedAt: number }>();
+  readonly #uncertain = new Map<string, Uncertain>();
   readonly signOuts = new SignOuts();
   readonly #stopping = new AbortController();
   /** Sessions that were taken over from other nodes, and sessions that were given to them. */
@@ -132,8 +86,9 @@ export class SessionMoves {
   /** Takes a session that the store has for this node. Returns false if no client has asked for it here. */
   adopt(sid: string): boolean {
     const asked = this.#uncertain.get(sid);
-    if (asked !== undefined) void this.#accept(asked.request, asked.askedAt);
-    return asked !== undefined;
+    if (asked === undefined || performance.now() >= (asked.until ?? Number.POSITIVE_INFINITY)) return false;
+    void this.#accept(asked.request, asked.askedAt);
+    return true;
   }
 
   /** Takes no more sessions, and waits for no more answers of other nodes. Resolves when no attempt is running. */
@@ -149,7 +104,8 @@ export class SessionMoves {
     return this.#exclusively(sid, async () => {
       try {
         await this.#node.joined();
-        setBounded(this.#uncertain, sid, { request, askedAt }, MAX_REMEMBERED);
+        const { until } = this.#uncertain.get(sid) ?? {};
+        setBounded(this.#uncertain, sid, { request, askedAt, until }, MAX_REMEMBERED);
         const result = await this.#resume(request, askedAt, isWanted);
         if (FINAL.includes(result)) this.#uncertain.delete(sid);
         return result;
@@ -226,10 +182,15 @@ export class SessionMoves {
   async #restore(owned: Ownership, session: StoredSession, request: ResumeRequest, askedAt: number): Promise<void> {
     const { sid } = owned;
     const journal = await readJournal(this.#node.store, sid);
-    // If it cannot be restored, it is none that a client waits for: its chats are ended.
-    this.#uncertain.delete(sid);
+    const { until = performance.now() + session.grace } = this.#uncertain.get(sid) ?? {};
     if (this.#node.givenUp.includes(owned)) session.exact = false;
-    await this.#host.restore({ owned, session, request, journal });
+    try {
+      await this.#host.restore({ owned, session, request, journal });
+    } catch (error) {
+      setBounded(this.#uncertain, sid, { request, askedAt, until }, MAX_REMEMBERED);
+      throw error;
+    }
+    this.#uncertain.delete(sid);
     this.claimed += 1;
     if (this.signOuts.haveEnded(request.identityKey, sid, askedAt)) this.#host.endSession(sid);
   }
@@ -270,9 +231,11 @@ export class SessionMoves {
     void this.#accept(request, this.#uncertain.get(request.sid)?.askedAt ?? performance.now());
   }
 
-  /** Takes a session back that this node has given up, because a client has come to another node for it. */
+  /** Takes a session that this node has given up, or could not restore, because its client has come to another node. */
   takeBack(request: ResumeRequest): void {
-    if (this.#node.givenUp.has(request.sid) && !this.#node.givenUp.isDisputed(request.sid)) this.take(request);
+    const { sid } = request;
+    const { givenUp } = this.#node;
+    if ((givenUp.has(sid) && !givenUp.isDisputed(sid)) || this.#uncertain.has(sid)) this.take(request);
   }
 
   /** Takes a session that was given to this node, unless another node has it by now: its client may be there. */

@@ -3,7 +3,7 @@ import { InvalidRequestError } from '../../protocol/errors.js';
 import type { Session } from '../api.js';
 import type { Cluster } from '../cluster/cluster.js';
 import type { Gateway } from '../cluster/gateway.js';
-import type { GatewayOffer, ResumeRequest } from '../cluster/session-moves.js';
+import type { GatewayOffer, ResumeRequest } from '../cluster/move-messages.js';
 import type { SessionConnection } from '../connection/session-connection.js';
 import { readFrame } from '../frames/frame-reader.js';
 import type { SessionHost } from '../session/session-host.js';

@@ -1,4 +1,5 @@
 // A node that has lost its lease, and does not know yet which of its sessions others have claimed.
+import { setTimeout as pause } from 'node:timers/promises';
 import t from 'tap';
 import { deferred, to, until } from '../helpers.js';
 import { type ClusterNode, cluster, holdStart } from './cluster-helpers.js';
@@ -192,3 +193,27 @@ t.test('a session that was given up and claimed again is not registered once mor
   await until(() => a.state === 'ok', 'the node to be back');
   t.match((await a.resume({ session, seq: 0, sent: 1 }))[1], { resumed: true, got: 1, pending: [] });
 });
+
+for (const resume of [undefined, { grace: 600 }]) {
+  const kind = resume === undefined ? 'sessions' : 'resumable sessions';
+  t.test(
+    `after a long outage of the store the first node back ends no chats of the others' ${kind} [S-164]`,
+    async (t) => {
+      const lease = 300;
+      const { agent, nodes } = await cluster(t, 2, { lease, ...(resume && { resume }) });
+      const [a, b] = nodes as Pair;
+      const client = resume === undefined ? await a.connect() : (await a.resume())[0];
+      await client.ask(to('support', 'x', { id: 1 }));
+      for (const node of nodes) node.isCutOff = true;
+      // Longer than lease and grace, after which the chats are ended of a node that is dead.
+      await pause(lease + (resume?.grace ?? lease) + lease);
+      b.isCutOff = false;
+      await until(() => b.state === 'ok', 'the first node to be back');
+      a.isCutOff = false;
+      await until(() => a.state === 'ok', 'the other node to be back');
+      t.match(await client.ask(to('support', 'y', { id: 2 })), { type: 'response', id: 2 });
+      t.equal(agent.counters.ended, 0);
+      t.equal(b.relay.stats().cluster?.reaped, 0);
+    },
+  );
+}

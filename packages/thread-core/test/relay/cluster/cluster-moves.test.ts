@@ -245,6 +245,28 @@ t.test('a session whose identity cannot be loaded is ended, and disturbs no othe
   await agent.waitFor(({ counters }) => counters.ended === 1);
 });
 
+t.test('a session whose identity cannot be loaded for a moment is continued, at whichever node [S-165]', async (t) => {
+  let loads = 0;
+  const load = (saved: unknown): unknown => {
+    loads += 1;
+    if (loads === 1) throw new Error('the database is busy');
+    return saved;
+  };
+  const identity = { save: () => 'me', load };
+  const { agent, nodes } = await cluster(t, 3, { identity });
+  const [a, b, c] = nodes as [ClusterNode, ClusterNode, ClusterNode];
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  await a.close();
+  const early = await b.connect();
+  early.send({ type: 'resume', session, seq: 1, sent: 1 });
+  t.equal((await early.closed).code, 1013);
+  const [second, ready] = await c.resume({ session, seq: 1, sent: 1 });
+  t.match(ready, { resumed: true, got: 1 });
+  t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', seq: 2 });
+  t.equal(agent.counters.ended, 0);
+});
+
 t.test('a session whose chats are being ended is not registered again [S-123]', async (t) => {
   const { agent, store, nodes } = await cluster(t, 1, { resume: { grace: 50 }, lease: 300 });
   const [a] = nodes as [ClusterNode];
