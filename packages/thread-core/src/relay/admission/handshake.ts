@@ -42,6 +42,10 @@ export class Handshake {
       maxPayload: config.maxFrameBytes,
       // Deflate takes some 200 KiB a connection, for frames that are mostly short.
       perMessageDeflate: false,
+      // A fragment keeps all that was read with it, which may be 64 KiB of other frames. Libraries make them of 4 to 16 KiB.
+      maxFragments: 64 + Math.ceil(config.maxFrameBytes / 4096),
+      // Each read keeps some 360 bytes besides its own. The segments of a slow network have 536 bytes or more.
+      maxBufferedChunks: 1024 + Math.ceil(config.maxFrameBytes / 256),
       handleProtocols: (offered) => this.#selectProtocol(offered),
     };
   }

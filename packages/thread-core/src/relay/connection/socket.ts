@@ -24,6 +24,10 @@ export interface WsOptions {
   maxPayload: number;
   /** Compression is off: it would take memory and time of each connection. */
   perMessageDeflate: false;
+  /** Fragments of a message. */
+  maxFragments: number;
+  /** Reads in which one fragment may arrive. */
+  maxBufferedChunks: number;
   /** Selects the first offered subprotocol that is in the option `protocols`; false if there is none. */
   handleProtocols(protocols: Iterable<string>): string | false;
 }
