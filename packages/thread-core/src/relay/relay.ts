@@ -112,7 +112,7 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
       session.shutDown();
       setTimeout(() => session.terminate(), CLOSING_TIMEOUT_MS).unref();
     } else if (refused !== undefined) {
-      session.close(refused.closeCode, refused.message);
+      session.onRefused(refused.closeCode, refused.message);
       setTimeout(() => session.terminate(), CLOSING_TIMEOUT_MS).unref();
     } else session.begin(known);
     return session as ClientSession & Session<Identity>;

@@ -1,13 +1,17 @@
 import { EventEmitter, once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import t from 'tap';
 import { WebSocket } from 'ws';
-import { ArcClient, type SendSummary } from '../../src/index.js';
+import { ArcClient, type SendSummary, type Session } from '../../src/index.js';
 import { faults, startTestAgent } from '../../src/testing/index.js';
-import { type Client, deferred, type Frame, maskedText, say, to, world } from './helpers.js';
+import { type Client, deferred, type Frame, maskedText, say, to, until, withDeadline, world } from './helpers.js';
 
 const tcpOf = (client: Client): Socket => (client.socket as unknown as { _socket: Socket })._socket;
+
+/** A server of ws that never drops a client, as it otherwise does 30 seconds after the close frame. Its types do not have this. */
+const PATIENT: object = { closeTimeout: 3_600_000 };
 
 /** So many arrays in one another. */
 const nest = (levels: number): unknown => (levels === 0 ? 'core' : [nest(levels - 1)]);
@@ -83,10 +87,13 @@ t.test('interrupting on and on is held up by maxPending, too', async (t) => {
   gate.release();
 });
 
-t.test('maxSessions: a connection that is closed holds no place, though its peer says nothing', async (t) => {
-  const all = await world(t, { maxSessions: 1 });
+t.test('[F-534] [F-535] a connection that is closed has its place until the relay drops its silent peer', async (t) => {
+  const all = await world(t, { maxSessions: 1, server: PATIENT });
   const silent = await all.connectRaw();
   all.session.close(1000);
+  const early = await all.connect();
+  t.match(await early.closed, { code: 1013 });
+  await withDeadline(all.session.closed, 'the end of the connection');
   const client = await all.connect();
   t.equal((await client.ask(to('a'))).type, 'response');
   const late = await all.connect();
@@ -94,7 +101,42 @@ t.test('maxSessions: a connection that is closed holds no place, though its peer
   silent.destroy();
 });
 
-t.test('maxSessions: connections that are refused after the upgrade hold no slot', async (t) => {
+t.test('[F-535] a client that still reads what was written before the close frame is not dropped', async (t) => {
+  const all = await world(t, { maxBufferedBytes: 64 * 1024, server: PATIENT });
+  const [slow, silent] = [await all.connect(), await all.connectRaw()];
+  all.agent.script({ agentId: 'a' }, async function* () {
+    for (let i = 0; i < 1000; i++) yield 'x'.repeat(65_536);
+  });
+  tcpOf(slow).pause();
+  slow.send(to('a', 'x', { stream: true }));
+  await until(() => (all.sockets[0] as WebSocket).bufferedAmount > 64 * 1024, 'frames that wait for the client');
+  const [first, second] = all.sessions as [Session, Session];
+  let isOpen = true;
+  void first.closed.then(() => {
+    isOpen = false;
+  });
+  // The one with the later time-out is dropped, so the time-out of the other one is over.
+  first.close(4321);
+  second.close(4321);
+  await withDeadline(second.closed, 'the end of the silent connection');
+  t.ok(isOpen);
+  tcpOf(slow).resume();
+  t.equal((await slow.answer()).at(-1)?.type, 'cancelled');
+  t.match(await slow.closed, { code: 4321 });
+  silent.destroy();
+});
+
+t.test('[F-534] a connection that authenticate refuses after the upgrade holds no slot', async (t) => {
+  const authenticate = async ({ headers }: IncomingMessage) => headers.user;
+  const all = await world(t, { maxSessions: 1, attach: {}, authenticate });
+  const refused = await all.connectRaw();
+  await until(() => all.relay.stats().refused.authentication === 1, 'the refusal');
+  const next = await all.connect({ headers: { user: 'ann' } });
+  t.equal((await next.ask(to('a'))).type, 'response');
+  refused.destroy();
+});
+
+t.test('[F-534] connections that are refused because of maxSessions hold no slot', async (t) => {
   const all = await world(t, { maxSessions: 1 });
   const client = await all.connect();
   const refused = [await all.connectRaw(), await all.connectRaw()];

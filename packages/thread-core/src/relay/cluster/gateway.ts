@@ -162,7 +162,6 @@ export class Gateway implements ConnectionOwner, LinkListener {
 
   onClosed(code: number): void {
     void this.#post({ event: 'gone', code });
-    this.connection.releaseSlot();
     this.leave();
   }
 
@@ -178,7 +177,6 @@ export class Gateway implements ConnectionOwner, LinkListener {
   close(code: number, reason: string): void {
     if (this.hasLeft) return;
     this.leave();
-    this.connection.releaseSlot();
     this.connection.close(code, reason);
   }
 

@@ -16,6 +16,12 @@ import { isConnected, listen, type SocketEvents } from './socket-events.js';
 /** Milliseconds in which the client of a replaced connection must answer the closing handshake. */
 const REPLACED_TIMEOUT_MS = 500;
 
+/**
+ * Milliseconds in which a client must answer the close frame, or close the TCP connection after its own. They suffice to send a
+ * lost packet again.
+ */
+const CLOSING_TIMEOUT_MS = 2000;
+
 /** What a connection needs of its relay. */
 export interface ConnectionHost {
   readonly config: RelayConfig;
@@ -47,6 +53,7 @@ export class Connection extends LimitedConnection implements FrameWriterOwner, S
   #backlogAtPing = 0;
   #hasSlot = true;
   readonly #ageTimer: NodeJS.Timeout | undefined;
+  #closingTimer: NodeJS.Timeout | undefined;
   #isClosing = false;
   #error: unknown;
 
@@ -159,12 +166,20 @@ export class Connection extends LimitedConnection implements FrameWriterOwner, S
 
   /** @internal */
   onCloseCalled(code: number = NO_STATUS): void {
+    this.#closingTimer ??= setTimeout(() => this.#dropSilent(), CLOSING_TIMEOUT_MS).unref();
     if (!this.#isClosing) this.guard(() => this.owner.onDisconnect(code));
+  }
+
+  /** It does not answer. A slow client that reads still gets what was written: only ws limits the time for that. */
+  #dropSilent(): void {
+    if (this.#writer.backlog === 0) this.terminate();
   }
 
   /** @internal */
   onClose(code: number): void {
     clearTimeout(this.#ageTimer);
+    clearTimeout(this.#closingTimer);
+    this.releaseSlot();
     this.stopStallTimer();
     if (!this.#isClosing) this.guard(() => this.owner.onDisconnect(code));
     this.guard(() => this.owner.onClosed(code, this.#error));
@@ -211,7 +226,7 @@ export class Connection extends LimitedConnection implements FrameWriterOwner, S
     this.#socket.close(code, cutReason(reason));
   }
 
-  /** The connection no longer counts for `maxSessions`. */
+  /** The connection no longer counts for `maxSessions`: it is closed, or was refused. */
   releaseSlot(): void {
     if (this.#hasSlot) this.#host.releaseSlot();
     this.#hasSlot = false;
@@ -220,7 +235,6 @@ export class Connection extends LimitedConnection implements FrameWriterOwner, S
   /** The session continues without this connection, whose events are ignored from now on. */
   release(): void {
     clearTimeout(this.#ageTimer);
-    this.releaseSlot();
     this.stopStallTimer();
     this.owner = NO_OWNER;
   }

@@ -34,7 +34,7 @@ export interface SessionConnection {
   close(code: number, reason: string): void;
   /** The session continues without this connection, whose events are ignored from now on. */
   release(): void;
-  /** The connection no longer counts for `maxSessions`. */
+  /** The connection was refused, and does not count for `maxSessions` while it is being closed. */
   releaseSlot(): void;
   /** Another connection has taken the place of this one. */
   replace(code: number, reason: string): void;

@@ -15,7 +15,7 @@ export interface EndingSession {
   takeHeldMessages(): FrameEcho[];
   /** A promise if another node may have the session by now: it is awaited before the chats are ended. */
   confirmOwnership(): Promise<void> | undefined;
-  /** The session begins to end: it releases its slot. */
+  /** The session begins to end. */
   onLeave(): void;
   /** The connection is closed and the chats are ended. */
   onEnded(outcomes: ChatOutcome[]): void;

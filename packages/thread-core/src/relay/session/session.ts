@@ -125,6 +125,7 @@ export class ClientSession
   }
 
   onRefused(code: number, reason: string): void {
+    this.connection?.releaseSlot();
     this.frames?.take(() => true);
     this.close(code, reason);
   }
@@ -273,7 +274,6 @@ export class ClientSession
   }
 
   onLeave(): void {
-    this.connection?.releaseSlot();
     this.resumption?.stopTimers();
     if (this.resumption !== undefined) this.#host.resumables?.removeEnded(this);
   }
