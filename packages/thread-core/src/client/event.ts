@@ -1,5 +1,6 @@
 import { chatIdOf } from '@arc/thread-protocol';
 import { type Bytes, decode, encode } from '../bytes.js';
+import { isTooDeep } from '../json-text.js';
 import { usableChatId } from './chat-id.js';
 import { createRecogniser } from './json-shape.js';
 import { hasNonFinite, replaceNonFinite } from './non-finite.js';
@@ -8,7 +9,10 @@ import { hasNonFinite, replaceNonFinite } from './non-finite.js';
 export interface ArcEvent {
   /** `content`, `metadata`, `done`, `error`, or the agent's own name (progress, tool calls, …). */
   readonly event: string;
-  /** The event's data, parsed; a string if the agent sent something that is not JSON; null for an empty `done`. */
+  /**
+   * The event's data, parsed; a string if the agent sent something that is not JSON, or is nested more than 10,000 levels
+   * deep; null for an empty `done`.
+   */
   readonly data: unknown;
   /** The same as JSON text: the agent's own bytes, for passing on without rebuilding them. */
   readonly json: string;
@@ -89,6 +93,7 @@ export class EventParser {
     if (this.#recogniser.fits(bytes)) return new StreamEvent(event, bytes, namedChat(event, this.#chatId));
     if ((bytes === '' && event === 'done') || bytes === OPENAI_DONE) return impliedDone();
     const text = decode(bytes);
+    if (isTooDeep(text)) return this.#readText(event, text);
     try {
       const chatId = chatIdOf(JSON.parse(text));
       // It is the last event, and no other will be like it.
@@ -114,6 +119,10 @@ export class EventParser {
         // It is not JSON for other reasons.
       }
     }
+    return this.#readText(event, text);
+  }
+
+  #readText(event: string, text: string): StreamEvent {
     this.wasText = true;
     return new StreamEvent(event, encode(JSON.stringify(text)), undefined);
   }

@@ -1,3 +1,5 @@
+import { endOfString } from '../json-text.js';
+
 /** Whether a text has one of the numbers that Python writes and JSON does not know. */
 export function hasNonFinite(text: string): boolean {
   return text.includes('NaN') || text.includes('Infinity');
@@ -28,14 +30,4 @@ export function replaceNonFinite(text: string): string {
 function lengthAt(text: string, at: number): number {
   for (const word of ['NaN', 'Infinity', '-Infinity']) if (text.startsWith(word, at)) return word.length;
   return 0;
-}
-
-/** The position of the quote that ends the string at `start`; the end of the text if there is none. */
-function endOfString(text: string, start: number): number {
-  for (let at = start + 1; at < text.length; at += 1) {
-    const code = text.charCodeAt(at);
-    if (code === 0x5c) at += 1;
-    else if (code === 0x22) return at;
-  }
-  return text.length;
 }

@@ -1,5 +1,6 @@
 import { ARC_VERSION, type ArcEnvelope } from '@arc/thread-protocol';
 import { type Bytes, decode, encode, readBytes } from '../bytes.js';
+import { isTooDeep, TOO_DEEP } from '../json-text.js';
 import { type ArcError, readAgentError } from '../protocol/errors.js';
 import { type CallFacts, notArc, unsupportedVersion } from './call-errors.js';
 import { hasNonFinite, replaceNonFinite } from './non-finite.js';
@@ -36,6 +37,8 @@ export function parseResponse(body: Buffer, contentType: string, about: () => Ca
   }
   let text = bytes.startsWith(BOM) ? (bytes.slice(BOM.length) as Bytes) : bytes;
   const decoded = decode(text);
+  if (isTooDeep(decoded))
+    return { text, envelope: undefined, error: notArc(about(), `JSON that is ${TOO_DEEP}`), hadNonFinite: false };
   let envelope = parseEnvelope(decoded);
   const hadNonFinite = envelope === undefined && hasNonFinite(decoded);
   if (hadNonFinite) {

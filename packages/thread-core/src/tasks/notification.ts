@@ -1,4 +1,5 @@
 import { ARC_VERSION, type TaskNotification } from '@arc/thread-protocol';
+import { isTooDeep, TOO_DEEP } from '../json-text.js';
 import { InvalidRequestError, ParseError, UnsupportedVersionError } from '../protocol/errors.js';
 import { isObject } from '../values.js';
 
@@ -48,6 +49,7 @@ function show(version: unknown): string {
 }
 
 function parse(body: string): Record<string, unknown> {
+  if (isTooDeep(body)) throw new InvalidRequestError(`The notification is ${TOO_DEEP}`);
   let payload: unknown;
   try {
     payload = JSON.parse(body);

@@ -166,11 +166,25 @@ t.test('an error without a code is an internal error with the text of the agent'
 });
 
 t.test('an error that is nested too deeply to be written is still an error', async (t) => {
-  const deep = '['.repeat(100_000) + ']'.repeat(100_000);
+  const deep = '['.repeat(9000) + ']'.repeat(9000);
   const { client } = await pair(t, [
     http(200, `{"arc":"1.0","id":"r","error":{"code":-43001,"message":${deep}}}`),
     http(200, `{"arc":"1.0","id":"r","error":${deep}}`),
   ]);
   t.ok((await failure(client.chat.start(START))) instanceof ChatNotFoundError);
   t.ok((await failure(client.chat.start(START))) instanceof InternalError);
+});
+
+t.test('[F-526] an answer that is nested more than 10,000 levels deep is none, and the error says so', async (t) => {
+  const deep = '['.repeat(10_000) + ']'.repeat(10_000);
+  for (const body of [
+    `{"arc":"1.0","id":"r","result":{"chat":{"chatId":"c"}},"x":${deep}}`,
+    `{"arc":"1.0","id":"r","result":{"chat":{"chatId":"c"}},"n":NaN,"x":${deep}}`,
+    '['.repeat(200_000),
+  ]) {
+    const { client } = await pair(t, http(200, body));
+    const error = await failure(client.chat.start(START));
+    t.ok(error instanceof AgentUnreachableError);
+    t.match(error.message, /gave no ARC answer: HTTP 200, JSON that is nested more than 10,000 levels deep/);
+  }
 });

@@ -404,3 +404,22 @@ t.test('the content type alone says what is a stream', async (t) => {
   t.match((await drain(await client.chat.start(STREAM))).events, [{ event: 'error' }], 'whatever the status');
   t.match(await failure(client.chat.start(STREAM)), { code: -41003, reason: /HTTP 200, text\/plain/ });
 });
+
+t.test('[F-526] an event that is nested more than 10,000 levels deep is text', async (t) => {
+  const nested = (levels: number): string => '['.repeat(levels) + ']'.repeat(levels);
+  const texts = [nested(10_001), `{"n":NaN,"chatId":"c7","x":${nested(10_000)}}`, '['.repeat(200_000)];
+  for (const text of texts) {
+    const { events } = await read(t, `data: ${text}\n\n${event('progress', 1)}${DONE}`);
+    t.ok(events[0]?.data === text, 'as the agent sent it');
+    t.strictSame(
+      events.map(({ event, chatId }) => [event, chatId]),
+      [
+        ['content', undefined],
+        ['progress', undefined],
+        ['done', 'c1'],
+      ],
+    );
+  }
+  const { events } = await read(t, `data: ${nested(10_000)}\n\n${DONE}`);
+  t.ok(Array.isArray(events[0]?.data), 'and one that is nested less is JSON');
+});

@@ -283,3 +283,14 @@ t.test('[F-520] a function may take as long as it likes if the time-out is longe
     t.match(await post(plain), { status: 200 });
   }
 });
+
+t.test('[F-526] a notification that is nested more than 10,000 levels deep is refused', async (t) => {
+  const { post, received } = await start(t);
+  const nested = (levels: number): string => '['.repeat(levels) + ']'.repeat(levels);
+  const body = (levels: number): string => JSON.stringify({ ...plain, x: 0 }).replace('"x":0', `"x":${nested(levels)}`);
+  const message = 'The notification is nested more than 10,000 levels deep';
+  t.match(await post(body(10_000)), { status: 400, json: { error: { code: -32_600, message } } });
+  t.match(await post('['.repeat(200_000)), { status: 400, json: { error: { code: -32_600, message } } });
+  t.strictSame(received, []);
+  t.match(await post(body(9999)), { status: 200 });
+});

@@ -1,4 +1,5 @@
 import type { ClientFrame, MessageFrame } from '@arc/thread-protocol';
+import { isTooDeep, TOO_DEEP } from '../../json-text.js';
 import { InvalidRequestError, ParseError } from '../../protocol/errors.js';
 import { isObject } from '../../values.js';
 import type { AnyCheck, AnyFields } from './frame-checks.js';
@@ -101,18 +102,19 @@ function isValidMessage(frame: Json): boolean {
   );
 }
 
-function check(frame: Json, fields: readonly Field[], maxDepth: number, mayHaveSurrogates: boolean): ReadFrame {
+function check(
+  frame: Record<string, unknown>,
+  fields: readonly Field[],
+  maxDepth: number,
+  mayHaveSurrogates: boolean,
+): ReadFrame {
   let problem = fields === MESSAGE && isValidMessage(frame) ? undefined : findProblem(frame, fields);
-  let checked = frame;
-  if (problem !== undefined) {
-    checked = normalize(frame, fields);
-    if (checked !== frame) problem = findProblem(checked, fields);
-  }
-  if (fields === MESSAGE) problem ??= findDeepField(checked, maxDepth);
-  if (mayHaveSurrogates) problem ??= findIllFormedField(checked, fields);
+  if (problem !== undefined && normalize(frame, fields)) problem = findProblem(frame, fields);
+  if (fields === MESSAGE) problem ??= findDeepField(frame, maxDepth);
+  if (mayHaveSurrogates) problem ??= findIllFormedField(frame, fields);
   if (problem !== undefined) return new BadFrame(new InvalidRequestError(problem), echoOf(frame), frame.type);
   // Its table, which is proved equal to the interface, has checked it.
-  const valid: object = checked;
+  const valid: object = frame;
   return valid as ClientFrame;
 }
 
@@ -138,21 +140,27 @@ function explain(path: string, value: unknown, { problem, fields }: AnyCheck): s
 
 /**
  * Takes what clients in other languages write for "no value": `null` in an optional field, and an empty trace id.
- * Trace ids that are numbers become text, unless they are too large to be known. Gives the same frame if there is none of that.
+ * Trace ids that are numbers become text, unless they are too large to be known. Returns whether there was any of that. The
+ * frame itself is changed, and not a copy, because a client can send a hundred thousand other fields.
  */
-function normalize(frame: Json, fields: readonly Field[]): Json {
-  const optional = new Set(fields.filter(({ isRequired }) => !isRequired).map(({ name }) => name));
-  const isAbsent = (name: string, value: unknown) =>
-    optional.has(name) && (value === null || (name === 'trace_id' && (value === '' || isBeyondRange(value))));
-  const isNumber = (name: string, value: unknown) =>
-    name === 'trace_id' && optional.has(name) && Number.isFinite(value);
-  const entries = Object.entries(frame);
-  if (!entries.some(([name, value]) => isAbsent(name, value) || isNumber(name, value))) return frame;
-  return Object.fromEntries(
-    entries
-      .filter(([name, value]) => !isAbsent(name, value))
-      .map(([name, value]) => [name, isNumber(name, value) ? String(value) : value]),
-  );
+function normalize(frame: Record<string, unknown>, fields: readonly Field[]): boolean {
+  let isChanged = false;
+  for (const { name, isRequired } of fields) {
+    const value = frame[name];
+    const read = isRequired ? value : readOptional(name, value);
+    if (read === value) continue;
+    isChanged = true;
+    if (read === undefined) delete frame[name];
+    else frame[name] = read;
+  }
+  return isChanged;
+}
+
+function readOptional(name: string, value: unknown): unknown {
+  if (value === null) return undefined;
+  if (name !== 'trace_id') return value;
+  if (value === '' || isBeyondRange(value)) return undefined;
+  return typeof value === 'number' ? String(value) : value;
 }
 
 /** A number such as 1e999, which JSON.parse takes for infinite. */
@@ -200,16 +208,16 @@ export function isMessage(frame: ReadFrame): frame is MessageFrame {
 
 /** What an answer repeats of a frame: those of the four fields that are valid. */
 export function echoOf(frame: object): FrameEcho {
-  const fields = normalize(frame as Json, ECHO);
   const echo: Record<string, unknown> = {};
   for (const { name, check } of ECHO) {
-    const value = fields[name];
+    const value = readOptional(name, (frame as Json)[name]);
     if (check.test(value) && isWellFormed(value)) echo[name] = value;
   }
   return echo;
 }
 
-function parseObject(text: string): Json | BadFrame {
+function parseObject(text: string): Record<string, unknown> | BadFrame {
+  if (isTooDeep(text)) return new BadFrame(new InvalidRequestError(`The frame is ${TOO_DEEP}`));
   let frame: unknown;
   try {
     frame = JSON.parse(text);

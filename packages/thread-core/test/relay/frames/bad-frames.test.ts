@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import t from 'tap';
+import { echoOf, readFrame } from '../../../src/relay/frames/frame-reader.js';
 import { type Json, maskedText, say, textOf, to, world } from '../helpers.js';
 
 /** Text that is not a frame, and what its error frame says. */
@@ -288,13 +289,40 @@ t.test('a frame that breaks the WebSocket protocol costs its connection alone [S
   t.equal((await other.ask(to('a'))).type, 'response');
 });
 
-t.test('a message nested too deep for JSON is -32600, and the connection lives', async (t) => {
-  const { connect } = await world(t);
-  const client = await connect();
-  const deep = `${'['.repeat(200_000)}${']'.repeat(200_000)}`;
-  client.send(`{"agent_id":"a","id":1,"message":{"role":"user","parts":${deep}}}`);
-  t.match(await client.next(), { type: 'error', id: 1, data: { code: -32_600 } });
-  t.equal((await client.ask(to('a'))).type, 'response');
+t.test(
+  'a frame of more than 10,000 levels is not parsed, wherever they are, and the connection lives [F-526]',
+  async (t) => {
+    const { connect } = await world(t);
+    const client = await connect();
+    const nested = (levels: number): string => `${'['.repeat(levels)}${']'.repeat(levels)}`;
+    const deep = nested(200_000);
+    const frames = [
+      `{"agent_id":"a","id":1,"message":{"role":"user","parts":${deep}}}`,
+      `{"type":"ping","id":1,"x":${deep}}`,
+      `{"type":"ping","id":1,"x":${nested(10_000)}}`,
+      '['.repeat(200_000),
+      '{"":'.repeat(200_000),
+    ];
+    for (const frame of frames) {
+      client.send(frame);
+      const { type, data, ...echo } = await client.next();
+      const message = 'The frame is nested more than 10,000 levels deep';
+      t.match({ type, data }, { type: 'error', data: { code: -32_600, message } }, frame.slice(0, 60));
+      t.strictSame(echo, {}, 'nothing of it is repeated');
+    }
+    t.match(await client.ask(`{"type":"ping","id":2,"x":${nested(9999)}}`), { type: 'pong', id: 2 });
+    t.match(await client.ask(`{"type":"ping","id":3,"x":"${'['.repeat(200_000)}"}`), { type: 'pong', id: 3 });
+    t.equal((await client.ask(to('a'))).type, 'response');
+  },
+);
+
+t.test('of the fields of a frame only those are looked at that frames have [F-527]', (t) => {
+  const names = (): never => t.fail('its fields are listed') as never;
+  const frame = { id: null, agent_id: 'a', trace_id: 7, mine: 1 };
+  t.strictSame(echoOf(new Proxy(frame, { ownKeys: names })), { agent_id: 'a', trace_id: '7' });
+  const text = JSON.stringify({ ...to('a'), id: null, stream: null, trace_id: 7, mine: null });
+  t.strictSame(readFrame(text, 64), { ...to('a'), trace_id: '7', mine: null }, 'all others stay as they are');
+  t.end();
 });
 
 t.test('"__proto__" in a frame is data like any other', async (t) => {
