@@ -12,6 +12,9 @@ const MAX_DEPTH = 20;
 /** Fields of an object, and items of an array, that are kept of a line that is too long. */
 const MAX_FIELDS = 12;
 
+/** Bytes of JSON at most for each byte of a Buffer or a typed array, of which some have an index beside each. */
+const BYTES_OF_BYTE = 12;
+
 const LEFT_OUT = '[too long to be logged]';
 
 /** What a log line is about, as it is if it is short; else a copy with its texts cut, and nested objects left out. */
@@ -39,12 +42,27 @@ class Size {
       if (value instanceof Error) {
         // Loggers write the message once more, in the stack.
         for (const text of [value.name, value.message, value.stack, value.cause]) this.#add(text, depth + 1);
-      } else if (ArrayBuffer.isView(value)) this.#bytes += 4 * value.byteLength;
-      for (const name in value) {
-        this.#bytes += bytesOf(name) + 2;
-        if (this.#bytes > MAX_BYTES) return;
-        this.#add((value as Record<string, unknown>)[name], depth + 1);
       }
+      // Not `for … in` for these two: it makes a text of each index before it gives the first.
+      if (ArrayBuffer.isView(value)) this.#bytes += BYTES_OF_BYTE * value.byteLength;
+      else if (Array.isArray(value)) this.#addItems(value, depth);
+      else this.#addFields(value, depth);
+    }
+  }
+
+  #addItems(items: readonly unknown[], depth: number): void {
+    for (let index = 0; index < items.length && this.#bytes <= MAX_BYTES; index += 1) {
+      this.#bytes += 2;
+      this.#add(items[index], depth + 1);
+    }
+  }
+
+  /** To collect the names of a million fields takes a quarter of the time in which JSON.parse makes them. */
+  #addFields(fields: object, depth: number): void {
+    for (const name in fields) {
+      this.#bytes += bytesOf(name) + 2;
+      if (this.#bytes > MAX_BYTES) return;
+      this.#add((fields as Record<string, unknown>)[name], depth + 1);
     }
   }
 }
@@ -54,8 +72,15 @@ function bytesOf(text: string): number {
 }
 
 function cutFields(value: object): Record<string, unknown> {
-  const kept = Object.entries(value).slice(0, MAX_FIELDS);
-  return Object.fromEntries(kept.map(([name, field]) => [cutText(name, 64), cutField(field)]));
+  return Object.fromEntries(firstFields(value).map(([name, field]) => [cutText(name, 64), cutField(field)]));
+}
+
+/** The first fields of an object, without reading the others. */
+function firstFields(value: object): [name: string, field: unknown][] {
+  if (Array.isArray(value)) return Object.entries(value.slice(0, MAX_FIELDS));
+  if (ArrayBuffer.isView(value)) return [];
+  const names = Object.keys(value).slice(0, MAX_FIELDS);
+  return names.map((name) => [name, (value as Record<string, unknown>)[name]]);
 }
 
 function cutField(value: unknown): unknown {
@@ -71,7 +96,7 @@ function cutError(error: Error, withCause: boolean): Error {
   const { cause } = error;
   const options = withCause && cause instanceof Error ? { cause: cutError(cause, false) } : {};
   const copy = new Error(cutText(error.message, MAX_MESSAGE / share), options);
-  const own = cutFields(Object.fromEntries(Object.entries(error).map(([name, field]) => [name, shallow(field)])));
+  const own = cutFields(Object.fromEntries(firstFields(error).map(([name, field]) => [name, shallow(field)])));
   const name = cutText(error.name, 64);
   return Object.assign(copy, own, { name, stack: cutText(error.stack ?? '', MAX_STACK / share) });
 }

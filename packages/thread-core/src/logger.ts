@@ -21,6 +21,11 @@ export const silentLogger: Logger = { debug: nothing, info: nothing, warn: nothi
 
 type Level = keyof Logger;
 
+/** What loggers such as pino have beside. */
+interface LevelCheck {
+  isLevelEnabled(level: Level): unknown;
+}
+
 /** The application's logger, with lines below 8 KiB. What it throws is dropped, because there is nowhere to log it. */
 class GuardedLogger implements Logger {
   readonly #logger: Partial<Logger>;
@@ -46,7 +51,11 @@ class GuardedLogger implements Logger {
   }
 
   #write(level: Level, about: object, message: string): void {
-    invokeHook(() => this.#logger[level]?.(boundLine(about), message), nothing);
+    invokeHook(() => {
+      const logger: Partial<Logger & LevelCheck> = this.#logger;
+      // Most lines are debug lines, which are mostly not written.
+      if (logger.isLevelEnabled?.(level) !== false) return logger[level]?.(boundLine(about), message);
+    }, nothing);
   }
 }
 

@@ -1,5 +1,6 @@
-import t from 'tap';
-import { limitLogger } from '../../../src/logger.js';
+import t, { type Test } from 'tap';
+import { boundLine } from '../../../src/log-line.js';
+import { guardLogger, limitLogger } from '../../../src/logger.js';
 import { faults } from '../../../src/testing/index.js';
 import { type Line, Log, to, world } from '../helpers.js';
 
@@ -123,3 +124,78 @@ t.test(
     ]);
   },
 );
+
+/** Counts how often the fields of an object are read, and fails if they are listed. */
+function counted<Value extends object>(t: Test, value: Value): { reads: () => number; value: Value } {
+  let reads = 0;
+  const get = (target: Value, name: string | symbol): unknown => {
+    reads += 1;
+    return Reflect.get(target, name);
+  };
+  const ownKeys = (): never => t.fail('its items are listed') as never;
+  return { reads: () => reads, value: new Proxy(value, { get, ownKeys }) };
+}
+
+t.test('of a long array only the first items are read for a log line [F-528]', (t) => {
+  for (const item of [0, 'x', null, [], {}, HUGE]) {
+    const details = counted(t, Array<unknown>(1_000_000).fill(item));
+    boundLine({ err: Object.assign(new Error('x'), { details: details.value }) });
+    boundLine({ details: details.value });
+    boundLine(details.value);
+    t.ok(details.reads() < 50_000, `${details.reads()} reads`);
+  }
+  const short = { list: Array.from({ length: 100 }, (_, index) => index) };
+  t.equal(boundLine(short), short, 'a short one is logged as it is');
+  const numbers = Array.from({ length: 5000 }, (_, index) => index);
+  t.strictSame(boundLine(numbers), { ...numbers.slice(0, 12) }, 'of a long one the first items are kept');
+  t.end();
+});
+
+t.test('of a Buffer only the length is read for a log line [F-528]', (t) => {
+  const body = Buffer.alloc(2 ** 20);
+  const time = (act: () => void): number => {
+    const start = performance.now();
+    act();
+    return performance.now() - start;
+  };
+  // What must not be done, since it makes a text of each index.
+  const listed = time(() => {
+    for (const _ in body) break;
+  });
+  for (const about of [{ body }, { err: Object.assign(new Error('x'), { body }) }, body]) {
+    const took = time(() => boundLine(about));
+    t.ok(took < listed / 10, `${took} of ${listed} ms`);
+  }
+  t.match(boundLine({ body }), { body: '[too long to be logged]' });
+  t.match(boundLine({ body: new Uint8Array(1000).fill(255) }), { body: '[too long to be logged]' });
+  const short = { body: Buffer.alloc(100) };
+  t.equal(boundLine(short), short);
+  t.end();
+});
+
+t.test('of an error with many fields only the first are read for a log line [F-528]', (t) => {
+  let reads = 0;
+  const err = new Error('x');
+  const get = (): string => {
+    reads += 1;
+    return HUGE;
+  };
+  for (let index = 0; index < 1000; index += 1) Object.defineProperty(err, `field-${index}`, { enumerable: true, get });
+  boundLine({ err });
+  t.ok(reads < 50, `${reads} reads`);
+  t.end();
+});
+
+t.test('nothing is read for a line at a level that the logger does not write [F-529]', (t) => {
+  const details = counted(t, []);
+  const lines: string[] = [];
+  const log = (_about: object, message: string): void => void lines.push(message);
+  const pino = { debug: log, warn: log, isLevelEnabled: (level: string) => level !== 'debug' };
+  const logger = guardLogger(pino);
+  logger.debug({ details: details.value }, 'off');
+  t.equal(details.reads(), 0);
+  logger.warn({ details: details.value }, 'on');
+  guardLogger({ debug: log }).debug({}, 'unknown');
+  t.strictSame(lines, ['on', 'unknown']);
+  t.end();
+});
