@@ -13,7 +13,7 @@ export interface SseReaderOwner {
 const TAIL_LENGTH = 32;
 
 /** An event `done` without data. The SSE standard drops events without data, but agents mean it. */
-const BARE_DONE = /(?:^|\n)event: ?done\n{2,}$/;
+const BARE_DONE = /\nevent: ?done\n{2,}$/;
 
 /** How lines may end beside LF. */
 const OTHER_ENDS = /\r\n?/g;
@@ -100,7 +100,7 @@ export class SseReader {
     if (this.#lineCount > this.#maxLines) return this.#owner.onLongEvent();
     this.#tail = (text.length < TAIL_LENGTH ? this.#tail + text : text).slice(-TAIL_LENGTH);
     this.#lines.feed(fields);
-    if (!this.#isStopped && mayBeDone(this.#tail) && BARE_DONE.test(this.#tail)) {
+    if (!this.#isStopped && mayBeDone(this.#tail) && isBareDone(this.#tail)) {
       this.#owner.onStreamEvent(impliedDone());
     }
   }
@@ -155,6 +155,11 @@ function isField(text: string, start: number): boolean {
 /** A colon, or the end of the line, follows the name of a field. */
 function endsName(code: number): boolean {
   return code === 58 || code === LF;
+}
+
+/** A tail that is shorter than it may be is the whole stream, so that a line begins where it does. */
+function isBareDone(tail: string): boolean {
+  return BARE_DONE.test(tail.length < TAIL_LENGTH ? `\n${tail}` : tail);
 }
 
 /** Whether the last line ends as `done` does: most chunks end with an event that has data. */

@@ -307,3 +307,34 @@ t.test('bytes that are no UTF-8 are read as the signs for that', async (t) => {
   t.same(inChunks([stream]), plainly(stream.toString()));
   t.ok(decode(inChunks([stream]).at(-1)?.[1] as never).includes('\ufffd'));
 });
+
+t.test('[F-530] text that ends with "event: done" ends no stream, however many lines are empty behind it', (t) => {
+  const text = 'This is our closing event: done';
+  for (let empty = 1; empty < 50; empty += 1) {
+    const stream = [`data: ${text}\n`, '\n'.repeat(empty), 'data: "more"\n\n'].map((part) => Buffer.from(part));
+    const lines = Array.from(Buffer.concat(stream).toString().matchAll(/.*\n/g), ([line]) => Buffer.from(line));
+    const heard = [
+      ['content', JSON.stringify(text), undefined],
+      ['content', '"more"', undefined],
+    ];
+    t.strictSame(inChunks(stream), heard, `${empty} empty lines`);
+    t.strictSame(inChunks(lines), heard, `${empty} empty lines, one at a time`);
+  }
+  t.end();
+});
+
+t.test(
+  '[F-530] "event: done" without data ends a stream at its start and behind other lines, wherever it is cut',
+  (t) => {
+    for (const before of ['', '\n', '\n'.repeat(40), ': comment\n']) {
+      for (const end of ['event: done\n\n', 'event:done\n\n\n', 'event: done\r\n\r\n']) {
+        const bytes = Buffer.from(before + end);
+        for (let cut = 1; cut <= bytes.length; cut += 1) {
+          const read = inChunks([bytes.subarray(0, cut), bytes.subarray(cut)]);
+          t.strictSame(read[0], ['done', 'null', undefined], JSON.stringify([before, end, cut]));
+        }
+      }
+    }
+    t.end();
+  },
+);
