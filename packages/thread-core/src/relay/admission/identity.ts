@@ -7,7 +7,8 @@ import type { JsonValue } from '../store/session-store.js';
 export interface IdentityOptions<Identity = unknown> {
   /**
    * Names a user: two identities with the same key are one. Default: an identity that is a string or a number itself,
-   * else its `id` or `sub`. Undefined: such identities cannot be distinguished.
+   * else its `id` or `sub`. Undefined: such identities cannot be distinguished. Numbers, and objects with a `toString` of
+   * their own, are used as text; anything else is an error in the log, and such an identity has no key.
    */
   key?: Callback<[identity: Identity], string | undefined> | undefined;
   /** Makes JSON of an identity, for the store of a cluster. Do not include tokens. Default: identities are not stored. */
@@ -24,11 +25,21 @@ export const ANONYMOUS = '';
 
 /**
  * The key of an identity; undefined if it has none.
- * @throws whatever `key` throws, and a TypeError if it is async: all users would have the same key
+ * @throws whatever `key` throws, and a TypeError if it is async, or returns what is no name: all users would have the same key
  */
 export function identityKeyOf(identity: unknown, { key = defaultKey }: IdentityOptions = {}): string | undefined {
   const found: unknown = rejectPromise(key(identity), 'identity.key');
-  return found === undefined || found === null ? undefined : String(found);
+  return found === undefined || found === null ? undefined : nameOf(found);
+}
+
+const NAME_TYPES = ['string', 'number', 'bigint'];
+
+/** @throws TypeError for what is the same text for different users, such as an object without a `toString` of its own */
+function nameOf(found: unknown): string {
+  const text = String(found);
+  const isName = typeof found === 'object' ? !text.includes('[object ') : NAME_TYPES.includes(typeof found);
+  if (isName && !Number.isNaN(found)) return text;
+  throw new TypeError('identity.key: must return a string or a number, or an object with a toString of its own');
 }
 
 /**
