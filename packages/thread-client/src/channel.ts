@@ -78,11 +78,13 @@ export class Channel implements ConnectionHost, AckHost {
     return { place: this.#place, session: this.#secret, seq: this.#seq, ...this.outbox };
   }
 
-  restore({ place, session, seq = 0, sent = 0, entries = [] }: Partial<SavedChannel>): void {
+  restore({ place, session, seq = 0, sent = 0, entries }: Partial<SavedChannel>): void {
+    // First, because it throws if they are no entries: then nothing else is taken over.
+    this.outbox.arrived(0, entries);
+    this.outbox.sent = sent;
     this.#place = place;
     this.#secret = session;
     this.#seq = seq;
-    Object.assign(this.outbox, { sent, entries });
   }
 
   /**

@@ -44,9 +44,12 @@ export class Outbox {
     return due;
   }
 
-  /** Drops what has arrived: the frames up to and including this number. What is no number drops nothing. */
-  arrived(last: number): void {
-    this.entries = this.entries.filter(({ number }) => !((number as number) <= last));
+  /**
+   * Drops what has arrived: the frames up to and including this number. What is no number drops nothing. `entries`: those of
+   * the page before a reload.
+   */
+  arrived(last: number, entries = this.entries): void {
+    this.entries = entries.filter(({ number }) => !((number as number) <= last));
   }
 
   /** Drops the frame of a turn that has ended: it need not be sent, or not again. */

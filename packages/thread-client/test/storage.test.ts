@@ -185,6 +185,18 @@ t.test('a storage that is broken or holds something else is as good as empty', a
   t.match(errors, [{ name: 'SyntaxError' }]);
 });
 
+for (const entries of [null, [null], 5]) {
+  t.test(`[F-536] stored frames that cannot be read are as good as none: ${JSON.stringify(entries)}`, async (t) => {
+    const { server, storage, key, open, reload } = await page(t);
+    server.onFrame = (session, frame) => pieces(session, frame, 1);
+    t.equal(await open().send('support', 'Hello').text(), '0 ');
+    storage.items.set(key, JSON.stringify({ ...JSON.parse(storage.getItem(key) ?? '{}'), entries }));
+    const client = await reload();
+    t.equal(await client.send('support', 'Hello').text(), '0 ');
+    t.match(client.state, { resumed: false });
+  });
+}
+
 t.test('an answer that is too long to be stored still ends, and a loop over it gets an error', async (t) => {
   const { server, open, reload } = await page(t);
   let client = open();
