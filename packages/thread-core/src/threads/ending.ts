@@ -112,7 +112,7 @@ async function attemptEnd(
   // An attempt that hangs leaves time for another one.
   const timeout = Math.max(remaining / 2, Math.min(remaining, MIN_ATTEMPT_MS), 1);
   // An agent may answer with a stream, whose time begins with its first byte.
-  const streamTimeout = Math.max(remaining - timeout, 1);
+  const streamTimeout = Math.max(remaining / 2, 1);
   const limits = { timeout, streamIdleTimeout: streamTimeout, streamTimeout, retries: 0 };
   const answer = new EndAnswer();
   // No retries of the client: the caller repeats what failed.

@@ -8,6 +8,7 @@ import { type ReconciledSession, reconcile } from './cluster-reconcile.js';
 import { type ClusterState, logState } from './cluster-state.js';
 import { GivenUpSessions } from './given-up-sessions.js';
 import { LeaseClock, type Moment } from './lease-clock.js';
+import { WaitingSessions } from './waiting-sessions.js';
 
 export interface ClusterNodeOptions {
   store: SessionStore;
@@ -17,8 +18,8 @@ export interface ClusterNodeOptions {
   /** Milliseconds after the end of the lease in which no other node ends the chats of this one. */
   grace: number;
   logger: Logger;
-  /** The store answers again, and the lease was over before. */
-  onLapsed(): void;
+  /** The store answers for the first time, or after the lease was over. */
+  onBack(): void;
   /** Called after each renewal in which the store answered. */
   onRenewed(): void;
   /** Another process has taken the name of this node. */
@@ -40,11 +41,10 @@ const CHECKS_PER_LEASE = 20;
 export class ClusterNode {
   readonly store: SessionStore;
   readonly node: StoreNode;
-  /** Milliseconds. */
   readonly grace: number;
   readonly #options: ClusterNodeOptions;
   readonly #members = new Set<ReconciledSession>();
-  readonly #clock: LeaseClock;
+  readonly #clock = new LeaseClock();
   /** The boot under which the members are registered. */
   #boot = '';
   #state: ClusterState = 'away';
@@ -58,6 +58,7 @@ export class ClusterNode {
   /** Sessions that were removed while a renewal was under way. */
   #removed = 0;
   readonly givenUp = new GivenUpSessions();
+  readonly waiting = new WaitingSessions();
   #hasLeft = false;
   #renewing: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -68,7 +69,6 @@ export class ClusterNode {
     this.store = store;
     this.grace = grace;
     this.node = { name: node, incarnation: randomUUID(), lease };
-    this.#clock = new LeaseClock();
   }
 
   get logger(): Logger {
@@ -79,7 +79,6 @@ export class ClusterNode {
     return this.#state;
   }
 
-  /** The store did not answer the last renewal. */
   get isAway(): boolean {
     return this.#isAway;
   }
@@ -123,12 +122,17 @@ export class ClusterNode {
     if (this.#members.delete(member)) this.#removed += 1;
   }
 
+  /** Whether it has this session, or is to register it once more. */
+  isMember(sid: string): boolean {
+    return [...this.#members].some((member) => member.sid === sid);
+  }
+
   /** A write failed: it is tried again after the next renewal. */
   noteFailedWrite(error: unknown): void {
     this.#hasUnwritten = true;
-    const isOfStore = error === undefined || error instanceof StoreError || error instanceof FencedError;
-    // A function of the application threw, which says nothing about the store.
-    if (!isOfStore) this.logger.warn({ err: error }, 'a session could not be stored');
+    // Else a function of the application threw, which says nothing about the store.
+    const isOfStore = [StoreError, FencedError, ClusterUnavailableError].some((type) => error instanceof type);
+    if (!isOfStore && error !== undefined) this.logger.warn({ err: error }, 'a session could not be stored');
     else if (!this.#isAway) this.#change('degraded', error);
   }
 
@@ -203,7 +207,7 @@ export class ClusterNode {
       const hasLapsed = this.#hasJoined && (renewal.lapsed || mayHaveLapsed || !this.isLeaseGood);
       const isOtherData = this.#hasJoined && renewal.boot !== this.#boot;
       if (isOtherData && hasLapsed) this.givenUp.dispute(node.lease);
-      if (hasLapsed) this.#options.onLapsed();
+      if (hasLapsed || !this.#hasJoined) this.#options.onBack();
       this.#isLost ||= isOtherData || hasLapsed;
       this.#hasJoined = true;
       const differs = this.#isLost || !this.#isExpected(renewal, atLeast);
@@ -261,9 +265,9 @@ export class ClusterNode {
 
   /** Registers all members again, or writes what was not written, and ends what the store should not have. */
   async #reconcile(boot: string, isFull: boolean): Promise<void> {
-    const { onUnknown } = this.#options;
     this.#hasUnwritten = false;
-    const isWritten = await reconcile(this.store, this.node, [...this.#members], boot, isFull, onUnknown);
+    const members = [...this.#members];
+    const isWritten = await reconcile(this.store, this.node, members, boot, isFull, this.#options.onUnknown);
     if (!isWritten) this.noteFailedWrite(undefined);
   }
 
@@ -275,7 +279,7 @@ export class ClusterNode {
 
   /** Sessions may be added and removed while a renewal is under way, so the count is right within bounds. */
   #isExpected({ sessions }: Renewal, atLeast: number): boolean {
-    const atMost = this.#count('yes') + this.#count('maybe') + this.#removed;
+    const atMost = this.#count('yes') + this.#count('maybe') + this.#removed + this.waiting.count();
     return sessions >= atLeast - this.#removed - this.#count('maybe') && sessions <= atMost;
   }
 

@@ -99,8 +99,8 @@ export class Cluster {
       logger,
       // Sessions that cannot be resumed need no longer grace. It bounds how long they continue without the store.
       grace: lease,
-      // The other nodes may not have reached the store, either.
-      onLapsed: () => this.#reaper.pause(lease),
+      // The other nodes may not have reached the store for as long.
+      onBack: () => this.#reaper.pause(lease),
       onRenewed: () => this.#onRenewed(),
       onFenced: () => {
         this.closeGateways('The node has lost its name');

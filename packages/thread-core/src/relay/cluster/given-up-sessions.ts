@@ -26,7 +26,12 @@ export class GivenUpSessions {
     return this.#epochs.get(sid) === epoch;
   }
 
-  /** It is not registered once more: that is done, or it was claimed since, and what would be registered is older. */
+  /** Registers it once more, if that is still to be done. */
+  async register(sid: string): Promise<void> {
+    await this.#unconfirmed.get(sid)?.flush();
+  }
+
+  /** It is not registered once more: that is done, or it was claimed again since. */
   confirm(sid: string): void {
     const session = this.#unconfirmed.get(sid);
     this.#unconfirmed.delete(sid);
@@ -34,15 +39,15 @@ export class GivenUpSessions {
   }
 
   /**
-   * The store has lost its data while this node was cut off, and with it who has claimed these sessions since. For so many
-   * milliseconds those nodes register them again.
+   * The store has lost its data while the lease of this node was over, and with it who has claimed these sessions since. For so
+   * many milliseconds those nodes register them again.
    */
   dispute(duration: number): void {
     this.#disputedUntil = performance.now() + duration;
   }
 
   /** Whether it may be another node's, although the store has it as this one's. */
-  isDisputed(sid: string): boolean {
-    return this.has(sid) && performance.now() < this.#disputedUntil;
+  isDisputed(owned: Ownership): boolean {
+    return this.includes(owned) && performance.now() < this.#disputedUntil;
   }
 }

@@ -64,7 +64,6 @@ export async function giveSession<Member extends MovableSession>(
   const link = randomUUID();
   const remote = new RemoteConnection(host.config, session, { links, link, peer: to }, resumption, spill);
   session.connection = remote;
-  resumption.askedAt = askedAt;
   resumption.resumeRemotely(remote);
   const offer = { link, seq: resumption.journal.lastSeq, got: resumption.got, pending: session.pendingIds() };
   session.onBackpressure();

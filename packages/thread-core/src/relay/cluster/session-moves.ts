@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type Deferred, defer } from '../../deferred.js';
 import { withTimeout } from '../../timers.js';
 import { readJournal } from '../store/journal-slice.js';
-import type { Ownership, StoredSession } from '../store/session-store.js';
+import type { ClaimResult, Ownership, StoredSession } from '../store/session-store.js';
 import { setBounded } from './bounded-map.js';
 import { ClusterUnavailableError } from './cluster-errors.js';
 import type { ClusterNode } from './cluster-node.js';
@@ -39,13 +39,6 @@ const FINAL: readonly unknown[] = [
   'forbidden',
 ] satisfies ResumeResult[];
 
-interface Uncertain {
-  readonly request: ResumeRequest;
-  readonly askedAt: number;
-  /** The session came, but its identity could not be loaded. Until then it is tried again. */
-  readonly until?: number | undefined;
-}
-
 /** The most requests and questions that are remembered, of each. */
 const MAX_REMEMBERED = 10_000;
 
@@ -64,7 +57,7 @@ export class SessionMoves {
   /** Questions of other nodes that were taken. A client of the store may post one again whose answer was lost. */
   readonly #asked = new Map<string, true>();
   /** Requests, by session id, whose session may come here although the store's or the owner's answer gets lost. */
-  readonly #uncertain = new Map<string, Uncertain>();
+  readonly #uncertain = new Map<string, { request: ResumeRequest; askedAt: number }>();
   readonly signOuts = new SignOuts();
   readonly #stopping = new AbortController();
   /** Sessions that were taken over from other nodes, and sessions that were given to them. */
@@ -86,9 +79,8 @@ export class SessionMoves {
   /** Takes a session that the store has for this node. Returns false if no client has asked for it here. */
   adopt(sid: string): boolean {
     const asked = this.#uncertain.get(sid);
-    if (asked === undefined || performance.now() >= (asked.until ?? Number.POSITIVE_INFINITY)) return false;
-    void this.#accept(asked.request, asked.askedAt);
-    return true;
+    if (asked !== undefined) void this.#accept(asked.request, asked.askedAt);
+    return asked !== undefined || this.#node.waiting.has(sid);
   }
 
   /** Takes no more sessions, and waits for no more answers of other nodes. Resolves when no attempt is running. */
@@ -104,8 +96,6 @@ export class SessionMoves {
     return this.#exclusively(sid, async () => {
       try {
         await this.#node.joined();
-        const { until } = this.#uncertain.get(sid) ?? {};
-        setBounded(this.#uncertain, sid, { request, askedAt, until }, MAX_REMEMBERED);
         const result = await this.#resume(request, askedAt, isWanted);
         if (FINAL.includes(result)) this.#uncertain.delete(sid);
         return result;
@@ -117,7 +107,7 @@ export class SessionMoves {
   }
 
   async #resume(request: ResumeRequest, askedAt: number, isWanted: () => boolean): Promise<ResumeResult> {
-    const { store, node } = this.#node;
+    const { node } = this.#node;
     // After a freeze this process's sockets may be dead and their clients elsewhere. Then no owner is asked for a session.
     let mayAsk = this.#node.isLeaseGood;
     // The owner has handed it to this node: nobody else has it, even if the client has left.
@@ -125,11 +115,14 @@ export class SessionMoves {
     let pause = MIN_WAIT_MS;
     const { signal } = this.#stopping;
     while (isGiven || isWanted()) {
-      const mayWait = (): boolean => !isGiven && !signal.aborted && isWanted();
-      while (mayWait() && this.#node.givenUp.isDisputed(request.sid)) await this.#pause(MAX_WAIT_MS);
       if (signal.aborted && !isGiven) return 'unavailable';
       if (await this.#isHere(request.sid)) return 'local';
-      const claim = await store.claim(node, request.sid, request.secretHash, request.identityKey);
+      setBounded(this.#uncertain, request.sid, { request, askedAt }, MAX_REMEMBERED);
+      const claim = await this.#claim(request);
+      if (claim === 'disputed') {
+        await this.#pause(MAX_WAIT_MS);
+        continue;
+      }
       if (claim.state === 'claimed') {
         await this.#restore(claim.owned, claim.session, request, askedAt);
         return 'local';
@@ -149,6 +142,15 @@ export class SessionMoves {
       mayAsk = this.#node.isLeaseGood;
     }
     return 'unwanted';
+  }
+
+  /** `disputed`: the store has it as this node's, but another one may have claimed it, and register it again. */
+  async #claim({ sid, secretHash, identityKey }: ResumeRequest): Promise<ClaimResult | 'disputed'> {
+    const { store, node, givenUp } = this.#node;
+    // The store may not have all of it.
+    await givenUp.register(sid);
+    const claim = await store.claim(node, sid, secretHash, identityKey);
+    return claim.state === 'claimed' && givenUp.isDisputed(claim.owned) ? 'disputed' : claim;
   }
 
   async #pause(ms: number): Promise<void> {
@@ -182,15 +184,11 @@ export class SessionMoves {
   async #restore(owned: Ownership, session: StoredSession, request: ResumeRequest, askedAt: number): Promise<void> {
     const { sid } = owned;
     const journal = await readJournal(this.#node.store, sid);
-    const { until = performance.now() + session.grace } = this.#uncertain.get(sid) ?? {};
-    if (this.#node.givenUp.includes(owned)) session.exact = false;
-    try {
-      await this.#host.restore({ owned, session, request, journal });
-    } catch (error) {
-      setBounded(this.#uncertain, sid, { request, askedAt, until }, MAX_REMEMBERED);
-      throw error;
-    }
     this.#uncertain.delete(sid);
+    if (this.#node.givenUp.includes(owned)) session.exact = false;
+    this.#node.waiting.add(sid, session.grace);
+    await this.#host.restore({ owned, session, request, journal });
+    this.#node.waiting.delete(sid);
     this.claimed += 1;
     if (this.signOuts.haveEnded(request.identityKey, sid, askedAt)) this.#host.endSession(sid);
   }
@@ -234,18 +232,20 @@ export class SessionMoves {
   /** Takes a session that this node has given up, or could not restore, because its client has come to another node. */
   takeBack(request: ResumeRequest): void {
     const { sid } = request;
-    const { givenUp } = this.#node;
-    if ((givenUp.has(sid) && !givenUp.isDisputed(sid)) || this.#uncertain.has(sid)) this.take(request);
+    const { givenUp, waiting } = this.#node;
+    const isLeft = (givenUp.has(sid) || waiting.has(sid)) && !this.#node.isMember(sid);
+    if (isLeft && !this.isExpected(sid)) this.take(request);
   }
 
   /** Takes a session that was given to this node, unless another node has it by now: its client may be there. */
   #accept(request: ResumeRequest, askedAt: number): Promise<void> {
-    const { sid, secretHash, identityKey } = request;
+    const { sid } = request;
     return this.#exclusively(sid, async () => {
       if (this.#host.hasSession(sid)) return;
       try {
-        const claim = await this.#node.store.claim(this.#node.node, sid, secretHash, identityKey);
-        if (claim.state === 'claimed') await this.#restore(claim.owned, claim.session, request, askedAt);
+        const claim = await this.#claim(request);
+        if (claim !== 'disputed' && claim.state === 'claimed')
+          await this.#restore(claim.owned, claim.session, request, askedAt);
       } catch (err) {
         this.#node.logger.warn({ session: sid, err }, 'a session that was given to this node could not be taken');
       }

@@ -44,7 +44,11 @@ export class UnconfirmedSession implements ReconciledSession {
     this.#threads = threads;
   }
 
-  async registerAgain(): Promise<void> {
+  /** `flush` does it, which follows at once. */
+  async registerAgain(): Promise<void> {}
+
+  async flush(): Promise<boolean> {
+    if (this.#isForgotten) return true;
     const described = this.#description.find();
     const about = { epoch: this.#epoch, boot: this.#boot, threads: this.#threads.toRecord() };
     const { store, node } = this.#node;
@@ -52,14 +56,13 @@ export class UnconfirmedSession implements ReconciledSession {
       if (described !== undefined) await store.open(node, { ...described, ...about });
     } catch (error) {
       // It is tried again after the next renewal. A FencedError says that another node has it, or had it and has ended it.
-      if (error instanceof StoreError) throw error;
+      if (error instanceof StoreError) {
+        this.#node.noteFailedWrite(error);
+        return false;
+      }
     }
     if (!this.#isForgotten) this.#node.givenUp.confirm(this.sid);
-  }
-
-  async flush(): Promise<boolean> {
-    if (!this.#isForgotten) await this.registerAgain().catch((error: unknown) => this.#node.noteFailedWrite(error));
-    return this.#isForgotten;
+    return true;
   }
 
   lost(): void {

@@ -66,21 +66,21 @@ t.test('a session moves when no message of the application runs in it [S-145]', 
   t.equal(agent.counters.started, 1);
 });
 
-t.test(
-  'an identity.save that throws is no failure of the store, also when its client has left [F-492]',
-  async (t) => {
-    const identity = {
-      save: (): never => {
-        throw new Error('cannot be saved');
-      },
-      load: () => 'me',
-    };
-    const { nodes } = await cluster(t, 1, { identity, lease: 10_000 });
-    const [a] = nodes as [ClusterNode];
-    const [client] = await a.resume();
-    t.match(await client.ask(to('support', 'x', { id: 1 })), { type: 'error', data: { code: -41_002 } });
-    await a.dropAll();
-    t.match(await a.log.line('a session could not be stored'), { level: 'warn', about: { err: { message: 'cannot be saved' } } });
-    t.equal(a.state, 'ok');
-  },
-);
+t.test('an identity.save that throws is no failure of the store, also when its client has left [F-492]', async (t) => {
+  const identity = {
+    save: (): never => {
+      throw new Error('cannot be saved');
+    },
+    load: () => 'me',
+  };
+  const { nodes } = await cluster(t, 1, { identity, lease: 10_000 });
+  const [a] = nodes as [ClusterNode];
+  const [client] = await a.resume();
+  t.match(await client.ask(to('support', 'x', { id: 1 })), { type: 'error', data: { code: -41_002 } });
+  await a.dropAll();
+  t.match(await a.log.line('a session could not be stored'), {
+    level: 'warn',
+    about: { err: { message: 'cannot be saved' } },
+  });
+  t.equal(a.state, 'ok');
+});

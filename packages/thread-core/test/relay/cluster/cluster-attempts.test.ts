@@ -1,8 +1,10 @@
-// Attempts to resume that must not succeed: with a wrong secret, while the lease is over, or after a newer one.
+// Attempts to resume that must not succeed: with a wrong secret, while the lease is over, after a newer one, or while the session ends.
+import { setTimeout as pause } from 'node:timers/promises';
 import t from 'tap';
 import { deferred, to, until } from '../helpers.js';
-import { type ClusterNode, cluster } from './cluster-helpers.js';
+import { type ClusterNode, cluster, holdStart } from './cluster-helpers.js';
 
+type Pair = [ClusterNode, ClusterNode];
 type Three = [ClusterNode, ClusterNode, ClusterNode];
 
 /** Counts how often a node looks for a session, and ends an endless search. */
@@ -71,3 +73,94 @@ t.test('an attempt to resume that its client has given up takes nothing from the
   t.equal((await older.closed).code, 4409);
   t.match(await newer.ask(to('support', 'y', { id: 2 })), { type: 'response', seq: 2 });
 });
+
+t.test(
+  'an attempt whose first question came late, and whose answer was lost, is not taken for an older one [S-163]',
+  async (t) => {
+    const { agent, store, nodes } = await cluster(t, 2);
+    const [a, b] = nodes as Pair;
+    const { session, gate } = await holdStart(agent, a);
+    await a.dropAll();
+    const post = store.post.bind(store);
+    const seen = { move: 0, 'move-answer': 0 };
+    store.post = async (node, message) => {
+      const { type } = Object(message) as { type?: string };
+      if (type === 'move' || type === 'move-answer') seen[type] += 1;
+      // As if it took longer on its way than the next one.
+      if (type === 'move' && seen.move === 1) await pause(60);
+      return type === 'move-answer' && seen[type] === 1 ? true : post(node, message);
+    };
+    const [, ready] = await b.resume({ session, seq: 0, sent: 1 });
+    t.match(ready, { resumed: true, pending: [1] });
+    gate.release();
+  },
+);
+
+t.test('a session that its node took back, and that is ended there, is not taken back once more [S-167]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2, { lease: 300, sendTimeout: 1000 });
+  const [a, b] = nodes as Pair;
+  const { first, session, gate } = await holdStart(agent, a);
+  for (const node of nodes) node.isCutOff = true;
+  t.equal((await first.closed).code, 1012);
+  gate.release();
+  for (const node of nodes) {
+    node.isCutOff = false;
+    await until(() => node.state === 'ok', 'the node to be back');
+  }
+  const [second, ready] = await a.resume({ session, seq: 0, sent: 1 });
+  t.match(ready, { resumed: true });
+  t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', id: 2 });
+  const { claimed } = a.relay.stats().cluster ?? {};
+  const ending = agent.hold('chat.end');
+  [...a.relay.sessions][0]?.close(1000, 'Ended by the application');
+  await ending.arrived;
+  const asked = deferred();
+  b.onCall = (name) => {
+    if (name === 'post') asked.resolve();
+  };
+  const third = await b.connect();
+  third.send({ type: 'resume', session, seq: 1, sent: 2 });
+  await asked.promise;
+  ending.release();
+  t.match(await third.next(), { type: 'ready', resumed: false });
+  t.equal(a.relay.stats().cluster?.claimed, claimed);
+});
+
+t.test(
+  'a message that waited, and was sent by another node, is not sent again when its session ends there [S-168]',
+  async (t) => {
+    const { agent, nodes } = await cluster(t, 3, { busy: 'queue' });
+    const [a, b, c] = nodes as Three;
+    const { first, session, gate } = await holdStart(agent, a);
+    first.send(to('support', 'waits', { id: 2 }));
+    await until(() => a.relay.stats().waiting === 1, 'the message to wait');
+    await a.close();
+    gate.release();
+    const [second, ready] = await b.resume({ session, seq: 1, sent: 2 });
+    t.match(ready, { resumed: true, got: 2 });
+    t.match(await second.next(), { id: 2 });
+    const { accepted } = agent.counters;
+    b.isCutOff = true;
+    await until(() => !(b.relay.cluster?.isLeaseGood ?? true), 'the lease to be over');
+    await b.dropAll();
+    const early = await b.connect();
+    early.send({ type: 'resume', session, seq: 2, sent: 2 });
+    t.equal((await early.closed).code, 1013);
+    b.isCutOff = false;
+    await until(() => b.state === 'ok', 'the node to be back');
+    t.match((await b.resume({ session, seq: 2, sent: 2 }))[1], { resumed: true });
+    const ending = agent.hold('chat.end');
+    [...b.relay.sessions].find(({ id }) => session.startsWith(id))?.close(4000, 'Ended by the application');
+    await ending.arrived;
+    const asked = deferred();
+    c.onCall = (name) => {
+      if (name === 'post') asked.resolve();
+    };
+    const fourth = await c.connect();
+    fourth.send({ type: 'resume', session, seq: 2, sent: 2 });
+    await asked.promise;
+    ending.release();
+    t.match(await fourth.next(), { type: 'ready', resumed: false });
+    t.equal(agent.counters.accepted, accepted);
+  },
+);

@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import t from 'tap';
 import { deferred, to, until } from '../helpers.js';
-import { type ClusterNode, cluster, holdStart } from './cluster-helpers.js';
+import { ClusterNode, cluster, holdStart } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
 
@@ -174,6 +174,34 @@ t.test('a session that was given up, claimed and lost by the store stays where i
   t.equal(agent.counters.started, 1);
 });
 
+t.test('nor does a client that leaves bring a session back that another node may have [S-157]', async (t) => {
+  const { store, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  a.isCutOff = true;
+  const [second] = await b.resume({ session, seq: 1, sent: 1 });
+  first.socket.close(1000);
+  await until(() => a.relay.stats().sessions === 0, 'the session to be given up', 10_000);
+  const renewing = deferred();
+  b.gates.renew = renewing.promise;
+  store.lose();
+  a.isCutOff = false;
+  await until(() => a.state === 'ok', 'its former node to be back');
+  const claimed = deferred();
+  a.onCall = (name) => {
+    if (name === 'claim') claimed.resolve();
+  };
+  const third = await a.connect();
+  third.send({ type: 'resume', session, seq: 1, sent: 1 });
+  await claimed.promise;
+  third.socket.terminate();
+  await until(() => a.relay.stats().sessions === 0, 'the connection to be gone');
+  renewing.resolve();
+  t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', seq: 2 });
+  t.equal(a.relay.stats().cluster?.claimed, 0);
+});
+
 t.test('a session that was given up and claimed again is not registered once more as it was [S-160]', async (t) => {
   const { agent, nodes } = await cluster(t, 1, { lease: 300, sendTimeout: 1000 });
   const [a] = nodes as [ClusterNode];
@@ -217,3 +245,21 @@ for (const resume of [undefined, { grace: 600 }]) {
     },
   );
 }
+
+t.test('nor does a node that joins after a long outage of the store [S-164]', async (t) => {
+  const options = { lease: 300, resume: { grace: 600 } };
+  const { agent, store, nodes } = await cluster(t, 1, options);
+  const [a] = nodes as [ClusterNode];
+  const [client] = await a.resume();
+  await client.ask(to('support', 'x', { id: 1 }));
+  a.isCutOff = true;
+  // Longer than lease and grace.
+  await pause(1200);
+  const joining = new ClusterNode(store, agent, { node: 'c', ...options });
+  t.teardown(() => joining.close());
+  await until(() => joining.state === 'ok', 'it to join');
+  a.isCutOff = false;
+  await until(() => a.state === 'ok', 'the other node to be back');
+  t.match(await client.ask(to('support', 'y', { id: 2 })), { type: 'response', id: 2 });
+  t.equal(agent.counters.ended, 0);
+});

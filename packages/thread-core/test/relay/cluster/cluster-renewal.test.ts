@@ -21,7 +21,7 @@ const OWNER: RecordOwner = {
 async function join(t: Test, store: SessionStore, lease: number): Promise<Member> {
   const node = new Member({
     ...{ store, node: 'z', lease, grace: lease, logger: new Log() },
-    onLapsed: () => undefined,
+    onBack: () => undefined,
     onRenewed: () => undefined,
     onFenced: () => undefined,
     onUnknown: () => Promise.resolve(),
