@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import t from 'tap';
 import { deferred, to, until } from '../helpers.js';
-import { type ClusterNode, cluster, holdStart } from './cluster-helpers.js';
+import { type ClusterNode, cluster, countCalls, holdStart } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
 type Three = [ClusterNode, ClusterNode, ClusterNode];
@@ -152,15 +152,13 @@ t.test(
     const ending = agent.hold('chat.end');
     [...b.relay.sessions].find(({ id }) => session.startsWith(id))?.close(4000, 'Ended by the application');
     await ending.arrived;
-    const asked = deferred();
-    c.onCall = (name) => {
-      if (name === 'post') asked.resolve();
-    };
+    const asked = countCalls(c, 'post');
     const fourth = await c.connect();
     fourth.send({ type: 'resume', session, seq: 2, sent: 2 });
-    await asked.promise;
+    const answer = fourth.next();
+    await Promise.race([answer, until(() => asked.count === 3, 'the owner to be asked three times')]);
     ending.release();
-    t.match(await fourth.next(), { type: 'ready', resumed: false });
+    t.match(await answer, { type: 'ready', resumed: false });
     t.equal(agent.counters.accepted, accepted);
   },
 );
