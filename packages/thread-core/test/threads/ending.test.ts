@@ -103,7 +103,7 @@ t.test('a chat.end that is answered by a stream without an end fails within the 
   });
   const threads = new ThreadManager(client, { cleanupTimeout: 500 });
   threads.storeThreadId('support', 'c');
-  t.match(await withDeadline(threads.endAllChats(), 'the end'), [{ ok: false, error: { code: -43_104 } }]);
+  t.match(await withDeadline(threads.endAllChats(), 'the end'), [{ ok: false, error: { code: /^-(43104|41006)$/ } }]);
 });
 
 t.test('endAllChats takes a time-out of its own', async (t) => {

@@ -8,6 +8,7 @@ import { type ReconciledSession, reconcile } from './cluster-reconcile.js';
 import { type ClusterState, logState } from './cluster-state.js';
 import { GivenUpSessions } from './given-up-sessions.js';
 import { LeaseClock, type Moment } from './lease-clock.js';
+import { DescriptionError } from './record-owner.js';
 import { WaitingSessions } from './waiting-sessions.js';
 
 export interface ClusterNodeOptions {
@@ -130,9 +131,7 @@ export class ClusterNode {
   /** A write failed: it is tried again after the next renewal. */
   noteFailedWrite(error: unknown): void {
     this.#hasUnwritten = true;
-    // Else a function of the application threw, which says nothing about the store.
-    const isOfStore = [StoreError, FencedError, ClusterUnavailableError].some((type) => error instanceof type);
-    if (!isOfStore && error !== undefined) this.logger.warn({ err: error }, 'a session could not be stored');
+    if (error instanceof DescriptionError) this.logger.warn({ err: error.cause }, 'a session could not be stored');
     else if (!this.#isAway) this.#change('degraded', error);
   }
 

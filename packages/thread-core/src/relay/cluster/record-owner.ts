@@ -22,6 +22,9 @@ export interface RecordOwner {
   onLost(): void;
 }
 
+/** A function of the application threw (the cause), which says nothing about the store, and changes nothing for other sessions. */
+export class DescriptionError extends Error {}
+
 /** What a session says of itself; what it said last if a function of the application throws. */
 export class LatestDescription {
   readonly #owner: RecordOwner;
@@ -34,12 +37,12 @@ export class LatestDescription {
     this.isClaimable = isClaimable;
   }
 
-  /** @throws what functions of the application throw, the first time */
+  /** @throws DescriptionError if a function of the application throws the first time */
   read(): SessionDescription {
     try {
       this.#latest = this.#owner.describe();
     } catch (error) {
-      if (this.#latest === undefined) throw error;
+      if (this.#latest === undefined) throw new DescriptionError('A session cannot be described', { cause: error });
     }
     return this.#latest;
   }

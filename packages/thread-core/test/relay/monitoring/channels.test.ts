@@ -233,7 +233,7 @@ t.test(
       t.match(await client.ask(to('support', 'hello', more)), { type: 'response' }, JSON.stringify(traceparent));
       t.strictSame(sends.last().traceContext, NONE, 'tracestate is nothing without traceparent');
     }
-    for (const value of ['"\\ud800"', `${'['.repeat(20_000)}${']'.repeat(20_000)}`]) {
+    for (const value of ['"\\ud800"', `${'['.repeat(3000)}${']'.repeat(3000)}`]) {
       const text = JSON.stringify(to('support', '😀', { traceparent: 0, tracestate: 0, baggage: 0 }));
       client.socket.send(text.replaceAll(':0', `:${value}`).replace('😀', '\\ud83d\\ude00'));
       t.match(await client.next(), { type: 'response' });
