@@ -62,7 +62,7 @@ const MAX_BACKOFF_MS = 500;
 const MIN_ATTEMPT_MS = 500;
 
 /**
- * Ends a chat within `timeout` milliseconds. Waits for its chat.start first, if that is still in flight (`start`),
+ * Ends a chat within `timeout` milliseconds (a quarter of a second more, if the agent answers late, with a stream). Waits for its chat.start first, if that is still in flight (`start`),
  * repeats what failed, and looks again for a chat that the agent may not have made yet. Never rejects.
  */
 export async function endChat(

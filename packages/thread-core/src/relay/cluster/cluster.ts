@@ -182,7 +182,7 @@ export class Cluster {
   /** Makes what keeps a session in the store. `claimed`: the store has it already, and it was another node's. */
   createRecord(session: RecordedSession, claimed?: ClaimedRecord): SessionRecord {
     this.#unknownSessions.delete(session.id);
-    this.#node.givenUp.confirm(session.id);
+    this.#node.givenUp.forget(session.id);
     const describe = (): ReturnType<RecordOwner['describe']> => {
       const { id: sid, resumption, identity } = session;
       const described = this.#host.describeIdentity(identity);

@@ -31,7 +31,13 @@ export class GivenUpSessions {
     await this.#unconfirmed.get(sid)?.flush();
   }
 
-  /** It is not registered once more: that is done, or it was claimed again since. */
+  /** This node has it again. */
+  forget(sid: string): void {
+    this.confirm(sid);
+    this.#epochs.delete(sid);
+  }
+
+  /** It is not registered once more: that is done, or not needed. */
   confirm(sid: string): void {
     const session = this.#unconfirmed.get(sid);
     this.#unconfirmed.delete(sid);

@@ -34,8 +34,10 @@ export async function giveSession<Member extends MovableSession>(
   }
   if (!resumption.canResume(request.seq, request.sent)) return 'gap';
   const askedAt = performance.now() - (request.waited ?? 0);
-  // The client has given that attempt up, and made another one, which has the session.
-  if (session.connection !== undefined && askedAt < resumption.askedAt) return 'replaced';
+  // Of one node the later question is that of the later attempt: it may have been faster than the one before it.
+  const isLinked = session.connection instanceof RemoteConnection && session.connection.peer === to;
+  // Else the client has given that attempt up, and made another one, which has the session.
+  if (session.connection !== undefined && !isLinked && askedAt < resumption.askedAt) return 'replaced';
   if (resumption.mayBeLate(to)) return 'retry';
   if (session.connection !== undefined) {
     disconnect(host, session, session.connection, CloseCode.SessionTakenOver, 'Taken over by a newer connection');
@@ -64,6 +66,7 @@ export async function giveSession<Member extends MovableSession>(
   const link = randomUUID();
   const remote = new RemoteConnection(host.config, session, { links, link, peer: to }, resumption, spill);
   session.connection = remote;
+  resumption.askedAt = isLinked ? Math.min(askedAt, resumption.askedAt) : askedAt;
   resumption.resumeRemotely(remote);
   const offer = { link, seq: resumption.journal.lastSeq, got: resumption.got, pending: session.pendingIds() };
   session.onBackpressure();

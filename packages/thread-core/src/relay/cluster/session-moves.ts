@@ -147,8 +147,12 @@ export class SessionMoves {
   /** `disputed`: the store has it as this node's, but another one may have claimed it, and register it again. */
   async #claim({ sid, secretHash, identityKey }: ResumeRequest): Promise<ClaimResult | 'disputed'> {
     const { store, node, givenUp } = this.#node;
-    // The store may not have all of it.
-    await givenUp.register(sid);
+    if (givenUp.has(sid)) {
+      // Only a renewal tells whether the store has lost its data, and with it whose the session is.
+      if (!this.#node.isLeaseGood) await this.#node.renewAfresh();
+      if (!this.#node.isLeaseGood) throw new ClusterUnavailableError();
+      await givenUp.register(sid);
+    }
     const claim = await store.claim(node, sid, secretHash, identityKey);
     return claim.state === 'claimed' && givenUp.isDisputed(claim.owned) ? 'disputed' : claim;
   }

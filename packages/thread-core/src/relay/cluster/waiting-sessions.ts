@@ -13,7 +13,7 @@ export class WaitingSessions {
 
   /** Milliseconds. Of a session that waits already, the first grace counts. */
   add(sid: string, grace: number): void {
-    if (!this.#ends.has(sid)) setBounded(this.#ends, sid, performance.now() + grace, MAX_WAITING);
+    if (!this.has(sid)) setBounded(this.#ends, sid, performance.now() + grace, MAX_WAITING);
   }
 
   delete(sid: string): void {

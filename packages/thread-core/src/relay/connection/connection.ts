@@ -166,13 +166,18 @@ export class Connection extends LimitedConnection implements FrameWriterOwner, S
 
   /** @internal */
   onCloseCalled(code: number = NO_STATUS): void {
-    this.#closingTimer ??= setTimeout(() => this.#dropSilent(), CLOSING_TIMEOUT_MS).unref();
+    this.#closingTimer ??= this.#dropOnceSilent();
     if (!this.#isClosing) this.guard(() => this.owner.onDisconnect(code));
   }
 
-  /** It does not answer. A slow client that reads still gets what was written: only ws limits the time for that. */
-  #dropSilent(): void {
-    if (this.#writer.backlog === 0) this.terminate();
+  /** A client that reads slowly, and says something meanwhile, still gets what was written: only ws limits the time for that. */
+  #dropOnceSilent(): NodeJS.Timeout {
+    const received = bytesRead(this.request);
+    const look = (): void => {
+      if (bytesRead(this.request) !== received) this.#closingTimer = this.#dropOnceSilent();
+      else if (this.#writer.backlog === 0) this.terminate();
+    };
+    return setTimeout(look, CLOSING_TIMEOUT_MS).unref();
   }
 
   /** @internal */

@@ -74,6 +74,28 @@ t.test('an attempt to resume that its client has given up takes nothing from the
   t.match(await newer.ask(to('support', 'y', { id: 2 })), { type: 'response', seq: 2 });
 });
 
+t.test('nor does it take anything from a newer one that is served over a link [S-163]', async (t) => {
+  const { agent, nodes } = await cluster(t, 3);
+  const [a, b, c] = nodes as Three;
+  const { session, gate } = await holdStart(agent, a);
+  await a.dropAll();
+  const claiming = deferred();
+  b.gates.claim = claiming.promise;
+  const waiting = deferred();
+  b.onCall = (name) => {
+    if (name === 'claim') waiting.resolve();
+  };
+  const older = await b.connect();
+  older.send({ type: 'resume', session, seq: 0, sent: 1 });
+  await waiting.promise;
+  const [newer, ready] = await c.resume({ session, seq: 0, sent: 1 });
+  t.match(ready, { resumed: true, pending: [1] });
+  claiming.resolve();
+  t.equal((await older.closed).code, 4409);
+  gate.release();
+  t.match(await newer.next(), { type: 'response', id: 1 });
+});
+
 t.test(
   'an attempt whose first question came late, and whose answer was lost, is not taken for an older one [S-163]',
   async (t) => {

@@ -1,8 +1,9 @@
 // A node that has lost its lease, and does not know yet which of its sessions others have claimed.
 import { setTimeout as pause } from 'node:timers/promises';
 import t from 'tap';
+import { StoreError } from '../../../src/index.js';
 import { deferred, to, until } from '../helpers.js';
-import { ClusterNode, cluster, holdStart } from './cluster-helpers.js';
+import { ClusterNode, cluster, countCalls, holdStart } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
 
@@ -209,17 +210,45 @@ t.test('a session that was given up and claimed again is not registered once mor
   a.isCutOff = true;
   t.equal((await first.closed).code, 1012);
   gate.release();
-  const renewing = deferred();
-  a.gates.renew = renewing.promise;
+  // It cannot be registered: the store is full.
+  a.gates.open = Promise.reject(new StoreError('full', 'No memory is left'));
+  a.gates.open.catch(() => undefined);
   a.isCutOff = false;
-  const early = await a.connect();
-  early.send({ type: 'resume', session, seq: 0, sent: 1 });
-  await until(() => a.relay.stats().cluster?.claimed === 1, 'the session to be claimed');
+  await until(() => a.relay.cluster?.isLeaseGood === true, 'the lease to be renewed');
+  const [, ready] = await a.resume({ session, seq: 0, sent: 1 });
+  t.match(ready, { resumed: true, got: 1, pending: [] });
   t.equal(a.relay.stats().cluster?.sessions, 1, 'it is a session of the node once');
-  t.equal((await early.closed).code, 1013, 'it can be resumed when the lease is renewed');
-  renewing.resolve();
-  await until(() => a.state === 'ok', 'the node to be back');
-  t.match((await a.resume({ session, seq: 0, sent: 1 }))[1], { resumed: true, got: 1, pending: [] });
+  delete a.gates.open;
+});
+
+t.test('what a node gave up is not claimed before a renewal has told whether data was lost [S-157]', async (t) => {
+  const { store, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  a.isCutOff = true;
+  const [second] = await b.resume({ session, seq: 1, sent: 1 });
+  first.socket.close(1000);
+  await until(() => a.relay.stats().sessions === 0, 'the session to be given up', 10_000);
+  const [renewingA, renewingB] = [deferred(), deferred()];
+  a.gates.renew = renewingA.promise;
+  b.gates.renew = renewingB.promise;
+  store.lose();
+  const opened = countCalls(a, 'open');
+  a.isCutOff = false;
+  const third = await a.connect();
+  third.send({ type: 'resume', session, seq: 1, sent: 1 });
+  // Time enough to claim it.
+  await pause(100);
+  t.equal(opened.count, 0, 'it registers nothing');
+  renewingB.resolve();
+  await until(async () => (await store.sessionsOf('me'))[0]?.owner === 'b', 'the other node to register it again');
+  renewingA.resolve();
+  t.equal((await third.closed).code, 1013);
+  await until(() => a.state === 'ok', 'its former node to be back');
+  t.match((await a.resume({ session, seq: 1, sent: 1 }))[1], { resumed: true, seq: 1, got: 1 });
+  t.equal((await second.closed).code, 4409);
+  t.equal(b.relay.stats().cluster?.handedOver, 1);
 });
 
 for (const resume of [undefined, { grace: 600 }]) {
