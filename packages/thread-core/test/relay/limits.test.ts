@@ -126,6 +126,27 @@ t.test('[F-535] a client that still reads what was written before the close fram
   silent.destroy();
 });
 
+t.test('[F-535] a client that says something after the close frame is dropped once it is silent', async (t) => {
+  const all = await world(t, { server: PATIENT });
+  const [talking, silent] = [await all.connectRaw(), await all.connectRaw()];
+  const [first, second] = all.sessions as [Session, Session];
+  let isOpen = true;
+  void first.closed.then(() => {
+    isOpen = false;
+  });
+  const timer = setInterval(() => talking.write(maskedText('{"type":"ping"}')), 100);
+  t.teardown(() => clearInterval(timer));
+  // The one with the later time-out is dropped, so the time-out of the other one is over.
+  first.close(4321);
+  second.close(4321);
+  await withDeadline(second.closed, 'the end of the silent connection');
+  t.ok(isOpen);
+  clearInterval(timer);
+  await withDeadline(first.closed, 'the end of the other one');
+  talking.destroy();
+  silent.destroy();
+});
+
 t.test('[F-534] a connection that authenticate refuses after the upgrade holds no slot', async (t) => {
   const authenticate = async ({ headers }: IncomingMessage) => headers.user;
   const all = await world(t, { maxSessions: 1, attach: {}, authenticate });
