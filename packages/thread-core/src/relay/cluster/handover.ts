@@ -33,11 +33,10 @@ export async function giveSession<Member extends MovableSession>(
     return 'retry';
   }
   if (!resumption.canResume(request.seq, request.sent)) return 'gap';
+  // Or earlier: the question was under way for a while.
   const askedAt = performance.now() - (request.waited ?? 0);
-  // Of one node the later question is that of the later attempt: it may have been faster than the one before it.
-  const isLinked = session.connection instanceof RemoteConnection && session.connection.peer === to;
-  // Else the client has given that attempt up, and made another one, which has the session.
-  if (session.connection !== undefined && !isLinked && askedAt < resumption.askedAt) return 'replaced';
+  // The client has given that attempt up, and made another one, which has the session.
+  if (session.connection !== undefined && askedAt < resumption.askedAt) return 'replaced';
   if (resumption.mayBeLate(to)) return 'retry';
   if (session.connection !== undefined) {
     disconnect(host, session, session.connection, CloseCode.SessionTakenOver, 'Taken over by a newer connection');
@@ -66,7 +65,8 @@ export async function giveSession<Member extends MovableSession>(
   const link = randomUUID();
   const remote = new RemoteConnection(host.config, session, { links, link, peer: to }, resumption, spill);
   session.connection = remote;
-  resumption.askedAt = isLinked ? Math.min(askedAt, resumption.askedAt) : askedAt;
+  // No node waits for longer than a lease for its answer.
+  resumption.askedAt = Math.max(resumption.askedAt, askedAt - (host.config.cluster?.lease ?? 0));
   resumption.resumeRemotely(remote);
   const offer = { link, seq: resumption.journal.lastSeq, got: resumption.got, pending: session.pendingIds() };
   session.onBackpressure();

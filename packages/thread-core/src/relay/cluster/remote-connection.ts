@@ -54,11 +54,6 @@ export class RemoteConnection extends LimitedConnection implements SessionConnec
     socket.links.add(socket.link, this);
   }
 
-  /** The node that has the socket. */
-  get peer(): string {
-    return this.#socket.peer;
-  }
-
   get #lastSeq(): number {
     return this.#progress.journal.lastSeq;
   }

@@ -68,7 +68,7 @@ export class Resumption {
   isUnproven = false;
   /** It has had a connection on this node. */
   hasConnected = false;
-  /** When the client asked for the session on its latest connection, by the monotonic clock. */
+  /** When the client asked for the session on its latest connection, or earlier, by the monotonic clock. */
   askedAt = performance.now();
   #connection: SessionConnection | undefined;
   /** The nodes that have asked for the session since it has this connection. */

@@ -88,6 +88,8 @@ t.test('nor does it take anything from a newer one that is served over a link [S
   const older = await b.connect();
   older.send({ type: 'resume', session, seq: 0, sent: 1 });
   await waiting.promise;
+  // Longer than a lease.
+  await pause(800);
   const [newer, ready] = await c.resume({ session, seq: 0, sent: 1 });
   t.match(ready, { resumed: true, pending: [1] });
   claiming.resolve();
@@ -184,3 +186,35 @@ t.test(
     t.equal(agent.counters.accepted, accepted);
   },
 );
+
+t.test('a newer attempt that took longer before it asked is not taken for an older one [S-163]', async (t) => {
+  const { agent, store, nodes } = await cluster(t, 3, { lease: 2000 });
+  const [a, b, c] = nodes as Three;
+  const { session, gate } = await holdStart(agent, a);
+  await a.dropAll();
+  const post = store.post.bind(store);
+  const reading = deferred();
+  let asked = 0;
+  store.post = async (node, message) => {
+    if ((Object(message) as { type?: string }).type === 'move') {
+      asked += 1;
+      await reading.promise;
+    }
+    return post(node, message);
+  };
+  const older = await b.connect();
+  older.send({ type: 'resume', session, seq: 0, sent: 1 });
+  await until(() => asked === 1, 'the older attempt to ask');
+  older.socket.terminate();
+  const claiming = deferred();
+  c.gates.claim = claiming.promise;
+  const newer = await c.connect();
+  newer.send({ type: 'resume', session, seq: 0, sent: 1 });
+  // Longer than the older one took.
+  await pause(50);
+  claiming.resolve();
+  await until(() => asked === 2, 'the newer attempt to ask');
+  reading.resolve();
+  t.match(await newer.next(), { type: 'ready', resumed: true, pending: [1] });
+  gate.release();
+});
