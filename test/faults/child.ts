@@ -36,7 +36,7 @@ export class RelayProcess {
     this.url = url;
   }
 
-  static async start(endpoint: string, options: Record<string, number> = {}): Promise<RelayProcess> {
+  static async start(endpoint: string, options: Record<string, number | boolean> = {}): Promise<RelayProcess> {
     const args = [endpoint, JSON.stringify(options)];
     const child = start(new URL('relay-process.ts', import.meta.url), args);
     const { url } = await next(child);
