@@ -177,7 +177,12 @@ export class Gateway implements ConnectionOwner, LinkListener {
   close(code: number, reason: string): void {
     if (this.hasLeft) return;
     this.leave();
-    this.connection.close(code, reason);
+    try {
+      this.connection.close(code, reason);
+    } catch {
+      // A node of an older build passes on whatever its application has given.
+      this.connection.terminate();
+    }
   }
 
   /** The connection is closed, or has another owner: `isTaken`. */

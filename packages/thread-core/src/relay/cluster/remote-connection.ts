@@ -1,5 +1,6 @@
 import { CloseCode } from '@arc/thread-protocol';
 import { type Bytes, decode } from '../../bytes.js';
+import { checkCloseCode, cutReason } from '../connection/close-reason.js';
 import { type ConnectionOwner, NO_OWNER } from '../connection/connection-owner.js';
 import { LimitedConnection } from '../connection/limited-connection.js';
 import type { SessionConnection } from '../connection/session-connection.js';
@@ -79,9 +80,11 @@ export class RemoteConnection extends LimitedConnection implements SessionConnec
   close(code: number, reason: string): void {
     const { owner } = this;
     if (!this.isOpen) return;
+    // At the node of the client it would be too late for whoever has given it.
+    checkCloseCode(code);
     // After 1012 the session continues on another node, and its frames stay in the store.
     const frames = code === CloseCode.ServiceRestart ? [] : this.#progress.journal.frames().map(decode);
-    this.#post({ event: 'close', end: this.#lastSeq, code, reason, frames });
+    this.#post({ event: 'close', end: this.#lastSeq, code, reason: cutReason(reason), frames });
     this.#closed = () => {
       this.#closed = undefined;
       this.#leave();

@@ -507,3 +507,21 @@ t.test(
     t.strictSame(seqs(await third.all(last)), range(1, last));
   },
 );
+
+t.test(
+  'a close code that no server may send ends a session, and not the process that has its client [S-171]',
+  async (t) => {
+    const { agent, nodes } = await cluster(t, 2);
+    const [a, b] = nodes as Pair;
+    const { session, gate } = await holdStart(agent, a);
+    await a.dropAll();
+    const [second, ready] = await b.resume({ session, seq: 0, sent: 1 });
+    t.match(ready, { resumed: true, pending: [1] });
+    const [held] = a.relay.sessions;
+    t.throws(() => held?.close(1006), TypeError);
+    await second.closed;
+    gate.release();
+    t.match((await b.resume({ session, seq: 0, sent: 1 }))[1], { resumed: false });
+    await agent.waitFor('idle');
+  },
+);
