@@ -92,7 +92,8 @@ async function leaveCluster(sessions: ClosingSession[], drainTimeout: number, cl
   const spacing = Math.min(drainTimeout / Math.max(sessions.length, 1), MAX_SPACING_MS);
   const close = async (session: ClosingSession, index: number): Promise<void> => {
     const turn = index === 0 ? Promise.resolve() : after(index * spacing);
-    if (session.resumption?.hasBegun) {
+    // One that has ended is nobody's to continue, but its sends may still run.
+    if (session.resumption?.hasBegun && !session.isEnding) {
       return parkSession(session, { turn, deadline, limit, cleanupTimeout });
     }
     await Promise.race([Promise.all([session.drain(), turn]), deadline]);

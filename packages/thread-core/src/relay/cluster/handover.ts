@@ -22,6 +22,8 @@ export async function giveSession<Member extends MovableSession>(
   to: string,
 ): Promise<MoveAnswer> {
   if (session === undefined) {
+    // Its chats are being ended, or what its agents do is waited for.
+    if (host.resumables?.hasEnded(request.sid)) return 'expired';
     host.cluster?.moves.takeBack(request);
     return 'retry';
   }

@@ -65,6 +65,11 @@ export async function endDetached<Member extends ResumingSession>(
   session: Member,
 ): Promise<void> {
   const { record } = session;
+  if (config.onDisconnect === 'finish') {
+    // Once it is marked, other nodes end its chats after a while, whatever its agents still do. Nobody reads what they say.
+    session.resumption?.discard();
+    await session.finishSends();
+  }
   if (record === undefined || (await record.expire(config.cleanupTimeout))) session.complete();
   else record.giveUp();
 }

@@ -83,6 +83,11 @@ export class ResumableSessions<Member extends ResumableSession> {
     return session.resumption?.identityKey === identityKey ? session : 'forbidden';
   }
 
+  /** Whether it ended here a while ago, or is about to. */
+  hasEnded(sid: string): boolean {
+    return !this.#byId.has(sid) && this.#expired.has(sid);
+  }
+
   /** How many frames of the client had arrived when a session ended; undefined if that is not known any more. */
   received(text: string): number | undefined {
     return this.#expired.get(readToken(text)?.sid ?? '')?.got;

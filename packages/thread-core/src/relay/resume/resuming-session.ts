@@ -27,6 +27,8 @@ export interface ResumingSession extends Session, ConnectionOwner, ResumptionOwn
   rejectFrame(error: unknown, echo: FrameEcho): void;
   /** In a cluster: what the store has of it. */
   readonly record: SessionRecord | undefined;
+  /** Starts nothing new. A promise if `onDisconnect` lets pending sends end first. */
+  finishSends(): Promise<void> | undefined;
   /** Nothing is left but to end the chats. */
   complete(): void;
   /** In a cluster: gives the session, in which nothing runs, up for whichever node its client connects to. */

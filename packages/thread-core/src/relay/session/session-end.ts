@@ -50,13 +50,18 @@ export class SessionEnd {
   /** The client has left. What becomes of its pending sends is up to `onDisconnect`. */
   async finish(): Promise<ChatOutcome[]> {
     this.begin();
-    const pending = this.drainSends();
-    if (this.#config.onDisconnect === 'finish' && this.#outcomes === undefined) {
-      // The answers have no reader, so backpressure must not stop them.
-      this.#session.sends.unpause();
-      await pending;
-    }
+    const finished = this.finishSends();
+    if (finished !== undefined) await finished;
     return this.endChats();
+  }
+
+  /** Starts nothing new. A promise if `onDisconnect` lets pending sends end first. */
+  finishSends(): Promise<void> | undefined {
+    const pending = this.drainSends();
+    if (this.#config.onDisconnect !== 'finish' || this.#outcomes !== undefined) return undefined;
+    // The answers have no reader, so backpressure must not stop them.
+    this.#session.sends.unpause();
+    return pending;
   }
 
   /** As `finish`, when the connection is closed: all that is left is to end the chats. */

@@ -262,6 +262,10 @@ export class ClientSession
     this.complete();
   }
 
+  finishSends(): Promise<void> | undefined {
+    return this.#ending.finishSends();
+  }
+
   complete(): void {
     void this.#ending.complete();
     this.resumption?.discard();
