@@ -146,6 +146,10 @@ function openGateway<Member extends ResumingSession>(
     // The client has left meanwhile. The session waits for it.
     if (gateway.hasLeft) return;
     const moved = host.resumables?.get(request.sid);
+    // A newer connection to this node has asked for it meanwhile.
+    if (moved?.connection !== undefined && askedAt < (moved.resumption?.askedAt ?? 0)) {
+      return gateway.close(CloseCode.SessionTakenOver, TAKEN_OVER);
+    }
     if (result !== 'local' || moved?.resumption === undefined || moved.isEnding || moved.connection !== undefined) {
       return gateway.close(CloseCode.ServiceRestart, 'Try again');
     }

@@ -214,3 +214,30 @@ t.test('a newer attempt that took longer before it asked is not taken for an old
   t.match(await newer.next(), { type: 'ready', resumed: true, pending: [1] });
   gate.release();
 });
+
+t.test('the older of two connections at the node to which a session moves gets 4409 [S-53]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2, { lease: 2000 });
+  const [a, b] = nodes as Pair;
+  const { session, gate } = await holdStart(agent, a);
+  await a.dropAll();
+  const [older] = await b.resume({ session, seq: 0, sent: 1 });
+  const [asking, claiming] = [deferred(), deferred()];
+  let claims = 0;
+  b.onCall = (name) => {
+    if (name !== 'claim') return;
+    claims += 1;
+    if (claims < 2) return;
+    b.gates.claim = claiming.promise;
+    asking.resolve();
+  };
+  const newer = await b.connect();
+  newer.send({ type: 'resume', session, seq: 0, sent: 1 });
+  await asking.promise;
+  // The session moves for the older one, while the newer one asks for it.
+  gate.release();
+  await until(() => a.relay.stats().sessions === 0, 'the session to be given');
+  claiming.resolve();
+  t.match(await newer.next(), { type: 'ready', resumed: true });
+  t.equal((await older.closed).code, 4409);
+  t.match(await newer.next(), { type: 'response', id: 1 });
+});
