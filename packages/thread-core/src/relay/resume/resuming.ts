@@ -9,7 +9,7 @@ import { readFrame } from '../frames/frame-reader.js';
 import type { SessionHost } from '../session/session-host.js';
 import { writeResumed } from './ready-frame.js';
 import type { ResumingSession } from './resuming-session.js';
-import { Resumption } from './resumption.js';
+import { isCursor, Resumption } from './resumption.js';
 import { hashSecret, readToken } from './session-secret.js';
 
 const TAKEN_OVER = 'Taken over by a newer connection';
@@ -110,6 +110,8 @@ async function resumeFromCluster<Member extends ResumingSession>(
   try {
     const { sid, secret } = readToken(frame.session) ?? { sid: '', secret: '' };
     const { seq, sent } = frame;
+    // A session whose owner is dead would continue from there.
+    if (!isCursor(seq) || !isCursor(sent)) return await begin(host, session, key, 'gap');
     const request = { sid, secretHash: hashSecret(secret), identityKey: key, seq, sent };
     await moving;
     const result = await cluster.moves.resume(request, isWanted, askedAt);

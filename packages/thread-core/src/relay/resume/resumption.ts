@@ -13,6 +13,11 @@ import { hashSecret, makeSecret, writeToken } from './session-secret.js';
 /** Cursors (`seq`, `sent`) must be below this, so that arithmetic with them is exact. */
 const MAX_CURSOR = 2 ** 52;
 
+/** Whether a client may have received, or sent, so many frames. */
+export function isCursor(count: number): boolean {
+  return Number.isSafeInteger(count) && count >= 0 && count < MAX_CURSOR;
+}
+
 /** What a resumption needs of its session. */
 export interface ResumptionOwner {
   /** Bytes were added to the journal. */

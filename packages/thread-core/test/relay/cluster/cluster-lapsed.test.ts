@@ -292,3 +292,24 @@ t.test('nor does a node that joins after a long outage of the store [S-164]', as
   t.match(await client.ask(to('support', 'y', { id: 2 })), { type: 'response', id: 2 });
   t.equal(agent.counters.ended, 0);
 });
+
+t.test('a position that is impossible does not spoil a session whose node is dead [F-276] [F-277]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  a.isCutOff = true;
+  await a.dropAll();
+  for (const position of [
+    { seq: 2 ** 60, sent: 1 },
+    { seq: 1, sent: 2 ** 60 },
+    { seq: 1.5, sent: 1 },
+  ]) {
+    const [, { resumed, reason }] = await b.resume({ session, ...position });
+    t.strictSame([resumed, reason], [false, 'gap']);
+  }
+  const [second, ready] = await b.resume({ session, seq: 1, sent: 1 });
+  t.match(ready, { resumed: true, seq: 1, got: 1 });
+  t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', id: 2, seq: 2 });
+  t.equal(agent.counters.started, 1);
+});
