@@ -152,6 +152,8 @@ export class ThreadManager implements AsyncDisposable {
 
   /** Forgets all threads without ending their chats. */
   clear(): void {
+    // One by one, so that the observer is told of each.
+    for (const entry of [...this.#table.store.values()]) this.#table.removeThread(entry);
     this.#table.store.clear();
   }
 

@@ -84,3 +84,17 @@ t.test('an identity.save that throws is no failure of the store, also when its c
   });
   t.equal(a.state, 'ok');
 });
+
+t.test('a thread that the application has forgotten is not continued at another node [S-172]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2, { lease: 10_000 });
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  const [local] = a.relay.sessions;
+  local?.threads.clear();
+  await first.ask(to('hr', 'x', { id: 2 }));
+  await a.dropAll();
+  const [second] = await b.resume({ session, seq: 2, sent: 2 });
+  t.match(await second.ask(to('support', 'y', { id: 3 })), { type: 'response', id: 3 });
+  t.equal(agent.counters.started, 3);
+});
