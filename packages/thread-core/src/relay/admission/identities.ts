@@ -36,10 +36,13 @@ export class Identities {
     return undefined;
   }
 
-  /** @throws what `identity.save` throws, and a TypeError if it is async: an empty object would be stored */
+  /** @throws what `identity.save` throws, and a TypeError if it is async, as an empty object would be stored, or gives no JSON */
   save(identity: unknown): JsonValue | undefined {
     try {
-      return rejectPromise(this.#options?.save?.(identity), 'identity.save');
+      const saved = rejectPromise(this.#options?.save?.(identity), 'identity.save');
+      // What only the store finds out would count as its failure, and keep the node from renewing its lease. A copy, because what is
+      // right now may not be when it is stored again.
+      return saved === undefined ? undefined : (JSON.parse(JSON.stringify(saved)) as JsonValue);
     } catch (err) {
       this.#logger.error({ err }, 'identity.save threw');
       throw err;

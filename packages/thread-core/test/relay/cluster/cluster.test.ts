@@ -3,6 +3,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import t, { type Test } from 'tap';
 import {
   createRelay,
+  type JsonValue,
   type MemoryStore,
   memoryStore,
   type RelayOptions,
@@ -227,6 +228,31 @@ t.test('an identity.save that throws keeps its own session out of the store, and
   t.match(await fine.ask(to('hr', 'hello')), { type: 'response' });
   t.match(await broken.ask(to('support', 'hello')), { type: 'response' }, 'what runs continues');
   t.match(await all.log.line('identity.save threw'), { level: 'error' });
+});
+
+t.test('nor does an identity.save whose result is no JSON keep a node from renewing its lease [F-492]', async (t) => {
+  const { store, memory } = watched();
+  const open = memory.open.bind(memory);
+  // As a store in a database does.
+  memory.open = async (node, meta) => open(node, JSON.parse(JSON.stringify(meta)));
+  const names: Record<string, unknown>[] = [];
+  const all = await world(t, {
+    cluster: { store, node: 'a', lease: 100 },
+    attach: () => {
+      names.push({ id: `user-${names.length}` });
+      return { identity: names.at(-1) };
+    },
+    identity: { save: (identity) => identity as JsonValue },
+  });
+  const [one, two] = [await all.connect(), await all.connect()];
+  t.match(await one.ask(to('support', 'hello')), { type: 'response' });
+  t.match(await two.ask(to('support', 'hello')), { type: 'response' });
+  // The application keeps something in the identity that cannot be stored.
+  Object.assign(names[0] as object, { self: names[0] });
+  memory.lose();
+  await until(async () => (await memory.sessionsOf('user-1'))[0]?.owner === 'a', 'the other to be registered again');
+  await until(() => stateOf(all) === 'ok', 'the node to be well');
+  t.match(await two.ask(to('hr', 'hello')), { type: 'response' });
 });
 
 t.test('a reaper that cannot reach the agent logs the orphaned chat, and removes the session', async (t) => {
