@@ -46,7 +46,7 @@ export class Reaper {
 
   /** Begins to end such sessions, unless it does so already. Never rejects. */
   async run(): Promise<void> {
-    if (this.#isPaused) return;
+    if (this.isPaused) return;
     this.#running ??= this.#run().finally(() => {
       this.#running = undefined;
     });
@@ -90,7 +90,7 @@ export class Reaper {
     return ended;
   }
 
-  get #isPaused(): boolean {
+  get isPaused(): boolean {
     return performance.now() < this.#pausedUntil;
   }
 
@@ -102,7 +102,7 @@ export class Reaper {
     const { store, node } = this.#options.node;
     try {
       let isMore = true;
-      while (isMore && !this.#isStopped && !this.#isPaused) {
+      while (isMore && !this.#isStopped && !this.isPaused) {
         const limit = Math.max(0, CONCURRENCY - this.#ending.size);
         const reaped = limit > 0 ? await store.reap(node, { limit, takeoverAfter: this.#takeoverAfter }) : [];
         for (const session of reaped) void this.#begin(session);

@@ -9,6 +9,7 @@ import { ClusterNode } from './cluster-node.js';
 import type { ClusterConfig } from './cluster-options.js';
 import { Reaper } from './cluster-reaper.js';
 import type { ClusterStats } from './cluster-stats.js';
+import { askOthers, type EndSessionsMessage } from './end-sessions.js';
 import { Gateway, type GatewayOptions } from './gateway.js';
 import { type LinkMessage, Links } from './links.js';
 import type { MovesMessage } from './move-messages.js';
@@ -61,14 +62,6 @@ const MAX_UNKNOWN_LEASES = 3;
 
 /** How often a node checks whether the owner of a gateway's session is alive. */
 const CHECKS_PER_LEASE = 3;
-
-/** Asks another node to end the sessions of an identity. */
-interface EndSessionsMessage {
-  type: 'end-sessions';
-  key: string;
-  /** Those that the store has of it: they end also if they come to a node later, because their owner has not heard this. */
-  sids?: string[];
-}
 
 /** A relay's part in the cluster: its node, its sessions in the store, and the reaper. */
 export class Cluster {
@@ -235,12 +228,10 @@ export class Cluster {
   async endSessions(identityKey: string): Promise<void> {
     // That is not one user.
     if (identityKey === ANONYMOUS) return;
-    const { store, node } = this.#node;
+    const { store } = this.#node;
     const sids = (await store.sessionsOf(identityKey)).map(({ sid }) => sid);
-    const message: EndSessionsMessage = { type: 'end-sessions', key: identityKey, sids };
     this.moves.signOuts.remember(identityKey, sids);
-    const others = (await store.nodes()).filter((name) => name !== node.name);
-    await Promise.all(others.map((name) => store.post(name, { ...message })));
+    await askOthers(this.#node, { type: 'end-sessions', key: identityKey, sids }, !this.#reaper.isPaused);
     const places = await store.sessionsOf(identityKey);
     const ownerless = places.filter(({ owner }) => owner === undefined);
     await Promise.all(ownerless.map(({ sid }) => this.#reaper.reapOne(sid)));

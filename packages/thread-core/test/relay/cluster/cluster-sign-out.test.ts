@@ -1,6 +1,6 @@
 // Sign-outs of users whose sessions have no node that could hear of it.
 import t from 'tap';
-import { to } from '../helpers.js';
+import { deferred, to, until } from '../helpers.js';
 import { type ClusterNode, cluster } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
@@ -53,3 +53,21 @@ t.test(
     await agent.waitFor(({ counters }) => counters.open === 0);
   },
 );
+
+for (const isBack of [false, true]) {
+  const when = isBack ? 'when only its own node is back' : 'before any node is back';
+  t.test(`a sign-out right after a loss of data reaches all nodes, ${when} [S-173]`, async (t) => {
+    const { agent, store, nodes } = await cluster(t, 2, { lease: 1500 });
+    const [a, b] = nodes as Pair;
+    const [client] = await b.resume();
+    await client.ask(to('support', 'x', { id: 1 }));
+    const back = deferred();
+    b.gates.renew = back.promise;
+    store.lose();
+    if (isBack) await until(async () => (await store.nodes()).includes('a'), 'its own node to be back');
+    await a.relay.endSessions('me');
+    back.resolve();
+    t.equal((await client.closed).code, 4401);
+    await agent.waitFor('idle');
+  });
+}
