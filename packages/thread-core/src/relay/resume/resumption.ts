@@ -264,7 +264,8 @@ export class Resumption {
     this.hasConnected = true;
     this.#connection = connection;
     this.#askedBy = undefined;
-    this.address = socket?.remoteAddress ?? '';
+    // That of a client of another node is not known here: it counts by its former one.
+    if (connection.request !== undefined) this.address = socket?.remoteAddress ?? '';
   }
 
   #acknowledge(): void {

@@ -525,3 +525,38 @@ t.test(
     await agent.waitFor('idle');
   },
 );
+
+t.test(
+  'clients without an identity that were served by another node do not count as one [F-286] [F-513]',
+  async (t) => {
+    const { agent, nodes } = await cluster(t, 2, { lease: 10_000, resume: { maxDetached: 2 } });
+    const [a, b] = nodes as Pair;
+    let address = '';
+    for (const { server, relay } of nodes) {
+      server.removeAllListeners('connection');
+      server.on('connection', (socket, request) => {
+        Object.defineProperty(request.socket, 'remoteAddress', { value: address });
+        relay.attach(socket, request);
+      });
+    }
+    const gate = agent.hold('chat.start');
+    const leave = async (from: string, id: number): Promise<string> => {
+      address = from;
+      const [first, { session }] = await a.resume();
+      first.send(to('support', 'x', { id }));
+      await until(() => agent.counters.running === id, 'the message to reach the agent');
+      const [second, ready] = await b.resume({ session, seq: 0, sent: 1 });
+      t.match(ready, { resumed: true });
+      second.socket.terminate();
+      // The third one makes another one end.
+      await until(() => a.relay.stats().detached + a.relay.stats().interrupted === id, 'the connection to be lost');
+      return session;
+    };
+    const alone = await leave('10.0.0.1', 1);
+    for (const id of [2, 3]) await leave('10.0.0.2', id);
+    address = '10.0.0.1';
+    const [, ready] = await a.resume({ session: alone, seq: 0, sent: 1 });
+    t.match(ready, { resumed: true });
+    gate.release();
+  },
+);
