@@ -36,13 +36,16 @@ class FormerSession implements Session {
 /** Ends all chats of a session that was taken over, side by side. Never rejects because of an agent. */
 export async function endChatsOf(stored: StoredSession, config: FormerSessionConfig): Promise<ChatOutcome[]> {
   const { client, cleanupTimeout, logger, sessionToken } = config;
+  const entries = Object.values(stored.threads);
+  // Most have nothing: then the application is not asked for the identity.
+  if (entries.length === 0) return [];
   let tokens: TokenSource | undefined;
   if (sessionToken !== undefined) {
     const identity = await loadIdentity(stored.identity, config.identity, cleanupTimeout);
     const session = new FormerSession(stored.sid, identity, client);
     tokens = new TokenSource(async () => sessionToken(session));
   }
-  const ending = Object.values(stored.threads).map((entry) =>
+  const ending = entries.map((entry) =>
     endChat(
       (request, listener) => client.call(request, listener, { tokens }),
       entry,

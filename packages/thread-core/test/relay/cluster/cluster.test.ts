@@ -255,6 +255,23 @@ t.test('nor does an identity.save whose result is no JSON keep a node from renew
   t.match(await two.ask(to('hr', 'hello')), { type: 'response' });
 });
 
+t.test('no identity is loaded for a session of a dead node that has no chats', async (t) => {
+  const { store, memory } = watched();
+  const loaded: unknown[] = [];
+  const all = await world(t, {
+    cluster: { store, node: 'a', lease: 100 },
+    sessionToken: () => 'token',
+    identity: { save: String, load: (saved) => void loaded.push(saved) },
+  });
+  const node = { name: 'dead', incarnation: randomUUID(), lease: LONG };
+  await store.join(node);
+  await store.open(node, { sid: randomUUID(), grace: 0, identityKey: 'empty', identity: 'empty' });
+  await store.leave(node);
+  await until(async () => (await memory.sessionsOf('empty')).length === 0, 'the session to be removed');
+  t.strictSame(loaded, []);
+  t.equal(stateOf(all), 'ok');
+});
+
 t.test('a reaper that cannot reach the agent logs the orphaned chat, and removes the session', async (t) => {
   const store = memoryStore();
   const all = await world(t, { cluster: { store, lease: 100 }, cleanupTimeout: 200, leaks: true });
