@@ -401,3 +401,24 @@ for (const loss of ['is flushed', 'is restarted']) {
     },
   );
 }
+
+t.test(
+  'what waited in sessions is not read to end their chats: it may be too much for one answer [S-174]',
+  async (t) => {
+    const { store, node, peer } = await begin(t, 'node-redis 6');
+    const waiting = ['x'.repeat(1024 * 1024)];
+    const threads = { t1: { agentId: 'one', chatId: 'c1' } };
+    for (const sid of ['s1', 's2']) {
+      await store.park(await store.open(node, { sid, grace: sid === 's1' ? 1 : LONG }), state({ waiting, threads }));
+    }
+    const reaped = await askUntil(
+      () => store.reap(peer, { limit: 10, takeoverAfter: LONG }),
+      ({ length }) => length > 0,
+    );
+    const one = await store.reapOne(peer, 's2', LONG);
+    for (const session of [reaped[0]?.session, one?.session]) {
+      t.strictSame(session?.waiting, []);
+      t.strictSame(session?.threads, threads);
+    }
+  },
+);

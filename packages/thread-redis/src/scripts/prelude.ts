@@ -88,7 +88,11 @@ local function take(sid, held, status, due)
   if status == 'owned' then
     redis.call('ZADD', sessionsOf(idOf(NAME, INC)), int(held.grace), sid)
     redis.call('ZADD', P .. 'nodes', 'NX', int(now()), idOf(NAME, INC))
-  else redis.call('ZADD', P .. 'reaping', int(due), sid) end
+  else
+    redis.call('ZADD', P .. 'reaping', int(due), sid)
+    -- Nobody sends it any more, and that of many sessions may be too much for one answer.
+    redis.call('HSET', session(sid), 'waiting', '[]')
+  end
 end
 
 -- Adds the frames ARGV[from] to ARGV[to] to a journal. One entry holds a bounded number: so many as Lua can unpack.
