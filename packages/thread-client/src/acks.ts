@@ -41,16 +41,16 @@ export class Acks {
   }
 
   /** Acknowledges what is due. To be called, too, when what `isFull` says has changed. */
-  look(isTime = false): void {
+  look(isTime?: boolean): void {
     const due = this.#seq - this.#acknowledged;
-    if (due === 0) return;
+    if (!due) return;
     const { frames, bytes, ms } = this.policy;
     const isHeld = this.#host.isFull();
     if (!isHeld && (isTime || due >= frames || this.#size >= bytes)) {
       this.stop();
       this.#acknowledged = this.#seq;
       this.#host.acknowledge(this.#seq);
-    } else if (this.#timer === undefined) {
+    } else if (!this.#timer) {
       this.#timer = setTimeout(
         () => {
           this.#timer = undefined;

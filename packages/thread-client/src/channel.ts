@@ -91,19 +91,19 @@ export class Channel implements ConnectionHost, AckHost {
    * Queues a frame for `flush`. `id`: of the turn or `end` that it begins. False if too much waits already. `lost`: the relay
    * had the frame and lost it, so that it goes before all that were never sent.
    */
-  add(frame: object, id?: string, lost = false): boolean {
+  add(frame: object, id?: string, lost?: boolean): boolean {
     const entry = { text: JSON.stringify(frame), id, tries: 0 };
     return lost ? this.outbox.entries.unshift(entry) > 0 : this.outbox.add(entry, this.connection.buffered);
   }
 
   /** Sends what was never sent, if there is a connection, or all `again`. What is stored says so before it leaves. */
-  flush(again = false): void {
+  flush(again?: boolean): void {
     const entries = this.isLive ? this.outbox.take(again) : [];
     for (const entry of entries) this.#host.onNumbered(entry);
     this.#host.save();
     for (const { text } of entries) this.connection.send(text);
     // There are no acknowledgements, so what was sent counts as arrived.
-    if (entries.length > 0 && this.resumable !== true) this.outbox.arrived(this.outbox.sent);
+    if (entries.length && !this.resumable) this.outbox.arrived(this.outbox.sent);
     // Closed for being idle: it connects again when there is something to say.
     if (this.state.status === 'waiting' && this.state.retryAt === undefined) this.connection.connect();
   }
@@ -141,12 +141,12 @@ export class Channel implements ConnectionHost, AckHost {
 
   onOpen(): void {
     // The page before may have had another relay. While a page lives, its function `url` decides.
-    const isElsewhere = this.#place && this.#place !== this.connection.place;
-    if (isElsewhere && this.resumable === undefined) this.#host.abandon('unknown');
+    const isNew = this.resumable === undefined;
+    if (isNew && this.#place && this.#place !== this.connection.place) this.#host.abandon('unknown');
     const session = this.#secret;
     const cursors = session && { session, seq: this.#seq, sent: this.outbox.sent };
     if (this.#resume) this.connection.send({ type: 'resume', ...cursors });
-    else this.#begin(undefined, 'unsupported');
+    else this.#begin();
   }
 
   onMessage(text: string): void {
@@ -166,7 +166,7 @@ export class Channel implements ConnectionHost, AckHost {
     if (!this.#isEstablished) {
       if (frame.type === 'ready') this.#onReady(frame);
       // A relay that cannot resume knows no such frame, and says so. Nothing else was sent.
-      else if (frame.type === 'error') this.#begin(undefined, 'unsupported');
+      else if (frame.type === 'error') this.#begin();
     } else if (frame.type === 'ack') {
       this.outbox.arrived(frame.seq);
       this.#host.save();
@@ -187,8 +187,8 @@ export class Channel implements ConnectionHost, AckHost {
     }
   }
 
-  /** A new session begins, and one that was before it is gone. */
-  #begin(secret: string | undefined, reason: SessionLostError['reason'], received?: number): void {
+  /** A new session begins, and one that was before it is gone. Without a secret the relay keeps none. */
+  #begin(secret?: string, reason: SessionLostError['reason'] = 'unsupported', received?: number): void {
     this.#reset(reason, received);
     this.#secret = secret;
     this.#ready();
@@ -229,8 +229,8 @@ export class Channel implements ConnectionHost, AckHost {
 
   #numbered(frame: RelayFrame, text: string): void {
     const { seq } = frame as { seq?: number };
-    if (this.resumable !== true || seq === undefined) this.#host.onFrame(frame, text);
-    else if (seq > this.#seq + 1) this.connection.drop('frame missing');
+    if (!this.resumable || seq === undefined) this.#host.onFrame(frame, text);
+    else if (seq > this.#seq + 1) this.connection.drop('gap');
     else if (seq > this.#seq) {
       this.#seq = seq;
       this.#host.onFrame(frame, text);

@@ -66,7 +66,7 @@ class Client implements ThreadClient {
       WebSocket = globalThis.WebSocket as WebSocketConstructor | undefined,
     } = options;
     if (!WebSocket) {
-      throw new TypeError("No global WebSocket: pass that of the 'ws' package");
+      throw new TypeError("No WebSocket: pass that of the 'ws' package");
     }
     // Not that of a function: each address may have another ticket, and only an attempt to connect may ask for one.
     const place = typeof options.url === 'string' ? placeOf(addressOf(options.url)) : '';

@@ -16,10 +16,6 @@ const NORMAL = 1000;
 const LOST = 1006;
 const IDLE = 4408;
 
-/** States of a socket, as its `readyState` gives them. */
-const CONNECTING = 0;
-const CLOSED = 3;
-
 /** Close codes after which the client does not reconnect: another attempt would fail as well, or is not wanted. */
 const FINAL = [NORMAL, 1008, 4401, 4403, 4409];
 
@@ -81,7 +77,7 @@ export class Connection {
   connect(): void {
     this.#enter({ status: 'connecting' });
     const attempt = this.#attempt;
-    this.#timer = setTimeout(() => this.drop('timed out', attempt), ATTEMPT_TIMEOUT_MS);
+    this.#timer = setTimeout(() => this.drop('no answer', attempt), ATTEMPT_TIMEOUT_MS);
     this.#open(attempt).catch((error: unknown) => this.drop(String(error), attempt));
   }
 
@@ -105,7 +101,7 @@ export class Connection {
    * Connects at once if it waits, and with `always` also if it is closed. If it is open, checks within three seconds whether
    * it still works.
    */
-  wake(always = false): void {
+  wake(always?: boolean): void {
     if (this.phase.status === 'waiting' || (always && this.phase.status === 'closed')) this.connect();
     else this.check();
   }
@@ -128,7 +124,7 @@ export class Connection {
   async close(): Promise<void> {
     const socket = this.#socket;
     this.#enter({ status: 'closed', code: NORMAL, reason: 'closed here' });
-    if (!socket || socket.readyState === CLOSED) return;
+    if (!socket) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
       socket.onclose = () => {
@@ -175,20 +171,21 @@ export class Connection {
     const socket = this.#socket;
     if (socket?.terminate) socket.terminate();
     // Nothing was sent on it yet, so it may be closed.
-    else if (socket?.readyState === CONNECTING) socket.close();
-    else if (socket) this.#abandoned.add(socket);
+    else if (!socket?.readyState) socket?.close();
+    else this.#abandoned.add(socket);
     this.#onDisconnect(attempt, { code: LOST, reason });
   }
 
   #onDisconnect(attempt: number, event: CloseInfo): void {
     if (attempt !== this.#attempt) return;
     let shouldRetry: boolean | undefined;
+    // The application may close the client in `shouldRetry`: nothing has to be waited for then.
+    this.#socket = undefined;
     try {
       shouldRetry = this.#options.shouldRetry?.(event);
     } catch {
       // If it throws, the close code decides.
     }
-    // The application may have closed the client in `shouldRetry`.
     if (attempt !== this.#attempt) return;
     const { code, reason } = event;
     if (!(shouldRetry ?? !FINAL.includes(code))) return this.#enter({ status: 'closed', code, reason });
@@ -198,7 +195,7 @@ export class Connection {
     // Random up to a bound that doubles with each failure ("full jitter"), so that clients spread out.
     const delay = isDue ? Math.random() * Math.min(max, min * 2 ** this.failures++) : undefined;
     this.#enter({ status: 'waiting', retryAt: delay && Date.now() + delay, code, reason });
-    if (delay !== undefined) this.#timer = setTimeout(() => this.connect(), delay);
+    if (isDue) this.#timer = setTimeout(() => this.connect(), delay);
   }
 
   /** Nothing of the phase before goes on: no timer, no attempt, and no socket. */
@@ -207,7 +204,7 @@ export class Connection {
     clearTimeout(this.#pongTimer);
     clearInterval(this.#silenceTimer);
     this.#pongTimer = undefined;
-    this.#attempt += 1;
+    this.#attempt++;
     this.#socket = undefined;
     this.phase = phase;
     if (phase.status === 'closed') this.#closeAbandoned();

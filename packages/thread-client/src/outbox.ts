@@ -21,8 +21,8 @@ export class Outbox {
   entries: Entry[] = [];
 
   /** False if too much waits already, `elsewhere` included (in characters). A single frame always has room. */
-  add(entry: Entry, elsewhere = 0): boolean {
-    const size = this.entries.reduce((sum, { text }) => sum + text.length, elsewhere);
+  add(entry: Entry, elsewhere: number): boolean {
+    const size = this.entries.reduce((sum, other) => sum + other.text.length, elsewhere);
     if (this.entries.length >= MAX_ENTRIES || (size > 0 && size + entry.text.length > MAX_SIZE)) return false;
     this.entries.push(entry);
     return true;
@@ -33,11 +33,11 @@ export class Outbox {
    * counted from `sent`: what was sent before has not arrived. The first of them may be what loses the connections, so its
    * tries are limited.
    */
-  take(again: boolean): Entry[] {
-    const due = this.entries.filter(({ number }) => again || number === undefined);
+  take(again: boolean | undefined): Entry[] {
+    const due = this.entries.filter(({ number }) => again || !number);
     for (const entry of due) entry.number = ++this.sent;
     const [first] = due;
-    if (again && first?.id !== undefined && ++first.tries > MAX_TRIES) {
+    if (again && first?.id && ++first.tries > MAX_TRIES) {
       // Another frame has to take its number. A cancel without its message changes nothing, and has no answer.
       first.text = JSON.stringify({ type: 'cancel', id: first.id });
     }

@@ -53,7 +53,7 @@ export class PieceBuffer implements AsyncIterable<Piece> {
 
   /** Called before the first piece: those before it are lost, so loops fail at once. */
   skip(): void {
-    this.#dropped += 1;
+    this.#dropped++;
   }
 
   /** No piece follows. With an error, loops throw it once they have read what there is. */
@@ -70,11 +70,11 @@ export class PieceBuffer implements AsyncIterable<Piece> {
         if (reader.next < this.#dropped) throw new LimitError('UNREAD');
         const entry = this.#kept.get(reader.next);
         if (entry) {
-          reader.next += 1;
+          reader.next++;
           this.#trim();
           yield entry.piece;
         } else if (this.#end) {
-          if (this.#end.error !== undefined) throw this.#end.error;
+          if (this.#end.error) throw this.#end.error;
           return;
         } else {
           await new Promise<void>((resolve) => this.#waiting.push(resolve));
@@ -89,7 +89,7 @@ export class PieceBuffer implements AsyncIterable<Piece> {
   #trim(): void {
     const wasFull = this.#size > MAX_KEPT;
     // Infinity without a loop: then everything above the limit is dropped.
-    const read = Math.min(...Array.from(this.#readers, ({ next }) => next));
+    const read = Math.min(...[...this.#readers].map(({ next }) => next));
     while (this.#size > MAX_KEPT && this.#dropped < read) {
       const oldest = this.#kept.get(this.#dropped);
       if (!oldest) break;

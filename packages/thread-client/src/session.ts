@@ -142,8 +142,8 @@ export class Session implements ChannelHost, TurnHost {
       // A message without a number was never sent. A relay may name one pending message without a list, or none.
       if (!((number as number) <= got) || [pending].flat().includes(id)) continue;
       // It arrived, and the relay no longer works on it: its answer is lost. An `end` is repeated.
-      if (!end) this.#fail(request, new InterruptedError());
-      else this.channel.add(end, id, true);
+      if (end) this.channel.add(end, id, true);
+      else this.#fail(request, new InterruptedError());
     }
   }
 
@@ -155,9 +155,9 @@ export class Session implements ChannelHost, TurnHost {
       request.number = undefined;
       // What never arrived, or was never sent and has no number, waits for the new session.
       if (!((number as number) <= received)) continue;
-      if (!end) isLost = true;
       // The thread is gone, so the `end` has succeeded. `#fail` then only removes it.
-      else request.finish(undefined);
+      if (end) request.finish(undefined);
+      else isLost = true;
       this.#fail(request, error);
     }
     if (isLost) void this.events.emit('lost', error);
@@ -173,7 +173,7 @@ export class Session implements ChannelHost, TurnHost {
   save(): void {
     this.store?.save({
       ...this.channel.saved,
-      requests: Array.from(this.#requests.values(), ({ fields, number }) => ({ ...fields, number })),
+      requests: [...this.#requests.values()].map(({ fields, number }) => ({ ...fields, number })),
       threads: this.threads.list,
     });
   }

@@ -1,7 +1,7 @@
 import type { StorageLike, ThreadInfo } from './options.js';
 import type { Entry } from './outbox.js';
 import { MAX_KEPT } from './piece-buffer.js';
-import { randomName } from './random-name.js';
+import { PREFIX, randomName } from './random-name.js';
 import type { RequestFields } from './turn.js';
 
 /** What is stored of a channel, for the page after a reload. */
@@ -34,8 +34,6 @@ interface Chunks {
   waiting: string[];
 }
 
-/** The place of the relay follows. It changes with the form of what is stored. */
-const PREFIX = 'arc-threads:';
 /** Those of the clients of this page. */
 const stores = new Set<SessionStore>();
 
@@ -119,7 +117,7 @@ export class SessionStore {
         if (!session.requests.some((request) => request.id === id)) {
           this.#drop(id, chunks);
           this.#chunks.delete(id);
-        } else if (chunks.waiting.length > 0) {
+        } else if (chunks.waiting.length) {
           // No JSON has form feeds. It may have line breaks: the agent's own are in its frames.
           this.#storage.setItem(`${this.#key}:${id}:${chunks.count++}`, chunks.waiting.join('\f'));
           chunks.waiting = [];
@@ -130,7 +128,7 @@ export class SessionStore {
         JSON.stringify({
           tab: this.tab,
           ...session,
-          chunks: Array.from(this.#chunks, ([id, { count }]) => [id, count] as const),
+          chunks: [...this.#chunks].map(([id, { count }]) => [id, count] as const),
         } satisfies Head),
       );
     } catch (error) {

@@ -1,3 +1,5 @@
+import { PREFIX } from './random-name.js';
+
 /** A reload releases the lock of the page before it late. */
 const LOCK_TIMEOUT_MS = 500;
 
@@ -8,7 +10,7 @@ const LOCK_TIMEOUT_MS = 500;
  */
 export function tabLock(name: string): Promise<boolean> {
   const locks = (globalThis as { navigator?: { locks?: LockManager } }).navigator?.locks;
-  const key = `arc-threads:${name}`;
+  const key = PREFIX + name;
   return new Promise((resolve) => {
     let holding: Promise<never> | undefined = new Promise(() => {});
     const hold = () => {

@@ -14,7 +14,7 @@ export class OpenThreads {
   readonly #lost = new Set<string>();
 
   get list(): ThreadInfo[] {
-    return Array.from(this.#open.values(), ([thread]) => thread);
+    return [...this.#open.values()].map(([thread]) => thread);
   }
 
   add(message: NumberedThread): void {

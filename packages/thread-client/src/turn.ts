@@ -121,7 +121,6 @@ export class ClientTurn implements Turn {
         return this.fail(new AgentError(frame.data));
       case 'cancelled':
         return this.fail(this.cancelling ? this.cancelled() : new InterruptedError());
-      default:
     }
   }
 
