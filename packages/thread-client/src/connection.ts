@@ -2,9 +2,8 @@ import type { CloseInfo, ThreadClientOptions, WebSocketConstructor, WebSocketLik
 
 /** For one attempt, from asking for the address until the session is established. */
 const ATTEMPT_TIMEOUT_MS = 10_000;
+/** How long a pong may take, if nothing else is under way. */
 const PING_TIMEOUT_MS = 3_000;
-/** If the check for the pong runs this late, the page was frozen meanwhile. */
-const FROZEN_MS = 6_000;
 /** If turns are pending and nothing was received for this long, a ping is sent. */
 const SILENCE_MS = 10_000;
 /** How often the silence is checked. */
@@ -30,6 +29,8 @@ export type Phase =
 export type NewPhase = Exclude<Phase, { status: 'idle' | 'established' }>;
 
 export interface ConnectionHost {
+  /** Whether the relay keeps the session if the connection is dropped. */
+  readonly resumable: boolean | undefined;
   /** The socket is open. The host establishes its session on it, and then calls `established()`. */
   onOpen(): void;
   onMessage(text: string): void;
@@ -62,6 +63,8 @@ export class Connection {
   #silenceTimer: ReturnType<typeof setInterval> | undefined;
   #pongTimer: ReturnType<typeof setTimeout> | undefined;
   #heardAt = 0;
+  /** Pings in a row after which nothing came in time. */
+  #unanswered = 0;
 
   constructor(options: ConnectionOptions, host: ConnectionHost) {
     this.#options = options;
@@ -97,10 +100,7 @@ export class Connection {
     this.phase = { status: 'established' };
   }
 
-  /**
-   * Connects at once if it waits, and with `always` also if it is closed. If it is open, checks within three seconds whether
-   * it still works.
-   */
+  /** Connects at once if it waits, and with `always` also if it is closed. If it is open, checks whether it still works. */
   wake(always?: boolean): void {
     if (this.phase.status === 'waiting' || (always && this.phase.status === 'closed')) this.connect();
     else this.check();
@@ -111,13 +111,18 @@ export class Connection {
     if (this.phase.status !== 'established' || this.#pongTimer) return;
     const attempt = this.#attempt;
     const askedAt = Date.now();
+    // The pong comes behind what is under way, such as a large answer on a slow network: it may take twice as long each time,
+    // or that answer would be fetched again for ever. A session that ends with the connection is not given up in haste.
+    const doublings = !this.#host.isWaiting() ? 0 : this.#host.resumable ? this.#unanswered : 3;
+    const limit = PING_TIMEOUT_MS * 2 ** doublings;
     this.send({ type: 'ping' });
     this.#pongTimer = setTimeout(() => {
       this.#pongTimer = undefined;
       // The page was frozen meanwhile: the answer may not have been delivered yet.
-      if (Date.now() - askedAt > FROZEN_MS) this.check();
-      else this.drop('no answer', attempt);
-    }, PING_TIMEOUT_MS);
+      if (Date.now() - askedAt > limit * 2) return this.check();
+      this.#unanswered++;
+      this.drop('no answer', attempt);
+    }, limit);
   }
 
   /** Closes for good. Resolves when the relay has confirmed it, or after two seconds. */
@@ -153,6 +158,7 @@ export class Connection {
     socket.onmessage = ({ data }: { data: unknown }) => {
       if (attempt !== this.#attempt) return;
       this.#heardAt = Date.now();
+      if (this.#pongTimer) this.#unanswered = 0;
       clearTimeout(this.#pongTimer);
       this.#pongTimer = undefined;
       if (typeof data === 'string') this.#host.onMessage(data);
