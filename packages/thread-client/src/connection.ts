@@ -167,8 +167,10 @@ export class Connection {
       this.#abandoned.delete(socket);
       this.#onDisconnect(attempt, event);
     };
-    // An `error` is always followed by `close`, which says more. Without a handler `ws` would throw it.
-    socket.onerror = () => {};
+    // An `error` is followed by `close`, which says more, but not where Node 22 cannot connect. Without a handler `ws` would throw it.
+    socket.onerror = () => {
+      if (!socket.readyState) this.#onDisconnect(attempt, { code: LOST, reason: '' });
+    };
   }
 
   /** Abandons the socket of an attempt, and reconnects. */
