@@ -88,12 +88,14 @@ export class Channel implements ConnectionHost, AckHost {
   }
 
   /**
-   * Queues a frame for `flush`. `id`: of the turn or `end` that it begins. False if too much waits already. `lost`: the relay
-   * had the frame and lost it, so that it goes before all that were never sent.
+   * Queues a frame for `flush`. `id`: of the turn or `end` that it begins, for which too much may wait already: then false. `lost`: the
+   * relay had the frame and lost it, so that it goes before all that were never sent.
    */
   add(frame: object, id?: string, lost?: boolean): boolean {
     const entry = { text: JSON.stringify(frame), id, tries: 0 };
-    return lost ? this.outbox.entries.unshift(entry) > 0 : this.outbox.add(entry, this.connection.buffered);
+    // What a resumable session has sent is kept until it has arrived, so it is counted already.
+    const elsewhere = this.resumable ? 0 : this.connection.buffered;
+    return lost ? this.outbox.entries.unshift(entry) > 0 : this.outbox.add(entry, elsewhere);
   }
 
   /** Sends what was never sent, if there is a connection, or all `again`. What is stored says so before it leaves. */

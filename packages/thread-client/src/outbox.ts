@@ -20,10 +20,14 @@ export class Outbox {
   sent = 0;
   entries: Entry[] = [];
 
-  /** False if too much waits already, `elsewhere` included (in characters). A single frame always has room. */
+  /**
+   * False if too much waits already, `elsewhere` included (in characters). A single frame always has room, and so has a
+   * `cancel`, which has no id here: without it the agent would go on.
+   */
   add(entry: Entry, elsewhere: number): boolean {
     const size = this.entries.reduce((sum, other) => sum + other.text.length, elsewhere);
-    if (this.entries.length >= MAX_ENTRIES || (size > 0 && size + entry.text.length > MAX_SIZE)) return false;
+    const isFull = this.entries.length >= MAX_ENTRIES || (size > 0 && size + entry.text.length > MAX_SIZE);
+    if (isFull && entry.id) return false;
     this.entries.push(entry);
     return true;
   }

@@ -1,9 +1,10 @@
 // How much a client keeps: pieces that nobody reads, and messages that wait for a connection.
 import { deferred } from '@arc/test-client';
 import t from 'tap';
+import { WebSocket } from 'ws';
 import { pieces } from './resume-server.js';
 import { scripted } from './scripted.js';
-import { failure, until } from './world.js';
+import { failure, state, until } from './world.js';
 
 t.test('a slow loop holds the acknowledgements back, and reading on releases them', async (t) => {
   const { server, client } = await scripted(t);
@@ -59,4 +60,29 @@ t.test('more messages than the queue holds fail at once, and the rest is sent', 
     server.handled,
     kept.map(({ id }) => id),
   );
+});
+
+t.test('a message that is still being sent does not count twice', async (t) => {
+  /** As in a browser with a slow network. */
+  class SlowWebSocket extends WebSocket {}
+  Object.defineProperty(SlowWebSocket.prototype, 'bufferedAmount', { get: () => 600_000 });
+  const { server, client } = await scripted(t, { WebSocket: SlowWebSocket });
+  server.onFrame = (session, frame) => pieces(session, frame, 1);
+  await state(client, 'open');
+  const large = client.send('support', 'x'.repeat(600_000));
+  t.equal(await client.send('support', 'next').text(), '0 ');
+  t.equal(await large.text(), '0 ');
+});
+
+t.test('a message that fills the queue can be cancelled, also at its agent [F-539]', async (t) => {
+  const { server, client } = await scripted(t);
+  server.onFrame = (session, frame) => {
+    if (frame.type === 'cancel') session.emit({ type: 'cancelled', id: frame.id });
+  };
+  await state(client, 'open');
+  const turn = client.send('support', 'x'.repeat(1_048_576));
+  turn.cancel();
+  t.match(await failure(turn.result), { code: 'CANCELLED' });
+  await until(() => server.session.frames.length === 2);
+  t.match(server.session.frames, [{ id: turn.id }, { type: 'cancel', id: turn.id }]);
 });
