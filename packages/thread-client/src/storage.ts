@@ -106,7 +106,6 @@ export class SessionStore {
     this.#chunks.set(turnId, chunks);
     chunks.size += frame.length;
     if (chunks.size <= MAX_KEPT) chunks.waiting.push(frame);
-    else this.#drop(turnId, chunks);
   }
 
   /** Writes everything. Pieces of turns that are no longer pending are removed. */
@@ -114,6 +113,8 @@ export class SessionStore {
     if (this.#failed) return;
     try {
       for (const [id, chunks] of this.#chunks) {
+        // Not where they become too many: there a storage may not throw.
+        if (chunks.size > MAX_KEPT) this.#drop(id, chunks);
         if (!session.requests.some((request) => request.id === id)) {
           this.#drop(id, chunks);
           this.#chunks.delete(id);

@@ -212,6 +212,23 @@ t.test('an answer that is too long to be stored still ends, and a loop over it g
   t.match(await failure(again?.text() ?? Promise.resolve()), { code: 'UNREAD' });
 });
 
+t.test('a storage that removes nothing costs the session nothing but a reload [F-540]', async (t) => {
+  const { server, storage, open } = await page(t);
+  const errors: unknown[] = [];
+  const client = open();
+  client.on('storage', (error) => errors.push(error));
+  client.on('lost', () => t.fail('nothing was lost'));
+  storage.removeItem = () => {
+    throw new DOMException('denied', 'SecurityError');
+  };
+  const turn = client.send('support', 'a', { stream: true });
+  await until(() => server.handled.length === 1);
+  for (let n = 0; n < 12; n++) server.session.emit({ type: 'content', id: turn.id, data: 'x'.repeat(100_000) });
+  server.session.emit({ type: 'done', id: turn.id, data: 'end' });
+  t.equal(await turn.result, 'end');
+  t.match(errors, [{ name: 'SecurityError' }]);
+});
+
 t.test('if the session is lost meanwhile, the turns of the page before the reload fail', async (t) => {
   const { server, open, reload } = await page(t);
   let client = open();
