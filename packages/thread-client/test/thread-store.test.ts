@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import t from 'tap';
 import type { Turn } from '../src/index.js';
 import { ThreadRegistry } from '../src/react/registry.js';
@@ -148,6 +149,18 @@ t.test('what is sent after the last provider has gone fails, and leaves no conne
   const turn = store.send('late');
   t.match(await failure(turn.result), { name: 'ClosedError' });
   await until(() => registry.existing === undefined && relay.stats().sessions === 0);
+});
+
+t.test('what is sent before the provider has mounted is answered', async (t) => {
+  const { proxy } = await createWorld(t);
+  const registry = new ThreadRegistry({ ...FAST, url: proxy.url });
+  // As in a layout effect: the provider has its effect in a later task.
+  const turn = registry.store('support', {}).send('early');
+  await setTimeout(20);
+  const unmount = registry.mount();
+  t.equal(await turn.text(), 'support #1: early');
+  unmount();
+  await until(() => registry.existing === undefined);
 });
 
 t.test('a registry makes its client when it is needed, and closes it when the last provider has gone', async (t) => {

@@ -7,6 +7,7 @@ export class ThreadRegistry {
   readonly #stores = new Map<string, ThreadStore>();
   #ownClient: ThreadClient | undefined;
   #users = 0;
+  #wasMounted = false;
 
   constructor(source: ThreadClient | ThreadClientOptions) {
     this.#source = source;
@@ -16,8 +17,9 @@ export class ThreadRegistry {
     if ('send' in this.#source) return this.#source;
     if (this.#ownClient === undefined) {
       this.#ownClient = createThreadClient(this.#source);
-      // Something that has outlived the provider may send: it must not leave a connection that nobody closes.
-      this.#closeUnlessUsed();
+      // Something that has outlived the provider may send: it must not leave a connection that nobody closes. What is sent before
+      // the provider has mounted, in a layout effect, is sent by the client that it will close.
+      if (this.#wasMounted) this.#closeUnlessUsed();
     }
     return this.#ownClient;
   };
@@ -37,6 +39,7 @@ export class ThreadRegistry {
   /** Called when a provider mounts. Returns its cleanup function, which closes the client if it was created here. */
   mount(): () => void {
     this.#users += 1;
+    this.#wasMounted = true;
     this.client();
     return () => {
       this.#users -= 1;
