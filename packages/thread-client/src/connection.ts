@@ -198,7 +198,7 @@ export class Connection {
     const { code, reason } = event;
     if (!(shouldRetry ?? !FINAL.includes(code))) return this.#enter({ status: 'closed', code, reason });
     // After an idle close the next send reconnects. One that crossed the close has not arrived.
-    const isDue = code !== IDLE || this.#host.isWaiting();
+    const isDue = shouldRetry || code !== IDLE || this.#host.isWaiting();
     const { min = 500, max = 30_000 } = this.#options.backoff ?? {};
     // Random up to a bound that doubles with each failure ("full jitter"), so that clients spread out.
     const delay = isDue ? Math.random() * Math.min(max, min * 2 ** this.failures++) : undefined;

@@ -93,10 +93,9 @@ export class ClientTurn implements Turn {
   }
 
   cancelOn(signal: AbortSignal | undefined): void {
-    if (signal?.aborted) this.cancel();
-    if (this.settled) return;
     this.#signal = signal;
-    signal?.addEventListener('abort', this.#onAbort);
+    if (signal?.aborted) this.cancel();
+    else if (!this.settled) signal?.addEventListener('abort', this.#onAbort);
   }
 
   [Symbol.asyncIterator](): AsyncGenerator<Piece, void, undefined> {

@@ -91,6 +91,12 @@ t.test('closed for being idle, the client waits until it has something to say', 
   t.equal(connections(), before + 1);
 });
 
+t.test('shouldRetry overrules that, too', async (t) => {
+  stopClocks(t);
+  const { client } = await closing(t, 4408, '', { shouldRetry: () => true });
+  t.strictSame(await sixDelays(client), [4, 8, 16, 32, 64, 64]);
+});
+
 t.test('a relay that always closes as idle is not asked more often than any other [F-403]', async (t) => {
   stopClocks(t);
   const { client } = await closing(t, 4408);

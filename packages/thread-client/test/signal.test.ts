@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events';
 import t from 'tap';
-import { createWorld, state } from './world.js';
+import { createWorld, failure, state } from './world.js';
 
 t.test('a signal closes the client', async (t) => {
   const { client } = await createWorld(t);
@@ -26,4 +26,12 @@ t.test('a closed client leaves no listener on its signal', async (t) => {
   controller.abort();
   await client(controller).close();
   t.equal(getEventListeners(controller.signal, 'abort').length, 0);
+});
+
+t.test('the cause of a cancelled turn is the reason of its signal, also of one that is aborted already', async (t) => {
+  const { client } = await createWorld(t);
+  const one = client();
+  const reason = new Error('No longer wanted');
+  const turn = one.send('support', 'a', { signal: AbortSignal.abort(reason) });
+  t.match(await failure(turn.result), { code: 'CANCELLED', cause: reason });
 });
