@@ -16,7 +16,7 @@ const LOST = 1006;
 const IDLE = 4408;
 
 /** Close codes after which the client does not reconnect: another attempt would fail as well, or is not wanted. */
-const FINAL = [NORMAL, 1008, 4401, 4403, 4409];
+const FINAL = [NORMAL, 4401, 4403, 4409];
 
 export type Phase =
   /** `connect` was not called yet. */

@@ -63,7 +63,7 @@ t.test('the close code alone decides whether the client reconnects, whatever the
     [1000, 'closed'],
     [1001, 'waiting'],
     [1003, 'waiting'],
-    [1008, 'closed'],
+    [1008, 'waiting'],
     [1011, 'waiting'],
     [4401, 'closed'],
     [4403, 'closed'],
