@@ -4,7 +4,7 @@ import t from 'tap';
 import { WebSocket } from 'ws';
 import { createWorld, failure, state } from './world.js';
 
-t.test('a page that was frozen during a long answer connects again, although the relay has given it up [F-541]', async (t) => {
+t.test('a page that was frozen during a long answer connects again after 1008 [F-541]', async (t) => {
   const sockets: WebSocket[] = [];
   class Recorded extends WebSocket {
     constructor(...args: ConstructorParameters<typeof WebSocket>) {

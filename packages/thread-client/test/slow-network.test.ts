@@ -52,7 +52,7 @@ async function slow(t: Test, target: string, direction: 'up' | 'down') {
 t.jobs = 4;
 for (const direction of ['up', 'down'] as const) {
   for (const resume of [true, false]) {
-    t.test(`${direction}, ${resume ? 'with' : 'without'} resume, it arrives although the client looks [F-537]`, async (t) => {
+    t.test(`${direction}, with resume ${resume}, a large frame arrives on a slow network [F-537]`, async (t) => {
       const { agent, client, proxy } = await createWorld(t, { resume });
       agent.script('chat.start', direction === 'down' ? LARGE : 'short');
       const one = client({ url: await slow(t, proxy.url, direction) });
