@@ -1,4 +1,5 @@
 import { Client, type Dispatcher, errors } from 'undici';
+import { Connector } from './connector.js';
 import { FairQueue } from './fair-queue.js';
 import { type ConnectionUsage, PooledRequest, type PooledRequestOwner, type RequestHandler } from './pooled-request.js';
 
@@ -19,6 +20,7 @@ export class ConnectionPool implements PooledRequestOwner {
   readonly #origin: string;
   readonly #maxConnections: number;
   readonly #options: Client.Options;
+  readonly #connector = new Connector();
   /** Each has one connection at most. */
   readonly #clients: Client[] = [];
   /** Those of them that are free. The one that was used last is the last, and is taken first. */
@@ -41,7 +43,7 @@ export class ConnectionPool implements PooledRequestOwner {
   constructor(origin: string, maxConnections: number, options: Client.Options) {
     this.#origin = origin;
     this.#maxConnections = maxConnections;
-    this.#options = options;
+    this.#options = { ...options, connect: this.#connector.connect };
   }
 
   /** `owner` is the session on whose behalf the request is sent; undefined for the application itself. */
@@ -88,6 +90,8 @@ export class ConnectionPool implements PooledRequestOwner {
   async destroy(): Promise<void> {
     clearInterval(this.#timer);
     const destroyed = this.#clients.map((client) => client.destroy());
+    // After the clients, which would connect again.
+    this.#connector.destroy();
     for (const request of this.#waiting.drain()) request.fail(new errors.ClientDestroyedError());
     await Promise.all(destroyed);
   }

@@ -9,21 +9,40 @@ import { buildConnector, errors } from 'undici';
 const NO_CONTEXT = new AsyncResource('ARC_CONNECTION');
 
 /** Makes connections as undici does, with the corrections of {@link METHODS}, in no context of a request. */
-export function createConnector(): buildConnector.connector {
-  const connect = buildConnector({});
-  return (options, callback) => {
-    NO_CONTEXT.runInAsyncScope(connect, undefined, options, (...result: Parameters<buildConnector.Callback>) => {
-      // Undefined if the connection failed, whatever its type says.
-      const socket = result[1] as AgentSocket | undefined;
-      if (socket !== undefined) {
-        // Without this, Node destroys the socket after its end, and undici resumes no answer whose socket is destroyed.
-        socket.allowHalfOpen = true;
-        socket[STATE] = { isAwaitingAnswer: false, held: undefined, isPaused: false, hasEnded: false };
-        Object.assign(socket, METHODS);
-      }
-      callback(...result);
-    });
+export class Connector {
+  readonly #connect = buildConnector({}) as (...request: Parameters<buildConnector.connector>) => Socket;
+  /** Connections that are being made: undici knows them only when they are there. */
+  readonly #connecting = new Set<Socket>();
+
+  /** undici's option `connect`. */
+  readonly connect: buildConnector.connector = (options, callback) => {
+    const connecting = NO_CONTEXT.runInAsyncScope(
+      this.#connect,
+      undefined,
+      options,
+      (...result: Parameters<buildConnector.Callback>) => {
+        this.#connecting.delete(connecting);
+        // Undefined if the connection failed, whatever its type says.
+        const socket = result[1] as AgentSocket | undefined;
+        if (socket !== undefined) {
+          // Without this, Node destroys the socket after its end, and undici resumes no answer whose socket is destroyed.
+          socket.allowHalfOpen = true;
+          socket[STATE] = { isAwaitingAnswer: false, held: undefined, isPaused: false, hasEnded: false };
+          Object.assign(socket, METHODS);
+        }
+        callback(...result);
+      },
+    );
+    this.#connecting.add(connecting);
   };
+
+  /**
+   * Gives up the connections that are being made. A client of undici that is destroyed waits for its own, which keeps the
+   * process alive for ten seconds if an agent's host answers nothing.
+   */
+  destroy(): void {
+    for (const socket of this.#connecting) socket.destroy(new errors.ClientDestroyedError());
+  }
 }
 
 const STATE = Symbol('state');

@@ -2,7 +2,6 @@ import type { Client, Dispatcher } from 'undici';
 import { rejectPromise } from '../values.js';
 import type { Breaker, EndpointState } from './breaker.js';
 import { ConnectionPool } from './connection-pool.js';
-import { createConnector } from './connector.js';
 import type { RequestHandler } from './pooled-request.js';
 
 /** The option: one URL for all agents, or a function from agent id to URL. */
@@ -117,8 +116,7 @@ export class EndpointRegistry {
   #pool(origin: string): ConnectionPool {
     const known = this.#pools.get(origin);
     if (known !== undefined && origin === this.#lastOrigin) return known;
-    const pool =
-      known ?? new ConnectionPool(origin, this.#connections, { ...this.#clientOptions, connect: createConnector() });
+    const pool = known ?? new ConnectionPool(origin, this.#connections, this.#clientOptions);
     this.#lastOrigin = origin;
     this.#pools.delete(origin);
     this.#pools.set(origin, pool);

@@ -1,11 +1,13 @@
 // Connections are kept, used again, and closed: counted at the agent.
 import type { Socket } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
+import { withDeadline } from '@arc/test-client';
 import t from 'tap';
 import type { ArcClient } from '../../src/client/arc-client.js';
 import {
   answer,
   chunk,
+  connect,
   DONE,
   drain,
   event,
@@ -19,6 +21,7 @@ import {
   START,
   STREAM,
   STREAM_HEAD,
+  serve,
   stream,
   writeApart,
 } from './support.js';
@@ -125,6 +128,21 @@ t.test('close closes all connections', async (t) => {
   t.ok(peer.open > 0);
   await client.close();
   await peer.until(() => peer.open === 0);
+});
+
+t.test('[F-546] close gives up connections that are still being made', async (t) => {
+  const peer = await serve(t, () => {});
+  // The peer takes connections, and never answers the begin of TLS: undici itself gives up after ten seconds.
+  const client = connect(t, { url: peer.url.replace('http:', 'https:') });
+  const calls = Array.from({ length: 3 }, () => failure(client.chat.start(START)));
+  await peer.until(() => peer.connections === 3);
+  await client.close();
+  await withDeadline(
+    peer.until(() => peer.open === 0),
+    'the end of the connections',
+    5000,
+  );
+  for (const call of calls) t.match(await call, { code: -41003, reason: 'The client was closed' });
 });
 
 t.test('slow answers do not keep others waiting, as long as connections may be opened', async (t) => {
