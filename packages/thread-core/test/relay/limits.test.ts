@@ -179,6 +179,27 @@ t.test('stalledTimeout: a client that does not read is closed, and its chats are
   await all.session.closed;
   t.match(all.agent.counters, { open: 0, running: 0 });
   t.equal((await other.ask(to('a'))).type, 'response');
+t.test('[F-547] with onDisconnect finish a connection counts until its sends have ended', async (t) => {
+  const all = await world(t, { maxSessions: 2, onDisconnect: 'finish' });
+  const gate = all.agent.hold('chat.start');
+  for (let count = 0; count < 2; count++) {
+    const client = await all.connect();
+    client.send(to(`a${count}`));
+    await all.agent.waitFor(({ counters }) => counters.running === count + 1);
+    if (count === 0) client.socket.terminate();
+    else client.socket.close();
+    await once(all.sockets[count] as never, 'close');
+  }
+  const refused = await all.connect();
+  const closing = await withDeadline(refused.closed, 'the refusal', 5000).catch(String);
+  const isRefused = t.match(closing, { code: 1013 });
+  gate.release();
+  if (!isRefused) return;
+  await Promise.all(all.sessions.map(({ closed }) => closed));
+  const [first, second] = [await all.connect(), await all.connect()];
+  for (const client of [first, second]) t.equal((await client.ask(to('a'))).type, 'response');
+});
+
 });
 
 t.test('stalledTimeout: a client that reads in the end is not closed', async (t) => {

@@ -4,6 +4,8 @@ import type { ReadFrame } from '../frames/frame-reader.js';
 export interface ConnectionOwner {
   /** Nothing is pending: the connection may be closed as idle. */
   readonly isIdle: boolean;
+  /** The connection has ended, and its pending sends may end all the same: until then it counts for `maxSessions`. */
+  readonly finishing?: Promise<void> | undefined;
   /** Whether a frame counts neither for `frameRate` nor as activity. */
   isExempt(frame: ReadFrame): boolean;
   onFrame(frame: ReadFrame, text: string, bytes: number): void;

@@ -184,9 +184,11 @@ export class Connection extends LimitedConnection implements FrameWriterOwner, S
   onClose(code: number): void {
     clearTimeout(this.#ageTimer);
     clearTimeout(this.#closingTimer);
-    this.releaseSlot();
     this.stopStallTimer();
     if (!this.#isClosing) this.guard(() => this.owner.onDisconnect(code));
+    const { finishing } = this.owner;
+    if (finishing === undefined) this.releaseSlot();
+    else void finishing.then(() => this.releaseSlot());
     this.guard(() => this.owner.onClosed(code, this.#error));
   }
 

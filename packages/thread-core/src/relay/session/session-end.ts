@@ -25,6 +25,8 @@ export interface EndingSession {
 export class SessionEnd {
   /** The end has begun: no new send is started. */
   hasStarted = false;
+  /** Exists while the client has left and pending sends may end all the same. */
+  finishing: Promise<void> | undefined;
   #isComplete = false;
   readonly #session: EndingSession;
   readonly #config: Pick<RelayConfig, 'onDisconnect'>;
@@ -52,6 +54,7 @@ export class SessionEnd {
     this.begin();
     const finished = this.finishSends();
     if (finished !== undefined) await finished;
+    this.finishing = undefined;
     return this.endChats();
   }
 
@@ -61,6 +64,7 @@ export class SessionEnd {
     if (this.#config.onDisconnect !== 'finish' || this.#outcomes !== undefined) return undefined;
     // The answers have no reader, so backpressure must not stop them.
     this.#session.sends.unpause();
+    if (this.#session.sends.size > 0) this.finishing = pending;
     return pending;
   }
 

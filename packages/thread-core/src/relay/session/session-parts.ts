@@ -63,6 +63,10 @@ export class SessionParts {
     return this.end?.hasEndedChats === true;
   }
 
+  get finishing(): Promise<void> | undefined {
+    return this.end?.finishing;
+  }
+
   /** It waits for another connection. */
   get isDetached(): boolean {
     return this.connection === undefined && !this.isEnding;
