@@ -1,12 +1,23 @@
 import { EventEmitter, once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
+import { createServer } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
 import { setImmediate, setTimeout } from 'node:timers/promises';
+import { connect } from 'node:tls';
 import t from 'tap';
-import { WebSocket } from 'ws';
-import { ArcClient, type SendSummary, type Session } from '../../src/index.js';
+import { WebSocket, WebSocketServer } from 'ws';
+import { ArcClient, createRelay, type SendSummary, type Session } from '../../src/index.js';
 import { faults, startTestAgent } from '../../src/testing/index.js';
 import { type Client, deferred, type Frame, maskedText, say, to, until, withDeadline, world } from './helpers.js';
+
+interface Handle {
+  readonly bytesWritten: number;
+  readonly writeQueueSize: number;
+}
+
+/** Bytes that were given to the operating system, and that it has not accepted. */
+const waiting = (handle: Handle | null): number => handle?.writeQueueSize ?? 0;
 
 const tcpOf = (client: Client): Socket => (client.socket as unknown as { _socket: Socket })._socket;
 
@@ -168,17 +179,6 @@ t.test('[F-534] connections that are refused because of maxSessions hold no slot
   for (const socket of refused) socket.destroy();
 });
 
-t.test('stalledTimeout: a client that does not read is closed, and its chats are ended', async (t) => {
-  const all = await world(t, { maxBufferedBytes: 64 * 1024, stalledTimeout: 100 });
-  const [slow, other] = [await all.connect(), await all.connect()];
-  all.agent.script({ agentId: 'a' }, async function* () {
-    for (let i = 0; i < 1000; i++) yield 'x'.repeat(65_536);
-  });
-  tcpOf(slow).pause();
-  slow.send(to('a', 'x', { stream: true }));
-  await all.session.closed;
-  t.match(all.agent.counters, { open: 0, running: 0 });
-  t.equal((await other.ask(to('a'))).type, 'response');
 t.test('[F-547] with onDisconnect finish a connection counts until its sends have ended', async (t) => {
   const all = await world(t, { maxSessions: 2, onDisconnect: 'finish' });
   const gate = all.agent.hold('chat.start');
@@ -200,7 +200,57 @@ t.test('[F-547] with onDisconnect finish a connection counts until its sends hav
   for (const client of [first, second]) t.equal((await client.ask(to('a'))).type, 'response');
 });
 
+t.test('stalledTimeout: a client that does not read is closed, and its chats are ended', async (t) => {
+  const all = await world(t, { maxBufferedBytes: 64 * 1024, stalledTimeout: 100 });
+  const [slow, other] = [await all.connect(), await all.connect()];
+  all.agent.script({ agentId: 'a' }, async function* () {
+    for (let i = 0; i < 1000; i++) yield 'x'.repeat(65_536);
+  });
+  tcpOf(slow).pause();
+  slow.send(to('a', 'x', { stream: true }));
+  await all.session.closed;
+  t.match(all.agent.counters, { open: 0, running: 0 });
+  t.equal((await other.ask(to('a'))).type, 'response');
 });
+
+t.test(
+  'stalledTimeout: a client is not closed while it reads, and less than the limit waits for it [F-157]',
+  async (t) => {
+    const maxBufferedBytes = 64 * 1024 * 1024;
+    const all = await world(t, { maxBufferedBytes, stalledTimeout: 1500, heartbeat: 0 });
+    const [client, other] = [await all.connectRaw(), await all.connect()];
+    all.agent.script({ agentId: 'a' }, async function* () {
+      for (let i = 0; i < 200; i++) yield 'x'.repeat(1_000_000);
+    });
+    client.write(maskedText('{"agent_id":"a","stream":true,"message":{"role":"user","parts":[]}}'));
+    client.pause();
+    client.on('readable', () => {});
+    const [session] = all.sessions as [Session];
+    const socket = all.sockets[0] as WebSocket & { _socket: Socket & { _handle: Handle | null } };
+    const accepted = (): number => (socket._socket._handle?.bytesWritten ?? 0) - waiting(socket._socket._handle);
+    const left = (): number => socket._socket.bytesWritten - accepted();
+    const isOpen = (): boolean => socket.readyState === socket.OPEN;
+    await until(() => socket.bufferedAmount > maxBufferedBytes, 'more than the limit waits');
+    const read = async (isEnough: () => boolean): Promise<void> => {
+      while (!isEnough() && isOpen()) {
+        client.read();
+        await setImmediate();
+      }
+    };
+    await read(() => left() < maxBufferedBytes / 2);
+    for (let count = 0; count < 8 && isOpen(); count++) {
+      const before = accepted();
+      await read(() => accepted() > before);
+      await setTimeout(300);
+    }
+    t.ok(isOpen());
+    t.ok(left() > 0, `${left()} bytes wait`);
+    // It stops.
+    await withDeadline(session.closed, 'the end of the connection');
+    t.equal((await other.ask(to('b'))).type, 'response');
+    client.destroy();
+  },
+);
 
 t.test('stalledTimeout: a client that reads in the end is not closed', async (t) => {
   const all = await world(t, { maxBufferedBytes: 64 * 1024, stalledTimeout: 60_000 });
@@ -443,6 +493,92 @@ t.test('heartbeat: a client that slowly reads what was sent before the ping is n
   await once(events, 'ping');
   t.equal(socket.readyState, socket.OPEN);
   client.destroy();
+});
+
+t.test('heartbeat: a client that reads more slowly than its agent writes is not dropped [F-161]', async (t) => {
+  const all = await world(t, { heartbeat: 0, maxBufferedBytes: 1024 ** 3 });
+  const size = 5_000_000;
+  let more = deferred();
+  all.agent.script({ agentId: 'a' }, async function* () {
+    for (let count = 0; count < 100; count++) {
+      yield 'x'.repeat(size);
+      // The kernel may take 36 MB.
+      if (count < 14) continue;
+      await more.promise;
+      more = deferred();
+    }
+  });
+  const client = await all.connectRaw();
+  client.write(maskedText('{"agent_id":"a","stream":true,"message":{"role":"user","parts":[]}}'));
+  client.pause();
+  client.on('readable', () => {});
+  const socket = all.sockets[0] as WebSocket & { _socket: Socket & { _handle: Handle | null } };
+  const accepted = (): number => (socket._socket._handle?.bytesWritten ?? 0) - waiting(socket._socket._handle);
+  const backlog = (): number => waiting(socket._socket._handle) + socket.bufferedAmount;
+  // As at each heartbeat.
+  const { connection } = all.session as unknown as { connection: { sweep(pings: boolean, idleSweeps: number): void } };
+  const beat = (): void => connection.sweep(true, 0);
+  while (socket._socket.bytesWritten < 14 * size) await setImmediate();
+  for (let count = 0; count < 4; count++) {
+    beat();
+    t.equal(socket.readyState, socket.OPEN, 'it reads, although it never answers a ping');
+    const [before, read] = [backlog(), accepted()];
+    t.ok(before > 0, `${before} bytes wait`);
+    while (count < 3 && accepted() <= read) {
+      client.read();
+      await setImmediate();
+    }
+    while (backlog() <= before) {
+      more.resolve();
+      await setImmediate();
+    }
+  }
+  beat();
+  t.not(socket.readyState, socket.OPEN, 'it does not read any more');
+  client.destroy();
+});
+
+t.test('heartbeat: a client that reads slowly over TLS is not dropped [F-161]', async (t) => {
+  const agent = await startTestAgent();
+  agent.script({ agentId: 'a' }, async function* () {
+    for (let count = 0; count < 14; count++) yield 'x'.repeat(5_000_000);
+    await new Promise(() => {});
+  });
+  const relay = createRelay({ endpoint: agent.endpoint, heartbeat: 0, maxBufferedBytes: 1024 ** 3 });
+  const [key, cert] = ['key', 'cert'].map((name) =>
+    readFileSync(new URL(`../fixtures/tls/${name}.pem`, import.meta.url)),
+  );
+  const server = createServer({ key, cert }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const sockets = new WebSocketServer({ server, ...relay.wsOptions });
+  const client = connect({ port: (server.address() as AddressInfo).port, rejectUnauthorized: false });
+  client.on('error', () => {});
+  t.teardown(async () => {
+    client.destroy();
+    await relay.close({ timeout: 0 });
+    server.close();
+    await agent.close();
+  });
+  const upgrade = 'GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13';
+  client.write(`${upgrade}\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`);
+  const [socket, request] = (await once(sockets, 'connection')) as [WebSocket, IncomingMessage];
+  const session = relay.attach(socket, request, { identity: 'me' });
+  client.write(maskedText('{"agent_id":"a","stream":true,"message":{"role":"user","parts":[]}}'));
+  client.pause();
+  client.on('readable', () => {});
+  const { _handle: handle } = request.socket as unknown as { _handle: { _parent: Handle } };
+  const accepted = (): number => handle._parent.bytesWritten - waiting(handle._parent);
+  const { connection } = session as unknown as { connection: { sweep(pings: boolean, idleSweeps: number): void } };
+  await until(() => request.socket.bytesWritten > 70_000_000, 'the whole answer is written');
+  for (let count = 0; count < 3; count++) {
+    connection.sweep(true, 0);
+    if (!t.equal(socket.readyState, socket.OPEN, 'it reads, although it never answers a ping')) return;
+    for (const read = accepted(); accepted() <= read; await setImmediate()) client.read();
+  }
+  connection.sweep(true, 0);
+  t.equal(socket.readyState, socket.OPEN);
+  connection.sweep(true, 0);
+  t.not(socket.readyState, socket.OPEN, 'it does not read any more');
 });
 
 t.test('heartbeat: a client that reads nothing of what waits for it is dropped within two intervals', async (t) => {

@@ -50,7 +50,11 @@ export class Connection extends LimitedConnection implements FrameWriterOwner, S
   #lastActivity: number;
   /** Bytes received at the last ping; -1 once the client has shown that it is alive. Undefined: only a pong can tell. */
   #receivedAtPing: number | undefined = -1;
+  /** What waited then, and what the operating system had accepted. */
   #backlogAtPing = 0;
+  #acceptedAtPing = 0;
+  /** What it had accepted when the writer became full, or when that was last found to last for `stalledTimeout`. */
+  #acceptedAtStall = 0;
   #hasSlot = true;
   readonly #ageTimer: NodeJS.Timeout | undefined;
   #closingTimer: NodeJS.Timeout | undefined;
@@ -141,6 +145,7 @@ export class Connection extends LimitedConnection implements FrameWriterOwner, S
   }
 
   onFull(): void {
+    this.#acceptedAtStall = this.#writer.accepted;
     this.owner.onBackpressure();
   }
 
@@ -198,9 +203,18 @@ export class Connection extends LimitedConnection implements FrameWriterOwner, S
   }
 
   protected onStalled(): void {
+    if (this.isFull && this.#isCatchingUp()) return this.restartStallTimer();
     this.owner.onViolation(CloseCode.PolicyViolation, 'The client does not read');
     // The close frame waits behind what the client does not read.
     this.terminate();
+  }
+
+  /** The client reads slowly: no more than `maxBufferedBytes` wait by now, although the writer is full until nothing does. */
+  #isCatchingUp(): boolean {
+    const { accepted } = this.#writer;
+    const hasRead = accepted > this.#acceptedAtStall;
+    this.#acceptedAtStall = accepted;
+    return hasRead && this.traffic.sent - accepted <= this.config.maxBufferedBytes;
   }
 
   /** Called regularly: closes an idle connection, and sends a ping or drops a client that did not answer the last one. */
@@ -214,10 +228,14 @@ export class Connection extends LimitedConnection implements FrameWriterOwner, S
     if (isOverdue && this.owner.isIdle) return this.owner.onViolation(CloseCode.IdleTimeout, 'Idle for too long');
     if (!pings) return;
     // The pong of a slow client waits behind what it has not read, so reading counts as well.
-    const backlog = this.#writer.backlog;
+    const { backlog, accepted } = this.#writer;
     const received = bytesRead(this.request);
-    if (received === this.#receivedAtPing && backlog >= this.#backlogAtPing) return this.terminate();
+    // What waits may still have grown, if its agents write faster than it reads. While something waits, more is only
+    // accepted if the client reads.
+    const hasRead = backlog < this.#backlogAtPing || (this.#backlogAtPing > 0 && accepted > this.#acceptedAtPing);
+    if (received === this.#receivedAtPing && !hasRead) return this.terminate();
     this.#backlogAtPing = backlog;
+    this.#acceptedAtPing = accepted;
     this.#receivedAtPing = received;
     this.#socket.ping();
   }

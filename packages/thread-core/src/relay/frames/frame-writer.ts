@@ -14,6 +14,13 @@ export interface FrameWriterOwner {
   onFailure(error: unknown): void;
 }
 
+/** What the socket of Node knows of the operating system's. */
+interface Handle {
+  bytesWritten?: number;
+  /** The part of it that was not accepted yet. */
+  writeQueueSize?: number;
+}
+
 /** Writers with frames that wait for the end of the turn. */
 let waiting: FrameWriter[] = [];
 
@@ -61,8 +68,19 @@ export class FrameWriter {
   /** Bytes that were written and that the operating system has not accepted yet. */
   get backlog(): number {
     // A pending write counts in full until all of it is accepted; only the handle knows how much is left.
-    const { _handle: handle } = (this.#stream ?? {}) as { _handle?: { writeQueueSize?: number } | null };
-    return (handle?.writeQueueSize ?? 0) + this.#socket.bufferedAmount;
+    return (this.#handle?.writeQueueSize ?? 0) + this.#socket.bufferedAmount;
+  }
+
+  /** Bytes that the operating system has accepted, as far as the handle knows. */
+  get accepted(): number {
+    const { bytesWritten = 0, writeQueueSize = 0 } = this.#handle ?? {};
+    return bytesWritten - writeQueueSize;
+  }
+
+  /** That of the TCP connection: the one of TLS counts a write in full until all of it is accepted. */
+  get #handle(): Handle | null | undefined {
+    const { _handle: handle } = (this.#stream ?? {}) as { _handle?: (Handle & { _parent?: Handle | null }) | null };
+    return handle?._parent ?? handle;
   }
 
   /**
