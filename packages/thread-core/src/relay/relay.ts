@@ -167,8 +167,8 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
   }
 
   /** As `admit`, for a connection that has its slot already. @internal */
-  checkAdmission(request: IncomingMessage, context?: unknown, host?: string): Promise<Admission> {
-    return this.#admission.checkAdmission(request, context, host);
+  checkAdmission(...connection: Parameters<AdmissionControl['checkAdmission']>): Promise<void> {
+    return this.#admission.checkAdmission(...connection);
   }
 
   /** Counters and gauges of this relay, as they are now. Takes time in proportion to the number of sessions. */

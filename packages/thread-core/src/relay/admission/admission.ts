@@ -5,6 +5,7 @@ import { isThenable } from '../../values.js';
 import type { RelayConfig } from '../options.js';
 import { isHostAllowed, isOriginAllowed, requestedHost } from './origin.js';
 import { type Admission, lineOf, makeRefusal, type Refusal, type RefusalReason } from './refusal.js';
+import type { CheckAdmission } from './session-admission.js';
 import { SignedOutUsers, type WaitingConnection } from './signed-out-users.js';
 
 const NOT_AUTHENTICATED = makeRefusal('authentication', 401, 'Not authenticated');
@@ -122,15 +123,17 @@ export class AdmissionControl {
     }
   }
 
-  /** Decides after the upgrade, for a session that has its slot. */
-  async checkAdmission(request: IncomingMessage, context: unknown, given: string | undefined): Promise<Admission> {
+  /**
+   * Decides after the upgrade, for a session that has its slot. The session is told at once: if its user's sessions are ended a
+   * moment later, it must be one of them.
+   */
+  async checkAdmission(...[request, context, given, onDecided]: Parameters<CheckAdmission>): Promise<void> {
     const host = this.#hostOf(request, given);
     const waiting = this.#signedOutUsers.wait();
     try {
       const admission = this.#recheck(await this.#check(request, context, host), waiting);
-      if (!('refused' in admission)) return admission;
-      this.#report(request, host, admission.refused, true, admission.err);
-      return { refused: admission.refused };
+      if ('refused' in admission) this.#report(request, host, admission.refused, true, admission.err);
+      onDecided(admission);
     } finally {
       this.#signedOutUsers.leave(waiting);
     }

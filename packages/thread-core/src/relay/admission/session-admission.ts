@@ -10,8 +10,13 @@ export interface AdmittedSession {
   onFailure(error: unknown): void;
 }
 
-/** Decides whether a connection is accepted. */
-export type CheckAdmission = (request: IncomingMessage, context: unknown, host?: string) => Promise<Admission>;
+/** Decides whether a connection is accepted, and calls back. */
+export type CheckAdmission = (
+  request: IncomingMessage,
+  context: unknown,
+  host: string | undefined,
+  onDecided: (admission: Admission) => void,
+) => Promise<void>;
 
 /** Admits a connection, or refuses it. Never rejects. */
 export async function admit(
@@ -22,9 +27,10 @@ export async function admit(
   const { request } = session;
   if (request === undefined) return;
   try {
-    const admission = await check(request, context, host);
-    if ('identity' in admission) session.onAdmitted(admission.identity);
-    else session.onRefused(admission.refused.closeCode, admission.refused.message);
+    await check(request, context, host, (admission) => {
+      if ('identity' in admission) session.onAdmitted(admission.identity);
+      else session.onRefused(admission.refused.closeCode, admission.refused.message);
+    });
   } catch (error) {
     session.onFailure(error);
   }

@@ -1,5 +1,4 @@
-import type { IncomingMessage } from 'node:http';
-import type { Admission } from '../admission/refusal.js';
+import type { CheckAdmission } from '../admission/session-admission.js';
 import type { Cluster } from '../cluster/cluster.js';
 import type { ConnectionHost } from '../connection/connection.js';
 import type { SessionConnection } from '../connection/session-connection.js';
@@ -17,7 +16,7 @@ export interface SessionHost<Member extends ResumableSession> extends Connection
   /** The key of an identity, undefined if it has none. */
   identityKey(identity: unknown): string | undefined;
   /** Decides whether a connection that is open already is accepted. */
-  checkAdmission(request: IncomingMessage, context?: unknown, host?: string): Promise<Admission>;
+  checkAdmission(...connection: Parameters<CheckAdmission>): Promise<void>;
   /** A session continues without this connection. */
   onConnectionLost(connection: SessionConnection): void;
   /** The connection is closed and the chats are ended. */

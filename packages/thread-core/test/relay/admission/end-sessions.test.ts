@@ -97,6 +97,19 @@ t.test('endSessions closes connections of the user that are authenticated after 
   t.match(await ann.closed, { code: 4401, reason: 'Not authenticated' });
 });
 
+t.test('endSessions misses no connection, at whatever moment of its authentication it is called [F-410]', async (t) => {
+  for (let moment = 0; moment < 30; moment++) {
+    const { authenticate, waiting, arrived } = slowAuthentication();
+    const { relay, connect } = await world(t, { authenticate, attach: {} });
+    const ann = await connect({ headers: { user: 'ann' } });
+    await arrived(1);
+    waiting[0]?.answer();
+    for (let microtask = 0; microtask < moment; microtask++) await undefined;
+    await relay.endSessions('ann');
+    t.match(await withDeadline(ann.closed, `the close, ${moment} microtasks later`), { code: 4401 });
+  }
+});
+
 t.test('endSessions closes connections of the user that are admitted and not yet open [F-410]', async (t) => {
   const admitted = deferred();
   const go = deferred();
@@ -155,10 +168,13 @@ t.test('a connection whose check throws after the upgrade does not stay among th
     return String(identity);
   });
   const broken = {} as IncomingMessage;
-  await t.rejects(control.checkAdmission(broken, undefined, undefined), TypeError);
+  const decided: unknown[] = [];
+  const onDecided = (admission: unknown): void => void decided.push(admission);
+  await t.rejects(control.checkAdmission(broken, undefined, undefined, onDecided), TypeError);
   control.refuseUser('ann');
   const request = { headers: {} } as IncomingMessage;
-  t.strictSame(await control.checkAdmission(request, undefined, undefined), { identity: 'bob' });
+  await control.checkAdmission(request, undefined, undefined, onDecided);
+  t.strictSame(decided, [{ identity: 'bob' }]);
   t.strictSame(asked, [], 'no end of a user is remembered');
 });
 
