@@ -10,9 +10,18 @@ const DECODERS: Record<string, (first: Buffer) => Transform> = {
   br: () => zlib.createBrotliDecompress(),
 };
 
+/**
+ * A window of 8 MiB is all that an answer may need (RFC 9659). Node lets each decoder take up to 128 MiB, and an agent can have many
+ * streams.
+ */
+const ZSTD_WINDOW_LOG = 23;
+
 // Node 20 has none.
 const createZstd: unknown = Reflect.get(zlib, 'createZstdDecompress');
-if (typeof createZstd === 'function') DECODERS.zstd = () => createZstd() as Transform;
+if (typeof createZstd === 'function') {
+  const params = { [Number(Reflect.get(zlib.constants, 'ZSTD_d_windowLogMax'))]: ZSTD_WINDOW_LOG };
+  DECODERS.zstd = () => createZstd({ params }) as Transform;
+}
 
 /** The name of an encoding in lower case; empty if an answer is not compressed. */
 export function readContentEncoding(header: string | string[] | undefined): string {

@@ -106,6 +106,28 @@ t.test('[F-207] limits count bytes after decompression', async (t) => {
   t.ok(process.memoryUsage().rss - before < 400 * 1024 * 1024);
 });
 
+/** A zstd frame that declares a window of so many bytes (as a power of two), with a text as it is. */
+function zstdFrame(text: string, windowLog: number): Buffer {
+  const [magic, descriptor, window] = [[0x28, 0xb5, 0x2f, 0xfd], 0, (windowLog - 10) << 3];
+  const lastRawBlock = Buffer.alloc(3);
+  lastRawBlock.writeUIntLE((Buffer.byteLength(text) << 3) | 1, 0, 3);
+  return Buffer.concat([Buffer.from([...magic, descriptor, window]), lastRawBlock, Buffer.from(text)]);
+}
+
+t.test(
+  '[F-548] a zstd answer that needs a window of more than 8 MiB is not read',
+  { skip: typeof zstd !== 'function' && 'this Node has no zstd' },
+  async (t) => {
+    const headers = { 'content-type': 'application/arc+json', 'content-encoding': 'zstd' };
+    for (const windowLog of [23, 24, 27]) {
+      const { client } = await pair(t, http(200, zstdFrame(TEXT, windowLog), headers));
+      const asked = client.chat.start(START);
+      if (windowLog === 23) t.equal((await asked).result.chat.chatId, 'c1');
+      else t.match(await failure(asked), { code: -41003, reason: /its zstd encoding is broken/ });
+    }
+  },
+);
+
 t.test('an encoding that is not known is named in the error', async (t) => {
   for (const encoding of ['compress', 'gzip, br', 'x-own']) {
     const { client } = await pair(t, [
