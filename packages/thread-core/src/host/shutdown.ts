@@ -14,6 +14,10 @@ export function closeWith(server: Server, relay: Relay): void {
   }
   const state = { relays: new Set([relay]), hasBegun: false };
   closing.set(server, state);
+  // It may be used again, with another relay.
+  server.on('listening', () => {
+    state.hasBegun = false;
+  });
   const { close } = server;
   server.close = (callback) => {
     state.hasBegun = true;

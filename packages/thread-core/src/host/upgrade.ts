@@ -138,7 +138,8 @@ function runThroughApp(server: Server, request: IncomingMessage, socket: Socket,
   }
   if (head.length > 0) socket.unshift(head);
   pending.set(request, { response, socket });
-  server.emit('request', request, response);
+  // Without a listener nobody would ever answer it, and its socket would stay open.
+  if (!server.emit('request', request, response)) response.writeHead(404).end();
 }
 
 /**

@@ -179,6 +179,15 @@ t.test('without another listener, the app answers every upgrade', async (t) => {
   t.match(await exchange(port, upgradeOf('/c')), 'ours');
 });
 
+t.test('without any listener, an upgrade to another path is answered with 404', async (t) => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  serveRelay(server, makeRelay(), { path: '/ws' });
+  const { port } = server.address() as AddressInfo;
+  t.match(await exchange(port, upgradeOf('/nobody', HANDSHAKE)), /^HTTP.1.1 404/);
+});
+
 t.test('a request that asks for another protocol is a plain request, with its body and what follows it', async (t) => {
   const { server, port } = await listen(t, async (request, response) => {
     let body = '';
@@ -238,6 +247,22 @@ t.test('closing a server closes its relays, also those added meanwhile, and wait
   t.match(again, { code: 'ERR_SERVER_NOT_RUNNING' }, 'as Node says of a server that is closed already');
   t.doesNotThrow(() => server.close());
 });
+
+t.test(
+  'a server that listens again after it was closed has its relays closed only when it is closed again',
+  async (t) => {
+    const { server } = await listen(t, () => {});
+    closeWith(server, makeRelay());
+    await new Promise((resolve) => server.close(resolve));
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const relay = makeRelay();
+    closeWith(server, relay);
+    t.notOk(relay.isClosing);
+    await new Promise((resolve) => server.close(resolve));
+    t.ok(relay.isClosing);
+  },
+);
 
 for (const way of ['close', 'dispose'] as const) {
   t.test(`server.${way} ends the chats behind its WebSockets, and closes them`, async (t) => {
