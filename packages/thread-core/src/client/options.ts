@@ -118,8 +118,10 @@ export function readClientOptions(options: ArcClientOptions): ClientConfig {
   const isTokenValid = token === undefined || typeof token === 'function' || isToken(token);
   check(isTokenValid, 'token', 'must be a string that can be sent in a header, or a function');
   check(typeof requestAgent === 'string' && requestAgent !== '', 'requestAgent', 'must be a string, and not empty');
-  const isDispatcher = dispatcher === undefined || typeof dispatcher.dispatch === 'function';
+  const isDispatcher = dispatcher === undefined || typeof Object(dispatcher).dispatch === 'function';
   check(isDispatcher, 'dispatcher', 'must be an undici dispatcher');
+  const isLogger = ['warn', 'error'].every((level) => typeof Object(logger)[level] === 'function');
+  check(isLogger, 'logger', 'must have the methods debug, info, warn and error');
   const number = (name: NumberOption): number => {
     const [fallback, least, most] = NUMBERS[name];
     const value = options[name] ?? fallback;

@@ -135,6 +135,10 @@ t.test('a wrong option is a TypeError that names it', async (t) => {
     ['requestAgent', ''],
     ['requestAgent', 5],
     ['dispatcher', {}],
+    ['dispatcher', null],
+    ['logger', null],
+    ['logger', 'console'],
+    ['logger', {}],
     ...[true, null, 5, [], { failures: 0 }, { failures: '5' }, { pause: 0 }, { pause: Number.NaN }].map(
       (value): [string, unknown] => ['breaker', value],
     ),
