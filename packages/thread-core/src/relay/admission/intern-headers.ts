@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 
-/** Headers that have the same value for many clients. */
+/** Headers that have the same value for many clients. Not the protocols that are offered: a ticket may be among them. */
 const COMMON_HEADERS = new Set([
   'accept-encoding',
   'accept-language',
@@ -10,7 +10,6 @@ const COMMON_HEADERS = new Set([
   'origin',
   'pragma',
   'sec-websocket-extensions',
-  'sec-websocket-protocol',
   'sec-websocket-version',
   'upgrade',
   'user-agent',

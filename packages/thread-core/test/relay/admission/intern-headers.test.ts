@@ -43,3 +43,20 @@ t.test('a request says the same when it shares the texts of its headers', async 
 t.test('what a test has injected in place of a request is left as it is', async (t) => {
   t.doesNotThrow(() => internHeaders({ headers: { connection: 'upgrade' } }));
 });
+
+t.test('no secret of a request is kept', async (t) => {
+  const kept: unknown[] = [];
+  const { set } = Map.prototype;
+  Map.prototype.set = function (this: Map<unknown, unknown>, key: unknown, value: unknown) {
+    kept.push(key, value);
+    return set.call(this, key, value);
+  };
+  const names = ['Authorization', 'Cookie', 'Sec-WebSocket-Protocol', 'X-Token', 'User-Agent'];
+  for (const name of names) internHeaders({ rawHeaders: [name, `canary of ${name}`], headers: {} });
+  Map.prototype.set = set;
+  t.strictSame(
+    kept.filter((text) => String(text).startsWith('canary')),
+    ['canary of User-Agent', 'canary of User-Agent'],
+    'of these only the browser is',
+  );
+});
