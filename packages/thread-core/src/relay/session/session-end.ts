@@ -82,10 +82,13 @@ export class SessionEnd {
     this.begin();
     if (this.#outcomes === undefined) {
       void this.drainSends();
+      // First, because the hooks that hear of the cancelled sends may send something, or close the session.
+      const outcomes = defer<ChatOutcome[]>();
+      this.#outcomes = outcomes.promise;
       const end = async (): Promise<ChatOutcome[]> =>
         this.#session.existingThreads?.endAllChats({ reason: 'disconnected' }) ?? [];
       const confirmed = this.#session.confirmOwnership();
-      this.#outcomes = confirmed === undefined ? end() : confirmed.then(end);
+      outcomes.resolve(confirmed === undefined ? end() : confirmed.then(end));
     }
     return this.#outcomes;
   }
