@@ -78,8 +78,8 @@ export function closeAll(sessions: Iterable<Pick<ClosingSession, 'shutDown'>>): 
 }
 
 async function drainSessions(sessions: ClosingSession[], drainTimeout: number): Promise<void> {
-  // No client can resume any more.
-  for (const session of sessions) if (session.isDetached) session.shutDown();
+  // No client can resume any more. With `onDisconnect: 'finish'` the sends of these sessions have time to end, as all others.
+  for (const session of sessions) if (session.isDetached) session.evict();
   await withTimeout(Promise.all(sessions.map((session) => session.drain())), drainTimeout);
 }
 

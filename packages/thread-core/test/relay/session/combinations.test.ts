@@ -1,5 +1,7 @@
+import { once } from 'node:events';
 import { text } from '@arc/thread-protocol';
 import t from 'tap';
+import type { WebSocket } from 'ws';
 import { to, world } from '../helpers.js';
 
 for (const hook of ['onSend', 'onTurn'] as const) {
@@ -49,3 +51,25 @@ t.test(
     t.equal((await all.session.closed).length, 2);
   },
 );
+
+t.test('sends of a session without a connection end at shutdown, too, with finish [F-556]', async (t) => {
+  const told: unknown[] = [];
+  const all = await world(t, {
+    resume: true,
+    onDisconnect: 'finish',
+    hooks: { onSend: (_session, { state }) => void told.push(state) },
+  });
+  const client = await all.connect();
+  client.send({ type: 'resume' });
+  await client.next();
+  const gate = all.agent.hold('chat.start');
+  client.send(to('a', 'x', { id: 1 }));
+  await gate.arrived;
+  const gone = once(all.sockets[0] as WebSocket, 'close');
+  client.socket.terminate();
+  await gone;
+  const closing = all.relay.close({ timeout: 10_000 });
+  setTimeout(() => gate.release(), 100);
+  t.match(await closing, { ended: 1 });
+  t.strictSame(told, ['response']);
+});
