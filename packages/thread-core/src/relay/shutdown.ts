@@ -7,6 +7,8 @@ import type { CloseSummary, Counters } from './monitoring/stats-types.js';
 /** A session that is closed with its relay. */
 interface ClosingSession extends MovableSession {
   readonly isDetached: boolean;
+  /** An `end` frame is held, or is being answered. */
+  readonly hasUnansweredEnds: boolean;
   /** Lets pending sends end, and starts no new ones. */
   drain(): Promise<void>;
   /** Cancels what is still pending, and closes the connection. */
@@ -80,7 +82,12 @@ export function closeAll(sessions: Iterable<Pick<ClosingSession, 'shutDown'>>): 
 async function drainSessions(sessions: ClosingSession[], drainTimeout: number): Promise<void> {
   // No client can resume any more. With `onDisconnect: 'finish'` the sends of these sessions have time to end, as all others.
   for (const session of sessions) if (session.isDetached) session.evict();
-  await withTimeout(Promise.all(sessions.map((session) => session.drain())), drainTimeout);
+  const drained = async (): Promise<void> => {
+    // An `end` frame may come while the sends of another session end.
+    do await Promise.all(sessions.map((session) => session.drain()));
+    while (sessions.some(({ hasUnansweredEnds }) => hasUnansweredEnds));
+  };
+  await withTimeout(drained(), drainTimeout);
 }
 
 /** Closes each session in its turn, when its sends have ended, so that clients do not reach the other nodes all at once. */

@@ -61,6 +61,11 @@ export class Inbox {
     return this.#held.flatMap(({ isEnd, echo }) => (isEnd && echo.id !== undefined ? [echo.id] : []));
   }
 
+  /** Whether an `end` frame is held. */
+  get hasEnds(): boolean {
+    return this.#held.some(({ isEnd }) => isEnd);
+  }
+
   /** Holds a frame. Returns false if too many are held, or if it has more than `room` bytes. */
   hold(frame: ReadFrame, text: string, bytes: number, room: number): boolean {
     const bad = frame instanceof BadFrame ? frame : undefined;

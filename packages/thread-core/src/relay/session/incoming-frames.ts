@@ -1,42 +1,13 @@
-import type { ClientFrame, EndFrame, FrameId, ResumeFrame } from '@arc/thread-protocol';
-import type { Bytes } from '../../bytes.js';
+import type { ClientFrame, EndFrame, FrameId } from '@arc/thread-protocol';
 import { InvalidRequestError, RateLimitExceededError } from '../../protocol/errors.js';
-import type { ThreadManager } from '../../threads/thread-manager.js';
 import { isControl, isCounted, pong } from '../frames/control-frames.js';
-import { type FrameEcho, writeEcho } from '../frames/frame-echo.js';
+import { writeEcho } from '../frames/frame-echo.js';
 import { BadFrame, echoOf, isMessage, type ReadFrame, readFrame } from '../frames/frame-reader.js';
 import type { RelayConfig } from '../options.js';
 import type { Resumption } from '../resume/resumption.js';
-import type { PendingSends } from '../sends/pending-sends.js';
-import type { ReplyOutput } from '../sends/reply.js';
 import { type HeldFrame, Inbox, type InboxOwner } from './inbox.js';
+import type { ReceivingSession } from './receiving-session.js';
 import { UnansweredEnds, writeEndedMembers } from './unanswered-ends.js';
-
-/** What incoming frames need of their session. */
-export interface ReceivingSession extends ReplyOutput {
-  readonly isAdmitted: boolean;
-  /** Frames are still handled: the session has not begun to end. */
-  readonly isReceiving: boolean;
-  /** Backpressure: the client does not read. */
-  readonly isBlocked: boolean;
-  /** More than `maxBufferedBytes` wait in the connection. */
-  readonly isConnectionFull: boolean;
-  readonly threads: ThreadManager;
-  readonly resumption: Resumption | undefined;
-  /** The pending sends, if there have been any. */
-  readonly existingSends: PendingSends | undefined;
-  readonly sends: PendingSends;
-  rejectFrame(error: unknown, echo: FrameEcho, isClientFault?: boolean): void;
-  acceptFrame(): void;
-  /** A promise if this node must first make sure that it still owns the session. It may be rejected. */
-  checkOwnership(): Promise<void> | undefined;
-  /** Answers a `pong` or another frame that is never numbered. */
-  writeControl(frame: Bytes): void;
-  /** The first frame asks for a resumable session, or to continue one. A promise if that has to be waited for. */
-  onResume(frame: ResumeFrame): Promise<void> | undefined;
-  /** An acknowledgement has arrived. `isNew`: it is of frames that were not acknowledged before. */
-  onAck(isNew: boolean): void;
-}
 
 /** Size of the frames that are held for a connection that is not admitted yet. */
 const MAX_UNADMITTED_BYTES = 64 * 1024;
@@ -74,6 +45,11 @@ export class IncomingFrames implements InboxOwner {
   /** Whether frames are held, or `end` frames are being answered. */
   get hasUnansweredFrames(): boolean {
     return (this.#inbox?.size ?? 0) > 0 || (this.#ends?.size ?? 0) > 0;
+  }
+
+  /** Whether an `end` frame is held, or is being answered. */
+  get hasUnansweredEnds(): boolean {
+    return this.#checked?.type === 'end' || this.#inbox?.hasEnds === true || (this.#ends?.size ?? 0) > 0;
   }
 
   /** Ids of the messages that are held, or are being checked. */

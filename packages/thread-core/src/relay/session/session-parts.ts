@@ -116,6 +116,11 @@ export class SessionParts {
     return this.frames?.hasUnansweredFrames === true;
   }
 
+  /** An `end` frame is held, or is being answered. */
+  get hasUnansweredEnds(): boolean {
+    return this.isAdmitted && this.isReceiving && this.frames?.hasUnansweredEnds === true;
+  }
+
   /** No frame is held or unanswered, and nothing is awaited before the next one. */
   get areFramesHandled(): boolean {
     return !this.hasUnansweredFrames && this.frames?.isAwaiting !== true;
@@ -142,6 +147,15 @@ export class SessionParts {
       await this.existingThreads?.whenEnded();
       // Frames of a client that does not read may wait for long, and no event says when that ends.
       if (!this.isAtRest) await delay(REST_INTERVAL_MS, undefined, { ref: false });
+    }
+  }
+
+  /** Resolves when no `end` frame is held or being answered, or when none is answered any more. */
+  protected async whenEndsAnswered(): Promise<void> {
+    while (this.hasUnansweredEnds) {
+      await this.frames?.whenEndsAnswered();
+      // One that is held has its turn once something is decided, or the client has read.
+      if (this.hasUnansweredEnds) await delay(REST_INTERVAL_MS, undefined, { ref: false });
     }
   }
 

@@ -23,7 +23,8 @@ import { detach, endDetached, waitDetached, waitForClient } from '../resume/deta
 import { answerResume } from '../resume/resuming.js';
 import { Resumption } from '../resume/resumption.js';
 import { PendingSends, type SendingSession } from '../sends/pending-sends.js';
-import { IncomingFrames, type ReceivingSession } from './incoming-frames.js';
+import { IncomingFrames } from './incoming-frames.js';
+import type { ReceivingSession } from './receiving-session.js';
 import { closeAfterFailure, type EndingSession, SessionEnd } from './session-end.js';
 import type { SessionHost } from './session-host.js';
 import { SessionParts } from './session-parts.js';
@@ -282,9 +283,10 @@ export class ClientSession
     if (this.resumption !== undefined) this.#host.resumables?.removeEnded(this);
   }
 
-  /** Lets pending sends end, and starts no new ones. */
+  /** Lets pending sends end, and starts no new ones. Answers `end` frames. */
   async drain(): Promise<void> {
-    await Promise.all([this.#ending.drainSends(), this.frames?.whenEndsAnswered()]);
+    await this.#ending.drainSends();
+    await this.whenEndsAnswered();
   }
 
   /** Cancels what is still pending, and closes the connection. */

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { text } from '@arc/thread-protocol';
 import t from 'tap';
 import type { WebSocket } from 'ws';
-import { to, world } from '../helpers.js';
+import { deferred, to, world } from '../helpers.js';
 
 for (const hook of ['onSend', 'onTurn'] as const) {
   t.test(`what ${hook} sends as the sends of its session are cancelled starts no chat [S-154]`, async (t) => {
@@ -72,4 +72,41 @@ t.test('sends of a session without a connection end at shutdown, too, with finis
   setTimeout(() => gate.release(), 100);
   t.match(await closing, { ended: 1 });
   t.strictSame(told, ['response']);
+});
+
+t.test('an end that waits behind a decision when the relay closes is answered [F-164]', async (t) => {
+  const asked = deferred<boolean>();
+  const all = await world(t, { authorize: () => asked.promise });
+  const client = await all.connect();
+  all.session.threads.storeThreadId('b', 'elsewhere');
+  client.send(to('a', 'x', { id: 1 }), { type: 'end', agent_id: 'b', id: 'e' });
+  await all.received(2);
+  const gate = all.agent.hold('chat.end');
+  const closing = all.relay.close();
+  t.match(await client.next(), { type: 'cancelled', id: 1 });
+  await gate.arrived;
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  gate.release();
+  t.match(await client.next(), { type: 'ended', id: 'e' });
+  await closing;
+});
+
+t.test('an end that comes while the relay closes is answered, though all sends end before [F-164]', async (t) => {
+  const all = await world(t);
+  const client = await all.connect();
+  const other = await all.connect();
+  await client.ask(to('a'));
+  const start = all.agent.hold('chat.start');
+  other.send(to('b', 'x', { id: 1 }));
+  await start.arrived;
+  const gate = all.agent.hold('chat.end');
+  const closing = all.relay.close();
+  client.send({ type: 'end', agent_id: 'a', id: 'e' });
+  await gate.arrived;
+  start.release();
+  t.match(await other.next(), { type: 'response', id: 1 });
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  gate.release();
+  t.match(await client.next(), { type: 'ended', id: 'e' });
+  await closing;
 });
