@@ -79,7 +79,8 @@ export class Connection extends LimitedConnection implements FrameWriterOwner, S
   }
 
   #expire(): void {
-    this.owner.onViolation(CloseCode.Unauthorized, 'The session has expired');
+    // Once its client has closed it, what still runs may be allowed to end.
+    if (this.isOpen) this.owner.onViolation(CloseCode.Unauthorized, 'The session has expired');
   }
 
   protected get config(): RelayConfig {
@@ -204,7 +205,8 @@ export class Connection extends LimitedConnection implements FrameWriterOwner, S
 
   protected onStalled(): void {
     if (this.isFull && this.#isCatchingUp()) return this.restartStallTimer();
-    this.owner.onViolation(CloseCode.PolicyViolation, 'The client does not read');
+    // As above. What the client does not read is dropped in either case.
+    if (this.isOpen) this.owner.onViolation(CloseCode.PolicyViolation, 'The client does not read');
     // The close frame waits behind what the client does not read.
     this.terminate();
   }

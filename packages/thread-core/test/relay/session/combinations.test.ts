@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { text } from '@arc/thread-protocol';
 import t from 'tap';
 import type { WebSocket } from 'ws';
-import { deferred, to, world } from '../helpers.js';
+import { deferred, maskedText, to, until, world } from '../helpers.js';
 
 for (const hook of ['onSend', 'onTurn'] as const) {
   t.test(`what ${hook} sends as the sends of its session are cancelled starts no chat [S-154]`, async (t) => {
@@ -110,3 +110,35 @@ t.test('an end that comes while the relay closes is answered, though all sends e
   t.match(await client.next(), { type: 'ended', id: 'e' });
   await closing;
 });
+
+for (const limit of ['maxSessionAge', 'stalledTimeout'] as const) {
+  t.test(
+    `a client that has closed its connection has its sends finished, whatever ${limit} says [F-159]`,
+    async (t) => {
+      const told: unknown[] = [];
+      const all = await world(t, {
+        onDisconnect: 'finish',
+        [limit]: 600,
+        maxBufferedBytes: 1000,
+        hooks: { onSend: (_session, { state }) => void told.push(state) },
+      });
+      const socket = await all.connectRaw();
+      const gate = all.agent.hold({ agentId: 'b' });
+      socket.write(maskedText(JSON.stringify(to('b', 'x', { id: 1 }))));
+      await gate.arrived;
+      socket.pause();
+      if (limit === 'stalledTimeout') {
+        all.agent.script({ agentId: 'a' }, 'x'.repeat(12_000_000));
+        socket.write(maskedText(JSON.stringify(to('a', 'x', { id: 2 }))));
+        await until(() => told.length === 1, 'the large answer');
+      }
+      // A close frame, after which the TCP connection stays open.
+      socket.write(Buffer.from([0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]));
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      gate.release();
+      await until(() => told.length === (limit === 'stalledTimeout' ? 2 : 1), 'the send to end');
+      t.equal(told.at(-1), 'response');
+      socket.destroy();
+    },
+  );
+}
