@@ -40,6 +40,8 @@ export class Send implements CallListener, Answerable {
   /** The first id of the chat, if the agent gave it another one later in the same answer. */
   #formerChatId: string | undefined;
   #paused = false;
+  /** What it is about to fail with. */
+  #refusal: unknown;
   #settleStart: ((outcome: StartOutcome) => void) | undefined;
 
   /** `trace`: also the listener, if the send is traced. */
@@ -138,6 +140,7 @@ export class Send implements CallListener, Answerable {
   /** Cancels the send: the connection to the agent is closed at once, and the listener gets `onCancelled`. */
   cancel(reason: unknown = new DOMException('The send was cancelled', 'AbortError')): void {
     if (this.#phase === 'finished' || this.#phase === 'detached') return;
+    if (this.#refusal !== undefined) return this.onError(this.#refusal);
     const entry = this.#entry;
     this.#call?.cancel();
     if (this.#phase === 'starting' && entry !== undefined) {
@@ -176,13 +179,10 @@ export class Send implements CallListener, Answerable {
     this.#trace?.discarded();
   }
 
-  /** Fails the send before anything was sent. @internal */
+  /** Fails the send, of which nothing was sent, at the end of this turn: or sooner, if it is to be cancelled. @internal */
   fail(error: unknown): void {
-    this.#finish();
-    queueMicrotask(() => {
-      this.#listener.onError(error);
-      this.#queue.runNext();
-    });
+    this.#refusal = error;
+    queueMicrotask(() => this.cancel());
   }
 
   onResponse(text: Bytes, envelope: ArcEnvelope): void {

@@ -37,6 +37,8 @@ export class ThreadQueue implements SendQueue<Send> {
   #running: Send | undefined;
   #beside: Send[] = NONE;
   #waiting: Send[] = NONE;
+  /** They fail at the end of the turn. */
+  #refused: Send[] = NONE;
   #starting: Send | undefined;
   #isStopped = false;
   #hasWarned = false;
@@ -52,6 +54,7 @@ export class ThreadQueue implements SendQueue<Send> {
     const { busy } = this.#owner;
     const isBusy = this.#running !== undefined || this.#waiting.length > 0;
     if (isBusy && busy === 'reject') {
+      this.#refused = [...this.#refused, send];
       send.fail(new AgentBusyError(`Agent "${this.agentId}" is busy with this thread`, { agentId: this.agentId }));
       return;
     }
@@ -111,7 +114,7 @@ export class ThreadQueue implements SendQueue<Send> {
 
   remove(send: Send): void {
     if (this.#starting === send) this.#starting = undefined;
-    if (!this.#removeRunning(send)) removeFrom(this.#waiting, send);
+    if (!this.#removeRunning(send) && !removeFrom(this.#waiting, send)) removeFrom(this.#refused, send);
   }
 
   /** Whether it was one of those that run. */
@@ -121,10 +124,10 @@ export class ThreadQueue implements SendQueue<Send> {
     return true;
   }
 
-  /** Sends that run and wait, oldest first. */
+  /** Sends that run, wait or are about to fail, oldest first. */
   get sends(): Send[] {
     const running = this.#running === undefined ? [] : [this.#running, ...this.#beside];
-    return [...running, ...this.#waiting];
+    return [...running, ...this.#waiting, ...this.#refused];
   }
 
   /** Removes those of its sends that were never begun, oldest first. */

@@ -111,6 +111,26 @@ t.test('an end that comes while the relay closes is answered, though all sends e
   await closing;
 });
 
+t.test(
+  'a send that was refused as busy has its last frame before a close in the same turn [F-45] [F-107]',
+  async (t) => {
+    const all = await world(t, { busy: 'reject' });
+    const socket = await all.connectRaw();
+    const gate = all.agent.hold('chat.start');
+    const received: Buffer[] = [];
+    socket.on('data', (chunk: Buffer) => received.push(chunk));
+    socket.write(maskedText(JSON.stringify(to('a', 'x', { id: 1 }))));
+    await gate.arrived;
+    const binary = Buffer.from([0x82, 0x80, 0, 0, 0, 0]);
+    socket.write(Buffer.concat([maskedText(JSON.stringify(to('a', 'x', { id: 2 }))), binary]));
+    await once(all.sockets[0] as WebSocket, 'close');
+    const out = Buffer.concat(received).toString('latin1');
+    t.match(out, /"type":"cancelled","id":1/);
+    t.match(out, /"id":2/);
+    gate.release();
+  },
+);
+
 for (const limit of ['maxSessionAge', 'stalledTimeout'] as const) {
   t.test(
     `a client that has closed its connection has its sends finished, whatever ${limit} says [F-159]`,
