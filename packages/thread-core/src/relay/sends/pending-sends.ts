@@ -38,6 +38,8 @@ export class PendingSends extends ReplySet implements ReplyOwner {
   readonly #config: RelayConfig;
   readonly #telemetry: Telemetry;
   #undecided: UndecidedMessage | undefined;
+  /** The application is being told of it: it is not sent yet. */
+  #announced: Reply | undefined;
   isPaused = false;
   /** No new send may start. */
   #isDraining = false;
@@ -120,9 +122,11 @@ export class PendingSends extends ReplySet implements ReplyOwner {
     this.#session.acceptFrame();
     this.insert(reply);
     const { contextId, traceId } = request;
+    this.#announced = reply;
     this.#telemetry.sendStarted(this.#session, { id: frame.id, agentId, contextId, traceId });
-    // The hook may have closed the session.
-    if (this.#isDraining) return reply.onCancelled();
+    // The hook may have closed the session: then it is answered, because that had to be before the close frame.
+    if (this.#isDraining) return;
+    this.#announced = undefined;
     reply.send = this.#session.threads.dispatch(request, this.#listenerOf(reply, request));
     request.dropParsed();
     if (this.isPaused) reply.send.pause();
@@ -178,6 +182,9 @@ export class PendingSends extends ReplySet implements ReplyOwner {
   drain(): Promise<void> {
     this.#cancelUndecided();
     this.#isDraining = true;
+    const announced = this.#announced;
+    this.#announced = undefined;
+    announced?.onCancelled();
     return this.whenEmpty();
   }
 

@@ -13,6 +13,7 @@ import type { MovableSession } from '../cluster/movable-session.js';
 import type { ClaimedSession } from '../cluster/move-messages.js';
 import { parkSession } from '../cluster/parking.js';
 import type { SessionRecord } from '../cluster/session-record.js';
+import { checkCloseCode } from '../connection/close-reason.js';
 import { Connection } from '../connection/connection.js';
 import type { RelaySocket } from '../connection/socket.js';
 import { describeFailure, logFailure, writeErrorMembers } from '../frames/error-frame.js';
@@ -228,7 +229,7 @@ export class ClientSession
     void this.#ending.endChats();
     if (this.connection === undefined) {
       if (isFirst) this.complete();
-      return;
+      return checkCloseCode(code);
     }
     try {
       this.connection.close(code, reason);

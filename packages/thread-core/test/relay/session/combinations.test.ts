@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { text } from '@arc/thread-protocol';
 import t from 'tap';
 import type { WebSocket } from 'ws';
-import { deferred, maskedText, to, until, world } from '../helpers.js';
+import { deferred, maskedText, to, until, type World, world } from '../helpers.js';
 
 for (const hook of ['onSend', 'onTurn'] as const) {
   t.test(`what ${hook} sends as the sends of its session are cancelled starts no chat [S-154]`, async (t) => {
@@ -162,3 +162,36 @@ for (const limit of ['maxSessionAge', 'stalledTimeout'] as const) {
     },
   );
 }
+
+for (const [what, close] of [
+  ['session', (all: World) => all.session.close(4000)],
+  ['relay', (all: World) => void all.relay.close({ timeout: 0 })],
+] as const) {
+  t.test(`a message whose hook onSendStart closes the ${what} is answered before the close frame [F-45]`, async (t) => {
+    const all: World = await world(t, { hooks: { onSendStart: () => close(all) } });
+    const client = await all.connect();
+    client.send(to('a', 'x', { id: 1 }));
+    await client.closed;
+    t.match(
+      client.texts.map((frame) => JSON.parse(frame)),
+      [{ type: 'cancelled', id: 1 }],
+    );
+    t.equal(client.texts.length, 1);
+    t.equal(all.agent.counters.requests, 0);
+    t.strictSame(all.relay.stats().sends, { response: 0, done: 0, error: 0, cancelled: 1 });
+  });
+}
+
+t.test('a code that cannot be sent is an error, too, for a session without a connection [S-171]', async (t) => {
+  const all = await world(t, { resume: true });
+  const client = await all.connect();
+  client.send({ type: 'resume' });
+  await client.next();
+  await client.ask(to('a', 'x', { id: 1 }));
+  const gone = once(all.sockets[0] as WebSocket, 'close');
+  client.socket.terminate();
+  await gone;
+  t.throws(() => all.session.close(1005), TypeError);
+  await all.session.closed;
+  t.equal(all.agent.counters.open, 0);
+});
