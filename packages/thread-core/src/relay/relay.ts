@@ -209,12 +209,12 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
   }
 
   /** @internal */
-  signOutHere(key: string): void {
+  signOutHere(key: string, before = Number.POSITIVE_INFINITY): void {
     this.#admission.refuseUser(key);
-    this.cluster?.signOut(key);
+    this.cluster?.signOut(key, before);
     for (const session of this.#sessions) {
       // The identity is not known before. One that came from another node may have none before its client does.
-      if (!session.isAdmitted) continue;
+      if (!session.isAdmitted || session.begunAt > before) continue;
       const own = session.resumption?.identityKey || this.#identities.keyOf(session.identity);
       if (own === key) session.close(CloseCode.Unauthorized, 'Signed out');
     }
@@ -232,7 +232,7 @@ export class Relay<Identity = unknown, Context = unknown> implements SessionHost
       endChatsOf: async (stored) => {
         await endChatsOf(stored, config);
       },
-      signOutHere: (key) => this.signOutHere(key),
+      signOutHere: (key, before) => this.signOutHere(key, before),
       onFenced: () => closeAll(this.#sessions),
       onGatewayLeft: () => this.#stopSweeper(),
       hasSession: (sid) => this.resumables?.has(sid) === true,

@@ -46,8 +46,8 @@ export interface ClusterHost extends MovesHost {
   describeIdentity(identity: unknown): { identityKey: string | undefined; identity: JsonValue | undefined };
   /** Ends the chats of a session whose node is gone. */
   endChatsOf(session: StoredSession): Promise<void>;
-  /** Ends the sessions of an identity on this node. */
-  signOutHere(identityKey: string): void;
+  /** Ends the sessions of an identity on this node that had begun by that moment. */
+  signOutHere(identityKey: string, before?: number): void;
   /** Another process has taken the name of this node, and with it all sessions that the store knew. */
   onFenced(): void;
   /** A gateway has left: its connection is closed, or has got its session. */
@@ -129,12 +129,12 @@ export class Cluster {
     for (const gateway of this.gateways) gateway.lose(CloseCode.ServiceRestart, reason);
   }
 
-  /** Closes the sockets of a user whose sessions are on other nodes, and ends those that are on their way here. */
-  signOut(identityKey: string): void {
+  /** Closes the sockets of a user whose sessions are on other nodes, and ends those that were on their way here at that moment. */
+  signOut(identityKey: string, before: number): void {
     if (identityKey === ANONYMOUS) return;
-    this.moves.signOuts.remember(identityKey);
+    this.moves.signOuts.remember(identityKey, [], Math.min(before, performance.now()));
     for (const gateway of this.gateways) {
-      if (gateway.identityKey === identityKey) gateway.onViolation(CloseCode.Unauthorized, 'Signed out');
+      if (gateway.identityKey === identityKey && gateway.begunAt <= before) gateway.onViolation(CloseCode.Unauthorized, 'Signed out');
     }
   }
 
@@ -276,8 +276,10 @@ export class Cluster {
   #onMessage(message: JsonValue): void {
     const received = Object(message) as EndSessionsMessage | MovesMessage | LinkMessage;
     if (received.type === 'end-sessions') {
-      this.#host.signOutHere(received.key);
-      this.moves.signOuts.remember(received.key, received.sids);
+      const { key, sids, ago } = received;
+      const before = ago === undefined ? undefined : performance.now() - ago;
+      this.#host.signOutHere(key, before);
+      this.moves.signOuts.remember(key, sids, before);
     } else if (received.type === 'link') this.links.onMessage(received);
     else if (received.type === 'move' || received.type === 'move-answer') this.moves.onMessage(received);
   }

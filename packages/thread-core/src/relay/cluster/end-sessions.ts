@@ -6,6 +6,8 @@ export interface EndSessionsMessage {
   key: string;
   /** Those that the store has of it: they end also if they come to a node later, because their owner has not heard this. */
   sids?: string[];
+  /** Milliseconds since they were to be ended, if this is told later: what their user has begun since does not end. */
+  ago?: number;
 }
 
 /**
@@ -15,16 +17,17 @@ export interface EndSessionsMessage {
 export async function askOthers(node: ClusterNode, message: EndSessionsMessage, isSettled: boolean): Promise<void> {
   const { name, lease } = node.node;
   const asked = new Set([name]);
-  const ask = async (): Promise<boolean> => {
+  const endedAt = performance.now();
+  const ask = async (about: EndSessionsMessage): Promise<boolean> => {
     const names = await node.store.nodes();
     const others = names.filter((other) => !asked.has(other));
-    await Promise.all(others.map((other) => node.store.post(other, { ...message })));
+    await Promise.all(others.map((other) => node.store.post(other, { ...about })));
     for (const other of others) asked.add(other);
     return names.includes(name);
   };
-  if ((await ask()) && isSettled) return;
+  if ((await ask(message)) && isSettled) return;
   const askAgain = (): void => {
-    ask().catch((err: unknown) => node.logger.warn({ err }, 'a sign-out could not be told to all other nodes'));
+    ask({ ...message, ago: performance.now() - endedAt }).catch((err: unknown) => node.logger.warn({ err }, 'a sign-out could not be told to all other nodes'));
   };
   setTimeout(askAgain, lease).unref();
 }

@@ -53,6 +53,7 @@ const FRAME_OVERHEAD_BYTES = 128;
 export class Gateway implements ConnectionOwner, LinkListener {
   readonly connection: SessionConnection;
   readonly isIdle = false;
+  readonly begunAt = performance.now();
   readonly #options: GatewayOptions;
   /** The number of the last frame that was written to the client. */
   written: number;

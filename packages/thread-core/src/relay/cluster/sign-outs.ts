@@ -7,9 +7,13 @@ const MAX_REMEMBERED = 10_000;
 export class SignOuts {
   readonly #times = new Map<string, number>();
 
-  /** The sessions of an identity were ended. Those that are on their way end when they come; `sids`, whenever they come. */
-  remember(identityKey: string, sids: readonly string[] = []): void {
-    setBounded(this.#times, `identity ${identityKey}`, performance.now(), MAX_REMEMBERED);
+  /**
+   * The sessions of an identity were ended, at that moment of the monotonic clock. Those that are on their way end when they come;
+   * `sids`, whenever they come.
+   */
+  remember(identityKey: string, sids: readonly string[] = [], at = performance.now()): void {
+    const identity = `identity ${identityKey}`;
+    setBounded(this.#times, identity, Math.max(at, this.#times.get(identity) ?? 0), MAX_REMEMBERED);
     for (const sid of sids) setBounded(this.#times, `session ${sid}`, Number.POSITIVE_INFINITY, MAX_REMEMBERED);
   }
 

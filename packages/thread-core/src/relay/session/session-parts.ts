@@ -19,6 +19,8 @@ const REST_INTERVAL_MS = 20;
 export class SessionParts {
   identity: unknown;
   isAdmitted = false;
+  /** By the monotonic clock. Of one that another node had that is not known: it counts as older than any sign-out. */
+  begunAt = performance.now();
   connection: SessionConnection | undefined;
   resumption: Resumption | undefined;
   existingSends: PendingSends | undefined;

@@ -68,6 +68,7 @@ export class ClientSession
     const { owned, session, request } = claimed;
     if (config.resume === undefined) return;
     this.sid = owned.sid;
+    this.begunAt = 0;
     this.identity = identity;
     this.isAdmitted = true;
     this.#host.telemetry.sessionRestored(this);

@@ -1,7 +1,8 @@
 // Sign-outs of users whose sessions have no node that could hear of it.
+import { setTimeout as pause } from 'node:timers/promises';
 import t from 'tap';
 import { deferred, to, until } from '../helpers.js';
-import { type ClusterNode, cluster } from './cluster-helpers.js';
+import { ClusterNode, cluster } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
 
@@ -71,3 +72,17 @@ for (const isBack of [false, true]) {
     await agent.waitFor('idle');
   });
 }
+
+t.test('a sign-out that a node hears of later ends nothing that its user has begun since [S-175]', async (t) => {
+  // No node of the cluster is older than its lease, as in a rolling restart.
+  const { agent, store, nodes } = await cluster(t, 1, { lease: 1500 });
+  const [a] = nodes as [ClusterNode];
+  await a.relay.endSessions('me');
+  const b = new ClusterNode(store, agent, { node: 'b', lease: 1500 });
+  t.teardown(() => b.close());
+  await until(() => b.state === 'ok', 'the node to join');
+  const [client] = await b.resume();
+  await client.ask(to('support', 'x', { id: 1 }));
+  await pause(1700);
+  t.match(await client.ask(to('support', 'y', { id: 2 })), { type: 'response' });
+});
