@@ -134,7 +134,8 @@ export class Cluster {
     if (identityKey === ANONYMOUS) return;
     this.moves.signOuts.remember(identityKey, [], Math.min(before, performance.now()));
     for (const gateway of this.gateways) {
-      if (gateway.identityKey === identityKey && gateway.begunAt <= before) gateway.onViolation(CloseCode.Unauthorized, 'Signed out');
+      if (gateway.identityKey === identityKey && gateway.begunAt <= before)
+        gateway.onViolation(CloseCode.Unauthorized, 'Signed out');
     }
   }
 

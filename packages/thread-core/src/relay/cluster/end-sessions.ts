@@ -27,7 +27,9 @@ export async function askOthers(node: ClusterNode, message: EndSessionsMessage, 
   };
   if ((await ask(message)) && isSettled) return;
   const askAgain = (): void => {
-    ask({ ...message, ago: performance.now() - endedAt }).catch((err: unknown) => node.logger.warn({ err }, 'a sign-out could not be told to all other nodes'));
+    ask({ ...message, ago: performance.now() - endedAt }).catch((err: unknown) =>
+      node.logger.warn({ err }, 'a sign-out could not be told to all other nodes'),
+    );
   };
   setTimeout(askAgain, lease).unref();
 }

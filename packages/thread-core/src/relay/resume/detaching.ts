@@ -61,15 +61,18 @@ export function waitForClient<Member extends ResumingSession>(
 
 /** The grace of a session is over, or its room is needed. In a cluster it cannot be resumed from now on. */
 export async function endDetached<Member extends ResumingSession>(
-  { config }: SessionHost<Member>,
+  { config, resumables }: SessionHost<Member>,
   session: Member,
 ): Promise<void> {
   const { record } = session;
+  resumables?.rememberUnmarked(session);
   if (config.onDisconnect === 'finish') {
     // Once it is marked, other nodes end its chats after a while, whatever its agents still do. Nobody reads what they say.
     session.resumption?.discard();
     await session.finishSends();
   }
-  if (record === undefined || (await record.expire(config.cleanupTimeout))) session.complete();
+  const isOurs = record === undefined || (await record.expire(config.cleanupTimeout));
+  resumables?.forgetUnmarked(session);
+  if (isOurs) session.complete();
   else record.giveUp();
 }

@@ -31,6 +31,8 @@ export class ResumableSessions<Member extends ResumableSession> {
   #detachedBytes = 0;
   /** Sessions that have ended, by id: the hash of the secret, and how many frames of the client had arrived. */
   readonly #expired = new Map<string, Readonly<{ secretHash: string; got: number }>>();
+  /** Those that have ended, and that the store of a cluster still has as this node's: to claim one would serve it twice. */
+  readonly #unmarked = new Map<string, Member>();
 
   readonly #parked: ParkedSessions;
 
@@ -60,6 +62,7 @@ export class ResumableSessions<Member extends ResumableSession> {
     this.uncountDetached(session);
     // Its grace may have been over here, before it turned out that another node has it.
     this.#expired.delete(session.id);
+    this.#unmarked.delete(session.id);
     return this.#byId.delete(session.id);
   }
 
@@ -72,12 +75,22 @@ export class ResumableSessions<Member extends ResumableSession> {
     if (this.#expired.size > MAX_EXPIRED && oldest !== undefined) this.#expired.delete(oldest);
   }
 
+  /** Until `forgetUnmarked` its client gets `expired`, however many others end. */
+  rememberUnmarked(session: Member): void {
+    this.#unmarked.set(session.id, session);
+  }
+
+  forgetUnmarked(session: Member): void {
+    this.#unmarked.delete(session.id);
+  }
+
   /** The session of a token, or why there is none. A wrong secret tells no more than an unknown session. */
   find(text: string, identityKey: string): Member | NotResumedReason {
     const token = readToken(text);
     if (token === undefined) return 'unknown';
     const session = this.#byId.get(token.sid);
-    const hash = session?.resumption?.secretHash ?? this.#expired.get(token.sid)?.secretHash;
+    const { resumption } = session ?? this.#unmarked.get(token.sid) ?? {};
+    const hash = resumption?.secretHash ?? this.#expired.get(token.sid)?.secretHash;
     if (hash === undefined || !isSecret(token.secret, hash)) return 'unknown';
     if (session === undefined) return 'expired';
     return session.resumption?.identityKey === identityKey ? session : 'forbidden';
@@ -85,7 +98,7 @@ export class ResumableSessions<Member extends ResumableSession> {
 
   /** Whether it ended here a while ago, or is about to. */
   hasEnded(sid: string): boolean {
-    return !this.#byId.has(sid) && this.#expired.has(sid);
+    return !this.#byId.has(sid) && (this.#expired.has(sid) || this.#unmarked.has(sid));
   }
 
   /** How many frames of the client had arrived when a session ended; undefined if that is not known any more. */

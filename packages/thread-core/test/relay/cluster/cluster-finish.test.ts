@@ -54,3 +54,25 @@ t.test('a node that closes lets sends end of a session whose client has left [S-
   t.strictSame(told, ['response']);
   await agent.waitFor('idle');
 });
+
+t.test('a session whose agent finishes is not resumed, however many others have ended since [S-176]', async (t) => {
+  const { agent, nodes } = await cluster(t, 1, {
+    lease: 10_000,
+    resume: { grace: 50 },
+    onDisconnect: 'finish',
+    maxSessions: 2000,
+  });
+  const [a] = nodes as [ClusterNode];
+  const { session, gate } = await holdStart(agent, a);
+  const [local] = a.relay.sessions;
+  await a.dropAll();
+  await until(() => a.relay.resumables?.has(local?.id ?? '') === false, 'the grace to be over');
+  for (let ended = 0; ended < 1050; ended += 50) {
+    const others = await Promise.all(Array.from({ length: 50 }, () => a.resume()));
+    for (const other of a.relay.sessions) if (other !== local) other.close();
+    await Promise.all(others.map(([client]) => client.closed));
+  }
+  t.match((await a.resume({ session, seq: 0, sent: 1 }))[1], { resumed: false, reason: 'expired' });
+  gate.release();
+  await agent.waitFor('idle');
+});
