@@ -73,7 +73,10 @@ export async function giveSession<Member extends MovableSession>(
   const offer = { link, seq: resumption.journal.lastSeq, got: resumption.got, pending: session.pendingIds() };
   session.onBackpressure();
   host.telemetry.sessionResumed(session);
-  if (!(await spill.write())) {
+  const isWritten = await spill.write();
+  // A hook may have ended it, and what its connection was told then came before the link. If it was lost, another node has it.
+  if (session.isEnding) return record.isReleased ? 'retry' : 'expired';
+  if (!isWritten) {
     if (session.connection === remote) release(host, session, resumption, remote);
     return 'retry';
   }

@@ -98,3 +98,17 @@ t.test('a thread that the application has forgotten is not continued at another 
   t.match(await second.ask(to('support', 'y', { id: 3 })), { type: 'response', id: 3 });
   t.equal(agent.counters.started, 3);
 });
+
+t.test('a session that a hook ends when its client comes to another node is not continued there [S-177]', async (t) => {
+  const { agent, nodes } = await cluster(t, 2, {
+    lease: 10_000,
+    hooks: { onResume: (session) => session.close(4401, 'Token expired') },
+  });
+  const [a, b] = nodes as Pair;
+  const { session, gate } = await holdStart(agent, a);
+  await a.dropAll();
+  const [, ready] = await b.resume({ session, seq: 0, sent: 1 });
+  t.match(ready, { resumed: false, reason: 'expired' });
+  gate.release();
+  await agent.waitFor('idle');
+});
