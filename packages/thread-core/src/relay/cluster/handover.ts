@@ -58,7 +58,8 @@ export async function giveSession<Member extends MovableSession>(
   }
   resumption.settle(request.seq, request.sent);
   if (session.isAtRest) {
-    if (await handOver(session, resumption, record, to)) return 'moved';
+    const answer = await handOver(host, session, resumption, record, to);
+    if (answer !== 'retry') return answer;
     // A newer connection may have come meanwhile.
     if (!session.isEnding && session.connection === undefined) waitForClient(host, session, resumption);
     return 'retry';
@@ -99,20 +100,26 @@ function attemptHandover(resumption: Resumption, record: SessionRecord, to: stri
   return attempt;
 }
 
-/** Hands the session over. Resolves to whether that node has it now; never rejects. */
-async function handOver(
-  session: MovableSession,
+/**
+ * Hands the session over. `moved`: that node has it now. `expired`: so it has, but the application has ended it meanwhile. That node
+ * finds it in the store a lease later, and ends it. Never rejects.
+ */
+async function handOver<Member extends MovableSession>(
+  { resumables }: SessionHost<Member>,
+  session: Member,
   resumption: Resumption,
   record: SessionRecord,
   to: string,
-): Promise<boolean> {
+): Promise<'moved' | 'expired' | 'retry'> {
   try {
-    if (!(await attemptHandover(resumption, record, to))) return false;
+    if (!(await attemptHandover(resumption, record, to))) return 'retry';
+    // One that this node has left to others, because it closes, has not ended.
+    const answer = resumables?.hasEnded(session.id) ? 'expired' : 'moved';
     session.onLost();
-    return true;
+    return answer;
   } catch (error) {
     record.failed(error);
-    return false;
+    return 'retry';
   } finally {
     resumption.moving = undefined;
   }

@@ -1,8 +1,8 @@
 // Threads that the application itself has in sessions.
 import t from 'tap';
 import { text } from '../../../src/index.js';
-import { to, until } from '../helpers.js';
-import { type ClusterNode, cluster, holdStart, type Ready } from './cluster-helpers.js';
+import { deferred, to, until } from '../helpers.js';
+import { type ClusterNode, cluster, countCalls, holdStart, type Ready } from './cluster-helpers.js';
 
 type Pair = [ClusterNode, ClusterNode];
 
@@ -112,3 +112,26 @@ t.test('a session that a hook ends when its client comes to another node is not 
   gate.release();
   await agent.waitFor('idle');
 });
+
+t.test(
+  'a session that the application closes while it moves to another node is not continued there [S-178]',
+  async (t) => {
+    const { agent, store, nodes } = await cluster(t, 2, { lease: 300 });
+    const [a, b] = nodes as Pair;
+    const [first, { session }] = await a.resume();
+    await first.ask(to('support', 'x', { id: 1 }));
+    const [local] = a.relay.sessions;
+    await a.dropAll();
+    const gate = deferred();
+    a.gates.handover = gate.promise;
+    const calls = countCalls(a, 'handover');
+    const resuming = b.resume({ session, seq: 1, sent: 1 });
+    await until(() => calls.count > 0, 'the session to be handed over');
+    local?.close(4403, 'Banned');
+    gate.resolve();
+    const [, ready] = await resuming;
+    t.match(ready, { resumed: false, reason: 'expired' });
+    await agent.waitFor('idle');
+    await until(async () => (await store.sessionsOf('me')).length === 1, 'the store to have the new session only');
+  },
+);
