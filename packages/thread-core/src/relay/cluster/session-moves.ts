@@ -18,6 +18,7 @@ import type {
   ResumeResult,
 } from './move-messages.js';
 import { SignOuts } from './sign-outs.js';
+import { UncertainRequests } from './uncertain-requests.js';
 
 export interface MovesHost {
   hasSession(sid: string): boolean;
@@ -39,7 +40,7 @@ const FINAL: readonly unknown[] = [
   'forbidden',
 ] satisfies ResumeResult[];
 
-/** The most requests and questions that are remembered, of each. */
+/** The most questions that are remembered. */
 const MAX_REMEMBERED = 10_000;
 
 /** The pauses between two claims: each is twice as long as the one before. After a handover there is none. */
@@ -56,8 +57,7 @@ export class SessionMoves {
   readonly #answers = new Map<string, Deferred<MoveAnswer>>();
   /** Questions of other nodes that were taken. A client of the store may post one again whose answer was lost. */
   readonly #asked = new Map<string, true>();
-  /** Requests, by session id, whose session may come here although the store's or the owner's answer gets lost. */
-  readonly #uncertain = new Map<string, { request: ResumeRequest; askedAt: number }>();
+  readonly #uncertain = new UncertainRequests();
   readonly signOuts = new SignOuts();
   readonly #stopping = new AbortController();
   /** Sessions that were taken over from other nodes, and sessions that were given to them. */
@@ -78,9 +78,9 @@ export class SessionMoves {
 
   /** Takes a session that the store has for this node. Returns false if no client has asked for it here. */
   adopt(sid: string): boolean {
-    const asked = this.#uncertain.get(sid);
-    if (asked !== undefined) void this.#accept(asked.request, asked.askedAt);
-    return asked !== undefined || this.#node.waiting.has(sid);
+    const asked = this.#uncertain.of(sid);
+    for (const { request, askedAt } of asked) void this.#accept(request, askedAt);
+    return asked.length > 0 || this.#node.waiting.has(sid);
   }
 
   /** Takes no more sessions, and waits for no more answers of other nodes. Resolves when no attempt is running. */
@@ -97,7 +97,7 @@ export class SessionMoves {
       try {
         await this.#node.joined();
         const result = await this.#resume(request, askedAt, isWanted);
-        if (FINAL.includes(result)) this.#uncertain.delete(sid);
+        if (FINAL.includes(result)) this.#uncertain.remove(request);
         return result;
       } catch (err) {
         this.#node.logger.warn({ session: sid, err }, 'a session could not be looked for in the cluster');
@@ -117,7 +117,7 @@ export class SessionMoves {
     while (isGiven || isWanted()) {
       if (signal.aborted && !isGiven) return 'unavailable';
       if (await this.#isHere(request.sid)) return 'local';
-      setBounded(this.#uncertain, request.sid, { request, askedAt }, MAX_REMEMBERED);
+      this.#uncertain.add(request, askedAt);
       const claim = await this.#claim(request);
       if (claim === 'disputed') {
         await this.#pause(MAX_WAIT_MS);
@@ -188,7 +188,7 @@ export class SessionMoves {
   async #restore(owned: Ownership, session: StoredSession, request: ResumeRequest, askedAt: number): Promise<void> {
     const { sid } = owned;
     const journal = await readJournal(this.#node.store, sid);
-    this.#uncertain.delete(sid);
+    this.#uncertain.removeAll(sid);
     if (this.#node.givenUp.includes(owned)) session.exact = false;
     this.#node.waiting.add(sid, session.grace);
     await this.#host.restore({ owned, session, request, journal });
@@ -230,7 +230,7 @@ export class SessionMoves {
   /** Takes a session that was given to this node, and which nobody waits for here. It waits for its client. */
   take(request: ResumeRequest): void {
     if (this.#stopping.signal.aborted) return;
-    void this.#accept(request, this.#uncertain.get(request.sid)?.askedAt ?? performance.now());
+    void this.#accept(request, this.#uncertain.find(request)?.askedAt ?? performance.now());
   }
 
   /** Takes a session that this node has given up, or could not restore, because its client has come to another node. */
@@ -248,8 +248,10 @@ export class SessionMoves {
       if (this.#host.hasSession(sid)) return;
       try {
         const claim = await this.#claim(request);
-        if (claim !== 'disputed' && claim.state === 'claimed')
-          await this.#restore(claim.owned, claim.session, request, askedAt);
+        if (claim === 'disputed') return;
+        if (claim.state === 'claimed') await this.#restore(claim.owned, claim.session, request, askedAt);
+        // Its secret is wrong, or the session has ended.
+        else if (claim.state !== 'busy') this.#uncertain.remove(request);
       } catch (err) {
         this.#node.logger.warn({ session: sid, err }, 'a session that was given to this node could not be taken');
       }

@@ -580,6 +580,39 @@ t.test('a session that a node has claimed without an answer of the store is not 
   t.equal(agent.counters.started, 1, 'in the same chat');
 });
 
+for (const ending of ['is told that it is unknown', 'gets no answer'] as const) {
+  t.test(
+    `a session that came to a node without an answer of the store is taken, though a wrong secret for it ${ending} [S-60]`,
+    async (t) => {
+      const { agent, nodes } = await cluster(t, 3);
+      const [a, b, c] = nodes as [ClusterNode, ClusterNode, ClusterNode];
+      const [first, { session }] = await a.resume();
+      t.match(await first.ask(to('support', 'x', { id: 1 })), { type: 'response', seq: 1 });
+      a.isCutOff = true;
+      await until(() => a.state === 'fenced', 'its lease to be over');
+      const renewing = deferred();
+      b.gates.renew = renewing.promise;
+      b.lost.add('claim');
+      const client = await b.connect();
+      client.send({ type: 'resume', session, seq: 1, sent: 1 });
+      t.equal((await client.closed).code, 1013);
+      const isAnswered = ending === 'is told that it is unknown';
+      if (isAnswered) b.lost.delete('claim');
+      const stranger = await b.connect();
+      stranger.send({ type: 'resume', session: `${session}x`, seq: 1, sent: 1 });
+      if (isAnswered) t.match(await stranger.next(), { type: 'ready', resumed: false, reason: 'unknown' });
+      else t.equal((await stranger.closed).code, 1013);
+      b.lost.delete('claim');
+      stranger.socket.close();
+      renewing.resolve();
+      const [second, ready] = await c.resume({ session, seq: 1, sent: 1 });
+      t.match(ready, { resumed: true, session, seq: 1 });
+      t.match(await second.ask(to('support', 'x', { id: 2 })), { type: 'response', seq: 2 });
+      t.equal(agent.counters.started, 1, 'in the same chat');
+    },
+  );
+}
+
 t.test(
   'a node whose lease is over resumes a session of its own when a renewal has told whose it is [S-103]',
   async (t) => {
