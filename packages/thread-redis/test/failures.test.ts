@@ -120,6 +120,24 @@ for (const client of ['node-redis 6', 'ioredis 6']) {
     t.equal((await store.renew(node)).sessions, 1);
   });
 
+  t.test(
+    `${client}: a search for past sessions that Redis makes late, when all leases are over, ends none [S-164]`,
+    async (t) => {
+      const { server, store } = await begin(t, client);
+      const [owner, reaper] = [node('c', 500), node('d', 500)];
+      await store.join(owner);
+      await store.join(reaper);
+      await store.open(owner, { sid: 's1', grace: 1 });
+      const search = () => store.reap(reaper, { limit: 10, takeoverAfter: LONG });
+      // The server has the script from now on.
+      t.same(await search(), []);
+      server.signal('SIGSTOP');
+      await t.rejects(search(), { name: 'StoreError', code: 'away' }, 'after the end of all leases');
+      server.signal('SIGCONT');
+      t.match(await store.renew(owner), { sessions: 1, lapsed: true });
+    },
+  );
+
   t.test(`${client}: a Redis that holds commands back (CLIENT PAUSE) counts as away`, async (t) => {
     const { admin, store, node } = await begin(t, client);
     await admin.command('CLIENT', 'PAUSE', '2500', 'ALL');

@@ -99,7 +99,8 @@ if not isCurrent(NAME, INC) then return failed('FENCED', 'node ' .. NAME) end
 local time, limit, taken = now(), tonumber(ARGV[3]), {}
 local due = time + tonumber(ARGV[4])
 local _, settles = boot(time, ARGV[5], ARGV[6])
-if settles > time then return taken end
+-- A command may be carried out late, when Redis was away: then no lease was renewed, and the owners may be alive.
+if settles > time or expiryOf(idOf(NAME, INC)) <= time then return taken end
 
 -- Sessions of a list, from an offset. Whether there may be more behind them.
 local PART = 1000

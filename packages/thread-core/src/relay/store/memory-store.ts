@@ -173,7 +173,7 @@ export class MemoryStore implements SessionStore {
   async reap(node: StoreNode, { limit, takeoverAfter }: ReapOptions): Promise<ReapedSession[]> {
     this.#checkNode(node);
     const now = performance.now();
-    if (this.#settlesAt > now) return [];
+    if (this.#settlesAt > now || !this.#nodes.isAlive(node)) return [];
     const reaped: ReapedSession[] = [];
     for (const record of this.#records.values()) {
       if (reaped.length >= limit) break;

@@ -209,8 +209,8 @@ export interface SessionStore {
   expire(owned: Ownership, takeoverAfter: number): Promise<void>;
   /**
    * Phase one of reaping: takes over sessions of dead nodes and parked ones whose grace is over, and those whose
-   * reaper has taken too long. Nothing is reaped for one lease after data was lost. An answer that got lost is not
-   * given again: those sessions are taken over after `takeoverAfter`.
+   * reaper has taken too long. Nothing is reaped for one lease after data was lost, nor by a node whose own lease is over.
+   * An answer that got lost is not given again: those sessions are taken over after `takeoverAfter`.
    */
   reap(node: StoreNode, options: ReapOptions): Promise<ReapedSession[]>;
   /**

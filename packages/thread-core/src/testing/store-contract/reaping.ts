@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { fenced, isFencedOff, LONG, type Part, SHORT } from './world.js';
+import { fenced, isFencedOff, LONG, type Part, SHORT, until } from './world.js';
 
 export const reaping: Part = (test) => {
   test('sessions of a dead node are reaped with their threads, and their old owner is fenced off', async ({ a, b }) => {
@@ -27,6 +27,23 @@ export const reaping: Part = (test) => {
     await b.store.leave(b.node());
     assert.deepEqual(await c.reap(), []);
     assert.equal((await c.claim('s2')).state, 'claimed');
+  });
+
+  test('a node whose lease is over reaps nothing: the others may be alive, and may not have reached the store either', async ({
+    a,
+    b,
+    c,
+  }) => {
+    await a.join(SHORT);
+    await a.open('s1', { grace: 0 });
+    await b.join(SHORT);
+    await c.join();
+    await until(
+      () => c.store.nodes(),
+      (names) => names.length === 1,
+    );
+    assert.deepEqual(await b.reap(), []);
+    assert.equal((await c.reap()).length, 1);
   });
 
   test('each session is reaped by one node', async ({ a, b, c }) => {
