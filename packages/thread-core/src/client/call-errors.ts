@@ -1,5 +1,6 @@
 import { ARC_VERSION } from '@arc/thread-protocol';
 import {
+  AgentNotAvailableError,
   AgentTimeoutError,
   AgentUnreachableError,
   type ArcError,
@@ -12,7 +13,7 @@ import {
 import type { Attempt } from './attempt.js';
 import type { Breaker } from './breaker.js';
 import type { CallRequest } from './call-request.js';
-import { describeTransportError } from './transport-error.js';
+import { describeTransportError, NotOwnerError } from './transport-error.js';
 
 /** What an error of a call is about: the request, and what is known of its answer. */
 export interface CallFacts extends ArcErrorOptions {
@@ -40,8 +41,12 @@ export function streamBrokeOff(about: CallFacts, reason: string): ArcError {
   return new StreamInterruptedError(`The stream broke off: ${reason}`, about);
 }
 
-/** No connection was made, or it was lost. */
+/** No connection was made, it was lost, or nothing may be written to it. */
 export function connectionError(about: CallFacts, { isStream, hasBody }: Attempt): ArcError {
+  // Nothing is known against the agent.
+  if (about.cause instanceof NotOwnerError) {
+    return new AgentNotAvailableError('Temporarily unavailable: try again later', about);
+  }
   const reason = describeTransportError(about.cause);
   if (isStream) return streamBrokeOff(about, reason);
   if (hasBody) return new AgentUnreachableError(`The answer broke off: ${reason}`, about);

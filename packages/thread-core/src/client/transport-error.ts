@@ -16,7 +16,6 @@ const REASONS: Record<string, string> = {
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'its content-length is wrong',
   UND_ERR_INVALID_ARG: 'a header cannot be sent',
   UND_ERR_ABORTED: 'the proxy refused the connection',
-  ARC_NOT_OWNER: 'another process may own the session by now',
 };
 
 /** Codes of Node and OpenSSL for a TLS handshake that failed. */

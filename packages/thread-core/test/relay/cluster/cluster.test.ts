@@ -436,6 +436,27 @@ t.test(
   },
 );
 
+t.test(
+  'a message that may not be written any more is answered with -41002, since nothing was sent [F-167]',
+  async (t) => {
+    const { store, before } = watched();
+    const lease = 300;
+    const all = await world(t, { cluster: { store, lease } });
+    const client = await all.connect();
+    await client.ask(to('support', 'hello'));
+    const [renewing, storing] = [deferred(), deferred()];
+    before.renew = () => renewing.promise;
+    before.thread = () => storing.promise;
+    client.send(to('hr', 'is anybody there?', { id: 1 }));
+    // The store takes the thread, when nobody has renewed the lease.
+    await until(() => !(all.relay.cluster?.isLeaseGood ?? true), 'the lease to be over');
+    storing.resolve();
+    t.match(await client.next(), { type: 'error', id: 1, data: { code: -41002 } });
+    t.equal(all.agent.counters.started, 1);
+    renewing.resolve();
+  },
+);
+
 t.test('relay.endSessions ends the sessions of a user on all nodes, and those of dead nodes', async (t) => {
   const store = memoryStore();
   const attach = (request: { headers: { user?: string } }) => ({ identity: { id: request.headers.user } });
