@@ -39,7 +39,7 @@ export async function giveSession<Member extends MovableSession>(
   const askedAt = performance.now() - (request.waited ?? 0);
   // The client has given that attempt up, and made another one, which has the session.
   if (session.connection !== undefined && askedAt < resumption.askedAt) return 'replaced';
-  if (resumption.mayBeLate(to)) return 'retry';
+  if (resumption.mayBeLate(to, request)) return 'retry';
   if (session.connection !== undefined) {
     disconnect(host, session, session.connection, CloseCode.SessionTakenOver, 'Taken over by a newer connection');
   }

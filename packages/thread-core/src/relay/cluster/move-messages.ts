@@ -12,6 +12,9 @@ export type ResumeRequest = {
   readonly sent: number;
   /** Milliseconds since it asked. Nodes of an older build do not say it. */
   readonly waited?: number;
+  /** The id of the question, and of the last one for this client to which the owner's answer has come. Nodes of an older build say neither. */
+  readonly ask?: string;
+  readonly answered?: string;
 };
 
 /** The session stays with its owner while something runs. The asking node forwards frames over a link. */

@@ -113,6 +113,8 @@ export class SessionMoves {
     // The owner has handed it to this node: nobody else has it, even if the client has left.
     let isGiven = false;
     let pause = MIN_WAIT_MS;
+    /** The last question that was answered. */
+    let answered: string | undefined;
     const { signal } = this.#stopping;
     while (isGiven || isWanted()) {
       if (signal.aborted && !isGiven) return 'unavailable';
@@ -132,11 +134,13 @@ export class SessionMoves {
       if (!mayAsk) return 'unavailable';
       // If the owner does not answer, a later claim succeeds when its lease is over.
       const wait = Math.min(Math.max(claim.retryAfter, MIN_WAIT_MS), node.lease);
-      const asking = { ...request, waited: performance.now() - askedAt };
-      const answer = claim.owner === undefined ? undefined : await this.#ask(claim.owner, asking, wait);
+      const ask = randomUUID();
+      const asking = { ...request, waited: performance.now() - askedAt, ask, ...(answered && { answered }) };
+      const answer = claim.owner === undefined ? undefined : await this.#ask(claim.owner, ask, asking, wait);
       if (typeof answer === 'object' && claim.owner !== undefined) return { ...answer, owner: claim.owner };
       if (answer === 'gap' || answer === 'expired' || answer === 'replaced') return answer;
       isGiven = answer === 'moved';
+      if (answer !== undefined) answered = ask;
       if (!isGiven) await this.#pause(claim.owner ? pause : wait);
       pause = Math.min(pause * 2, MAX_WAIT_MS);
       mayAsk = this.#node.isLeaseGood;
@@ -171,10 +175,9 @@ export class SessionMoves {
     return this.#host.hasSession(sid);
   }
 
-  async #ask(owner: string, request: ResumeRequest, timeout: number): Promise<MoveAnswer | undefined> {
+  async #ask(owner: string, ask: string, request: ResumeRequest, timeout: number): Promise<MoveAnswer | undefined> {
     const { store, node } = this.#node;
     const answer = defer<MoveAnswer>();
-    const ask = randomUUID();
     this.#answers.set(ask, answer);
     try {
       const message: MoveMessage = { type: 'move', from: node.name, ask, request };

@@ -76,8 +76,8 @@ export class Resumption {
   /** When the client asked for the session on its latest connection, or earlier, by the monotonic clock. */
   askedAt = performance.now();
   #connection: SessionConnection | undefined;
-  /** The nodes that have asked for the session since it has this connection. */
-  #askedBy: Set<string> | undefined;
+  /** The nodes that have asked for the session since it has this connection, and the id of the last question of each. */
+  #askedBy: Map<string, string | undefined> | undefined;
   #isDiscarded = false;
   #graceTimer: NodeJS.Timeout | undefined;
   /** The address of the last connection. */
@@ -222,12 +222,15 @@ export class Resumption {
 
   /**
    * Whether another node's question for the session may be older than the connection. That node is to ask again, which it does only
-   * while it has the client: a connection that is taken over is closed for good.
+   * while it has the client: a connection that is taken over is closed for good. It has asked again if it has heard that: more than
+   * one question of it may be late. A node of an older build does not say so.
    */
-  mayBeLate(node: string): boolean {
-    if (this.#connection === undefined || this.#askedBy?.has(node)) return false;
-    this.#askedBy = (this.#askedBy ?? new Set()).add(node);
-    return true;
+  mayBeLate(node: string, { ask, answered }: { readonly ask?: string; readonly answered?: string }): boolean {
+    if (this.#connection === undefined) return false;
+    this.#askedBy ??= new Map();
+    const hasAskedAgain = this.#askedBy.has(node) && (ask === undefined || this.#askedBy.get(node) === answered);
+    if (!hasAskedAgain) this.#askedBy.set(node, ask);
+    return !hasAskedAgain;
   }
 
   /** The connection is lost. Calls back if the session gets no other within the grace period. */

@@ -51,6 +51,32 @@ t.test('a clock that is set back while the store is away does not make a lease g
   t.ok(searches.count < 10, `${searches.count} searches`);
 });
 
+t.test('two questions for a session that come late do not close the connection that came since [S-128]', async (t) => {
+  const { nodes } = await cluster(t, 2);
+  const [a, b] = nodes as Pair;
+  const [first, { session }] = await a.resume();
+  await first.ask(to('support', 'x', { id: 1 }));
+  await a.dropAll();
+  const moves = a.relay.cluster?.moves;
+  if (moves === undefined) throw new Error('It is no node of a cluster');
+  const onMessage = moves.onMessage.bind(moves);
+  const late: Parameters<typeof onMessage>[0][] = [];
+  moves.onMessage = (message) => void late.push(message);
+  const gone = await b.connect();
+  gone.send({ type: 'resume', session, seq: 1, sent: 1 });
+  await until(() => late.length === 2, 'the other node to ask again', 10_000);
+  await b.dropAll();
+  const [second, ready] = await a.resume({ session, seq: 1, sent: 1 });
+  t.match(ready, { resumed: true });
+  const resumedAt = performance.now();
+  // They say for how long the client had waited when they were posted, and not for how long they were under way.
+  const waited = Math.max(...late.map((message) => message.request.waited ?? 0));
+  await until(() => performance.now() - resumedAt > waited, 'them to seem newer');
+  moves.onMessage = onMessage;
+  for (const message of late) onMessage(message);
+  t.match(await second.ask(to('support', 'y', { id: 2 })), { type: 'response', seq: 2 });
+});
+
 t.test('an attempt to resume that its client has given up takes nothing from the newer one [S-163]', async (t) => {
   const { nodes } = await cluster(t, 3);
   const [a, b, c] = nodes as Three;
