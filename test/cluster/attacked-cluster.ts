@@ -2,25 +2,25 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { CuttingProxy, Random, until } from '@arc/test-client';
 import type { Test } from 'tap';
 import { check } from '../history/check.js';
-import { type ClientRecord, createHistory, type History } from '../history/history.js';
+import { createHistory, type History } from '../history/history.js';
 import { RecordedClient, type RecordedSend } from '../history/recorded-client.js';
 import { AgentProcess } from './agent.js';
+import type { ClientGroup } from './client-group.js';
 import { Cluster } from './cluster.js';
-import { type Attack, type ClientGroup, excusesOf, Nemesis } from './nemesis.js';
+import { Leftovers } from './leftovers.js';
+import { type Attack, excusesOf, leavesConnections, Nemesis } from './nemesis.js';
 
-const LEASE = 1000;
+/** Also the shortest grace: no session is kept for less than a lease. */
+export const LEASE = 1000;
 /** After a run the agent has hundreds of chats to end at once. */
 const CLEANUP_TIMEOUT = 5000;
 /** Longer than everything that the nemesis does: no session may expire. */
 const GRACE = 60_000;
 
-/** Between two looks at what is left. */
-const LOOK_MS = 50;
-
 export interface AttackedClusterOptions {
   /** Arguments of the redis-server. */
   redis?: string[];
-  /** Milliseconds for which a session is kept. With a shorter one than by default sessions may expire. */
+  /** Milliseconds for which a session is kept. With a shorter one than by default those may expire that wait for their clients. */
   grace?: number;
   /** The environment of the nodes. */
   env?: NodeJS.ProcessEnv;
@@ -39,14 +39,14 @@ export class AttackedCluster {
   /** That of the run that is under way. */
   #history: History = createHistory();
   #turn = 0;
-  /** What an earlier run has left in the store, which was excused there. */
-  #former = new Set<string>();
 
   static async create(t: Test, options: AttackedClusterOptions = {}): Promise<AttackedCluster> {
     const { redis = [], grace = GRACE, env = process.env } = options;
     let attacked: AttackedCluster | undefined;
     // A message that reaches the agent late belongs to the history in which it was sent.
-    const agent = await AgentProcess.start((record) => (attacked as AttackedCluster).#history.reached.push(record));
+    const agent = await AgentProcess.start((record) => {
+      (attacked as AttackedCluster).#history.reached.push({ ...record, at: performance.now() });
+    });
     t.teardown(() => agent.stop());
     const settings = { lease: LEASE, cleanupTimeout: CLEANUP_TIMEOUT, grace, heartbeat: 1000, redis, env };
     const cluster = await Cluster.start(t, { ...settings, endpoint: agent.endpoint });
@@ -71,34 +71,45 @@ export class AttackedCluster {
     const history = createHistory();
     const began = Date.now();
     this.#history = history;
-    this.#former = new Set(await this.#keys());
-    const nemesis = new Nemesis(seed, this.cluster, this.#agent, this.#proxy);
+    const { cluster } = this;
+    const leftovers = await Leftovers.begin(cluster, this.#agent);
+    const nemesis = new Nemesis(seed, { cluster, agent: this.#agent, proxy: this.#proxy, history });
     const clients = Array.from(
       { length: clientCount },
       (_, index) => new RecordedClient(history, `seed ${seed} client ${index}`, this.#proxy.url),
     );
     const group = new TalkingClients(seed, clients, this.#waitLimit);
-    if (this.#options.grace !== undefined) for (const client of clients) client.excuse('expiry');
+    const isGraceShort = this.#options.grace !== undefined;
     await group.say('hello');
     const talking = group.talk();
     for (const atOnce of steps) {
       await wait(nemesis.random.below(LEASE));
-      const withdrawals = clients.flatMap((client) => [...excusesOf(atOnce)].map((excuse) => client.excuse(excuse)));
-      await nemesis.attack(atOnce, group);
-      await nemesis.heal();
-      // Until leases have run out and sessions have moved this is not certain.
-      await wait(LEASE * 2);
+      const excuses = [...excusesOf(atOnce, isGraceShort)];
+      const withdrawals = clients.flatMap((client) => excuses.map((excuse) => client.excuse(excuse)));
+      const isQuiet = leavesConnections(atOnce) && (await this.#hasNoGateways());
+      const connections = clients.map(countConnections);
+      try {
+        await nemesis.attack(atOnce, group);
+        await nemesis.heal();
+        // Until leases have run out and sessions have moved this is not certain.
+        await wait(LEASE * 2);
+      } finally {
+        await nemesis.stop();
+      }
       for (const withdraw of withdrawals) withdraw();
+      const lost = clients.filter((client, index) => countConnections(client) !== connections[index]);
+      if (isQuiet) for (const { record } of lost) history.failures.push(`${record.name} has lost its connection`);
     }
     group.stop();
     await talking;
     await group.say('goodbye');
     await Promise.all(clients.map((client) => client.close()));
     this.#proxy.cut();
-    await this.#recordLeft(
-      history,
-      steps.some((atOnce) => excusesOf(atOnce).has('data')),
-    );
+    const left = {
+      mayLoseData: steps.some((atOnce) => excusesOf(atOnce).has('data')),
+      hasStrangers: steps.some((atOnce) => atOnce.includes('wrong secrets') && atOnce.length > 1),
+    };
+    await leftovers.record(history, left, this.#waitLimit);
     const problems = [...check(history), ...group.unsettled()];
     if (problems.length > 0 && this.#options.printsLogs) await this.#printLogs(began, history);
     return problems.map((problem) => `${problem} [${nemesis.log.join(', ')}]`);
@@ -109,8 +120,9 @@ export class AttackedCluster {
    * how busy the machine was.
    */
   async #printLogs(began: number, history: History): Promise<void> {
-    if (history.left.keys !== 0) {
-      for (const key of await this.#keys()) console.error(key, await this.cluster.client.hgetall(key).catch(() => ''));
+    if (history.left.sessions !== 0) {
+      const { client } = this.cluster;
+      for (const key of await client.keys('arc:*')) console.error(key, await client.hgetall(key).catch(() => ''));
     }
     for (const { name, wire } of history.clients) {
       for (const { frame } of wire) if ('reason' in frame) console.error(`${name} ${frame.reason}`);
@@ -126,14 +138,13 @@ export class AttackedCluster {
     }
   }
 
-  get #waitLimit(): number | undefined {
-    return this.#options.waitLimit;
+  async #hasNoGateways(): Promise<boolean> {
+    const counts = await Promise.all(this.cluster.nodes.map((node) => node.gateways()));
+    return counts.every((count) => count === 0);
   }
 
-  /** The keys of sessions, of users, and of what is parked or being reaped. All others are of nodes that live. */
-  async #keys(): Promise<string[]> {
-    const keys = await this.cluster.client.keys('arc:*');
-    return keys.filter((key) => /^arc:(?:s:|u:|parked$|reaping$)/.test(key));
+  get #waitLimit(): number | undefined {
+    return this.#options.waitLimit;
   }
 
   /** A balancer notices that a node is frozen. */
@@ -142,34 +153,6 @@ export class AttackedCluster {
     this.#turn = (this.#turn + 1) % nodes.length;
     return nodes[this.#turn]?.port ?? 0;
   }
-
-  /**
-   * A chat is excused if its client has lost the session with the data of the store: then no node knows of it. What is left
-   * of such a session is kept for the grace.
-   */
-  async #recordLeft(history: History, mayLoseData: boolean): Promise<void> {
-    const isExcused = ({ log }: ClientRecord): boolean => mayLoseData && log.some(({ type }) => type === 'lost');
-    const excused = new Set(history.clients.filter(isExcused).flatMap(({ log }) => log.map(labelOf)));
-    // What the agent has got until now is in the history when it has answered.
-    await this.#agent.ask('countOpen', []);
-    const chats = new Set(history.reached.filter(({ label }) => !excused.has(label)).map(({ chatId }) => chatId));
-    const openChats = (): Promise<number> => this.#agent.ask('countOpen', [...chats]);
-    const sessionKeys = async (): Promise<string[]> => {
-      const keys = excused.size > 0 ? [] : await this.#keys();
-      return keys.filter((key) => !this.#former.has(key));
-    };
-    const isGone = async (): Promise<boolean> => {
-      // Each look takes the processor from the nodes.
-      await wait(LOOK_MS);
-      return (await openChats()) === 0 && (await sessionKeys()).length === 0;
-    };
-    await until(isGone, 'all chats and sessions to be gone', this.#waitLimit).catch(() => undefined);
-    Object.assign(history.left, { chats: await openChats(), keys: (await sessionKeys()).length });
-  }
-}
-
-function labelOf(entry: ClientRecord['log'][number]): string | undefined {
-  return entry.type === 'send' ? entry.label : undefined;
 }
 
 /** The clients of a run, and what they send. */
@@ -186,11 +169,24 @@ class TalkingClients implements ClientGroup {
     this.clients = clients;
   }
 
-  /** Every client says something in a thread that it never ends. */
   async say(what: string): Promise<void> {
+    await this.#say(what, () => true);
+  }
+
+  sayConnected(what: string): Promise<boolean> {
+    return this.#say(what, ({ isConnected }) => isConnected);
+  }
+
+  /** Every client says something in a thread that it never ends. Resolves to whether those that are awaited were told in time. */
+  async #say(what: string, isAwaited: (client: RecordedClient) => boolean): Promise<boolean> {
     const thread = { agentId: 'anchor', contextId: 'anchor', stream: true };
-    const sends = this.clients.map((client) => this.#send(client, what, 1, 0, thread));
-    await until(() => sends.every(isSettled), `everybody to say ${what}`, this.#waitLimit).catch(() => undefined);
+    const sends = this.clients.map((client) => ({ client, send: this.#send(client, what, 1, 0, thread) }));
+    const isTold = (): boolean => sends.every(({ client, send }) => isSettled(send) || !isAwaited(client));
+    const told = until(isTold, `everybody to say ${what}`, this.#waitLimit);
+    return await told.then(
+      () => true,
+      () => false,
+    );
   }
 
   /** Until it is stopped, every client sends messages, cancels some, and ends threads. */
@@ -233,6 +229,11 @@ class TalkingClients implements ClientGroup {
     const label = `${this.#seed}-${what}-${++this.#labels}`;
     return client.send({ label, pieces, size: 0, delay, held: false }, thread);
   }
+}
+
+/** How many connections it has had, on which it had a session. */
+function countConnections({ record }: RecordedClient): number {
+  return record.wire.filter(({ frame }) => frame.type === 'ready').length;
 }
 
 function isSettled({ record }: RecordedSend): boolean {

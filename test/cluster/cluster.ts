@@ -37,6 +37,11 @@ export class Node {
     return (await this.#ask('stats')).stats.cluster?.state === 'ok';
   }
 
+  /** How many connections it has whose sessions are on other nodes. */
+  async gateways(): Promise<number | undefined> {
+    return (await this.#ask('stats')).stats.cluster?.gateways;
+  }
+
   async renewals(): Promise<number> {
     return (await this.#ask('stats')).renewals;
   }
@@ -118,7 +123,8 @@ export class Cluster {
     this.#agent = agent;
     this.lease = lease;
     this.cleanupTimeout = cleanupTimeout;
-    this.client = new Redis(redis.url, { retryStrategy: () => 50 });
+    // What is asked of a server that is away waits for it.
+    this.client = new Redis(redis.url, { retryStrategy: () => 50, maxRetriesPerRequest: null });
     this.client.on('error', () => undefined);
   }
 

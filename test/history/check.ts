@@ -1,14 +1,19 @@
-import type { RelayFrame } from '@arc/thread-protocol';
-import type { ClientRecord, Excuse, History, SendRecord } from './history.js';
+import { ErrorCode, type RelayFrame } from '@arc/thread-protocol';
+import { checkIntrusions } from './check-intrusions.js';
+import { checkOutages } from './check-outages.js';
+import { type ClientRecord, type Excuse, type History, type SendRecord, sendsOf } from './history.js';
 
 /** Excuses for each way in which a send may fail. */
 const ALLOWED: Record<string, readonly Excuse[]> = {
   InterruptedError: ['end', 'expiry', 'stolen', 'crash', 'lapse'],
   SessionLostError: ['expiry', 'stolen', 'data'],
   ClosedError: ['stolen', 'closed'],
-  // The relay answers so if it may not own the session any more.
+  // The relay answers so if it may not own the session any more, with one code only.
   AgentError: ['crash', 'store'],
 };
+
+/** What the relay answers if it may not send a message. Then it has not sent it. */
+const UNAVAILABLE: number = ErrorCode.AgentNotAvailable;
 
 const LAST: readonly RelayFrame['type'][] = ['response', 'done', 'error', 'cancelled'];
 
@@ -17,19 +22,17 @@ export function check(history: History): string[] {
   const reached = countReached(history);
   return [
     ...history.clients.flatMap((client) => [
-      ...sends(client).flatMap((send) => checkSend(send, reached.get(send.label) ?? 0)),
+      ...sendsOf(client).flatMap((send) => checkSend(send, reached.get(send.label) ?? 0)),
       ...checkWire(client),
       ...checkThreads(client, history),
       ...checkLate(client, history),
     ]),
     ...checkStrangers(history),
+    ...checkOutages(history),
+    ...checkIntrusions(history),
     ...Object.entries(history.left).flatMap(([what, count]) => (count === 0 ? [] : [`${count} ${what} left`])),
     ...history.failures,
   ];
-}
-
-function sends({ log }: ClientRecord): SendRecord[] {
-  return log.filter((entry) => entry.type === 'send');
 }
 
 function countReached({ reached }: History): Map<string, number> {
@@ -51,7 +54,10 @@ function checkSend(send: SendRecord, reached: number): string[] {
     if (reached === 0) problems.push('was answered, but never reached the agent');
     if (heard.length < expected.length) problems.push(`heard ${heard.length} of ${expected.length} pieces`);
   } else if (outcome !== undefined) {
-    const isExcused = ALLOWED[outcome.error]?.some((excuse) => excuses.has(excuse)) === true;
+    const isRefused = outcome.error === 'AgentError' && outcome.code === UNAVAILABLE;
+    if (isRefused && reached > 0) problems.push('was refused, but reached the agent');
+    const hasExcuse = ALLOWED[outcome.error]?.some((excuse) => excuses.has(excuse)) === true;
+    const isExcused = hasExcuse && (outcome.error !== 'AgentError' || isRefused);
     const isCancelled = cancelled && outcome.error === 'CancelledError';
     if (!isExcused && !isCancelled) problems.push(`failed: ${outcome.error} ${outcome.code} ${outcome.reason}`);
   }
@@ -126,7 +132,7 @@ function checkLate(client: ClientRecord, { reached }: History): string[] {
   const order = new Map(reached.map(({ label }, index) => [label, index]));
   const failures = new Map<string, { label: string; at: number; error: string }[]>();
   const problems: string[] = [];
-  for (const { label, thread, sentAt, outcomes, cancelled, excuses } of sends(client)) {
+  for (const { label, thread, sentAt, outcomes, cancelled, excuses } of sendsOf(client)) {
     const known = failures.get(thread) ?? [];
     const place = order.get(label) ?? Number.POSITIVE_INFINITY;
     for (const failed of known) {
@@ -142,6 +148,6 @@ function checkLate(client: ClientRecord, { reached }: History): string[] {
 
 /** No agent gets a message that no client has sent. */
 function checkStrangers({ clients, reached }: History): string[] {
-  const labels = new Set(clients.flatMap((client) => sends(client).map(({ label }) => label)));
+  const labels = new Set(clients.flatMap((client) => sendsOf(client).map(({ label }) => label)));
   return reached.filter(({ label }) => !labels.has(label)).map(({ label }) => `no client sent ${label}`);
 }

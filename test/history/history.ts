@@ -45,8 +45,12 @@ export interface SendRecord {
 
 /** A frame of the relay, as it arrived on a socket. */
 interface WireRecord {
+  /** Milliseconds, as `sentAt`. */
+  readonly at: number;
   /** The number of the socket. */
   readonly socket: number;
+  /** When the client asked for a session on this socket. */
+  readonly askedAt: number;
   /** The cursor that the client had sent on this socket. */
   readonly cursor: number;
   readonly frame: RelayFrame;
@@ -67,12 +71,38 @@ export interface ClientRecord {
 export interface ReachedRecord {
   readonly label: string;
   readonly chatId: string;
+  /** When this process was told of it, in milliseconds as `sentAt`. It was earlier. */
+  readonly at?: number;
+}
+
+/** A time in which the store was away. Milliseconds, as `sentAt`. */
+export interface OutageRecord {
+  readonly goneAt: number;
+  /** Until then open threads continue on every node. */
+  readonly openUntil: number;
+  /** From then on no node resumes a session. */
+  readonly lapsedAt: number;
+  /** From then on no node sends a message to an agent. */
+  readonly silentAt: number;
+  /** It was away until then, or for longer. */
+  readonly backAt: number;
+}
+
+/** What somebody was told who asked for the session of another client, with a secret that is wrong. */
+export interface IntrusionRecord {
+  /** How he came by the secret. */
+  readonly secret: string;
+  readonly answers: RelayFrame[];
+  /** The close code. */
+  code: number | undefined;
 }
 
 /** Everything that was recorded in one play. The checker judges this, and nothing else. */
 export interface History {
   readonly clients: ClientRecord[];
   readonly reached: ReachedRecord[];
+  readonly outages: OutageRecord[];
+  readonly intrusions: IntrusionRecord[];
   /** What was left when all clients had left, by name: chats, sessions, keys. */
   readonly left: Record<string, number>;
   /** What no process may have: unhandled rejections, errors in the log. */
@@ -80,5 +110,9 @@ export interface History {
 }
 
 export function createHistory(): History {
-  return { clients: [], reached: [], left: {}, failures: [] };
+  return { clients: [], reached: [], outages: [], intrusions: [], left: {}, failures: [] };
+}
+
+export function sendsOf({ log }: ClientRecord): SendRecord[] {
+  return log.filter((entry) => entry.type === 'send');
 }

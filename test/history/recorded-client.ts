@@ -56,6 +56,11 @@ export class RecordedClient {
     this.client.on('lost', () => record.log.push({ type: 'lost' }));
   }
 
+  /** Its session is established on a connection, as far as it knows. */
+  get isConnected(): boolean {
+    return this.client.state.status === 'open';
+  }
+
   get pending(): RecordedSend[] {
     return this.sends.filter(({ record }) => record.outcomes.length === 0);
   }
@@ -124,26 +129,32 @@ export class RecordedClient {
   #recordingSocket(): WebSocketConstructor {
     const owner = this;
     return class extends WebSocket {
-      /** The cursor of the resume frame that was sent. */
+      /** The cursor of the resume frame that was sent, and when that was. */
       #cursor = 0;
+      #askedAt = 0;
 
       constructor(url: string, protocols?: string | string[]) {
         super(url, protocols);
         const socket = ++sockets;
-        this.on('message', (data) => owner.#onFrame(socket, this.#cursor, String(data)));
+        this.on('message', (data) =>
+          owner.#onFrame({ socket, cursor: this.#cursor, askedAt: this.#askedAt }, String(data)),
+        );
       }
 
       override send(text: string): void {
         const frame = JSON.parse(text) as { type?: string; seq?: number };
-        if (frame.type === 'resume') this.#cursor = frame.seq ?? 0;
+        if (frame.type === 'resume') {
+          this.#cursor = frame.seq ?? 0;
+          this.#askedAt = performance.now();
+        }
         super.send(text);
       }
     };
   }
 
-  #onFrame(socket: number, cursor: number, text: string): void {
+  #onFrame(asked: { socket: number; cursor: number; askedAt: number }, text: string): void {
     const frame = JSON.parse(text) as RelayFrame;
-    this.record.wire.push({ socket, cursor, frame, text });
+    this.record.wire.push({ ...asked, at: performance.now(), frame, text });
     if (frame.type === 'ready') {
       this.session = frame.session;
       if (frame.resumed !== true) this.seq = 0;

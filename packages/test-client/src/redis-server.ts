@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -72,6 +72,17 @@ export class RedisServer {
     const exit = once(child, 'exit');
     child.kill(signal);
     await exit;
+  }
+
+  /** Whether its data outlives the process. */
+  get isPersistent(): boolean {
+    return this.#args.includes('--appendonly');
+  }
+
+  /** Removes what a process that has exited has left of its data. */
+  async removeData(): Promise<void> {
+    await rm(this.#folder, { recursive: true, force: true });
+    await mkdir(this.#folder);
   }
 
   /** Freezes or resumes the process. */
