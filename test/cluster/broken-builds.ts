@@ -54,4 +54,55 @@ export const builds: BrokenBuild[] = [
     complaint: /chats left/,
     options: { grace: 1500 },
   },
+  {
+    without: 'an end of leases while the store is away',
+    breakage: {
+      file: '/thread-core/dist/relay/cluster/lease-clock.js',
+      find: 'this.#renewed = asked;',
+      replace: 'this.#renewed = { monotonic: Infinity, wall: Infinity };',
+    },
+    steps: [['outage']],
+    complaint: /from a node whose lease was over/,
+  },
+  {
+    without: 'the refusal of threads that the store does not know',
+    breakage: {
+      file: '/thread-core/dist/relay/cluster/session-record.js',
+      find: 'await this.#writes.addOwned(() => this.#writeThread(entry.chatId));',
+      replace: 'this.#writes.addOwned(() => this.#writeThread(entry.chatId)).catch(() => undefined);',
+    },
+    steps: [['outage with loss']],
+    complaint: /has started a chat while the store was away/,
+  },
+  {
+    without: 'the check of the secret at the owner',
+    breakage: {
+      file: '/thread-core/dist/relay/resume/session-secret.js',
+      find: 'return given.length === expected.length && timingSafeEqual(given, expected);',
+      replace: 'return true;',
+    },
+    steps: [['wrong secrets']],
+    complaint: /somebody was told {"type":"ready".*"resumed":true/,
+  },
+  {
+    without: 'the check of the secret in the store',
+    breakage: {
+      file: '/thread-redis/dist/scripts/takeover.js',
+      find: "if access[1] == '' or access[1] ~= ARGV[4] then return { 'unknown' } end",
+      replace: '',
+    },
+    steps: [['wrong secrets']],
+    complaint: /ClosedError 4409/,
+  },
+  {
+    without: 'another question where the first one may be late',
+    breakage: {
+      file: '/thread-core/dist/relay/resume/resumption.js',
+      find: 'mayBeLate(node, { ask, answered }) {',
+      replace: 'mayBeLate() { return false;',
+    },
+    // By chance half of them hold the inboxes, which it takes.
+    steps: [['slow inboxes'], ['slow inboxes'], ['slow inboxes'], ['slow inboxes']],
+    complaint: /ClosedError 4409/,
+  },
 ];
