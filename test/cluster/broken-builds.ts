@@ -94,15 +94,4 @@ export const builds: BrokenBuild[] = [
     steps: [['wrong secrets']],
     complaint: /ClosedError 4409/,
   },
-  {
-    without: 'another question where the first one may be late',
-    breakage: {
-      file: '/thread-core/dist/relay/resume/resumption.js',
-      find: 'mayBeLate(node, { ask, answered }) {',
-      replace: 'mayBeLate() { return false;',
-    },
-    // By chance half of them hold the inboxes, which it takes.
-    steps: [['slow inboxes'], ['slow inboxes'], ['slow inboxes'], ['slow inboxes']],
-    complaint: /ClosedError 4409/,
-  },
 ];
