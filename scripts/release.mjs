@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { addressOf, copyForRegistry } from './registry-copy.mjs';
+import { addressOf, copyForRegistry, publishedFiles } from './registry-copy.mjs';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
 
@@ -120,10 +120,11 @@ const copies = mkdtempSync(join(tmpdir(), 'arc-release-'));
 process.on('exit', () => rmSync(copies, { recursive: true, force: true }));
 const commit = outputOf('git', 'rev-parse', 'HEAD');
 // All of them before the first is uploaded: what is wrong with the last one must not stop a release halfway.
+const published = publishedFiles(packages.map(({ folder }) => folder));
 const destinations = packages.map(({ folder }) => {
   const destination = join(copies, basename(folder));
   mkdirSync(destination);
-  copyForRegistry({ folder, destination, address, commit });
+  copyForRegistry({ folder, files: published.get(folder), destination, address, commit });
   return destination;
 });
 for (const destination of destinations) {

@@ -3,9 +3,12 @@ import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
+import { plainNode } from './child-process.js';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
-const { addressOf, copyForRegistry, withAbsoluteLinks } = await import(`${root}scripts/registry-copy.mjs`);
+const { addressOf, copyForRegistry, publishedFiles, withAbsoluteLinks } = await import(
+  `${root}scripts/registry-copy.mjs`
+);
 
 /** The address that the documents of an example would have. */
 const WEB = 'https://git.example/arc/threads';
@@ -91,15 +94,18 @@ t.test(
   async (t) => {
     const before = changesOfTree();
     const to = t.testdir({ copies: {}, fromCopies: {}, fromOriginals: {} });
+    const folders = published.map((name) => `packages/${name}`);
+    const files = publishedFiles(folders);
     const copies = published.map((name) => {
       const destination = join(to, 'copies', name);
-      copyForRegistry({ folder: `packages/${name}`, destination, address: addressOf(WEB), commit: 'c0ffee' });
+      const folder = `packages/${name}`;
+      copyForRegistry({ folder, files: files.get(folder), destination, address: addressOf(WEB), commit: 'c0ffee' });
       return destination;
     });
     const all = unpack(join(to, 'fromCopies'), copies);
     const originals = unpack(
       join(to, 'fromOriginals'),
-      published.map((name) => `./packages/${name}`),
+      folders.map((folder) => `./${folder}`),
     );
     t.equal(changesOfTree(), before);
     for (const [index, name] of published.entries()) {
@@ -141,7 +147,8 @@ function check(t: Test, folder: string, copy: Unpacked, original: Unpacked): voi
 /** Runs a release that must stop before it builds: without a repository that git knows. */
 function refused(t: Test, args: string[], env: Record<string, string> = {}): string {
   const nothing = { GIT_DIR: t.testdir(), ARC_REPOSITORY: '', GITHUB_REPOSITORY: '', CI_PROJECT_URL: '' };
-  const { status, stdout, stderr } = run(process.execPath, ['scripts/release.mjs', ...args], {
+  const { execPath, execArgv } = plainNode('scripts/release.mjs', ...args);
+  const { status, stdout, stderr } = run(execPath, execArgv, {
     env: { ...nothing, ...env },
   });
   t.equal(status, 1);
