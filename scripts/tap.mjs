@@ -12,10 +12,14 @@ const register = new URL('typescript/register.mjs', import.meta.url).href;
 const tap = createRequire(join(process.cwd(), 'package.json')).resolve('tap/package.json');
 const [own, shared] = splitAt(process.argv.slice(2), '--shared');
 const args = shared === undefined ? own : [...own, ...sharedRun(process.cwd(), shared)];
-const child = spawn(process.execPath, [join(tap, '../dist/esm/run.mjs'), ...args], {
-  stdio: 'inherit',
-  env: { ...process.env, NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} --import=${register}`.trim() },
-});
+/** For the test files, and what they start. tap itself needs none of it, and starts faster without. */
+const environment = {
+  NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} --import=${register}`.trim(),
+  // Of each file that is loaded, tap keeps its lines and reads its source map. Nothing of it is used of other packages.
+  _TAPJS_PROCESSINFO_EXCLUDE_: String(/(^(node|tapmock):|[\\/](node_modules|\.tap|tap-snapshots)[\\/])/),
+};
+const testEnv = Object.entries(environment).map(([name, value]) => `--test-env=${name}=${value}`);
+const child = spawn(process.execPath, [join(tap, '../dist/esm/run.mjs'), ...testEnv, ...args], { stdio: 'inherit' });
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
 child.on('close', (code, signal) => {
   process.exitCode = signal === null ? code : 1;
