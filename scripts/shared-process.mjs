@@ -12,9 +12,12 @@ const { default: tap } = await import(pathToFileURL(join(tapFolder, 'dist/esm/in
 // The files have time limits. The process runs as long as there are files.
 tap.setTimeout(0);
 
+/** Milliseconds for a file that does not say otherwise. */
+const TIMEOUT = 180_000;
+
 export async function runFile(workspace, file) {
   process.chdir(join(root, workspace));
-  await tap.test(`${workspace}/${file}`, { timeout: 60_000 }, async (t) => {
+  await tap.test(`${workspace}/${file}`, { timeout: TIMEOUT }, async (t) => {
     globalThis[Symbol.for('arc-threads.test-of-file')] = t;
     await import(pathToFileURL(join(root, workspace, file)).href);
   });

@@ -1,6 +1,6 @@
 // Which test files share processes: starting one, and loading tap in it, takes longer than most of the files.
 import { existsSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const root = fileURLToPath(new URL('..', import.meta.url));
@@ -33,18 +33,72 @@ const SLOW = {
 /** The workspaces whose tests `npm run test:fast` runs. */
 export const WORKSPACES = Object.keys(SLOW);
 
+/** The workspace whose tests cross the packages, and the folders in it that have test files: see its .taprc. */
+const CROSSING = 'test';
+const FOLDERS = ['.', 'cluster', 'faults', 'fuzz', 'model'];
+
+/** Its test files that can share processes. Most of the others take long, use a browser, or measure their process. */
+const SHARED = [
+  'adapters.test.ts',
+  'api-report.test.ts',
+  'asyncapi.test.ts',
+  'cluster/broken-builds.test.ts',
+  'core.test.ts',
+  'examples.test.ts',
+  'faults/exits-by-itself.test.ts',
+  'imports.test.ts',
+  'manifest.test.ts',
+  'model/broken-builds.test.ts',
+  'nginx.test.ts',
+  'notifications.test.ts',
+  'python-relay.test.ts',
+  'regular-expressions.test.ts',
+  'release.test.ts',
+  'shared-state.test.ts',
+  'shutdown.test.ts',
+  'types.test.ts',
+  'uncaught.test.ts',
+];
+
+/** Its test files that take longest: they begin, so that in the end no processor waits for one of them. */
+const LONGEST = [
+  'cluster/nemesis.test.ts',
+  'browser-resume.test.ts',
+  'browser.test.ts',
+  'docs.test.ts',
+  'fuzz/fuzz.test.ts',
+  'cluster/redis-faults.test.ts',
+  'cluster/killed.test.ts',
+  'model/model.test.ts',
+  'cluster/resume.test.ts',
+  'faults/matrix.test.ts',
+  'storm.test.ts',
+];
+
+/** The test files in a folder of a workspace, relative to the workspace. */
+function testsIn(workspace, folder, recursive) {
+  return readdirSync(join(root, workspace, folder), { recursive, encoding: 'utf8' })
+    .filter((path) => /\.test\.tsx?$/.test(path))
+    .map((path) => posix.join(folder, path.replaceAll('\\', '/')))
+    .sort();
+}
+
+function testsOf(workspace) {
+  if (workspace !== CROSSING) return testsIn(workspace, 'test', true);
+  const all = FOLDERS.flatMap((folder) => testsIn(workspace, folder, false));
+  return [...LONGEST, ...all.filter((path) => !LONGEST.includes(path))];
+}
+
 /** The test files of a workspace that are left to processes of their own, or, by `npm run test:fast`, out. */
 export function slowTestsOf(workspace) {
-  const gone = SLOW[workspace].filter((path) => !existsSync(join(root, workspace, path)));
+  const named = workspace === CROSSING ? [...SHARED, ...LONGEST] : SLOW[workspace];
+  const gone = named.filter((path) => !existsSync(join(root, workspace, path)));
   if (gone.length > 0) throw new Error(`scripts/shared-tests.mjs names files that ${workspace} does not have: ${gone}`);
-  return SLOW[workspace];
+  return workspace === CROSSING ? testsOf(workspace).filter((path) => !SHARED.includes(path)) : SLOW[workspace];
 }
 
 /** The test files of a workspace that can share a process. */
 export function fastTestsOf(workspace) {
   const slow = slowTestsOf(workspace);
-  return readdirSync(join(root, workspace, 'test'), { recursive: true, encoding: 'utf8' })
-    .filter((path) => /\.test\.tsx?$/.test(path))
-    .map((path) => `test/${path.replaceAll('\\', '/')}`)
-    .filter((path) => !slow.includes(path));
+  return testsOf(workspace).filter((path) => !slow.includes(path));
 }
