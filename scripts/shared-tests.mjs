@@ -1,5 +1,5 @@
 // Which test files share processes: starting one, and loading tap in it, takes longer than most of the files.
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -33,9 +33,13 @@ const SLOW = {
 /** The workspaces whose tests `npm run test:fast` runs. */
 export const WORKSPACES = Object.keys(SLOW);
 
-/** The workspace whose tests cross the packages, and the folders in it that have test files: see its .taprc. */
+/** The workspace whose tests cross the packages. Its .taprc says which folders have test files. */
 const CROSSING = 'test';
-const FOLDERS = ['.', 'cluster', 'faults', 'fuzz', 'model'];
+
+function foldersOfCrossing() {
+  const [, folders] = /\{([\w,]+)\}\/\*\.test\.ts/.exec(readFileSync(join(root, CROSSING, '.taprc'), 'utf8'));
+  return ['.', ...folders.split(',')];
+}
 
 /** Its test files that can share processes. Most of the others take long, use a browser, or measure their process. */
 const SHARED = [
@@ -85,7 +89,7 @@ function testsIn(workspace, folder, recursive) {
 
 function testsOf(workspace) {
   if (workspace !== CROSSING) return testsIn(workspace, 'test', true);
-  const all = FOLDERS.flatMap((folder) => testsIn(workspace, folder, false));
+  const all = foldersOfCrossing().flatMap((folder) => testsIn(workspace, folder, false));
   return [...LONGEST, ...all.filter((path) => !LONGEST.includes(path))];
 }
 
