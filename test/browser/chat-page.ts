@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page } from 'playwright-core';
+import { plainNode } from '../child-process.js';
 
 /** What the relay sent to the page, as far as the tests look at it. */
 export interface SeenFrame {
@@ -14,7 +15,8 @@ export interface SeenFrame {
 /** Playwright switches the back-forward cache off, unless it is wanted. */
 export async function launchChromium({ backForwardCache = false } = {}): Promise<Browser> {
   const setup = fileURLToPath(new URL('setup.mjs', import.meta.url));
-  const executablePath = execFileSync(process.execPath, [setup], {
+  const { execPath, execArgv } = plainNode(setup);
+  const executablePath = execFileSync(execPath, execArgv, {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],
   }).trim();
