@@ -9,10 +9,7 @@ const PROGRAMS = 8;
 /** Files that are not worth another program. */
 const FILES = 8;
 
-/**
- * What tap is to run: the slow files of a workspace, or those of them that are given, and programs that run the others. What takes longest
- * begins.
- */
+/** What tap is to run: the slow files of a workspace, or those of them that are given, which begin, and programs that run the others. */
 export function sharedRun(folder, given) {
   const workspace = relative(root, folder).replaceAll('\\', '/');
   const place = join(folder, '.tap/shared');
@@ -25,15 +22,14 @@ export function sharedRun(folder, given) {
   const programs = Math.min(PROGRAMS, Math.ceil(fast.length / FILES));
   const shares = Array.from({ length: programs }, () => []);
   for (const [index, file] of fast.entries()) shares[index % programs].push(file);
-  const runner = new URL('shared-process.mjs', import.meta.url).href;
+  const shared = new URL('shared-process.mjs', import.meta.url).href;
   for (const [index, files] of shares.entries()) {
     const lines = [
-      `import { endFiles, runFile } from '${runner}';`,
+      `import { endFiles, runFile } from '${shared}';`,
       ...files.map((file) => `await runFile('${workspace}', '${file}');`),
       'endFiles();',
     ];
     writeFileSync(join(place, `${index + 1}.mjs`), `${lines.join('\n')}\n`);
   }
-  const shared = shares.map((_files, index) => `.tap/shared/${index + 1}.mjs`);
-  return workspace === 'test' ? [...slow, ...shared] : [...shared, ...slow];
+  return [...slow, ...shares.map((_files, index) => `.tap/shared/${index + 1}.mjs`)];
 }

@@ -64,21 +64,6 @@ const SHARED = [
   'uncaught.test.ts',
 ];
 
-/** Its test files that take longest: they begin, so that in the end no processor waits for one of them. */
-const LONGEST = [
-  'cluster/nemesis.test.ts',
-  'browser-resume.test.ts',
-  'browser.test.ts',
-  'docs.test.ts',
-  'fuzz/fuzz.test.ts',
-  'cluster/redis-faults.test.ts',
-  'cluster/killed.test.ts',
-  'model/model.test.ts',
-  'cluster/resume.test.ts',
-  'faults/matrix.test.ts',
-  'storm.test.ts',
-];
-
 /** The test files in a folder of a workspace, relative to the workspace. */
 function testsIn(workspace, folder, recursive) {
   return readdirSync(join(root, workspace, folder), { recursive, encoding: 'utf8' })
@@ -89,13 +74,12 @@ function testsIn(workspace, folder, recursive) {
 
 function testsOf(workspace) {
   if (workspace !== CROSSING) return testsIn(workspace, 'test', true);
-  const all = foldersOfCrossing().flatMap((folder) => testsIn(workspace, folder, false));
-  return [...LONGEST, ...all.filter((path) => !LONGEST.includes(path))];
+  return foldersOfCrossing().flatMap((folder) => testsIn(workspace, folder, false));
 }
 
 /** The test files of a workspace that are left to processes of their own, or, by `npm run test:fast`, out. */
 export function slowTestsOf(workspace) {
-  const named = workspace === CROSSING ? [...SHARED, ...LONGEST] : SLOW[workspace];
+  const named = workspace === CROSSING ? SHARED : SLOW[workspace];
   const gone = named.filter((path) => !existsSync(join(root, workspace, path)));
   if (gone.length > 0) throw new Error(`scripts/shared-tests.mjs names files that ${workspace} does not have: ${gone}`);
   return workspace === CROSSING ? testsOf(workspace).filter((path) => !SHARED.includes(path)) : SLOW[workspace];
