@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { type Command, plainNode, typescriptNode } from './child-process.js';
+import { type Command, plainNode, register } from './child-process.js';
 
 const program = fileURLToPath(new URL('fixtures/uncaught.mjs', import.meta.url));
 
@@ -28,7 +28,7 @@ async function run({ execPath, execArgv }: Command): Promise<Outcome> {
 }
 
 t.test('an error that nobody catches fails the test in which it came to be, and no other', async (t) => {
-  const [usual, ours] = await Promise.all([run(plainNode()), run(typescriptNode({}))]);
+  const [usual, ours] = await Promise.all([run(plainNode()), run(plainNode('--import', register))]);
   t.strictSame(ours, usual, 'as with async-hook-domain');
   t.equal(ours.code, 1);
   const isSaid = (how: string, name: string): boolean =>

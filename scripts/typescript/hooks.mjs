@@ -7,7 +7,7 @@ const isOurs = (url) =>
   url.startsWith('file:') && url.includes('/node_modules/') === false && fileURLToPath(url).startsWith(root);
 
 /** Where a relative specifier leads to: to dist for sources, and to TypeScript for other files of ours. */
-function redirect(specifier, parentURL) {
+export function redirect(specifier, parentURL) {
   if (!specifier.startsWith('.') || parentURL === undefined || !isOurs(parentURL)) return undefined;
   const { href } = new URL(specifier, parentURL);
   const source = /^(.*\/(?:packages|examples)\/[^/]+)\/src\/(.*)\.js$/.exec(href);

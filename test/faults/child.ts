@@ -20,10 +20,8 @@ export interface Report {
 
 /** Starts a TypeScript file in a child process. */
 export function start(file: URL, args: string[] = []): ChildProcess {
-  return fork(file, args, {
-    ...typescriptNode(process.env, '--expose-gc'),
-    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
-  });
+  const [command, program] = typescriptNode(file, process.env, '--expose-gc');
+  return fork(program, args, { ...command, stdio: ['ignore', 'pipe', 'inherit', 'ipc'] });
 }
 
 /** A relay in a child process, so that its memory can be measured, and a crash affects only itself. */

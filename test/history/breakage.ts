@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
 import { typescriptNode } from '../child-process.js';
 
 /** A replacement in a package's emitted JavaScript. */
@@ -20,8 +19,8 @@ export function brokenBuild(breakage: Breakage | undefined): NodeJS.ProcessEnv {
 
 /** Runs a program of the tests. Resolves to what it writes; rejects if it fails. */
 export async function runProgram(program: URL, args: string[], env: NodeJS.ProcessEnv): Promise<string> {
-  const { execPath, execArgv } = typescriptNode(env);
-  const child = spawn(execPath, [...execArgv, fileURLToPath(program), ...args], {
+  const [{ execPath, execArgv }, path] = typescriptNode(program, env);
+  const child = spawn(execPath, [...execArgv, path, ...args], {
     env,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
