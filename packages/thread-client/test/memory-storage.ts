@@ -1,5 +1,8 @@
 import type { StorageLike } from '../src/index.js';
 
+// Node has Web Locks since version 24. The pages of a test are in one process, in which nothing releases the lock of a page that was reloaded.
+if (globalThis.navigator !== undefined) Reflect.deleteProperty(Object.getPrototypeOf(globalThis.navigator), 'locks');
+
 /** A storage with a size, such as a browser's. */
 export class MemoryStorage implements StorageLike {
   readonly items = new Map<string, string>();
