@@ -47,6 +47,9 @@ const ENDS_LEASES: readonly Attack[] = ['pause Redis', 'outage', 'outage with lo
 /** Those that take longer than the shortest grace. */
 export const outages: readonly Attack[] = ['outage', 'outage with loss'];
 
+/** Those that delay what Redis carries out, or all of it. */
+const ON_REDIS: readonly Attack[] = [...LOSES_DATA, ...ENDS_LEASES, 'slow inboxes'];
+
 /** All but the one that needs a short grace. */
 export const attacks = (Object.keys(ATTACKS) as Attack[]).filter((attack) => attack !== 'kill reaper');
 
@@ -109,7 +112,8 @@ export class Nemesis {
       node: this.#pick(),
       random: new Random(this.random.below(2 ** 31)),
     }));
-    await Promise.all(targets.map(({ attack, node, random }) => this.#attack(attack, node, random, group)));
+    const isAlone = atOnce.filter((attack) => ON_REDIS.includes(attack)).length === 1;
+    await Promise.all(targets.map(({ attack, node, random }) => this.#attack(attack, node, random, group, isAlone)));
     this.#victims.clear();
   }
 
@@ -119,7 +123,7 @@ export class Nemesis {
     this.#impostor = undefined;
   }
 
-  async #attack(attack: Attack, node: Node, random: Random, group: ClientGroup): Promise<void> {
+  async #attack(attack: Attack, node: Node, random: Random, group: ClientGroup, isAlone: boolean): Promise<void> {
     const { client, lease } = this.#cluster;
     const [cluster, history] = [this.#cluster, this.#history];
     if (attack === 'cut') this.#proxy.cut();
@@ -136,7 +140,7 @@ export class Nemesis {
     else if (attack === 'kill Redis') await this.#attackRedis(() => this.#killRedis());
     else {
       const hasData = attack === 'outage';
-      await this.#attackRedis(() => keepRedisAway({ cluster, group, random, history, hasData }));
+      await this.#attackRedis(() => keepRedisAway({ cluster, group, random, history, hasData, isAlone }));
     }
   }
 

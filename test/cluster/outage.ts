@@ -18,12 +18,14 @@ export interface Outage {
   history: History;
   /** Whether Redis comes back with what it had. */
   hasData: boolean;
+  /** Nothing else is done to Redis at once. Else it may have carried out a renewal late, and its node counts from when it asked. */
+  isAlone: boolean;
 }
 
 /** Redis is away for longer than a lease and the grace of what is not resumed. Clients talk all the time. */
-export async function keepRedisAway({ cluster, group, random, history, hasData }: Outage): Promise<void> {
+export async function keepRedisAway({ cluster, group, random, history, hasData, isAlone }: Outage): Promise<void> {
   const { lease } = cluster;
-  const renewedAt = await lastRenewal(cluster);
+  const renewedAt = isAlone ? await lastRenewal(cluster) : undefined;
   const end = await stop(cluster, random, hasData);
   const goneAt = performance.now();
   const silentAt = goneAt + lease * OPEN;
