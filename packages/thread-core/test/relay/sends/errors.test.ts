@@ -1,5 +1,3 @@
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import t, { type Test } from 'tap';
 import { ArcError } from '../../../src/index.js';
 import { type Answer, faults } from '../../../src/testing/index.js';
@@ -11,14 +9,8 @@ const dataOf = (frame: Frame): ErrorData => frame.data as ErrorData;
 /** Faults leave chats that may or may not exist: the relay looks for them that long. */
 const quick = { cleanupTimeout: 100 };
 
-/** A port without a listener. */
-async function deadPort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
+/** Nothing listens there, and no test gets it: the port of a server that was closed may be the next one of another process. */
+const DEAD_PORT = 1;
 
 t.test("an agent's error keeps its code, message and details [F-28] [F-89] [F-122] [F-124]", async (t) => {
   const { agent, connect } = await world(t, quick);
@@ -170,7 +162,7 @@ t.test('an answer that is too large is -45004 [F-134]', async (t) => {
 });
 
 t.test('an agent that refuses connections is -41003 [F-129]', async (t) => {
-  const { connect } = await world(t, { endpoint: `http://127.0.0.1:${await deadPort()}/arc` });
+  const { connect } = await world(t, { endpoint: `http://127.0.0.1:${DEAD_PORT}/arc` });
   const client = await connect();
   const { data } = await client.ask(to('a'));
   t.strictSame(data, { code: -41_003, message: 'Agent "a" is unreachable: connection refused (ECONNREFUSED)' });
