@@ -9,8 +9,8 @@ import { ThreadManager } from '../../src/threads/thread-manager.js';
 import {
   answer,
   chunk,
-  closedPort,
   connect,
+  DEAD_PORT,
   DONE,
   drain,
   event,
@@ -111,11 +111,7 @@ for (const [what, [reply, options]] of Object.entries(FAILURES)) {
 t.test('so do a refused connection, a name that there is not, and TLS that fails', async (t) => {
   const plain = await serve(t, answer());
   plain.server.on('connection', (socket) => socket.on('data', () => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')));
-  const urls = [
-    `http://127.0.0.1:${await closedPort()}`,
-    'http://nowhere.invalid',
-    plain.url.replace('http:', 'https:'),
-  ];
+  const urls = [`http://127.0.0.1:${DEAD_PORT}`, 'http://nowhere.invalid', plain.url.replace('http:', 'https:')];
   for (const url of urls) {
     const client = connect(t, { url }, { breaker: { failures: 2, pause: LONG }, retries: 0 });
     await failTimes(client, 2);

@@ -7,7 +7,7 @@ import type { ArcClientOptions } from '../../src/client/arc-client.js';
 import { wasNeverSent } from '../../src/client/transport-error.js';
 import { silentLogger } from '../../src/logger.js';
 import { ThreadManager } from '../../src/threads/thread-manager.js';
-import { closedPort, connect, cutStream, event, failure, HELLO, heard, pair, piece, START } from './support.js';
+import { connect, cutStream, DEAD_PORT, event, failure, HELLO, heard, pair, piece, START } from './support.js';
 
 /** A TCP server that does this with each connection. */
 async function server(t: Test, accept: (socket: net.Socket) => void): Promise<number> {
@@ -28,7 +28,7 @@ async function server(t: Test, accept: (socket: net.Socket) => void): Promise<nu
 
 /** Ways in which a connection to an agent cannot be made. */
 const UNREACHABLE: Record<string, (t: Test) => Promise<Partial<ArcClientOptions>>> = {
-  'a port without a listener': async () => ({ endpoint: `http://127.0.0.1:${await closedPort()}/arc` }),
+  'a port without a listener': async () => ({ endpoint: `http://127.0.0.1:${DEAD_PORT}/arc` }),
   'a name that does not exist': async () => ({ endpoint: 'http://nowhere.invalid/arc' }),
   'a TLS port that resets': async (t) => ({
     endpoint: `https://127.0.0.1:${await server(t, (socket) => socket.once('data', () => socket.resetAndDestroy()))}/arc`,

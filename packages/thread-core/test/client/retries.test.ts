@@ -10,12 +10,13 @@ import { AgentUnreachableError, RateLimitExceededError } from '../../src/protoco
 import {
   answer,
   chunk,
-  closedPort,
   connect,
+  DEAD_PORT,
   DONE,
   drain,
   event,
   failure,
+  freePort,
   heard,
   http,
   Peer,
@@ -50,7 +51,7 @@ const RATE_LIMITED = refusal(RATE_LIMIT, 429, { 'content-type': 'application/jso
 
 t.test('an agent that comes up between two attempts is reached', async (t) => {
   for (const ask of [START, STREAM]) {
-    const port = await closedPort();
+    const port = await freePort();
     const refused = countRefused(t, port);
     const url = `http://127.0.0.1:${port}`;
     const call = connect(t, { url }, { retries: 100 }).chat.start(ask);
@@ -72,18 +73,16 @@ t.test('an agent that comes up between two attempts is reached', async (t) => {
 
 t.test('an agent that stays down gets as many retries as `retries` says, two by default', async (t) => {
   for (const retries of [undefined, 0, 1, 3]) {
-    const port = await closedPort();
-    const refused = countRefused(t, port);
-    const error = await failure(connect(t, { url: `http://127.0.0.1:${port}` }, { retries }).chat.start(START));
+    const refused = countRefused(t, DEAD_PORT);
+    const error = await failure(connect(t, { url: `http://127.0.0.1:${DEAD_PORT}` }, { retries }).chat.start(START));
     t.match(error, { code: -41003, reason: /connection refused \(ECONNREFUSED\)$/ });
     t.equal(refused(), 1 + (retries ?? 2));
   }
 });
 
 t.test('a call may have a number of its own', async (t) => {
-  const port = await closedPort();
-  const refused = countRefused(t, port);
-  const client = connect(t, { url: `http://127.0.0.1:${port}` });
+  const refused = countRefused(t, DEAD_PORT);
+  const client = connect(t, { url: `http://127.0.0.1:${DEAD_PORT}` });
   await heard(client, { retries: 0 }).ended;
   t.equal(refused(), 1);
   await failure(client.chat.start({ ...START, retries: 1 }));
@@ -91,8 +90,7 @@ t.test('a call may have a number of its own', async (t) => {
 });
 
 t.test('the time-out runs over all attempts', async (t) => {
-  const port = await closedPort();
-  const client = connect(t, { url: `http://127.0.0.1:${port}` }, { retries: 1_000_000, timeout: 300 });
+  const client = connect(t, { url: `http://127.0.0.1:${DEAD_PORT}` }, { retries: 1_000_000, timeout: 300 });
   // The pause that would outlast it is not begun: the agent’s own failure says more than a time-out.
   t.match(await failure(client.chat.start(START)), { reason: /ECONNREFUSED|did not answer within 300 ms/ });
 });

@@ -118,8 +118,11 @@ export async function serve(t: Test, ...replies: Reply[]): Promise<Peer> {
   return peer;
 }
 
-/** A port without a listener. */
-export async function closedPort(): Promise<number> {
+/** Nothing listens there, and no test gets it: the port of a server that was closed may be the next one of another process. */
+export const DEAD_PORT = 1;
+
+/** A port that is free for now. */
+export async function freePort(): Promise<number> {
   const server = net.createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as net.AddressInfo;

@@ -17,8 +17,8 @@ import {
 import {
   answer,
   chunk,
-  closedPort,
   connect,
+  DEAD_PORT,
   DONE,
   drain,
   event,
@@ -72,7 +72,7 @@ function checkTransport(t: Test, error: ArcError, address: string): void {
 }
 
 t.test('a refused connection says so', async (t) => {
-  const url = `http://127.0.0.1:${await closedPort()}`;
+  const url = `http://127.0.0.1:${DEAD_PORT}`;
   const error = await failure(connect(t, { url }, { token: TOKEN }).chat.start({ ...START, traceId: 'tr-1' }));
   checkTransport(t, error, `${url}/arc`);
   t.ok(error instanceof AgentUnreachableError);

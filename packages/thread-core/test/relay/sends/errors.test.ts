@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap';
 import { ArcError } from '../../../src/index.js';
 import { type Answer, faults } from '../../../src/testing/index.js';
+import { DEAD_PORT } from '../../client/support.js';
 import { type Frame, type Json, streamedText, to, type World, type WorldOptions, world } from '../helpers.js';
 
 type ErrorData = { code: number; message: string; details?: unknown };
@@ -8,9 +9,6 @@ const dataOf = (frame: Frame): ErrorData => frame.data as ErrorData;
 
 /** Faults leave chats that may or may not exist: the relay looks for them that long. */
 const quick = { cleanupTimeout: 100 };
-
-/** Nothing listens there, and no test gets it: the port of a server that was closed may be the next one of another process. */
-const DEAD_PORT = 1;
 
 t.test("an agent's error keeps its code, message and details [F-28] [F-89] [F-122] [F-124]", async (t) => {
   const { agent, connect } = await world(t, quick);
